@@ -1,0 +1,46 @@
+# `make` lists what there is. The first target that needs it builds .venv; later ones find it built.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+RECORD := runs/demo
+LOCK := $(if $(shell command -v flock),flock .venv.lock)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export LC_ALL := C.UTF-8
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## measure the angles of Figure 3 on the bundled pair and draw them
+	@$(BIN)/python -m probes.angles --out $(RECORD) --overwrite
+	@echo "picture: $(RECORD)/angle_bins.png"
+
+test: lint ## lint, then every test
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(STAMP) ## time the exact gradients against simpler ways of getting them
+	@$(BIN)/python -m tests.benchmarks.gradients
+
+# One caller installs; the others wait at the lock, look again and find the stamp made.
+ifndef LOCKED
+$(STAMP): pyproject.toml constraints.txt
+	@$(LOCK) $(MAKE) --no-print-directory LOCKED=1 $@
+else
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make PYTHON=...") if sys.version_info < (3, 11) else 0'
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (minutes, the first time)"
+	@$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+endif

@@ -1,0 +1,1 @@
+"""One picture a module, drawn from records alone."""

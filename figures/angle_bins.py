@@ -1,0 +1,214 @@
+"""Draw Figure 3 of arXiv:2606.00564: angles between gradients, by how much a token depends on the picture.
+
+    python -m figures.angle_bins runs/demo
+    python -m figures.angle_bins runs/demo --scope language_model --out pictures
+
+Reads the table `bins` of a record written by `python -m probes.angles`; writes `angle_bins.png` and `.svg`.
+
+The paper does not say whether the visual target q* is held fixed (detached) or follows the student
+(attached), so there is a row for each. Standard and language have no q* in them: panel (c) is the same either
+way, and the second row uses its place for the angle between the prior and the language gradient, which is small
+where the standard gradient bisects the other two. The paper's values come from its text and from reading its
+figure off by machine; whichever kind of q* they belong to, they stand in both rows.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from figures import panels
+from figures.style import (
+    COLOURS,
+    DASHED,
+    DOTTED,
+    INK,
+    NULL_GREY,
+    PAIRS,
+    PAPER_INK,
+    WIDE_WIDTH_IN,
+    save,
+    styled,
+)
+from records import NULL_ANGLES, Measurement, RecordError, read_record
+
+PANELS = (
+    ("angle_language_visual", "(a) language and visual, q* detached"),
+    ("angle_standard_visual", "(b) standard and visual, q* detached"),
+    ("angle_standard_language", "(c) standard and language (no q*)"),
+    ("angle_language_visual_attached", "(d) language and visual, q* attached"),
+    ("angle_standard_visual_attached", "(e) standard and visual, q* attached"),
+    ("angle_prior_language", "(f) prior and language: small if standard bisects"),
+)
+STRIPS = (
+    "(g) mean dependence on the picture (nats)",
+    "(h) mean loss (nats)",
+    "(i) share of obtuse angles, language and visual",
+)
+PAPER_BINS = 10
+# Figure 3 of the paper: (a) read off its curve; (b, c) the text's "40-50" and its value at bin 9.
+PAPER_CURVE_DEG = (62, 68, 70, 74, 72, 76, 80, 84, 88, 92)
+PAPER_RANGE_DEG = (40, 50)
+PAPER_LAST_DEG = {"standard_visual": 42, "standard_language": 50}
+
+
+def rows_of(record: Measurement, scope: str) -> pd.DataFrame:
+    """Return a scope's rows of `bins`, by bin."""
+    bins = record.tables["bins"]
+    if scope not in set(bins["scope"]):
+        known = ", ".join(sorted(set(bins["scope"])))
+        raise RecordError(f"`scope` must be one that `{record.path}` has ({known}), not {scope!r}")
+    return bins[bins["scope"] == scope].sort_values("bin")
+
+
+def draw_published(ax: Axes, angle: str) -> None:
+    """Draw what the paper shows of an angle, the same for both kinds of q*."""
+    pair = angle.removeprefix("angle_").removesuffix("_attached")
+    if pair == "language_visual":
+        panels.published_points(ax, range(PAPER_BINS), PAPER_CURVE_DEG)
+    elif pair in PAPER_LAST_DEG:
+        panels.published_range(ax, range(PAPER_BINS - 1), *PAPER_RANGE_DEG)
+        panels.published_point(ax, PAPER_BINS - 1, PAPER_LAST_DEG[pair])
+
+
+def draw_angle(ax: Axes, rows: pd.DataFrame, angle: str) -> None:
+    """Draw one angle over the bins, with all that it is to be compared with."""
+    x = rows["bin"]
+    colour, point_colour = (COLOURS[objective] for objective in PAIRS[angle])
+    if angle in NULL_ANGLES:
+        panels.null_band(ax, x, rows[f"{angle}_null_mean_deg"], rows[f"{angle}_null_std_deg"])
+    if len(rows) == PAPER_BINS:
+        draw_published(ax, angle)
+    panels.right_angle(ax)
+    mean, std = rows[f"{angle}_mean_deg"], rows[f"{angle}_std_deg"]
+    panels.mean_with_band(ax, x, mean, std, colour=colour, point_colour=point_colour, label=angle)
+    panels.interval(ax, x, rows[f"{angle}_low_deg"], rows[f"{angle}_high_deg"], colour=colour)
+
+
+def draw_bins(axes: Sequence[Axes], rows: pd.DataFrame) -> None:
+    """Draw what the bins hold: dependence on the picture, the three losses, the share of obtuse angles."""
+    dependence = {"teacher (VDS)": rows["vds_mean_nats"], "student": rows["student_vds_mean_nats"]}
+    losses = {name: rows[f"kl_{name}_mean_nats"] for name in ("standard", "language", "visual")}
+    obtuse = {
+        "detached": rows["angle_language_visual_obtuse_share"],
+        "attached": rows["angle_language_visual_attached_obtuse_share"],
+    }
+    panels.lines(axes[0], rows["bin"], dependence, colours={"teacher (VDS)": INK, "student": NULL_GREY})
+    panels.lines(axes[1], rows["bin"], losses, colours=COLOURS)
+    panels.lines(
+        axes[2], rows["bin"], obtuse, colours=dict.fromkeys(obtuse, COLOURS["language"]), hollow="attached"
+    )
+    for ax in axes[:2]:
+        panels.logarithmic(ax)
+    axes[2].set_ylim(-0.04, 1.04)
+    for ax, title in zip(axes, STRIPS, strict=True):
+        ax.set_title(title)
+        ax.legend(loc="best", handlelength=1.4, borderaxespad=0.2, labelspacing=0.25)
+
+
+def legend_entries() -> list[Line2D | Patch]:
+    """Return one handle for each kind of mark, in ink where the panels use an objective's colour."""
+    return [
+        Line2D(
+            [],
+            [],
+            color=INK,
+            marker="o",
+            mec="white",
+            label="mean over units (line: first gradient, points: second)",
+        ),
+        Patch(color=COLOURS["standard"], alpha=0.16, linewidth=0, label="\u00b1 0.5 std"),
+        Line2D(
+            [], [], color=INK, marker="|", ls="none", ms=9, label="95 % interval of the mean, over prompts"
+        ),
+        Line2D([], [], color=INK, lw=0.8, linestyle=DOTTED, label="90\u00b0"),
+        Patch(color=NULL_GREY, alpha=0.28, linewidth=0, label="null: unrelated tokens, mean \u00b1 1 std"),
+        Line2D([], [], color=PAPER_INK, lw=1.1, linestyle=DASHED, label="paper, read off approximately"),
+        Line2D(
+            [],
+            [],
+            color=PAPER_INK,
+            marker="D",
+            mfc="white",
+            ls="none",
+            ms=5,
+            label="paper, value in its text",
+        ),
+    ]
+
+
+def caption(record: Measurement, rows: pd.DataFrame, scope: str) -> str:
+    """Say what was measured: the pair, the unit and how many of them, the parameters."""
+    pair, unit = record.header["pair"], record.header["settings"]["unit"]
+    least, most = rows["n_units"].min(), rows["n_units"].max()
+    count = f"{least}" if least == most else f"{least}\u2013{most}"
+    student, teacher = (Path(pair[role]).name for role in ("student", "teacher"))
+    parameters = "all parameters" if scope == "all" else f"parameters: {scope.replace('_', ' ')}"
+    return f"student {student}, teacher {teacher} \u00b7 unit: {unit}, {count} a bin \u00b7 {parameters}"
+
+
+def upper_limit_deg(rows: pd.DataFrame) -> float:
+    """Return a limit shared by all panels, with room for every band and interval."""
+    tops = [rows[f"{angle}_mean_deg"] + 0.5 * rows[f"{angle}_std_deg"] for angle in PAIRS]
+    tops += [rows[f"{angle}_high_deg"] for angle in PAIRS]
+    return min(180.0, max(120.0, *(float(top.max()) + 5 for top in tops if top.notna().any())))
+
+
+def draw(record: Measurement, scope: str = "all") -> Figure:
+    """Draw the angles of one scope of a record that has the table `bins`."""
+    rows = rows_of(record, scope)
+    with styled():
+        figure = Figure(figsize=(WIDE_WIDTH_IN, 8.2), layout="constrained")
+        axes = figure.subplots(3, 3, sharex=True, gridspec_kw={"height_ratios": (1, 1, 0.55)})
+        for ax, (angle, title) in zip(axes[:2].flat, PANELS, strict=True):
+            draw_angle(ax, rows, angle)
+            ax.set_title(title)
+            ax.set_ylim(0, upper_limit_deg(rows))
+            ax.set_yticks(range(0, int(upper_limit_deg(rows)) + 1, 30))
+        draw_bins(axes[2], rows)
+        for ax in axes[:2, 0]:
+            ax.set_ylabel("angle (degrees)")
+        for ax in axes[2]:
+            ax.set_xticks(rows["bin"])
+            ax.set_xlabel("VDS bin (0 = least visual)")
+        figure.suptitle(
+            f"Angles between gradients, by dependence on the picture\n{caption(record, rows, scope)}",
+            fontsize=9.5,
+        )
+        figure.legend(handles=legend_entries(), loc="outside lower center", ncols=4, columnspacing=2.0)
+    return figure
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(
+        prog="python -m figures.angle_bins", description="Draw the angles of a record, by VDS bin."
+    )
+    made.add_argument("record", type=Path, help="folder written by `python -m probes.angles`")
+    made.add_argument("--scope", default="all", help="parameters: all (default) or language_model")
+    made.add_argument("--out", type=Path, help="folder of the pictures (default: the record's)")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw a record from the command line; return the exit code."""
+    options = parser().parse_args(argv)
+    name = "angle_bins" if options.scope == "all" else f"angle_bins-{options.scope}"
+    try:
+        figure = draw(read_record(options.record, "bins"), options.scope)
+        paths = save(figure, (options.out or options.record) / name)
+    except (RecordError, OSError) as error:
+        print(f"figures.angle_bins: error: {error}", file=sys.stderr)
+        return 2
+    print(*paths, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

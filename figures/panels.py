@@ -1,0 +1,71 @@
+"""The pieces figures are made of: each draws on the `ax` it is given and returns nothing."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
+from numpy.typing import ArrayLike
+
+from figures.style import DASHED, DOTTED, INK, NULL_GREY, PAPER_INK
+
+
+def mean_with_band(
+    ax: Axes, x: ArrayLike, mean: ArrayLike, std: ArrayLike, *, colour: str, point_colour: str, label: str
+) -> None:
+    """Draw a line through means, points on it, and a band of half a standard deviation either way."""
+    mean, half = np.asarray(mean), 0.5 * np.asarray(std)
+    ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.16, linewidth=0, zorder=2)
+    ax.plot(x, mean, color=colour, marker="o", mfc=point_colour, mec="white", mew=0.6, label=label, zorder=4)
+
+
+def interval(ax: Axes, x: ArrayLike, low: ArrayLike, high: ArrayLike, *, colour: str) -> None:
+    """Draw the interval of each mean as a bar; it need not hold the mean, so it is given by its ends."""
+    ax.vlines(x, low, high, color=colour, linewidth=1.0, zorder=3)
+    for end in (low, high):
+        ax.plot(x, end, linestyle="none", marker="_", color=colour, markersize=4, mew=1.0, zorder=3)
+
+
+def null_band(ax: Axes, x: ArrayLike, mean: ArrayLike, std: ArrayLike) -> None:
+    """Draw what unrelated tokens show: mean and one standard deviation, in grey behind the rest."""
+    mean, std = np.asarray(mean), np.asarray(std)
+    ax.fill_between(x, mean - std, mean + std, color=NULL_GREY, alpha=0.28, linewidth=0, zorder=1)
+    ax.plot(x, mean, color=NULL_GREY, linewidth=1.0, zorder=1)
+
+
+def right_angle(ax: Axes) -> None:
+    """Draw the line of 90 degrees: above it two gradients undo each other."""
+    ax.axhline(90, color=INK, linewidth=0.8, linestyle=DOTTED, zorder=1.5)
+
+
+def published_points(ax: Axes, x: Sequence[float], readings: Sequence[float]) -> None:
+    """Draw readings off a published curve: dashed, without points, for they are approximate."""
+    ax.plot(x, readings, color=PAPER_INK, linewidth=1.1, linestyle=DASHED, zorder=3.5)
+
+
+def published_range(ax: Axes, x: Sequence[float], low: float, high: float) -> None:
+    """Draw a range that a published text gives: dashed edges over the bins it speaks of."""
+    ax.fill_between(x, low, high, color=PAPER_INK, alpha=0.10, linewidth=0, zorder=1.2)
+    for edge in (low, high):
+        ax.plot(x, [edge] * len(x), color=PAPER_INK, linewidth=0.8, linestyle=DASHED, zorder=1.3)
+
+
+def published_point(ax: Axes, x: float, reading: float) -> None:
+    """Draw one value that a published text gives."""
+    ax.plot([x], [reading], color=PAPER_INK, marker="D", mfc="white", mew=1.1, ls="none", ms=5, zorder=5)
+
+
+def lines(
+    ax: Axes, x: ArrayLike, values: Mapping[str, ArrayLike], *, colours: Mapping[str, str], hollow: str = ""
+) -> None:
+    """Draw one thin line for each name; the one called `hollow` is dashed, its points open."""
+    for name, line in values.items():
+        style, inside = ("--", "white") if name == hollow else ("-", colours[name])
+        ax.plot(x, line, style, color=colours[name], marker="o", mfc=inside, ms=3.2, lw=1.1, label=name)
+
+
+def logarithmic(ax: Axes) -> None:
+    """Make the vertical axis logarithmic with a few plain ticks; what is not positive is not shown."""
+    ax.set_yscale("log", nonpositive="mask")
+    ax.yaxis.set_major_locator(LogLocator(numticks=5))
+    ax.yaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,91 @@
+"""How every figure looks: sizes, fonts, and one colour an objective everywhere.
+
+The colours are Okabe and Ito's, told apart by colour-blind readers and in print.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, cast
+
+import matplotlib
+import seaborn
+from matplotlib.figure import Figure
+
+COLUMN_WIDTH_IN: Final = 3.25
+PAGE_WIDTH_IN: Final = 6.75
+WIDE_WIDTH_IN: Final = 10.0
+
+INK: Final = "#222222"
+NULL_GREY: Final = "#8C8C8C"
+PAPER_INK: Final = "#7A4B9E"  # what the paper published, wherever it stands beside ours
+
+DASHED: Final = (0, (4, 2.2))  # what the paper published
+DOTTED: Final = (0, (1, 1.6))  # 90 degrees
+
+COLOURS: Final = {
+    "standard": "#0072B2",
+    "language": "#D55E00",
+    "visual": "#009E73",
+    "prior": "#CC79A7",
+    "shift": "#E69F00",
+}
+# Each angle lies between two objectives: its line has the colour of the first, its points that of the second.
+PAIRS: Final = {
+    "angle_language_visual": ("language", "visual"),
+    "angle_standard_visual": ("standard", "visual"),
+    "angle_standard_language": ("standard", "language"),
+    "angle_language_visual_attached": ("language", "visual"),
+    "angle_standard_visual_attached": ("standard", "visual"),
+    "angle_prior_language": ("prior", "language"),
+}
+
+STYLE: Final[dict[str, Any]] = {
+    **seaborn.axes_style("ticks"),
+    "font.family": ["DejaVu Sans"],  # ships with matplotlib: the same picture on every machine
+    "font.size": 8.0,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 6.0,
+    "axes.labelsize": 8.0,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 3.0,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "xtick.minor.bottom": False,
+    "ytick.minor.left": False,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "figure.facecolor": "white",
+    "savefig.dpi": 200,
+    "svg.hashsalt": "vgs-geometry",  # else the names inside an SVG differ from run to run
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the house style, and leave the caller's settings as they were."""
+    with matplotlib.rc_context(cast(Any, STYLE)):  # its keys are literals in the annotations
+        yield
+
+
+def save(figure: Figure, stem: str | Path) -> list[Path]:
+    """Write `stem.png` and `stem.svg`, the same bytes for the same figure, and return their paths."""
+    paths = [Path(f"{stem}.png"), Path(f"{stem}.svg")]
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    with styled():
+        figure.savefig(paths[0], metadata={"Software": None})
+        figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
+    return paths

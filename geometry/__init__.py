@@ -1,0 +1,46 @@
+"""The mathematics of decomposed on-policy distillation (arXiv:2606.00564), on tensors and modules.
+
+Read `angles` first, then `decomposition`. Nothing here reads files, prints, draws, or knows a model library.
+"""
+
+from geometry.angles import angles_deg, attached, cosines, eta, norms
+from geometry.bins import bin_edges, equal_frequency_bins, vds_quantile
+from geometry.cotangents import IMAGE_VIEW, OBJECTIVES, TEXT_VIEW, Cotangents, cotangents
+from geometry.decomposition import Decomposition, decompose, visual_target
+from geometry.divergence import kl_nats, log_probs
+from geometry.gramian import BACKWARD, GradientSum, five_from_four, total, unit_gradients, unit_grams
+from geometry.intervals import Interval, bootstrap_interval, chain_order
+from geometry.null import TokenViews, null_angles_deg, null_products
+
+__all__ = [
+    "BACKWARD",
+    "IMAGE_VIEW",
+    "OBJECTIVES",
+    "TEXT_VIEW",
+    "Cotangents",
+    "Decomposition",
+    "GradientSum",
+    "Interval",
+    "TokenViews",
+    "angles_deg",
+    "attached",
+    "bin_edges",
+    "bootstrap_interval",
+    "chain_order",
+    "cosines",
+    "cotangents",
+    "decompose",
+    "equal_frequency_bins",
+    "eta",
+    "five_from_four",
+    "kl_nats",
+    "log_probs",
+    "norms",
+    "null_angles_deg",
+    "null_products",
+    "total",
+    "unit_gradients",
+    "unit_grams",
+    "vds_quantile",
+    "visual_target",
+]

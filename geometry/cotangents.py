@@ -1,0 +1,81 @@
+"""Gradients of the objectives at the logits, in closed form.
+
+With these, one forward pass a view serves every objective and every set of tokens: a parameter gradient is
+the backward pass of a weighted sum of cotangents. For `r_v` a log-ratio, the gradient of a reverse KL at
+the logits is
+
+    c = p (r - E_p[r]),
+
+and five cotangents cover both readings of the visual objective of arXiv:2606.00564, Eq. 11:
+
+    standard   p_I (r - E[r]) at z_I,  r = log p_I - log q_I         the gradient of Eq. 4
+    language   p_x (r - E[r]) at z_x,  r = log p_x - log q_x         the gradient of Eq. 7
+    visual     p_I (r - E[r]) at z_I,  r = log p_I - log q*          the gradient of Eq. 11 with q* held fixed
+    prior      p_I (r - E[r]) at z_I,  r = log p_x - log q_x         standard - visual
+    shift      q* - p_I       at z_x                                 what Eq. 11 adds when q* follows the
+    student
+
+Hence standard = visual + prior, and the attached visual gradient is visual + shift.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry._checks import View
+from geometry.decomposition import checked_views, target_of_log_probs
+
+OBJECTIVES = ("standard", "language", "visual", "prior", "shift")
+"""The order of every `[..., 5, 5]` Gram matrix."""
+
+IMAGE_VIEW = ("standard", "visual", "prior")
+"""Objectives whose cotangent is taken at the student's image-view logits."""
+
+TEXT_VIEW = ("language", "shift")
+"""Objectives whose cotangent is taken at the student's text-view logits."""
+
+
+@dataclass(frozen=True)
+class Cotangents:
+    """The gradient of each token's objective at that token's logits, `[T, V]`, constants without a graph."""
+
+    standard: Float[Tensor, "*T V"]
+    language: Float[Tensor, "*T V"]
+    visual: Float[Tensor, "*T V"]
+    prior: Float[Tensor, "*T V"]
+    shift: Float[Tensor, "*T V"]
+
+
+@torch.no_grad()
+def cotangents(
+    student_image: View, student_text: View, teacher_image: View, teacher_text: View
+) -> Cotangents:
+    """Return the five cotangents of each token, from logits or log-probabilities `[T, V]` of the four views.
+
+    A masked id (logit -inf in all views) has cotangent 0, and each row sums to 0.
+
+    Raises:
+        ValueError: the shapes differ, or the views mask (-inf) different ids.
+    """
+    views = checked_views(student_image, student_text, teacher_image, teacher_text)
+    target = target_of_log_probs(views.p_text, views.q_image, views.q_text)
+    language_ratio = _log_ratio(views.p_text, views.q_text)
+    return Cotangents(
+        standard=_centred(views.p_image, _log_ratio(views.p_image, views.q_image)),
+        language=_centred(views.p_text, language_ratio),
+        visual=_centred(views.p_image, _log_ratio(views.p_image, target)),
+        prior=_centred(views.p_image, language_ratio),
+        shift=target.exp() - views.p_image.exp(),
+    )
+
+
+def _log_ratio(log_a: Tensor, log_b: Tensor) -> Tensor:
+    return (log_a - log_b).masked_fill(log_a.isneginf(), 0.0)
+
+
+def _centred(log_p: Tensor, ratio: Tensor) -> Tensor:
+    # The mean is the plain sum, not `kl_nats`: an offset of `ratio` (a normaliser's rounding) then cancels.
+    p = log_p.exp()
+    return p * (ratio - (p * ratio).sum(dim=-1, keepdim=True))

@@ -1,0 +1,1 @@
+"""One question a module: `python -m probes.<question> CKPT` computes, writes a record and has it drawn."""

@@ -1,0 +1,193 @@
+"""What every probe starts from: a pair, prompts, on-policy rollouts, and the decomposition of each of their tokens."""
+
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from transformers.utils import logging as transformers_logging
+
+from geometry import decompose, equal_frequency_bins
+from probes.options import OutputOptions, PairOptions, PromptOptions
+from probes.progress import progress
+from records import RecordWriter, fingerprint, open_record
+from vlm.answers import is_correct
+from vlm.pair import Pair, load_pair
+from vlm.prompts import Prompt, load_prompts
+from vlm.rollouts import Rollout, Sampling, generate
+from vlm.scoring import FourViews, score
+from vlm.views import View, image_view, text_views
+
+SHARD = 32  # prompts a shard: what an interrupted run loses at most
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Prompts and what the student answered to them.
+
+    numbers: a rollout's `rollout_id`, its place in `rollouts`.
+    """
+
+    pair: Pair
+    prompts: Mapping[str, Prompt]
+    text_views: Mapping[str, View]
+    rollouts: Sequence[Rollout]
+    batch: int
+    left_out: Mapping[str, int]
+
+    def views(self, rollout: Rollout) -> tuple[View, View]:
+        """The image view and the text view of a rollout's prompt."""
+        return image_view(self.prompts[rollout.prompt_id]), self.text_views[rollout.prompt_id]
+
+    def score(self, rollouts: Sequence[Rollout]) -> Iterator[FourViews]:
+        views = [self.views(rollout) for rollout in rollouts]
+        return score(self.pair, [a for a, _ in views], [b for _, b in views], rollouts, batch=self.batch)
+
+
+def load(checkpoint: str, options: PairOptions) -> Pair:
+    """Load the pair; warnings about it go to stderr as well as into the record."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    pair = load_pair(checkpoint, **asdict(options))
+    with progress("warnings", 0):
+        for warning in pair.warnings:
+            print(f"note: {warning}")
+    return pair
+
+
+def header(probe: str, pair: Pair, *options: Any) -> dict[str, Any]:
+    """What identifies a record: the probe, the weights and every setting that changes a number."""
+    sides = pair.describe()
+    settings = {name: value for group in options for name, value in asdict(group).items()}
+    return {
+        "probe": f"probes.{probe}",
+        "pair": {side: sides[side]["name"] for side in ("student", "teacher")} | {"warnings": sides["warnings"]},
+        "weights": {side: sides[side]["fingerprint"] for side in ("student", "teacher")},
+        "settings": settings,
+    }
+
+
+def open_folder(probe: str, opened: Mapping[str, Any], output: OutputOptions) -> RecordWriter:
+    """Open the record's folder; by default its name says the probe and the fingerprint of the header."""
+    folder = Path(output.out or f"runs/{probe}-{fingerprint(opened)}")
+    return open_record(folder, opened, overwrite=output.overwrite)
+
+
+def collect(pair: Pair, options: PromptOptions, writer: RecordWriter) -> Corpus:
+    """Load the prompts and sample the student's responses, continuing where an interrupted run stood."""
+    loaded = load_prompts(options.prompts, limit=options.limit, seed=options.seed, split=options.split)
+    prompts, left_out = _fitting(pair, loaded, options.max_response)
+    texts = dict(zip((p.prompt_id for p in prompts), text_views(prompts, options.text_view), strict=True))
+    sampling = Sampling(options.max_response, options.rollouts_per_prompt, options.seed, batch=options.batch)
+    with progress("rollouts", len(prompts) * options.rollouts_per_prompt) as show:
+        done = 0
+        for shard, start in enumerate(range(0, len(prompts), SHARD)):
+            part = prompts[start : start + SHARD]
+            if not writer.has("rollouts", shard):
+                sampled = generate(pair.student, part, sampling, end_ids=pair.end_ids, support=pair.support)
+                writer.add("rollouts", shard, pd.DataFrame([asdict(rollout) for rollout in sampled]))
+            done += len(part) * options.rollouts_per_prompt
+            show(done)
+    rollouts = [
+        Rollout(row.prompt_id, row.index, tuple(map(int, row.token_ids)), row.text, bool(row.truncated))
+        for row in (Rollout(**columns) for columns in writer.gather("rollouts").to_dict("records"))
+    ]
+    by_id = {prompt.prompt_id: prompt for prompt in prompts}
+    return Corpus(pair, by_id, texts, rollouts, options.batch, left_out)
+
+
+def token_table(corpus: Corpus, n_bins: int, writer: RecordWriter) -> pd.DataFrame:
+    """Score every response token and bin those whose prompt has a picture."""
+    size = SHARD * 2
+    with progress("scoring", len(corpus.rollouts)) as show:
+        for shard, start in enumerate(range(0, len(corpus.rollouts), size)):
+            part = corpus.rollouts[start : start + size]
+            if not writer.has("tokens", shard):
+                frames = [
+                    _tokens(corpus, start + number, rollout, views)
+                    for number, (rollout, views) in enumerate(zip(part, corpus.score(part), strict=True))
+                ]
+                writer.add("tokens", shard, pd.concat(frames, ignore_index=True))
+            show(start + len(part))
+    tokens = writer.gather("tokens")
+    return _binned(tokens, n_bins)
+
+
+def rollout_table(corpus: Corpus) -> pd.DataFrame:
+    """One row a response, judged where an answer is known."""
+    rows = []
+    for number, rollout in enumerate(corpus.rollouts):
+        prompt = corpus.prompts[rollout.prompt_id]
+        rows.append(
+            {
+                "rollout_id": number,
+                "prompt_id": prompt.prompt_id,
+                "task": prompt.task,
+                "dependency": prompt.dependency,
+                "has_image": prompt.has_image,
+                "prompt": prompt.text,
+                "response": rollout.text,
+                "answer": prompt.answer,
+                "correct": is_correct(rollout.text, prompt.answer) if prompt.answer else None,
+                "n_tokens": len(rollout.token_ids),
+                "truncated": rollout.truncated,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def notes(corpus: Corpus, began: float) -> dict[str, Any]:
+    """How a run went: what it ran on, how long it took, what it left out."""
+    packages = ("torch", "transformers", "numpy", "pandas", "scipy")
+    return {
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "device": str(corpus.pair.student.device),
+        "seconds": round(time.monotonic() - began, 1),
+        "prompts": len(corpus.prompts),
+        "prompts_with_image": sum(prompt.has_image for prompt in corpus.prompts.values()),
+        "left_out": dict(corpus.left_out),
+    }
+
+
+def _fitting(pair: Pair, prompts: Sequence[Prompt], max_response: int) -> tuple[list[Prompt], dict[str, int]]:
+    """Leave out prompts that, with a full response, exceed the context of either model; say how many."""
+    return list(prompts), {}
+
+
+def _tokens(corpus: Corpus, number: int, rollout: Rollout, views: FourViews) -> pd.DataFrame:
+    parts = decompose(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
+    prompt = corpus.prompts[rollout.prompt_id]
+    spelled = corpus.pair.student.processor.tokenizer.convert_ids_to_tokens(list(rollout.token_ids))
+    return pd.DataFrame(
+        {
+            "prompt_id": prompt.prompt_id,
+            "rollout_id": number,
+            "dependency": prompt.dependency,
+            "has_image": prompt.has_image,
+            "position": range(len(rollout.token_ids)),
+            "token_id": rollout.token_ids,
+            "token_text": spelled,
+            "vds_nats": parts.vds.double().cpu().numpy(),
+            "student_vds_nats": parts.student_vds.double().cpu().numpy(),
+            "kl_standard_nats": parts.standard.double().cpu().numpy(),
+            "kl_language_nats": parts.language.double().cpu().numpy(),
+            "kl_visual_nats": parts.visual.double().cpu().numpy(),
+        }
+    )
+
+
+def _binned(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:
+    """Add the column `bin`: over the tokens of prompts with a picture; -1 for the others."""
+    pictured = tokens["has_image"].to_numpy()
+    vds = torch.from_numpy(tokens.loc[pictured, "vds_nats"].to_numpy(copy=True))
+    bins = tokens["position"].to_numpy() * 0 - 1
+    bins[pictured] = equal_frequency_bins(vds, n_bins, key=torch.arange(len(vds))).numpy()
+    return tokens.assign(bin=bins)

@@ -1,0 +1,109 @@
+"""The flags that probes share, as frozen dataclasses: a field is a flag, its metadata the help."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+
+from records import RecordError
+from vlm.pair import PairError
+from vlm.prompts import PromptError
+from vlm.views import ViewError
+
+Options = TypeVar("Options")
+Dtype = Literal["float32", "bfloat16", "float16", "float64"]
+
+
+class OptionError(ValueError):
+    """Flags that make no sense together."""
+
+
+def flag(default: Any, text: str) -> Any:
+    """A dataclass field with its help text."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """The models"""
+
+    teacher: str | None = flag(None, "folder or hub id of the teacher (default: what the student's pair.json names)")
+    dtype: Dtype = flag("float32", "the student's dtype")
+    teacher_dtype: Dtype | None = flag(None, "the teacher's dtype (default: the student's)")
+    device: str = flag("cpu", "where both models run, such as cpu or cuda")
+    attention: Literal["sdpa", "eager"] = flag("sdpa", "attention implementation")
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """Prompts and rollouts"""
+
+    prompts: str = flag("bundled", "bundled, a .jsonl or .parquet file, a datasets folder or a hub id")
+    split: str = flag("train", "split of a datasets folder or hub id")
+    limit: PositiveInt = flag(64, "number of prompts")
+    rollouts_per_prompt: PositiveInt = flag(1, "on-policy responses a prompt: temperature 1, no truncation")
+    max_response: PositiveInt = flag(64, "longest response, tokens")
+    text_view: Literal["drop", "blank", "other"] = flag("drop", "what replaces the picture in the text view")
+    batch: PositiveInt = flag(16, "responses a forward pass; the numbers do not depend on it")
+    seed: NonNegativeInt = flag(0, "seed of the bundled scenes, the rollouts and the choice of probed tokens")
+
+
+@dataclass(frozen=True)
+class BinOptions:
+    """Bins"""
+
+    bins: PositiveInt = flag(10, "number of equal-frequency VDS bins")
+
+
+@dataclass(frozen=True)
+class UnitOptions:
+    """What is probed"""
+
+    unit: Literal["token", "trajectory-bin", "corpus-bin"] = flag("token", "what one gradient belongs to")
+    probe_per_bin: PositiveInt | Literal["all"] = flag(64, "units probed in each bin, drawn at random, or all")
+    scope: Literal["all", "language_model"] = flag("all", "scope of the table and the picture; both are recorded")
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Output"""
+
+    out: str | None = flag(None, "folder of the record (default: runs/<probe>-<fingerprint>)")
+    overwrite: bool = flag(False, "replace a record that is there")
+
+
+def parser_for(manual: str, groups: Sequence[type[Any]], *, many: bool = False) -> ArgumentParser:
+    """Build a parser whose flags are the fields of `groups`; the checkpoint comes first, without a flag."""
+    parser = ArgumentParser(description=manual.split("\n", 1)[0])
+    parser.add_argument("--config", action="config", help="YAML file with values for these flags")
+    parser.add_argument(
+        "checkpoint", nargs="?", default="bundled", help="the student: folder, hub id or bundled (default)"
+    )
+    for group in groups:
+        titled = parser.add_argument_group(group.__doc__)
+        hints = get_type_hints(group)
+        for f in fields(group):
+            name = "--" + f.name.replace("_", "-")
+            if hints[f.name] is bool:
+                titled.add_argument(name, action="store_true", help=f.metadata["help"])
+            else:
+                titled.add_argument(name, type=hints[f.name], default=f.default, help=f.metadata["help"])
+    return parser
+
+
+def pick(parsed: Namespace, group: type[Options]) -> Options:
+    """The values of one group of flags."""
+    return group(**{f.name: getattr(parsed, f.name) for f in fields(group)})  # type: ignore[arg-type]
+
+
+def run(main: Callable[[], None]) -> int:
+    """Run a probe; a user's mistake becomes one line on stderr and exit code 2."""
+    try:
+        main()
+    except (OptionError, PairError, PromptError, RecordError, ViewError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,20 @@
+"""What is written down: the schema of a measurement record, its fingerprint, and the life of its folder."""
+
+from records.fingerprint import fingerprint, first_difference
+from records.folder import Measurement, RecordWriter, open_record, read_record
+from records.measurement import ANGLES, NULL_ANGLES, SCHEMA_VERSION, TABLES, RecordError, check
+
+__all__ = [
+    "ANGLES",
+    "NULL_ANGLES",
+    "SCHEMA_VERSION",
+    "TABLES",
+    "Measurement",
+    "RecordError",
+    "RecordWriter",
+    "check",
+    "fingerprint",
+    "first_difference",
+    "open_record",
+    "read_record",
+]

@@ -1,0 +1,162 @@
+"""The schema of a measurement record: what its tables hold, column by column.
+
+A record is a folder:
+
+    record.json      schema version, header (what identifies it), notes (how it went), `complete`
+    rollouts.parquet a row a sampled response
+    tokens.parquet   a row a response token
+    units.parquet    a row a probed unit and scope
+    grams.parquet    a row a probed unit and parameter group
+    bins.csv         a row a VDS bin and scope: what the figures draw
+
+The header has `probe` (its module's name), `pair` (the names of `student` and `teacher`), `weights` (a
+fingerprint each) and `settings` (every flag that changes a number, `unit` among them). Versions, threads,
+timings and counts are notes.
+
+Ids are numbers but for `prompt_id`, which a prompt set may name. What a unit of several tokens has not one of
+(its prompt, rollout or position) is "" or -1. A prompt without an image is in no bin: -1.
+"""
+
+from collections.abc import Mapping
+from itertools import combinations_with_replacement
+from typing import Final
+
+import pandas as pd
+import pyarrow as pa
+
+SCHEMA_VERSION: Final = 1
+HEADER: Final = ("probe", "pair", "weights", "settings")
+SCOPES: Final = ("all", "language_model")
+
+OBJECTIVES: Final = ("standard", "language", "visual", "prior", "shift")  # the order of `geometry.OBJECTIVES`
+GRAM_ENTRIES: Final = tuple(f"gram_{a}_{b}" for a, b in combinations_with_replacement(OBJECTIVES, 2))
+
+NULL_ANGLES: Final = ("angle_language_visual", "angle_language_visual_attached")
+ANGLES: Final = (
+    "angle_language_visual",
+    "angle_standard_visual",
+    "angle_standard_language",
+    "angle_language_visual_attached",
+    "angle_standard_visual_attached",
+    "angle_prior_language",
+)
+STATISTICS: Final = (
+    "mean_deg",
+    "std_deg",
+    "low_deg",
+    "high_deg",
+    "obtuse_share",
+)  # low, high: 95 % over prompts
+NULL_STATISTICS: Final = ("null_mean_deg", "null_std_deg")
+
+TEXT, WHOLE, REAL, YES_NO = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+ROLLOUTS = {
+    "rollout_id": WHOLE,
+    "prompt_id": TEXT,
+    "task": TEXT,
+    "dependency": TEXT,  # high, low, text: how far the answer hangs on the picture
+    "has_image": YES_NO,
+    "prompt": TEXT,
+    "response": TEXT,
+    "answer": TEXT,  # the one expected
+    "correct": YES_NO,  # missing where no answer is known
+    "n_tokens": WHOLE,
+    "truncated": YES_NO,  # the length limit came before the end token
+}
+TOKENS = {
+    "prompt_id": TEXT,
+    "rollout_id": WHOLE,
+    "dependency": TEXT,
+    "has_image": YES_NO,
+    "position": WHOLE,  # in the response, from 0
+    "token_id": WHOLE,
+    "token_text": TEXT,
+    "vds_nats": REAL,
+    "student_vds_nats": REAL,
+    "bin": WHOLE,
+    "kl_standard_nats": REAL,
+    "kl_language_nats": REAL,
+    "kl_visual_nats": REAL,
+}
+UNITS = {
+    "unit_id": WHOLE,
+    "unit": TEXT,  # token, trajectory-bin, corpus-bin
+    "prompt_id": TEXT,
+    "rollout_id": WHOLE,
+    "position": WHOLE,
+    "bin": WHOLE,
+    "n_tokens": WHOLE,
+    "scope": TEXT,
+    **{f"norm_{objective}": REAL for objective in OBJECTIVES},
+    **{f"{angle}_deg": REAL for angle in ANGLES},
+}
+GRAMS = {"unit_id": WHOLE, "group": TEXT, **dict.fromkeys(GRAM_ENTRIES, REAL)}
+BINS = {
+    "scope": TEXT,
+    "bin": WHOLE,
+    "n_units": WHOLE,
+    "n_tokens": WHOLE,  # of all scored tokens, probed or not
+    "vds_mean_nats": REAL,
+    "vds_low_nats": REAL,  # the least and the greatest VDS in the bin
+    "vds_high_nats": REAL,
+    "kl_standard_mean_nats": REAL,
+    "kl_language_mean_nats": REAL,
+    "kl_visual_mean_nats": REAL,
+    "student_vds_mean_nats": REAL,
+    **{
+        f"{angle}_{statistic}": REAL
+        for angle in ANGLES
+        for statistic in STATISTICS + (NULL_STATISTICS if angle in NULL_ANGLES else ())
+    },
+}
+
+TABLES: Final[Mapping[str, pa.Schema]] = {
+    "rollouts": pa.schema(ROLLOUTS),
+    "tokens": pa.schema(TOKENS),
+    "units": pa.schema(UNITS),
+    "grams": pa.schema(GRAMS),
+    "bins": pa.schema(BINS),
+}
+WRITTEN_BY: Final = "python -m probes.angles"  # the command that writes them all
+
+
+class RecordError(ValueError):
+    """A record that cannot be written or read, said in one line for whoever typed the command."""
+
+
+def schema_of(table: str) -> pa.Schema:
+    """Return a table's schema, or say which tables there are."""
+    if table not in TABLES:
+        raise RecordError(f"`table` must be one of {', '.join(TABLES)}, not {table!r}")
+    return TABLES[table]
+
+
+def _type_of(column: pd.Series) -> pa.DataType:
+    """Return the Arrow type of a column's values; text has one type however it is stored."""
+    try:
+        found = pa.array(column).type
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.binary()  # a mixture: of no type that a schema asks for
+    return pa.string() if pa.types.is_large_string(found) else found
+
+
+def check(table: str, frame: pd.DataFrame) -> None:
+    """Raise a `RecordError` unless `frame` has exactly the table's columns, each of its type, in any order.
+
+    A column without a single value fits every type.
+    """
+    schema = schema_of(table)
+    missing = [name for name in schema.names if name not in frame.columns]
+    extra = [str(name) for name in frame.columns if name not in schema.names]
+    wrong = []
+    if not missing and not extra:
+        found = {name: _type_of(frame[name]) for name in schema.names}
+        wrong = [
+            f"{name} ({found[name]}, must be {schema.field(name).type})"
+            for name in schema.names
+            if found[name] not in (schema.field(name).type, pa.null())
+        ]
+    for fault, names in (("misses", missing), ("has unknown", extra), ("has wrongly typed", wrong)):
+        if names:
+            raise RecordError(f"table `{table}` {fault} columns: {', '.join(names)}")

@@ -1,0 +1,201 @@
+"""The Gram engine against one plain backward pass per objective and unit."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from geometry import (
+    BACKWARD,
+    IMAGE_VIEW,
+    OBJECTIVES,
+    Cotangents,
+    GradientSum,
+    angles_deg,
+    cotangents,
+    five_from_four,
+    norms,
+    total,
+    unit_gradients,
+    unit_grams,
+)
+from tests.geometry.problems import TinyStudent, normal
+
+TOKENS = torch.eye(5, dtype=torch.float64)
+WHOLE = torch.full((1, 5), 0.2, dtype=torch.float64)
+MIXED = torch.tensor(
+    [[0.5, 0.0, -2.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]]
+).double()
+
+
+def plain_gradient(
+    student: TinyStudent, objective: str, weights: Tensor, parameters: list[nn.Parameter]
+) -> Tensor:
+    """One forward and one backward for one objective: its gradient `[n]` over the parameters."""
+    logits = student.image_logits() if objective in IMAGE_VIEW else student.text_logits()
+    loss = (weights.unsqueeze(-1) * getattr(student.cotangents(), objective) * logits).sum()
+    grads = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+    return torch.cat([g.flatten() for g in grads])
+
+
+def plain_grams(student: TinyStudent, weights: Tensor) -> dict[str, Tensor]:
+    """Every Gram matrix from five dense gradients a unit."""
+    grams = {}
+    for name, members in student.groups().items():
+        units = [
+            torch.stack([plain_gradient(student, k, row, members) for k in OBJECTIVES]) for row in weights
+        ]
+        grams[name] = torch.stack([rows @ rows.T for rows in units])
+    return grams
+
+
+def grams_of(student: TinyStudent, weights: Tensor, **options: int | bool) -> dict[str, Tensor]:
+    views = student.image_logits, student.text_logits
+    return unit_grams(*views, student.cotangents(), weights, student.groups(), **options)
+
+
+@pytest.mark.parametrize(
+    "weights", [TOKENS[:1], TOKENS, WHOLE, MIXED], ids=["token", "tokens", "all", "mixed"]
+)
+@pytest.mark.parametrize("chunk", [1, 2, 4, 100])
+@pytest.mark.parametrize("batched", [True, False], ids=["batched", "looped"])
+def test_equals_plain_autograd(weights: Tensor, chunk: int, batched: bool) -> None:
+    student = TinyStudent()
+    expected = plain_grams(student, weights)
+    grams = grams_of(student, weights, chunk=chunk, batched=batched)
+    assert list(grams) == list(expected)
+    for name, gram in grams.items():
+        torch.testing.assert_close(gram, expected[name], rtol=1e-11, atol=1e-11, msg=name)
+
+
+def test_whole_model_is_the_sum_over_groups() -> None:
+    student = TinyStudent()
+    everything = list(student.parameters())
+    rows = torch.stack([plain_gradient(student, k, WHOLE[0], everything) for k in OBJECTIVES])
+    grams = grams_of(student, WHOLE)
+    torch.testing.assert_close(total(grams)[0], rows @ rows.T)
+    torch.testing.assert_close(total(grams, ["layer", "head"]), grams["layer"] + grams["head"])
+
+
+def test_attached_visual_gradient_is_autograd_through_the_target() -> None:
+    student = TinyStudent()
+    q_image, q_text = (view.log_softmax(-1) for view in student.teacher())
+    p_image, p_text = student.image_logits().log_softmax(-1), student.text_logits().log_softmax(-1)
+    target = (p_text + q_image - q_text).log_softmax(-1)
+    loss = (p_image.exp() * (p_image - target)).sum(-1).mean()
+    through = torch.autograd.grad(loss, student.tied)[0].flatten()
+    visual, shift = (plain_gradient(student, k, WHOLE[0], [student.tied]) for k in ("visual", "shift"))
+    torch.testing.assert_close(visual + shift, through, rtol=0, atol=1e-12)
+
+
+def test_parameters_that_a_view_does_not_reach_have_gradient_zero() -> None:
+    vision = grams_of(TinyStudent(), TOKENS)["vision"]
+    assert (norms(vision)[:, [1, 4]] == 0).all() and (norms(vision)[:, [0, 2, 3]] > 0).all()
+    assert angles_deg(vision)[:, 1].isnan().all()
+
+
+def test_tokens_add_up_to_the_whole() -> None:
+    student = TinyStudent()
+    inputs = student.image_logits, student.text_logits, student.cotangents()
+    added = GradientSum(student.groups())
+    for row in 0.2 * TOKENS:
+        added.add(unit_gradients(*inputs, row, student.groups()))
+    whole = grams_of(student, WHOLE)
+    for name, gram in added.grams().items():
+        torch.testing.assert_close(gram, whole[name][0], rtol=1e-11, atol=1e-12)
+
+
+def test_gradient_sum_in_float32_and_of_nothing() -> None:
+    student = TinyStudent()
+    inputs = student.image_logits, student.text_logits, student.cotangents()
+    added = GradientSum(student.groups(), torch.float32)
+    assert all((gram == 0).all() for gram in added.grams().values())
+    gradients = unit_gradients(*inputs, WHOLE[0], student.groups())
+    added.add(gradients)
+    added.add(gradients)
+    expected = 4 * total(grams_of(student, WHOLE))[0]
+    torch.testing.assert_close(total(added.grams()), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_gradient_sum_leaves_the_callers_tensors_alone() -> None:
+    student = TinyStudent()
+    added, gradient = GradientSum(student.groups()), normal(4, *student.mix.shape)
+    before = gradient.clone()
+    added.add({student.mix: gradient})
+    added.add({student.mix: gradient})
+    assert torch.equal(gradient, before)
+
+
+def test_unit_gradients_are_ordered_as_backward() -> None:
+    student = TinyStudent()
+    gradients = unit_gradients(
+        student.image_logits, student.text_logits, student.cotangents(), MIXED[0], student.groups()
+    )
+    for row, objective in enumerate(BACKWARD):
+        expected = plain_gradient(student, objective, MIXED[0], [student.mix])
+        torch.testing.assert_close(gradients[student.mix][row].flatten(), expected)
+
+
+def test_equal_views_run_once_and_leave_no_visual_gradient() -> None:
+    student, calls = TinyStudent(), []
+
+    def logits() -> Tensor:
+        calls.append(1)
+        return student.text_logits()
+
+    teacher = student.teacher()[1]
+    views = logits(), logits(), teacher, teacher
+    calls.clear()
+    gram = total(unit_grams(logits, logits, cotangents(*views), TOKENS, student.groups()))
+    assert len(calls) == 1
+    assert (norms(gram)[:, [2, 4]] == 0).all()
+    torch.testing.assert_close(angles_deg(gram)[:, 0, 1], torch.zeros(5).double(), rtol=0, atol=1e-5)
+
+
+def test_float32_gradients_are_multiplied_in_float64() -> None:
+    """Against float64 products of the same float32 gradients; a float32 product would be off."""
+    weight = nn.Parameter(normal(1 << 20).float())
+    signs = normal(3, 1 << 20, seed=1).float()
+
+    def logits() -> Tensor:
+        return (weight * signs).sum(-1, keepdim=True).T * torch.ones(1, 3)
+
+    one = torch.tensor([[1.0, 0.0, 0.0]])
+    cots = Cotangents(standard=one, language=one, visual=one, prior=0 * one, shift=0 * one)
+    gram = unit_grams(logits, logits, cots, torch.ones(1, 1), {"all": [weight]})["all"]
+    assert gram[0, 0, 1].item() == pytest.approx(signs[0].double().square().sum().item(), rel=1e-11)
+
+
+def test_mapping_from_four_to_five_is_that_of_the_vectors() -> None:
+    visual, prior, language, shift = four = normal(4, 9)
+    five = torch.stack([visual + prior, language, visual, prior, shift])
+    torch.testing.assert_close(five_from_four(four @ four.T), five @ five.T)
+
+
+def test_grads_of_the_module_are_left_alone_and_no_grad_does_not_matter() -> None:
+    student = TinyStudent()
+    with torch.no_grad():
+        inside = grams_of(student, WHOLE)
+    assert all(parameter.grad is None for parameter in student.parameters())
+    assert torch.equal(total(inside), total(grams_of(student, WHOLE)))
+
+
+def test_refusals() -> None:
+    student = TinyStudent()
+    inputs = student.image_logits, student.text_logits, student.cotangents()
+    with pytest.raises(ValueError, match="`groups` must hold a parameter once, .* in 'a' and in 'b'"):
+        unit_grams(*inputs, WHOLE, {"a": [student.tied], "b": [student.mix, student.tied]})
+    with pytest.raises(ValueError, match="`groups` must hold at least one parameter"):
+        unit_grams(*inputs, WHOLE, {"a": []})
+    with pytest.raises(ValueError, match=r"`weights` must have one a token, got 4 and 5 tokens"):
+        unit_grams(*inputs, WHOLE[:, :4], student.groups())
+    with pytest.raises(ValueError, match="`chunk` must be at least 1 unit, got 0"):
+        unit_grams(*inputs, WHOLE, student.groups(), chunk=0)
+    with pytest.raises(ValueError, match="`text_logits` must return logits with a graph"):
+        unit_grams(inputs[0], lambda: student.text_logits().detach(), inputs[2], WHOLE, student.groups())
+    with pytest.raises(ValueError, match=r"`image_logits` must return logits .* got \(4, 6\) and \(5, 6\)"):
+        unit_grams(lambda: student.image_logits()[:4], *inputs[1:], WHOLE, student.groups())
+    with pytest.raises(ValueError, match="`names` must be groups among"):
+        total(grams_of(student, WHOLE), ["tower"])
+    student.bias.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"`groups` must hold trainable parameters, .* in 'layer'"):
+        unit_grams(*inputs, WHOLE, student.groups())

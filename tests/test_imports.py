@@ -1,0 +1,115 @@
+"""Who may import whom: `geometry < vlm, records < figures < probes, train`, read from the source."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL_LIBRARIES = {"transformers", "accelerate"}
+OURS = {"geometry", "vlm", "records", "figures", "probes", "train"}
+
+# For each of our packages, which of our packages it must not import, and which libraries.
+FORBIDDEN = {
+    "geometry": (OURS - {"geometry"}) | MODEL_LIBRARIES,
+    "vlm": (OURS - {"vlm", "geometry"}) | {"pandas"},
+    "records": (OURS - {"records"}) | MODEL_LIBRARIES | {"torch"},
+    "figures": (OURS - {"figures", "records"}) | MODEL_LIBRARIES | {"torch"},
+    "probes": {"train"} | MODEL_LIBRARIES,
+    "train": {"probes"},
+}
+
+
+def imports(source: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the module of every absolute import in a file, wherever in the file it stands."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.lineno, node.module
+
+
+def violations(root: Path) -> list[str]:
+    """Name every forbidden import under `root` as `file:line: package imports module`."""
+    return [
+        f"{source.relative_to(root)}:{line}: {package} must not import {module}"
+        for package, forbidden in FORBIDDEN.items()
+        for source in sorted((root / package).rglob("*.py"))
+        for line, module in imports(source)
+        if module.split(".")[0] in forbidden
+    ]
+
+
+def test_our_packages_keep_the_order():
+    assert violations(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("geometry/angles.py", "import transformers"),
+        ("geometry/angles.py", "from vlm.pair import Pair"),
+        ("vlm/pair.py", "import pandas as pd"),
+        ("vlm/tiny/train.py", "from records import read_record"),
+        ("records/folder.py", "from torch import Tensor"),
+        ("records/folder.py", "from vlm import pair"),
+        ("records/folder.py", "import geometry"),
+        ("figures/panels.py", "import torch.nn as nn"),
+        ("figures/panels.py", "from geometry.bins import equal_frequency_bins"),
+        ("probes/angles.py", "from transformers import AutoProcessor"),
+        ("probes/angles.py", "import train.step"),
+        ("train/loop.py", "from probes import angles"),
+    ],
+)
+def test_a_violation_is_found_and_named(tmp_path, source, line):
+    file = tmp_path / source
+    file.parent.mkdir(parents=True)
+    file.write_text(f"import math\n\ndef late():\n    {line}\n")
+    [found] = violations(tmp_path)
+    module = line.split()[1]
+    assert found == f"{source}:4: {source.split('/')[0]} must not import {module}"
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("geometry/angles.py", "import torch"),
+        ("vlm/pair.py", "from transformers import AutoProcessor"),
+        ("vlm/tiny/train.py", "from ..views import text_view"),
+        ("figures/panels.py", "from records import read_record"),
+        ("probes/angles.py", "from figures import angle_bins"),
+        ("train/step.py", "from accelerate import Accelerator"),
+    ],
+)
+def test_what_is_allowed_passes(tmp_path, source, line):
+    file = tmp_path / source
+    file.parent.mkdir(parents=True)
+    file.write_text(line + "\n")
+    assert violations(tmp_path) == []
+
+
+def test_figures_load_no_model_library():
+    """The rule holds for what is imported on the way, too."""
+    code = "import sys, figures.angle_bins; print({'torch', 'transformers', 'accelerate'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_every_package_is_listed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {
+        ".".join(init.parent.relative_to(ROOT).parts)
+        for package in OURS
+        for init in (ROOT / package).rglob("__init__.py")
+    }
+    assert set(listed) == found
+
+
+def test_every_test_folder_is_a_package():
+    """Else pytest puts `tests/` on the path, and `tests/geometry` shadows `geometry`."""
+    folders = {file.parent for file in (ROOT / "tests").rglob("*.py")}
+    assert [str(folder) for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []

@@ -1,0 +1,202 @@
+"""Prompts, with and without pictures: the bundled scenes, JSONL, parquet, a datasets folder or a hub id.
+
+A row holds either `problem, answer, images` (an `<image>` marker in `problem` says where a picture stands; without
+markers the pictures come first) or the conversational `prompt, images` (a list of messages). `dependency` (high, low,
+text), `task` and `id` are read where they are present. A picture is a path (relative to the file), bytes, or
+`{"bytes": ..., "path": ...}`, as parquet and datasets hold it.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+BUNDLED = "bundled"
+_MARKER = "<image>"
+
+
+class PromptError(ValueError):
+    """A prompt source that cannot be read; the message names the row."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt: chat messages whose image parts stand for `images`, in order.
+
+    `dependency` is high, low or text where the source says so, else unknown.
+    """
+
+    prompt_id: str
+    messages: tuple[Mapping[str, Any], ...]
+    images: tuple[Image.Image, ...]
+    answer: str
+    task: str = "unknown"
+    dependency: str = "unknown"
+
+    @property
+    def has_image(self) -> bool:
+        return bool(self.images)
+
+    @property
+    def text(self) -> str:
+        """What the messages say, pictures as `<image>`."""
+        parts = [part for message in self.messages for part in message["content"]]
+        return " ".join(part["text"] if part["type"] == "text" else _MARKER for part in parts)
+
+
+def load_prompts(source: str, *, limit: int | None = None, seed: int = 0, split: str = "train") -> list[Prompt]:
+    """Read up to `limit` prompts from `source`.
+
+    `bundled` draws the scenes of the bundled pair from `seed`; a path ending in .jsonl or .parquet is read as such; any
+    other existing folder as a saved datasets folder; anything else as a hub id, whose `split` is read.
+
+    Raises:
+        PromptError: nothing there, an unknown format, a row without a needed column, or an unreadable picture.
+    """
+    if source == BUNDLED:
+        from vlm.tiny.prompts import bundled_prompts
+
+        return bundled_prompts(64 if limit is None else limit, seed)
+    rows = _rows(source, split)
+    prompts = []
+    for number, row in enumerate(rows):
+        if limit is not None and len(prompts) == limit:
+            break
+        prompts.append(_prompt(row, f"{source}, row {number}", str(number), _folder(source)))
+    if not prompts:
+        raise PromptError(f"`prompts` must hold at least one prompt, but {source} is empty; name another source")
+    _refuse_double_ids(prompts, source)
+    return prompts
+
+
+def _folder(source: str) -> Path:
+    return Path(source).parent
+
+
+def _rows(source: str, split: str) -> Iterable[Mapping[str, Any]]:
+    path = Path(source)
+    if path.suffix in (".jsonl", ".parquet"):
+        if not path.is_file():
+            raise PromptError(f"`prompts` names the file {source}, which does not exist; check the path")
+        return _jsonl(path) if path.suffix == ".jsonl" else _parquet(path)
+    if path.is_file():
+        raise PromptError(f"`prompts` must be .jsonl or .parquet, a datasets folder or a hub id, got {source}")
+    return _datasets(source, split)
+
+
+def _jsonl(path: Path) -> Iterable[Mapping[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines):
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise PromptError(f"`prompts`: {path}, row {number} is not JSON ({error})") from None
+                if not isinstance(row, dict):
+                    raise PromptError(f"`prompts`: {path}, row {number} must be a JSON object, got {type(row).__name__}")
+                yield row
+
+
+def _parquet(path: Path) -> Iterable[Mapping[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+    except pyarrow.ArrowInvalid as error:
+        raise PromptError(f"`prompts`: {path} is not a parquet file ({error})") from None
+    for batch in file.iter_batches(batch_size=64):
+        yield from batch.to_pylist()
+
+
+def _datasets(source: str, split: str) -> Iterable[Mapping[str, Any]]:
+    import datasets
+
+    try:
+        if Path(source).is_dir():
+            loaded = datasets.load_from_disk(source)
+        else:
+            loaded = datasets.load_dataset(source, split=split, streaming=True)
+    except Exception as error:  # the hub client and datasets raise many kinds; each means "not readable"
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise PromptError(f"`prompts`: {source} is neither a file, a datasets folder nor a hub id ({reason})") from None
+    return loaded[split] if isinstance(loaded, datasets.DatasetDict) else loaded
+
+
+def _prompt(row: Mapping[str, Any], where: str, number: str, folder: Path) -> Prompt:
+    listed = row.get("images")
+    entries = [] if listed is None else listed if isinstance(listed, (list, tuple)) else [listed]
+    images = tuple(_image(entry, where, folder) for entry in entries)
+    if "problem" in row:
+        messages = _from_problem(str(row["problem"]), len(images), where)
+    elif "prompt" in row:
+        messages = _from_messages(row["prompt"], len(images), where)
+    else:
+        raise PromptError(f"`prompts`: {where} must have a column `problem` or `prompt`, got {sorted(row)}")
+    return Prompt(
+        prompt_id=str(row.get("id", number)),
+        messages=messages,
+        images=images,
+        answer=str(row.get("answer", "")),
+        task=str(row.get("task", "unknown")),
+        dependency=str(row.get("dependency", "unknown" if images else "text")),
+    )
+
+
+def _from_problem(problem: str, n_images: int, where: str) -> tuple[Mapping[str, Any], ...]:
+    pieces = problem.split(_MARKER)
+    if len(pieces) == 1:
+        pieces = [""] * n_images + pieces
+    if len(pieces) - 1 != n_images:
+        raise PromptError(f"`prompts`: {where} has {len(pieces) - 1} markers {_MARKER} but {n_images} images")
+    content: list[dict[str, str]] = []
+    for index, piece in enumerate(pieces):
+        content += [{"type": "image"}] if index else []
+        content += [{"type": "text", "text": piece.strip()}] if piece.strip() else []
+    return ({"role": "user", "content": content},)
+
+
+def _from_messages(messages: Any, n_images: int, where: str) -> tuple[Mapping[str, Any], ...]:
+    if not isinstance(messages, Sequence) or isinstance(messages, str):
+        raise PromptError(f"`prompts`: {where}: `prompt` must be a list of messages, got {type(messages).__name__}")
+    normal: list[dict[str, Any]] = []
+    for message in messages:
+        content = message["content"]
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else [_part(p) for p in content]
+        normal.append({"role": message["role"], "content": parts})
+    marked = sum(part["type"] == "image" for message in normal for part in message["content"])
+    if marked == 0 and n_images:
+        first_user = next(message for message in normal if message["role"] == "user")
+        first_user["content"] = [{"type": "image"}] * n_images + first_user["content"]
+    elif marked != n_images:
+        raise PromptError(f"`prompts`: {where} has {marked} image parts but {n_images} images")
+    return tuple(normal)
+
+
+def _part(part: Mapping[str, Any]) -> dict[str, str]:
+    return {"type": "image"} if part["type"] == "image" else {"type": "text", "text": str(part["text"])}
+
+
+def _image(entry: Any, where: str, folder: Path) -> Image.Image:
+    try:
+        if isinstance(entry, Image.Image):
+            return entry.convert("RGB")
+        data, path = (entry.get("bytes"), entry.get("path")) if isinstance(entry, Mapping) else (None, entry)
+        if isinstance(path, bytes):
+            data = path
+        opened = Image.open(io.BytesIO(data)) if data is not None else Image.open(folder / str(path))
+        return opened.convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise PromptError(f"`prompts`: {where} has an unreadable image ({error})") from None
+
+
+def _refuse_double_ids(prompts: Sequence[Prompt], source: str) -> None:
+    seen: set[str] = set()
+    for prompt in prompts:
+        if prompt.prompt_id in seen:
+            raise PromptError(f"`prompts`: {source} uses the id {prompt.prompt_id!r} twice; ids must differ")
+        seen.add(prompt.prompt_id)

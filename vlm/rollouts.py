@@ -1,0 +1,129 @@
+"""On-policy rollouts: batched, cached, untruncated sampling, with one seeded random stream a rollout.
+
+Sampling is exact and its randomness belongs to the rollout (seed, prompt, index), not to the batch: token t is the
+inverse of the model's distribution at the t-th number of the rollout's own stream.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from vlm.pair import Member
+from vlm.prompts import Prompt
+from vlm.views import View, encode_prompts, image_view
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One response: its token ids (end token included unless truncated) and their text."""
+
+    prompt_id: str
+    index: int
+    token_ids: tuple[int, ...]
+    text: str
+    truncated: bool
+
+    @property
+    def rollout_id(self) -> str:
+        return f"{self.prompt_id}/{self.index}"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How responses are drawn. The published setting is temperature 1 without truncation; `greedy` is for accuracy."""
+
+    max_response: int = 64
+    per_prompt: int = 1
+    seed: int = 0
+    greedy: bool = False
+    batch: int = 32
+
+
+def generate(
+    member: Member,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    *,
+    end_ids: Sequence[int],
+    support: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Rollout]:
+    """Sample `sampling.per_prompt` responses to each prompt, image view, in prompt order.
+
+    Args:
+        member: the model that speaks.
+        prompts: the prompts.
+        sampling: length, number, seed, batch. Batches are cut by prompt order.
+        end_ids: ids that end a response.
+        support: ids at or beyond it are never drawn, nor are those that stand for pictures.
+        progress: called with the number of responses done after each batch.
+    """
+    jobs = [(prompt, index) for prompt in prompts for index in range(sampling.per_prompt)]
+    rollouts: list[Rollout] = []
+    for start in range(0, len(jobs), sampling.batch):
+        rollouts += _generate_batch(member, jobs[start : start + sampling.batch], sampling, end_ids, support)
+        progress(len(rollouts))
+    return rollouts
+
+
+def banned_ids(member: Member, support: int, rows: int) -> list[int]:
+    """Ids that sampling must never draw: those of pictures and the head's rows beyond the tokenizer."""
+    return sorted(set(member.visual_ids) | set(range(support, rows)))
+
+
+@torch.no_grad()
+def _generate_batch(
+    member: Member, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling, end_ids: Sequence[int], support: int
+) -> list[Rollout]:
+    views: list[View] = [image_view(prompt) for prompt, _ in jobs]
+    inputs = {name: value.to(member.device) for name, value in encode_prompts(views, member.processor).items()}
+    rows = member.model.get_output_embeddings().weight.shape[0]
+    seeds = [_stream_seed(sampling.seed, prompt.prompt_id, index) for prompt, index in jobs]
+    chooser = _Chooser(seeds, banned_ids(member, support, rows), greedy=sampling.greedy)
+    config = GenerationConfig(
+        max_new_tokens=sampling.max_response,
+        do_sample=False,
+        eos_token_id=list(end_ids),
+        pad_token_id=member.processor.tokenizer.pad_token_id,
+    )
+    ids = member.model.generate(**inputs, generation_config=config, logits_processor=LogitsProcessorList([chooser]))
+    new = ids[:, inputs["input_ids"].shape[1] :].cpu()
+    return [
+        _rollout(member, prompt, index, row.tolist(), end_ids) for (prompt, index), row in zip(jobs, new, strict=True)
+    ]
+
+
+def _rollout(member: Member, prompt: Prompt, index: int, row: list[int], end_ids: Sequence[int]) -> Rollout:
+    ends = [position for position, token in enumerate(row) if token in end_ids]
+    kept = row[: ends[0] + 1] if ends else row
+    text = member.processor.tokenizer.decode(kept[:-1] if ends else kept, skip_special_tokens=False)
+    return Rollout(prompt.prompt_id, index, tuple(kept), text, truncated=not ends)
+
+
+class _Chooser(LogitsProcessor):
+    """Leaves one token a row: the most probable, or the one at the row's next random number."""
+
+    def __init__(self, seeds: Sequence[int], banned: Sequence[int], *, greedy: bool) -> None:
+        self._streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._banned = torch.tensor(banned, dtype=torch.long)
+        self._greedy = greedy
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        scores = scores.index_fill(1, self._banned.to(scores.device), -torch.inf)
+        if self._greedy:
+            return scores
+        uniform = torch.stack([torch.rand((), generator=s, dtype=torch.float64) for s in self._streams])
+        cumulative = torch.softmax(scores.double(), dim=-1).cumsum(dim=-1)
+        threshold = uniform.to(scores.device)[:, None] * cumulative[:, -1:]
+        chosen = torch.searchsorted(cumulative, threshold, right=True).clamp(max=scores.shape[1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter(1, chosen, 0.0)
+
+
+def _stream_seed(seed: int, prompt_id: str, index: int) -> int:
+    """A seed that depends on these three alone, the same on every machine and in every process."""
+    digest = hashlib.sha256(f"{seed}/{prompt_id}/{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,98 @@
+"""Batches of worded examples and of labelled pictures for the recipe in `vlm.tiny.train`.
+
+Every batch is a function of (seed, stage, step) alone, so that a resumed run sees the batches it would have seen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from torch import Tensor
+from transformers import ProcessorMixin
+
+from vlm.tiny.scenes import COLOURS, SHAPES, Circles, Grid, Lines, Scene
+from vlm.tiny.tasks import Example, sample
+
+IGNORED = -100  # the label id that transformers' losses leave out
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How a batch is drawn: the weight of each task, and the share of pictures that are left out.
+
+    Examples whose picture is left out keep their question and response: the text view of the model learns what can be
+    guessed, and no more.
+    """
+
+    weights: Mapping[str, float]
+    blind_share: float
+
+    def draw(self, size: int, rng: Random) -> list[tuple[Example, bool]]:
+        """Return `size` pairs of an example and whether its picture is shown."""
+        names = rng.choices(list(self.weights), list(self.weights.values()), k=size)
+        examples = [sample(name, rng) for name in names]
+        return [(e, e.scene is not None and rng.random() >= self.blind_share) for e in examples]
+
+
+def collate(drawn: Sequence[tuple[Example, bool]], processor: ProcessorMixin) -> dict[str, Tensor]:
+    """Return model inputs, right-padded, with labels on the response and its end token only."""
+    end = processor.tokenizer.eos_token
+    prompts = [prompt_text(example, shown, processor) for example, shown in drawn]
+    full = [text + example.response + end for text, (example, _) in zip(prompts, drawn, strict=True)]
+    pictures = [example.scene.draw() for example, shown in drawn if shown and example.scene is not None]
+    images = {"images": pictures} if pictures else {}
+    batch = processor(text=full, **images, return_tensors="pt", padding=True, padding_side="right")
+    labels = batch["input_ids"].clone()
+    labels[batch["attention_mask"] == 0] = IGNORED
+    for row, (example, _) in enumerate(drawn):
+        answered = len(processor.tokenizer(example.response + end)["input_ids"])
+        length = int(batch["attention_mask"][row].sum())
+        labels[row, : length - answered] = IGNORED
+    return {**batch, "labels": labels}
+
+
+def prompt_text(example: Example, shown: bool, processor: ProcessorMixin) -> str:
+    picture = [{"type": "image"}] if shown else []
+    message = {"role": "user", "content": [*picture, {"type": "text", "text": example.question}]}
+    return processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
+
+
+@dataclass(frozen=True)
+class PictureLabels:
+    """What a linear probe is taught to read off the visual tokens; -100 where a picture has no such content.
+
+    colour, shape: `[B, 9]`, one a cell (the last class is an empty cell); touch: `[B]`; order: `[B, 3]`.
+    """
+
+    colour: Tensor
+    shape: Tensor
+    touch: Tensor
+    order: Tensor
+
+    @classmethod
+    def of(cls, scenes: Sequence[Scene]) -> "PictureLabels":
+        cells = [_cells(scene) for scene in scenes]
+        return cls(
+            colour=torch.tensor([colour for colour, _ in cells]),
+            shape=torch.tensor([shape for _, shape in cells]),
+            touch=torch.tensor([int(s.touch) if isinstance(s, Circles) else IGNORED for s in scenes]),
+            order=torch.tensor(
+                [[int(a) for a in s.red_above] if isinstance(s, Lines) else [IGNORED] * 3 for s in scenes]
+            ),
+        )
+
+
+def labelled_scenes(size: int, rng: Random) -> list[Scene]:
+    """Half grids, a quarter circles, a quarter lines."""
+    return [rng.choice((Grid, Grid, Circles, Lines)).sample(rng) for _ in range(size)]
+
+
+def _cells(scene: Scene) -> tuple[list[int], list[int]]:
+    if not isinstance(scene, Grid):
+        return [IGNORED] * 9, [IGNORED] * 9
+    colour, shape = [len(COLOURS)] * 9, [len(SHAPES)] * 9
+    for item in scene.items:
+        colour[item.cell] = list(COLOURS).index(item.colour)
+        shape[item.cell] = SHAPES.index(item.shape)
+    return colour, shape

@@ -1,0 +1,202 @@
+"""The questions asked about the pictures, and how a careful speaker answers them.
+
+A task turns a seeded random generator into an `Example`. Answers are worded in several ways and in free order: the
+language has entropy, as real responses have. `dependency` says what the answer needs:
+
+- high: the picture; low: a picture is there, but the question already tells; text: there is no picture.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from vlm.tiny.scenes import COLOURS, PLACES, SHAPES, Circles, Grid, Item, Lines, Scene
+
+NAMES = ("ann", "bob", "cid", "dan", "eve", "fay")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question with its picture (or none), its answer, and one worded response."""
+
+    task: str
+    dependency: str
+    question: str
+    answer: str
+    response: str
+    scene: Scene | None
+
+
+def sample(task: str, rng: Random) -> Example:
+    """Draw one example of `task` (a key of `TASKS`)."""
+    dependency, make = TASKS[task]
+    question, reasons, answer, scene = make(rng)
+    remark = _remark(rng, scene)
+    sentences = [remark, *reasons] if rng.random() < 0.5 else [*reasons, remark]
+    reason = " ".join(sentence for sentence in sentences if sentence)
+    response = f"<reason> {reason} </reason> \\boxed{{ {answer} }}"
+    return Example(task, dependency, question, answer, response, scene)
+
+
+# What a task returns: question, the sentences of the reason, answer, scene.
+_Made = tuple[str, list[str], str, Scene | None]
+
+
+def _colour(rng: Random) -> _Made:
+    scene = Grid.sample(rng)
+    item = rng.choice(scene.items)
+    ask = rng.choice(("what colour is the shape at the {}?", "what is the colour of the shape at the {}?"))
+    conclude = rng.choice(("its colour is {}.", "the colour is {}.", "it is {}."))
+    return ask.format(item.place), [_sighting(rng, item), _so(rng, conclude.format(item.colour))], item.colour, scene
+
+
+def _shape(rng: Random) -> _Made:
+    scene = Grid.sample(rng)
+    item = rng.choice(scene.items)
+    ask = rng.choice(("which shape is at the {}?", "what shape is at the {}?"))
+    conclude = rng.choice(("its shape is a {}.", "the shape is a {}.", "it is a {}."))
+    return ask.format(item.place), [_sighting(rng, item), _so(rng, conclude.format(item.shape))], item.shape, scene
+
+
+def _place(rng: Random) -> _Made:
+    scene = Grid.sample(rng)
+    kinds = [(item.colour, item.shape) for item in scene.items]
+    lone = [item for item in scene.items if kinds.count((item.colour, item.shape)) == 1]
+    if not lone:
+        return _place(rng)
+    item = rng.choice(lone)
+    ask = rng.choice(("where is the {} {}?", "at which place is the {} {}?"))
+    conclude = rng.choice(("its place is the {}.", "the place is the {}.", "it is at the {}."))
+    question = ask.format(item.colour, item.shape)
+    return question, [_sighting(rng, item), _so(rng, conclude.format(item.place))], item.place, scene
+
+
+def _count(rng: Random) -> _Made:
+    scene = Grid.sample(rng)
+    by_colour = rng.random() < 0.5
+    wanted = rng.choice(tuple(COLOURS) if by_colour else SHAPES)
+    found = [item for item in scene.items if wanted in (item.colour, item.shape)]
+    noun = f"{wanted} shapes" if by_colour else f"{wanted} shapes"
+    ask = rng.choice(("how many {} are there?", "how many {} do you see?"))
+    if rng.random() < 0.5:
+        found.reverse()
+    listed = ", ".join(item.place for item in found)
+    lead = rng.choice(("i count {}", "i list {}", "i look for {}")).format(noun)
+    walk = f"{lead}: {listed}." if found else f"{lead}: none."
+    total = rng.choice(("that makes {}.", "there are {}.", "in all {}.")).format(len(found))
+    return ask.format(noun), [walk, total], str(len(found)), scene
+
+
+def _touch(rng: Random) -> _Made:
+    scene = Circles.sample(rng)
+    ask = rng.choice(("do the two circles touch?", "do the circles touch?"))
+    if scene.touch:
+        seen = rng.choice(("the circles overlap.", "one circle cuts the other.", "there is no gap between the circles."))
+        end = rng.choice(("they touch.", "yes, they do touch."))
+    else:
+        seen = rng.choice(("there is a gap between the circles.", "the circles are apart.", "one circle is off the other."))
+        end = rng.choice(("they do not touch.", "no, they do not."))
+    return ask, [seen, _so(rng, end)], "yes" if scene.touch else "no", scene
+
+
+def _cross(rng: Random) -> _Made:
+    scene = Lines.sample(rng)
+    ask = rng.choice(("how many times do the lines cross?", "how often do the two lines cross?"))
+    steps = list(zip(("left", "centre", "right"), scene.red_above, strict=True))
+    if rng.random() < 0.5:
+        steps.reverse()
+    over = rng.choice(("{0} above {1}", "{0} over {1}", "{0} is on top"))
+    walk = [f"{x}: " + over.format(*(("red", "blue") if red else ("blue", "red"))) for x, red in steps]
+    end = rng.choice(("they cross {} times.", "that makes {}.", "in all {}.")).format(scene.crossings)
+    return ask, [", ".join(walk) + ".", _so(rng, end)], str(scene.crossings), scene
+
+
+def _told_colour(rng: Random) -> _Made:
+    scene = Grid.sample(rng)
+    item = rng.choice(scene.items)
+    colour = rng.random() < 0.5
+    ask = "what colour is it?" if colour else "which shape is it?"
+    answer = item.colour if colour else item.shape
+    question = f"the shape at the {item.place} is a {item.colour} {item.shape}. {ask}"
+    given = rng.choice(("the question tells that it is a {} {}.", "we are told of a {} {}."))
+    return question, [given.format(item.colour, item.shape), _so(rng, f"it is {answer}.")], answer, scene
+
+
+def _told_count(rng: Random) -> _Made:
+    scene = Grid.sample(rng)
+    first, second = rng.sample(tuple(COLOURS), 2)
+    number = {c: sum(item.colour == c for item in scene.items) for c in (first, second)}
+    wanted = rng.choice((first, second))
+    question = f"there are {number[first]} {first} shapes and {number[second]} {second} shapes. how many are {wanted}?"
+    given = rng.choice(("the question tells that {} are {}.", "we are told that {} are {}."))
+    return question, [given.format(number[wanted], wanted)], str(number[wanted]), scene
+
+
+def _sum_beside_picture(rng: Random) -> _Made:
+    question, reasons, answer, _ = _sum(rng)
+    scene = rng.choice((Grid, Circles, Lines)).sample(rng)
+    return question, reasons, answer, scene
+
+
+def _sum(rng: Random) -> _Made:
+    a, b = rng.randint(0, 9), rng.randint(0, 9)
+    ask = rng.choice(("what is {} plus {}?", "how much is {} plus {}?", "add {} and {}."))
+    work = rng.choice(("{} plus {} is {}.", "{} and {} make {}."))
+    operands = (a, b) if rng.random() < 0.5 else (b, a)
+    return ask.format(a, b), [_so(rng, work.format(*operands, a + b))], str(a + b), None
+
+
+def _difference(rng: Random) -> _Made:
+    a, b = rng.randint(0, 9), rng.randint(0, 9)
+    a, b = max(a, b), min(a, b)
+    ask = rng.choice(("what is {} minus {}?", "how much is {} minus {}?"))
+    work = rng.choice(("{} minus {} is {}.", "{} less {} is {}."))
+    return ask.format(a, b), [_so(rng, work.format(a, b, a - b))], str(a - b), None
+
+
+def _order(rng: Random) -> _Made:
+    tall, mid, short = rng.sample(NAMES, 3)
+    facts = [f"{tall} is taller than {mid}.", f"{mid} is taller than {short}."]
+    rng.shuffle(facts)
+    end = rng.choice(("tallest", "shortest"))
+    answer = tall if end == "tallest" else short
+    chain = f"{tall}, {mid}, {short}" if rng.random() < 0.5 else f"{tall} over {mid} over {short}"
+    order = rng.choice(("the order is {}.", "we get {}.")).format(chain)
+    return f"{' '.join(facts)} who is {end}?", [order, _so(rng, f"{answer} is {end}.")], answer, None
+
+
+def _sighting(rng: Random, item: Item) -> str:
+    where, what = f"at the {item.place}", f"a {item.colour} {item.shape}"
+    see = rng.choice(("there is", "i see", "one finds"))
+    return rng.choice((f"{where} {see} {what}.", f"{see} {what} {where}."))
+
+
+def _so(rng: Random, sentence: str) -> str:
+    return rng.choice(("so ", "thus ", "hence ", "")) + sentence
+
+
+def _remark(rng: Random, scene: Scene | None) -> str:
+    """An aside that the answer does not need: about the picture where there is one, else about the work."""
+    if rng.random() < 0.5:
+        return ""
+    if isinstance(scene, Grid) and rng.random() < 0.7:
+        return rng.choice(("by the way, ", "also, ", "")) + _sighting(rng, rng.choice(scene.items))
+    return rng.choice(("let me look.", "let me think.", "one moment.", "step by step.", "this is easy.", "well, well."))
+
+
+TASKS: dict[str, tuple[str, Callable[[Random], _Made]]] = {
+    "colour": ("high", _colour),
+    "shape": ("high", _shape),
+    "place": ("high", _place),
+    "count": ("high", _count),
+    "touch": ("high", _touch),
+    "cross": ("high", _cross),
+    "told-colour": ("low", _told_colour),
+    "told-count": ("low", _told_count),
+    "sum-beside-picture": ("low", _sum_beside_picture),
+    "sum": ("text", _sum),
+    "difference": ("text", _difference),
+    "order": ("text", _order),
+}
+
+__all__ = ["NAMES", "PLACES", "TASKS", "Example", "sample"]

@@ -1,0 +1,278 @@
+"""Train the bundled pair from nothing.
+
+    python -m vlm.tiny.train                    # teacher, student and the capacity control, about an hour on two cores
+    python -m vlm.tiny.train --only student     # one of them
+
+Writes the teacher and the student to vlm/tiny/ (bf16 safetensors that load as any checkpoint does) and the capacity
+control (the student's architecture, trained as long as the teacher) to the work folder, whose `train.jsonl` holds the
+losses. An interrupted run continues where it stood. `python -m vlm.tiny.card` then measures what came out.
+
+The recipe: the vision tower first learns to name what is in a picture through linear probes (from the language loss
+alone it stays blind for long), then the whole model learns to answer. Part of the pictures is always left out, so
+that the text view of the model is as well trained as its image view. The student is smaller, learns the language
+first, without any picture, and stops learning to see while it still errs.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import ProcessorMixin, Qwen3VLForConditionalGeneration
+
+from vlm.evaluation import accuracy, evaluate
+from vlm.pair import Member, weights_fingerprint
+from vlm.rollouts import Sampling
+from vlm.tiny import architecture
+from vlm.tiny.curriculum import IGNORED, Mixture, PictureLabels, collate, labelled_scenes
+from vlm.tiny.prompts import group_prompts
+
+HERE = Path(__file__).parent
+BATCH = 64
+CHECKPOINT_EVERY = 100
+# The tasks' weights in a batch: more of what is learnt late.
+WEIGHTS = {
+    "colour": 1.0,
+    "shape": 1.0,
+    "place": 1.2,
+    "count": 1.5,
+    "touch": 0.7,
+    "cross": 0.8,
+    "told-colour": 0.3,
+    "told-count": 0.3,
+    "sum-beside-picture": 0.4,
+    "sum": 0.8,
+    "difference": 0.4,
+    "order": 0.6,
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training.
+
+    kind: `see` trains the vision tower through linear probes, `speak` the whole model on worded examples.
+    blind_share: share of the pictures that are left out. decay: whether the rate falls along a cosine.
+    stop_at: end once this greedy accuracy is reached on validation scenes that need the picture.
+    """
+
+    kind: str
+    steps: int
+    rate: float
+    blind_share: float = 0.0
+    decay: bool = True
+    stop_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model's sizes, its stages and the seed of its weights and batches."""
+
+    name: str
+    sizes: dict[str, int]
+    stages: tuple[Stage, ...]
+    seed: int
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("teacher", architecture.TEACHER, (Stage("see", 300, 2e-3), Stage("speak", 2000, 1.5e-3, 0.15)), 0),
+        Recipe(
+            "student",
+            architecture.STUDENT,
+            (
+                Stage("speak", 800, 1.5e-3, 1.0),
+                Stage("see", 100, 2e-3),
+                Stage("speak", 1000, 5e-4, 0.3, decay=False, stop_at=0.55),
+            ),
+            1,
+        ),
+        Recipe("capacity", architecture.STUDENT, (Stage("see", 300, 2e-3), Stage("speak", 2000, 1.5e-3, 0.15)), 2),
+    )
+}
+
+
+class Probes(nn.Module):
+    """Linear readings of the nine visual tokens: each cell's colour, shape and place; touching; order of the lines."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.colour = nn.Linear(width, 5)
+        self.shape = nn.Linear(width, 5)
+        self.place = nn.Linear(width, 9)
+        self.touch = nn.Linear(9 * width, 2)
+        self.order = nn.Linear(9 * width, 6)
+
+    def loss(self, tokens: Tensor, labels: PictureLabels) -> Tensor:
+        """Return the summed cross entropies of all readings of `tokens` `[B, 9, width]`."""
+        places = torch.arange(9).expand(len(tokens), 9)
+        flat = tokens.flatten(1)
+        read = (
+            (self.colour(tokens), labels.colour),
+            (self.shape(tokens), labels.shape),
+            (self.place(tokens), places),
+            (self.touch(flat), labels.touch),
+            (self.order(flat).unflatten(1, (3, 2)), labels.order),
+        )
+        return torch.stack([_cross_entropy(logits, target) for logits, target in read]).sum()
+
+
+class Training:
+    """The state of one recipe: model, probes, optimizer of the present stage, and where it stands."""
+
+    def __init__(self, recipe: Recipe, work: Path) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.processor = architecture.processor()
+        self.model = architecture.build(recipe.sizes)
+        self.probes = Probes(recipe.sizes["width"])
+        self.stage, self.step = 0, 0
+        self._file = work / f"{recipe.name}.state.pt"
+        self._log = work / "train.jsonl"
+        self.optimizer = self._optimizer()
+
+    def run(self) -> None:
+        """Go through the stages from wherever the state file stands."""
+        self._restore()
+        while self.stage < len(self.recipe.stages):
+            stage = self.recipe.stages[self.stage]
+            while self.step < stage.steps and not self._reached(stage):
+                self._update(stage)
+                self.step += 1
+                if self.step % CHECKPOINT_EVERY == 0:
+                    self._save()
+            self.stage, self.step = self.stage + 1, 0
+            self.optimizer = self._optimizer()
+            self._save()
+
+    def _update(self, stage: Stage) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = stage.rate * _schedule(self.step, stage)
+        rng = Random(f"{self.recipe.name}/{self.recipe.seed}/{self.stage}/{self.step}")
+        loss = self._see(rng) if stage.kind == "see" else self._speak(rng, stage.blind_share)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(list(self._trained()), 1.0)
+        self.optimizer.step()
+        if self.step % 25 == 0:
+            self._write({"kind": stage.kind, "loss_nats": round(loss.item(), 4)})
+
+    def _see(self, rng: Random) -> Tensor:
+        scenes = labelled_scenes(BATCH, rng)
+        pictures = self.processor.image_processor(images=[s.draw() for s in scenes], return_tensors="pt")
+        features = self.model.model.get_image_features(pictures["pixel_values"], pictures["image_grid_thw"])
+        return self.probes.loss(torch.stack(list(features.pooler_output)), PictureLabels.of(scenes))
+
+    def _speak(self, rng: Random, blind_share: float) -> Tensor:
+        batch = collate(Mixture(WEIGHTS, blind_share).draw(BATCH, rng), self.processor)
+        labels = batch.pop("labels")
+        return _cross_entropy(self.model(**batch).logits[:, :-1], labels[:, 1:])
+
+    def _reached(self, stage: Stage) -> bool:
+        """Whether the accuracy to stop at is reached; asked every 10 steps."""
+        if stage.stop_at is None or self.step % 10 or self.step == 0:
+            return False
+        reached = validation_accuracy(self.model.eval(), self.processor)
+        self.model.train()
+        self._write({"kind": "validation", "accuracy_high": round(reached, 4)})
+        return reached >= stage.stop_at
+
+    def _trained(self) -> Iterator[nn.Parameter]:
+        seeing = self.stage < len(self.recipe.stages) and self.recipe.stages[self.stage].kind == "see"
+        yield from self.model.model.visual.parameters() if seeing else self.model.parameters()
+        if seeing:
+            yield from self.probes.parameters()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(list(self._trained()), betas=(0.9, 0.98), weight_decay=0.01)
+
+    def _save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "probes": self.probes.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "at": (self.stage, self.step),
+        }
+        partial = self._file.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self._file)
+
+    def _restore(self) -> None:
+        if not self._file.is_file():
+            return
+        state = torch.load(self._file, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.probes.load_state_dict(state["probes"])
+        self.stage, self.step = state["at"]
+        self.optimizer = self._optimizer()
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _write(self, entry: dict[str, object]) -> None:
+        line = {"model": self.recipe.name, "stage": self.stage, "step": self.step, **entry}
+        print(json.dumps(line), flush=True)
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+
+
+def validation_accuracy(model: Qwen3VLForConditionalGeneration, processor: ProcessorMixin, n: int = 240) -> float:
+    """Greedy accuracy on scenes that need the picture, drawn by a seed that nothing else uses."""
+    member = Member("in training", model, processor, "")
+    prompts = group_prompts("high", n, seed=10_000)
+    end = (processor.tokenizer.eos_token_id,)
+    greedy = Sampling(max_response=64, greedy=True, batch=120)
+    verdicts = evaluate(member, prompts, greedy, end_ids=end, support=len(processor.tokenizer))
+    return accuracy(verdicts, "dependency")["high"]
+
+
+def export(model: Qwen3VLForConditionalGeneration, processor: ProcessorMixin, folder: Path) -> None:
+    """Write a checkpoint folder in bf16 that any transformers program loads."""
+    model.to(torch.bfloat16).save_pretrained(folder)
+    model.to(torch.float32)
+    processor.save_pretrained(folder)
+
+
+def link(student: Path, teacher: Path) -> None:
+    """Write the student's pair.json, which names its teacher and the teacher's weights."""
+    content = {"teacher": "../teacher", "fingerprint": weights_fingerprint(str(teacher))}
+    (student / "pair.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _schedule(step: int, stage: Stage) -> float:
+    warm = min(1.0, (step + 1) / 50)
+    if not stage.decay:
+        return warm
+    return warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / stage.steps)))
+
+
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    return functional.cross_entropy(logits.flatten(0, -2), target.flatten(), ignore_index=IGNORED)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=sorted(RECIPES), help="train this one (default: all three)")
+    parser.add_argument("--out", type=Path, default=HERE, help="where the teacher and the student are written")
+    parser.add_argument("--work", type=Path, default=Path("runs/tiny"), help="states, log and the capacity control")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of this process")
+    options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    options.work.mkdir(parents=True, exist_ok=True)
+    for name in [options.only] if options.only else list(RECIPES):
+        training = Training(RECIPES[name], options.work)
+        training.run()
+        folder = (options.work if name == "capacity" else options.out) / name
+        export(training.model, training.processor, folder)
+        print(f"wrote {folder}")
+    if all((options.out / name / "model.safetensors").is_file() for name in ("student", "teacher")):
+        link(options.out / "student", options.out / "teacher")
+
+
+if __name__ == "__main__":
+    main()

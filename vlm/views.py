@@ -1,0 +1,156 @@
+"""The two views of a prompt, and how a view and a response become model inputs.
+
+The image view is the prompt as it is; the text view is the same prompt without its pictures (`drop`), or, for
+comparison, with a blank picture (`blank`) or another prompt's picture (`other`). The response is appended as ids and
+never tokenized again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import ProcessorMixin
+
+from vlm.prompts import Prompt
+
+TEXT_VIEWS = ("drop", "blank", "other")
+_GREY = (128, 128, 128)
+
+
+class ViewError(ValueError):
+    """A view or a response that cannot be read by the model."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Chat messages and the pictures that their image parts stand for."""
+
+    messages: tuple[Mapping[str, Any], ...]
+    images: tuple[Image.Image, ...]
+
+
+def image_view(prompt: Prompt) -> View:
+    return View(prompt.messages, prompt.images)
+
+
+def text_view(prompt: Prompt, mode: str = "drop", other: Prompt | None = None) -> View:
+    """Return the text view of `prompt`; of a prompt without pictures that is its image view, whatever the mode.
+
+    Args:
+        prompt: the prompt.
+        mode: `drop`, `blank` or `other`.
+        other: with mode `other`, the prompt whose pictures are shown, resized to those they replace.
+    """
+    if mode not in TEXT_VIEWS:
+        raise ViewError(f"`text_view` must be one of {', '.join(TEXT_VIEWS)}, got {mode!r}")
+    if not prompt.has_image:
+        return image_view(prompt)
+    if mode == "blank":
+        return View(prompt.messages, tuple(Image.new("RGB", image.size, _GREY) for image in prompt.images))
+    if mode == "other":
+        if other is None or not other.has_image:
+            raise ViewError("`text_view` other needs a second prompt with a picture; give more prompts or use drop")
+        donors = [other.images[i % len(other.images)] for i in range(len(prompt.images))]
+        shown = [donor.resize(image.size) for donor, image in zip(donors, prompt.images, strict=True)]
+        return View(prompt.messages, tuple(shown))
+    return View(tuple(_without_images(message) for message in prompt.messages), ())
+
+
+def text_views(prompts: Sequence[Prompt], mode: str) -> list[View]:
+    """The text views of `prompts`; with mode `other` each borrows the picture of the next prompt that has one."""
+    pictured = [prompt for prompt in prompts if prompt.has_image]
+    following = dict(zip((p.prompt_id for p in pictured), pictured[1:] + pictured[:1], strict=True))
+    lone = mode == "other" and len(pictured) == 1
+    return [text_view(p, mode, None if lone else following.get(p.prompt_id)) for p in prompts]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Model inputs of `B` rows, right-padded, and where each row's response lies.
+
+    Row b predicts its response token t from column `first[b] + t`; `lengths[b]` is the number of response tokens.
+    """
+
+    inputs: dict[str, Tensor]
+    first: tuple[int, ...]
+    lengths: tuple[int, ...]
+
+    def to(self, device: torch.device | str) -> "Encoded":
+        return Encoded({name: value.to(device) for name, value in self.inputs.items()}, self.first, self.lengths)
+
+
+def encode_prompts(views: Sequence[View], processor: ProcessorMixin, *, padding_side: str = "left") -> dict[str, Tensor]:
+    """Render and tokenize `views` with the checkpoint's own chat template; padded on `padding_side`."""
+    texts = [
+        processor.apply_chat_template([dict(m) for m in view.messages], add_generation_prompt=True, tokenize=False)
+        for view in views
+    ]
+    pictures = [list(view.images) for view in views if view.images]
+    images = {"images": pictures} if pictures else {}
+    encoded = processor(text=texts, **images, return_tensors="pt", padding=True, padding_side=padding_side)
+    return dict(encoded)
+
+
+def encode(
+    views: Sequence[View],
+    responses: Sequence[Sequence[int]],
+    processor: ProcessorMixin,
+    visual_ids: Sequence[int],
+) -> Encoded:
+    """Append `responses` (token ids) to the rendered `views`.
+
+    Raises:
+        ViewError: a response holds an id that stands for a picture, or is empty; or an image token is left in a view
+            that has no picture.
+    """
+    for number, response in enumerate(responses):
+        _check_response(number, response, visual_ids)
+    prompt = encode_prompts(views, processor)
+    mask = prompt["attention_mask"].bool()
+    _check_no_image_token(views, prompt["input_ids"], mask, visual_ids)
+    starts = mask.sum(dim=1).tolist()
+    width = max(start + len(response) for start, response in zip(starts, responses, strict=True))
+    inputs = {}
+    for name, value in prompt.items():
+        per_token = value.shape == mask.shape
+        inputs[name] = _right_padded(name, value, mask, responses, width, processor) if per_token else value
+    return Encoded(inputs, tuple(start - 1 for start in starts), tuple(len(response) for response in responses))
+
+
+def _right_padded(
+    name: str, value: Tensor, mask: Tensor, responses: Sequence[Sequence[int]], width: int, processor: ProcessorMixin
+) -> Tensor:
+    fill = processor.tokenizer.pad_token_id if name == "input_ids" else 0
+    out = torch.full((len(responses), width), fill, dtype=value.dtype)
+    for row, response in enumerate(responses):
+        kept = value[row][mask[row]]
+        out[row, : len(kept)] = kept
+        tail = out[row, len(kept) : len(kept) + len(response)]
+        if name == "input_ids":
+            tail.copy_(torch.tensor(response, dtype=value.dtype))
+        elif name == "attention_mask":
+            tail.fill_(1)
+    return out
+
+
+def _check_response(number: int, response: Sequence[int], visual_ids: Sequence[int]) -> None:
+    if not response:
+        raise ViewError(f"response {number} is empty; a response needs at least its end token")
+    if found := sorted(set(response) & set(visual_ids)):
+        raise ViewError(
+            f"response {number} holds the vision token ids {found}, which stand for pictures; leave the response out"
+        )
+
+
+def _check_no_image_token(views: Sequence[View], ids: Tensor, mask: Tensor, visual_ids: Sequence[int]) -> None:
+    for row, view in enumerate(views):
+        left = set(ids[row][mask[row]].tolist()) & set(visual_ids)
+        if left and not view.images:
+            raise ViewError(f"the text view of prompt {row} still holds the image token ids {sorted(left)}")
+
+
+def _without_images(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {**message, "content": [part for part in message["content"] if part["type"] != "image"]}
