@@ -7,9 +7,9 @@ Reads the table `bins` of a record written by `python -m probes.angles`; writes 
 
 The paper does not say whether the visual target q* is held fixed (detached) or follows the student
 (attached), so there is a row for each. Standard and language have no q* in them: panel (c) is the same either
-way, and the second row uses its place for the angle between the prior and the language gradient, which is small
-where the standard gradient bisects the other two. The paper's values come from its text and from reading its
-figure off by machine; whichever kind of q* they belong to, they stand in both rows.
+way, and the second row uses its place for the angle between the prior and the language gradient, which is
+small where the standard gradient bisects the other two. The paper's values come from its text and from
+reading its figure off by machine; whichever kind of q* they belong to, they stand in both rows.
 """
 
 import argparse

@@ -65,7 +65,12 @@ def lines(
 
 
 def logarithmic(ax: Axes) -> None:
-    """Make the vertical axis logarithmic with a few plain ticks; what is not positive is not shown."""
+    """Make the vertical axis logarithmic with a few plain ticks; what is not positive is not shown.
+
+    An axis without a positive value (a blind model's dependence is 0 everywhere) stays linear.
+    """
+    if not any(np.any(np.asarray(line.get_ydata()) > 0) for line in ax.lines):
+        return
     ax.set_yscale("log", nonpositive="mask")
     ax.yaxis.set_major_locator(LogLocator(numticks=5))
     ax.yaxis.set_minor_locator(NullLocator())

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,10 +20,10 @@ from probes.progress import progress
 from records import RecordWriter, fingerprint, open_record
 from vlm.answers import is_correct
 from vlm.pair import Pair, load_pair
-from vlm.prompts import Prompt, load_prompts
+from vlm.prompts import Prompt, PromptError, load_prompts
 from vlm.rollouts import Rollout, Sampling, generate
 from vlm.scoring import FourViews, score
-from vlm.views import View, image_view, text_views
+from vlm.views import View, image_view, prompt_length, text_views
 
 SHARD = 32  # prompts a shard: what an interrupted run loses at most
 
@@ -51,14 +52,18 @@ class Corpus:
 
 
 def load(checkpoint: str, options: PairOptions) -> Pair:
-    """Load the pair; warnings about it go to stderr as well as into the record."""
+    """Load the pair; what is worth a word about it goes to stderr as well as into the record."""
+    quiet()
+    pair = load_pair(checkpoint, **asdict(options))
+    for warning in pair.warnings:
+        print(f"note: {warning}", file=sys.stderr)
+    return pair
+
+
+def quiet() -> None:
+    """Keep transformers' own bars and notices off the terminal."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    pair = load_pair(checkpoint, **asdict(options))
-    with progress("warnings", 0):
-        for warning in pair.warnings:
-            print(f"note: {warning}")
-    return pair
 
 
 def header(probe: str, pair: Pair, *options: Any) -> dict[str, Any]:
@@ -90,14 +95,11 @@ def collect(pair: Pair, options: PromptOptions, writer: RecordWriter) -> Corpus:
         for shard, start in enumerate(range(0, len(prompts), SHARD)):
             part = prompts[start : start + SHARD]
             if not writer.has("rollouts", shard):
-                sampled = generate(pair.student, part, sampling, end_ids=pair.end_ids, support=pair.support)
+                sampled = generate(pair.student, part, sampling)
                 writer.add("rollouts", shard, pd.DataFrame([asdict(rollout) for rollout in sampled]))
             done += len(part) * options.rollouts_per_prompt
             show(done)
-    rollouts = [
-        Rollout(row.prompt_id, row.index, tuple(map(int, row.token_ids)), row.text, bool(row.truncated))
-        for row in (Rollout(**columns) for columns in writer.gather("rollouts").to_dict("records"))
-    ]
+    rollouts = [_read_rollout(row) for row in writer.gather("rollouts").to_dict("records")]
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
     return Corpus(pair, by_id, texts, rollouts, options.batch, left_out)
 
@@ -121,25 +123,25 @@ def token_table(corpus: Corpus, n_bins: int, writer: RecordWriter) -> pd.DataFra
 
 def rollout_table(corpus: Corpus) -> pd.DataFrame:
     """One row a response, judged where an answer is known."""
-    rows = []
-    for number, rollout in enumerate(corpus.rollouts):
-        prompt = corpus.prompts[rollout.prompt_id]
-        rows.append(
-            {
-                "rollout_id": number,
-                "prompt_id": prompt.prompt_id,
-                "task": prompt.task,
-                "dependency": prompt.dependency,
-                "has_image": prompt.has_image,
-                "prompt": prompt.text,
-                "response": rollout.text,
-                "answer": prompt.answer,
-                "correct": is_correct(rollout.text, prompt.answer) if prompt.answer else None,
-                "n_tokens": len(rollout.token_ids),
-                "truncated": rollout.truncated,
-            }
-        )
-    return pd.DataFrame(rows)
+    numbered = enumerate(corpus.rollouts)
+    return pd.DataFrame([rollout_row(n, corpus.prompts[rollout.prompt_id], rollout) for n, rollout in numbered])
+
+
+def rollout_row(number: int, prompt: Prompt, rollout: Rollout) -> dict[str, Any]:
+    """A row of the table `rollouts`."""
+    return {
+        "rollout_id": number,
+        "prompt_id": prompt.prompt_id,
+        "task": prompt.task,
+        "dependency": prompt.dependency,
+        "has_image": prompt.has_image,
+        "prompt": prompt.text,
+        "response": rollout.text,
+        "answer": prompt.answer,
+        "correct": is_correct(rollout.text, prompt.answer) if prompt.answer else None,
+        "n_tokens": len(rollout.token_ids),
+        "truncated": rollout.truncated,
+    }
 
 
 def notes(corpus: Corpus, began: float) -> dict[str, Any]:
@@ -159,7 +161,23 @@ def notes(corpus: Corpus, began: float) -> dict[str, Any]:
 
 def _fitting(pair: Pair, prompts: Sequence[Prompt], max_response: int) -> tuple[list[Prompt], dict[str, int]]:
     """Leave out prompts that, with a full response, exceed the context of either model; say how many."""
-    return list(prompts), {}
+    kept = [prompt for prompt in prompts if not _too_long(pair, prompt, max_response)]
+    if not kept:
+        raise PromptError(
+            f"`max_response` {max_response} leaves none of the {len(prompts)} prompts within the models' context;"
+            " give a smaller one or shorter prompts"
+        )
+    return kept, {"longer than the context": len(prompts) - len(kept)}
+
+
+def _too_long(pair: Pair, prompt: Prompt, max_response: int) -> bool:
+    """Whether the prompt, pictures included, and a response of full length exceed either model's context."""
+    members = (pair.student, pair.teacher)
+    return any(prompt_length(image_view(prompt), m.processor) + max_response > m.context for m in members)
+
+
+def _read_rollout(row: Mapping[str, Any]) -> Rollout:
+    return Rollout(**{**row, "token_ids": tuple(int(token) for token in row["token_ids"])})
 
 
 def _tokens(corpus: Corpus, number: int, rollout: Rollout, views: FourViews) -> pd.DataFrame:

@@ -111,13 +111,16 @@ def _read_json(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema_version"] == SCHEMA_VERSION and content.keys() >= _opening(None).keys():
-            return content
-        version = content["schema_version"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise RecordError(f"`{path}` is no record of ours: choose another folder") from error
-    raise RecordError(f"`{path}` has schema version {version}, not {SCHEMA_VERSION}: measure again elsewhere")
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or not content.keys() >= _opening(None).keys():
+        raise RecordError(f"`{path}` is no record of ours: choose another folder")
+    if (version := content["schema_version"]) != SCHEMA_VERSION:
+        raise RecordError(
+            f"`{path}` has schema version {version}, not {SCHEMA_VERSION}: measure again elsewhere"
+        )
+    return content
 
 
 def _clear(folder: Path) -> None:

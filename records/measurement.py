@@ -134,6 +134,8 @@ def schema_of(table: str) -> pa.Schema:
 
 def _type_of(column: pd.Series) -> pa.DataType:
     """Return the Arrow type of a column's values; text has one type however it is stored."""
+    if not column.notna().any():
+        return pa.null()
     try:
         found = pa.array(column).type
     except (pa.ArrowInvalid, pa.ArrowTypeError):

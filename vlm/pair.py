@@ -37,6 +37,7 @@ class PairError(ValueError):
 class Member:
     """One model of the pair, in eval mode, with the processor it renders with.
 
+    name: hub id, or the last two parts of the folder.
     fingerprint: sha256 over the weight files.
     """
 
@@ -48,6 +49,31 @@ class Member:
     @cached_property
     def visual_ids(self) -> tuple[int, ...]:
         return visual_token_ids(self.model.config, self.processor.tokenizer)
+
+    @cached_property
+    def end_ids(self) -> tuple[int, ...]:
+        """Ids that end a response."""
+        stated = self.model.generation_config.eos_token_id
+        listed = list(stated) if isinstance(stated, (list, tuple)) else [stated]
+        own = self.processor.tokenizer.eos_token_id
+        return tuple(sorted({int(i) for i in (*listed, own) if i is not None}))
+
+    @cached_property
+    def support(self) -> int:
+        """Ids below it are tokens of the tokenizer and rows of the head."""
+        rows = int(self.model.get_output_embeddings().weight.shape[0])
+        return min(max(self.processor.tokenizer.get_vocab().values()) + 1, rows)
+
+    @cached_property
+    def banned_ids(self) -> tuple[int, ...]:
+        """Ids that sampling must never draw: those of pictures, and the head's rows beyond the tokenizer."""
+        rows = int(self.model.get_output_embeddings().weight.shape[0])
+        return tuple(sorted({*self.visual_ids, *range(self.support, rows)}))
+
+    @property
+    def context(self) -> int:
+        """Longest sequence of prompt and response, tokens."""
+        return int(self.model.config.get_text_config().max_position_embeddings)
 
     @property
     def device(self) -> torch.device:
@@ -62,14 +88,13 @@ class Member:
 class Pair:
     """A student and its frozen teacher over one set of response tokens.
 
-    support: number of ids that both tokenizers hold; all divergences are over ids below it.
-    end_ids: ids that end a response. warnings: what differs between the two without being an error.
+    support: number of ids that both tokenizers and heads hold; all divergences are over ids below it.
+    warnings: what differs between the two without being an error.
     """
 
     student: Member
     teacher: Member
     support: int
-    end_ids: tuple[int, ...]
     warnings: tuple[str, ...]
 
     def describe(self) -> dict[str, Any]:
@@ -104,9 +129,9 @@ def load_pair(
     if teacher is None:
         _check_fingerprint(folder, second.fingerprint)
     second.model.requires_grad_(False)
-    support = _agree_on_tokens(first, second)
-    end_ids = _end_ids(first)
-    return Pair(first, second, support, end_ids, tuple(_differences(first, second)))
+    _check_tokens_agree(first, second)
+    support = min(first.support, second.support)
+    return Pair(first, second, support, tuple(_differences(first, second)))
 
 
 def load_member(checkpoint: str, *, dtype: str = "float32", device: str = "cpu", attention: str = "sdpa") -> Member:
@@ -133,7 +158,7 @@ def load_member(checkpoint: str, *, dtype: str = "float32", device: str = "cpu",
         eos_token_id=model.generation_config.eos_token_id or processor.tokenizer.eos_token_id,
         pad_token_id=processor.tokenizer.pad_token_id,
     )
-    return Member(checkpoint, model.to(device).eval(), processor, weights_fingerprint(checkpoint))
+    return Member(_name(checkpoint), model.to(device).eval(), processor, weights_fingerprint(checkpoint))
 
 
 def weights_fingerprint(checkpoint: str) -> str:
@@ -151,6 +176,12 @@ def weights_fingerprint(checkpoint: str) -> str:
 
 def _resolve(checkpoint: str) -> str:
     return str(_BUNDLED_FOLDER) if checkpoint == BUNDLED else checkpoint
+
+
+def _name(checkpoint: str) -> str:
+    """A hub id as it is; of a folder the last two parts, which say enough and nothing about the machine."""
+    path = Path(checkpoint)
+    return "/".join(path.resolve().parts[-2:]) if path.is_dir() else checkpoint
 
 
 def _pair_file(folder: str) -> Path:
@@ -199,8 +230,8 @@ def _check_vision(checkpoint: str) -> None:
         raise PairError(f"`checkpoint` {checkpoint} must read images and text, but {config.model_type} is text-only")
 
 
-def _agree_on_tokens(student: Member, teacher: Member) -> int:
-    """Return the size of the common support: ids that are rows of both heads and tokens of both tokenizers."""
+def _check_tokens_agree(student: Member, teacher: Member) -> None:
+    """Refuse two tokenizers between which an id could mean two things; name the first field that differs."""
     ours, theirs = student.processor.tokenizer, teacher.processor.tokenizer
     mine, other = ours.get_vocab(), theirs.get_vocab()
     if mine != other:
@@ -210,24 +241,15 @@ def _agree_on_tokens(student: Member, teacher: Member) -> int:
             " distillation over tokens needs one tokenizer"
         )
     for field in ("eos_token_id", "pad_token_id", "bos_token_id", "unk_token_id"):
-        if getattr(ours, field) != getattr(theirs, field):
-            raise PairError(
-                f"the tokenizers must agree, but `{field}` is {getattr(ours, field)} for the student"
-                f" and {getattr(theirs, field)} for the teacher"
-            )
-    if student.visual_ids != teacher.visual_ids:
+        _check_equal(field, getattr(ours, field), getattr(theirs, field))
+    _check_equal("visual token ids", student.visual_ids, teacher.visual_ids)
+
+
+def _check_equal(field: str, of_student: object, of_teacher: object) -> None:
+    if of_student != of_teacher:
         raise PairError(
-            f"the tokenizers must agree, but `visual token ids` are {student.visual_ids} for the student"
-            f" and {teacher.visual_ids} for the teacher"
+            f"the tokenizers must agree, but `{field}` is {of_student} for the student and {of_teacher} for the teacher"
         )
-    rows = [m.model.get_output_embeddings().weight.shape[0] for m in (student, teacher)]
-    return min(max(mine.values()) + 1, *rows)
-
-
-def _end_ids(member: Member) -> tuple[int, ...]:
-    stated = member.model.generation_config.eos_token_id
-    listed = list(stated) if isinstance(stated, (list, tuple)) else [stated]
-    return tuple(sorted({int(i) for i in (*listed, member.processor.tokenizer.eos_token_id) if i is not None}))
 
 
 def _differences(student: Member, teacher: Member) -> list[str]:

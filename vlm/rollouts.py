@@ -14,7 +14,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from vlm.pair import Member
 from vlm.prompts import Prompt
-from vlm.views import View, encode_prompts, image_view
+from vlm.views import encode_prompts, image_view
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,6 @@ def generate(
     prompts: Sequence[Prompt],
     sampling: Sampling,
     *,
-    end_ids: Sequence[int],
-    support: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Rollout]:
     """Sample `sampling.per_prompt` responses to each prompt, image view, in prompt order.
@@ -58,47 +56,35 @@ def generate(
         member: the model that speaks.
         prompts: the prompts.
         sampling: length, number, seed, batch. Batches are cut by prompt order.
-        end_ids: ids that end a response.
-        support: ids at or beyond it are never drawn, nor are those that stand for pictures.
         progress: called with the number of responses done after each batch.
     """
     jobs = [(prompt, index) for prompt in prompts for index in range(sampling.per_prompt)]
     rollouts: list[Rollout] = []
     for start in range(0, len(jobs), sampling.batch):
-        rollouts += _generate_batch(member, jobs[start : start + sampling.batch], sampling, end_ids, support)
+        rollouts += _generate_batch(member, jobs[start : start + sampling.batch], sampling)
         progress(len(rollouts))
     return rollouts
 
 
-def banned_ids(member: Member, support: int, rows: int) -> list[int]:
-    """Ids that sampling must never draw: those of pictures and the head's rows beyond the tokenizer."""
-    return sorted(set(member.visual_ids) | set(range(support, rows)))
-
-
 @torch.no_grad()
-def _generate_batch(
-    member: Member, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling, end_ids: Sequence[int], support: int
-) -> list[Rollout]:
-    views: list[View] = [image_view(prompt) for prompt, _ in jobs]
+def _generate_batch(member: Member, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling) -> list[Rollout]:
+    views = [image_view(prompt) for prompt, _ in jobs]
     inputs = {name: value.to(member.device) for name, value in encode_prompts(views, member.processor).items()}
-    rows = member.model.get_output_embeddings().weight.shape[0]
     seeds = [_stream_seed(sampling.seed, prompt.prompt_id, index) for prompt, index in jobs]
-    chooser = _Chooser(seeds, banned_ids(member, support, rows), greedy=sampling.greedy)
+    chooser = _Chooser(seeds, member.banned_ids, greedy=sampling.greedy)
     config = GenerationConfig(
         max_new_tokens=sampling.max_response,
         do_sample=False,
-        eos_token_id=list(end_ids),
+        eos_token_id=list(member.end_ids),
         pad_token_id=member.processor.tokenizer.pad_token_id,
     )
     ids = member.model.generate(**inputs, generation_config=config, logits_processor=LogitsProcessorList([chooser]))
     new = ids[:, inputs["input_ids"].shape[1] :].cpu()
-    return [
-        _rollout(member, prompt, index, row.tolist(), end_ids) for (prompt, index), row in zip(jobs, new, strict=True)
-    ]
+    return [_rollout(member, prompt, index, row.tolist()) for (prompt, index), row in zip(jobs, new, strict=True)]
 
 
-def _rollout(member: Member, prompt: Prompt, index: int, row: list[int], end_ids: Sequence[int]) -> Rollout:
-    ends = [position for position, token in enumerate(row) if token in end_ids]
+def _rollout(member: Member, prompt: Prompt, index: int, row: list[int]) -> Rollout:
+    ends = [position for position, token in enumerate(row) if token in member.end_ids]
     kept = row[: ends[0] + 1] if ends else row
     text = member.processor.tokenizer.decode(kept[:-1] if ends else kept, skip_special_tokens=False)
     return Rollout(prompt.prompt_id, index, tuple(kept), text, truncated=not ends)

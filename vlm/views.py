@@ -94,6 +94,11 @@ def encode_prompts(views: Sequence[View], processor: ProcessorMixin, *, padding_
     return dict(encoded)
 
 
+def prompt_length(view: View, processor: ProcessorMixin) -> int:
+    """Number of tokens of the rendered view, pictures included."""
+    return int(encode_prompts([view], processor)["input_ids"].shape[1])
+
+
 def encode(
     views: Sequence[View],
     responses: Sequence[Sequence[int]],

@@ -12,27 +12,30 @@ from torch import Tensor
 from transformers import ProcessorMixin
 
 from vlm.tiny.scenes import COLOURS, SHAPES, Circles, Grid, Lines, Scene
-from vlm.tiny.tasks import Example, sample
+from vlm.tiny.tasks import Example, caption, sample
 
 IGNORED = -100  # the label id that transformers' losses leave out
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """How a batch is drawn: the weight of each task, and the share of pictures that are left out.
+    """How a batch is drawn: the weight of each task, the share of pictures left out, the share of plain captions.
 
     Examples whose picture is left out keep their question and response: the text view of the model learns what can be
     guessed, and no more.
     """
 
     weights: Mapping[str, float]
-    blind_share: float
+    blind_share: float = 0.0
+    caption_share: float = 0.0
 
     def draw(self, size: int, rng: Random) -> list[tuple[Example, bool]]:
         """Return `size` pairs of an example and whether its picture is shown."""
-        names = rng.choices(list(self.weights), list(self.weights.values()), k=size)
+        n_captions = round(self.caption_share * size)
+        names = rng.choices(list(self.weights), list(self.weights.values()), k=size - n_captions)
         examples = [sample(name, rng) for name in names]
-        return [(e, e.scene is not None and rng.random() >= self.blind_share) for e in examples]
+        shown = [(e, e.scene is not None and rng.random() >= self.blind_share) for e in examples]
+        return [(caption(rng), True) for _ in range(n_captions)] + shown
 
 
 def collate(drawn: Sequence[tuple[Example, bool]], processor: ProcessorMixin) -> dict[str, Tensor]:

@@ -57,7 +57,7 @@ def distil(pair: Pair, settings: Distillation) -> None:
 def standard_loss(pair: Pair, prompts: Sequence[Prompt], seed: int) -> Tensor:
     """Mean over fresh rollouts of the mean over tokens of KL(p_S || q_T), nats."""
     sampling = Sampling(max_response=MAX_RESPONSE, seed=seed, batch=len(prompts))
-    rollouts = generate(pair.student, prompts, sampling, end_ids=pair.end_ids, support=pair.support)
+    rollouts = generate(pair.student, prompts, sampling)
     views = [image_view(prompt) for prompt in prompts]
     responses = [rollout.token_ids for rollout in rollouts]
     with torch.no_grad():
@@ -70,7 +70,7 @@ def standard_loss(pair: Pair, prompts: Sequence[Prompt], seed: int) -> Tensor:
 def greedy_verdicts(pair: Pair, prompts: Sequence[Prompt]) -> list[Verdict]:
     """The student's greedy answers, judged."""
     greedy = Sampling(max_response=MAX_RESPONSE, greedy=True, batch=128)
-    return evaluate(pair.student, prompts, greedy, end_ids=pair.end_ids, support=pair.support)
+    return evaluate(pair.student, prompts, greedy)
 
 
 def measure(settings: Distillation, n_scenes: int = 3000, evaluation_seed: int = 0) -> dict[str, float | list[float]]:

@@ -38,6 +38,20 @@ def sample(task: str, rng: Random) -> Example:
     return Example(task, dependency, question, answer, response, scene)
 
 
+def caption(rng: Random) -> Example:
+    """Draw a picture with a full description in fixed words; for training alone, it is no task."""
+    scene = rng.choice((Grid, Grid, Grid, Circles, Lines)).sample(rng)
+    if isinstance(scene, Grid):
+        by_cell = {item.cell: f"{item.colour} {item.shape}" for item in scene.items}
+        words = ", ".join(f"{place}: {by_cell.get(cell, 'none')}" for cell, place in enumerate(PLACES))
+    elif isinstance(scene, Circles):
+        words = "the circles touch" if scene.touch else "the circles do not touch"
+    else:
+        sides = zip(("left", "centre", "right"), scene.red_above, strict=True)
+        words = ", ".join(f"{x}: {'red above blue' if red else 'blue above red'}" for x, red in sides)
+    return Example("caption", "high", "what do you see?", "", words, scene)
+
+
 # What a task returns: question, the sentences of the reason, answer, scene.
 _Made = tuple[str, list[str], str, Scene | None]
 
@@ -76,7 +90,7 @@ def _count(rng: Random) -> _Made:
     by_colour = rng.random() < 0.5
     wanted = rng.choice(tuple(COLOURS) if by_colour else SHAPES)
     found = [item for item in scene.items if wanted in (item.colour, item.shape)]
-    noun = f"{wanted} shapes" if by_colour else f"{wanted} shapes"
+    noun = f"{wanted} shapes"
     ask = rng.choice(("how many {} are there?", "how many {} do you see?"))
     if rng.random() < 0.5:
         found.reverse()
@@ -198,5 +212,3 @@ TASKS: dict[str, tuple[str, Callable[[Random], _Made]]] = {
     "difference": ("text", _difference),
     "order": ("text", _order),
 }
-
-__all__ = ["NAMES", "PLACES", "TASKS", "Example", "sample"]

@@ -1,0 +1,94 @@
+"""Draw how much response tokens depend on the picture: the distribution of the VDS, and what it goes with.
+
+    python -m figures.vds runs/vds-0123456789ab --out pictures
+
+Reads the table `tokens` of a record written by `python -m probes.vds` or `probes.angles`; writes `vds.png` and `.svg`.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures import panels
+from figures.style import COLOURS, INK, NULL_GREY, WIDE_WIDTH_IN, save, styled
+from records import Measurement, RecordError, read_record
+
+FLOOR_NATS = 1e-9  # where the logarithmic axis begins; smaller values are drawn there
+
+
+def draw_distribution(ax: Axes, tokens: pd.DataFrame) -> None:
+    """Draw the share of tokens at or below each VDS, for the teacher and for the student."""
+    share = (np.arange(len(tokens)) + 1) / len(tokens)
+    for column, label, colour in (("vds_nats", "teacher (VDS)", INK), ("student_vds_nats", "student", NULL_GREY)):
+        ax.plot(np.sort(tokens[column].clip(lower=FLOOR_NATS)), share, color=colour, label=label)
+    ax.set_xscale("log")
+    ax.set_xlabel("dependence on the picture (nats)")
+    ax.set_ylabel("share of tokens at or below")
+    ax.legend(loc="upper left")
+
+
+def draw_groups(ax: Axes, tokens: pd.DataFrame) -> None:
+    """Draw the mean VDS of each position of the responses, by what their question depends on."""
+    for dependency, style in (("high", "-"), ("low", "--"), ("unknown", ":")):
+        rows = tokens[tokens["dependency"] == dependency]
+        if len(rows):
+            mean = rows.groupby("position")["vds_nats"].mean()
+            ax.plot(mean.index, mean, style, color=INK, label=f"{dependency} dependency")
+    ax.set_xlabel("position in the response (tokens)")
+    ax.set_ylabel("mean VDS (nats)")
+    ax.legend(loc="upper right")
+
+
+def draw_losses(ax: Axes, tokens: pd.DataFrame) -> None:
+    """Draw the mean of each divergence in each VDS bin."""
+    means = tokens.groupby("bin")[[f"kl_{name}_nats" for name in ("standard", "language", "visual")]].mean()
+    losses = {name: means[f"kl_{name}_nats"] for name in ("standard", "language", "visual")}
+    panels.lines(ax, means.index, losses, colours=COLOURS)
+    panels.logarithmic(ax)
+    ax.set_xlabel("VDS bin (0 = least visual)")
+    ax.set_ylabel("mean loss (nats)")
+    ax.set_xticks(means.index)
+    ax.legend(loc="upper left")
+
+
+def draw(record: Measurement) -> Figure:
+    """Draw the tokens of prompts with a picture."""
+    tokens = record.tables["tokens"]
+    tokens = tokens[tokens["bin"] >= 0]
+    if tokens.empty:
+        raise RecordError(f"`{record.path}` has no token of a prompt with a picture: measure prompts that have one")
+    with styled():
+        figure = Figure(figsize=(WIDE_WIDTH_IN, 3.0), layout="constrained")
+        axes = figure.subplots(1, 3)
+        for ax, panel in zip(axes, (draw_distribution, draw_groups, draw_losses), strict=True):
+            panel(ax, tokens)
+        pair = record.header["pair"]
+        names = f"student {pair['student']}, teacher {pair['teacher']} \u00b7 {len(tokens)} tokens"
+        figure.suptitle(f"Dependence of response tokens on the picture\n{names}", fontsize=9.5)
+    return figure
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw a record from the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m figures.vds", description="Draw the VDS of a record's tokens.")
+    parser.add_argument("record", type=Path, help="folder written by `python -m probes.vds` or `probes.angles`")
+    parser.add_argument("--out", type=Path, help="folder of the pictures (default: the record's)")
+    options = parser.parse_args(argv)
+    try:
+        record = read_record(options.record, "tokens")
+        paths = save(draw(record), (options.out or record.path) / "vds")
+    except RecordError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(map(str, paths)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

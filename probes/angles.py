@@ -1,0 +1,125 @@
+"""At which angles do the language, visual and standard gradients stand, and how does that change with VDS?
+
+    python -m probes.angles                                    # the bundled pair, about a minute
+    python -m probes.angles runs/my-student --teacher Qwen/Qwen3-VL-8B-Instruct --prompts data.parquet
+    python -m probes.angles --unit trajectory-bin --probe-per-bin all --scope language_model
+
+The analysis of arXiv:2606.00564, Section 3.2 and Figure 3: on-policy rollouts of the student, the visual dependency of
+every response token (Eq. 12), equal-frequency bins, and at tokens drawn from each bin the exact gradients of the five
+objectives. Reads a student checkpoint and its teacher; writes a record (`record.json`, `rollouts`, `tokens`, `units`,
+`grams` and `bins`) with the picture `angle_bins` (png, svg), and prints the table of the bins.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+
+from figures import angle_bins
+from figures.style import save
+from probes import corpus as corpora
+from probes.corpus import Corpus
+from probes.options import (
+    BinOptions,
+    OutputOptions,
+    PairOptions,
+    PromptOptions,
+    UnitOptions,
+    parser_for,
+    pick,
+    run,
+)
+from probes.progress import progress
+from probes.tables import bin_rows, gram_rows, unit_rows
+from probes.terminal import angle_table
+from probes.units import Unit, choose_units, grams_by_rollout, grams_of_corpus_bin, null_angles
+from records import RecordWriter, read_record
+
+SHARD = 16  # rollouts a shard
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    groups = (PairOptions, PromptOptions, BinOptions, UnitOptions, OutputOptions)
+    parsed = parser_for(__doc__ or "", groups).parse_args(argv)
+    return run(lambda: measure(parsed.checkpoint, *(pick(parsed, group) for group in groups)))
+
+
+def measure(
+    checkpoint: str,
+    pair_options: PairOptions,
+    prompt_options: PromptOptions,
+    bin_options: BinOptions,
+    unit_options: UnitOptions,
+    output: OutputOptions,
+) -> None:
+    """Measure, record, print and draw."""
+    began = time.monotonic()
+    pair = corpora.load(checkpoint, pair_options)
+    settings = (pair_options, prompt_options, bin_options, unit_options)
+    with corpora.open_folder("angles", corpora.header("angles", pair, *settings), output) as writer:
+        corpus = corpora.collect(pair, prompt_options, writer)
+        tokens = corpora.token_table(corpus, bin_options.bins, writer)
+        units = choose_units(tokens, unit_options.unit, unit_options.probe_per_bin, prompt_options.seed)
+        _add_grams(corpus, units, writer)
+        _add_null(corpus, units, prompt_options.seed, writer)
+        unit_table = writer.gather("units").sort_values(["scope", "unit_id"], ignore_index=True)
+        tables = {
+            "rollouts": corpora.rollout_table(corpus),
+            "tokens": tokens,
+            "units": unit_table,
+            "grams": writer.gather("grams"),
+            "bins": bin_rows(tokens, unit_table, writer.gather("null"), prompt_options.seed),
+        }
+        writer.finish(tables, corpora.notes(corpus, began))
+    record = read_record(writer.path, "bins")
+    print(angle_table(record.tables["bins"], unit_options.scope))
+    pictures = save(angle_bins.draw(record, unit_options.scope), writer.path / "angle_bins")
+    print(f"record: {writer.path}\npicture: {pictures[0]}")
+
+
+def _add_grams(corpus: Corpus, units: Sequence[Unit], writer: RecordWriter) -> None:
+    with progress("gradients", len(units)) as show:
+        for shard, part in enumerate(_shards(units)):
+            if not writer.has("units", shard):
+                grams, rows = zip(*_measured(corpus, part), strict=True)
+                writer.add("grams", shard, pd.concat(grams, ignore_index=True))
+                writer.add("units", shard, pd.concat(rows, ignore_index=True))
+            show(part[-1].unit_id + 1)
+
+
+def _measured(corpus: Corpus, units: Sequence[Unit]) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    if units[0].kind == "corpus-bin":
+        single = [(unit, grams_of_corpus_bin(corpus, unit)) for unit in units]
+        batches = [([unit], {name: gram[None] for name, gram in grams.items()}) for unit, grams in single]
+    else:
+        batches = list(grams_by_rollout(corpus, units))
+    return [(gram_rows(members, grams), unit_rows(members, grams)) for members, grams in batches]
+
+
+def _add_null(corpus: Corpus, units: Sequence[Unit], seed: int, writer: RecordWriter) -> None:
+    """Measure the null a bin a shard; a corpus-bin has no second unit to be compared with."""
+    bins = sorted({unit.bin for unit in units})
+    columns = ["bin", "scope", "detached_deg", "attached_deg"]
+    with progress("null", len(bins)) as show:
+        for done, bin_ in enumerate(bins, start=1):
+            if not writer.has("null", bin_):
+                members = [unit for unit in units if unit.bin == bin_ and unit.kind != "corpus-bin"]
+                rows = list(null_angles(corpus, members, seed + bin_))
+                writer.add("null", bin_, pd.DataFrame(rows, columns=columns))
+            show(done)
+
+
+def _shards(units: Sequence[Unit]) -> list[list[Unit]]:
+    """Units in order, cut between rollouts: all of a rollout's units share its forward passes."""
+    rollouts = sorted({unit.rollout_id for unit in units})
+    place = {rollout: number // SHARD for number, rollout in enumerate(rollouts)}
+    shards: dict[int, list[Unit]] = {}
+    for unit in units:
+        key = place[unit.rollout_id] if unit.rollout_id >= 0 else unit.bin
+        shards.setdefault(key, []).append(unit)
+    return list(shards.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

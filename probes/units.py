@@ -1,0 +1,178 @@
+"""The units whose gradients are measured: tokens, the bin of a trajectory, or the bin of the whole corpus.
+
+A token unit has weight 1 at its token. The other two carry the weights of the loss (the mean over trajectories, those
+with a picture, of the mean over tokens), so that the gradients of a trajectory's or the corpus's bins add up to the
+gradient of its loss.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from geometry import (
+    Cotangents,
+    GradientSum,
+    TokenViews,
+    chain_order,
+    cotangents,
+    null_angles_deg,
+    null_products,
+    unit_gradients,
+    unit_grams,
+)
+from probes.corpus import Corpus
+from vlm.families import scopes
+from vlm.rollouts import Rollout
+from vlm.scoring import FourViews, view_logits
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one gradient belongs to.
+
+    weights: for each rollout concerned, the weight of each of its tokens.
+    """
+
+    unit_id: int
+    kind: str
+    bin: int
+    prompt_id: str
+    rollout_id: int
+    position: int
+    weights: Mapping[int, Tensor]
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(int((row != 0).sum()) for row in self.weights.values())
+
+
+def choose_units(tokens: pd.DataFrame, kind: str, per_bin: int | Literal["all"], seed: int) -> list[Unit]:
+    """Draw up to `per_bin` units from each bin, at random; there is one corpus-bin a bin."""
+    pictured = tokens[tokens["bin"] >= 0]
+    lengths = tokens.groupby("rollout_id")["position"].size()
+    if kind == "corpus-bin":
+        n_trajectories = pictured["rollout_id"].nunique()
+        by_bin = enumerate(group for _, group in pictured.groupby("bin"))
+        return [_corpus_bin(number, group, lengths, n_trajectories) for number, group in by_bin]
+    keys = ["bin", "rollout_id", "position"] if kind == "token" else ["bin", "rollout_id"]
+    candidates = pictured[[*keys, "prompt_id"]].drop_duplicates()
+    drawn = [_draw(group, per_bin, seed) for _, group in candidates.groupby("bin")]
+    chosen = pd.concat(drawn).sort_values(["rollout_id", *keys[2:], "bin"])
+    rows = chosen.itertuples(index=False)
+    if kind == "token":
+        return [_token(number, row, lengths) for number, row in enumerate(rows)]
+    positions = pictured.groupby(["rollout_id", "bin"])["position"].apply(list)
+    return [_trajectory_bin(number, row, positions, lengths) for number, row in enumerate(rows)]
+
+
+def grams_by_rollout(corpus: Corpus, units: Sequence[Unit]) -> Iterator[tuple[list[Unit], dict[str, Tensor]]]:
+    """Yield, a rollout at a time, the units that lie in it and their Gram matrices `[U, 5, 5]` by group."""
+    by_rollout: dict[int, list[Unit]] = {}
+    for unit in units:
+        by_rollout.setdefault(unit.rollout_id, []).append(unit)
+    for number, members in by_rollout.items():
+        scene = _Scene.of(corpus, corpus.rollouts[number])
+        weights = torch.stack([unit.weights[number] for unit in members])
+        grams = unit_grams(scene.image, scene.text, scene.cotangents, weights, corpus.pair.student.groups)
+        yield members, grams
+
+
+def grams_of_corpus_bin(corpus: Corpus, unit: Unit) -> dict[str, Tensor]:
+    """The Gram matrices `[5, 5]` by group of one corpus-bin, its gradients summed over rollouts."""
+    groups = corpus.pair.student.groups
+    gradients = GradientSum(groups)
+    for number, weights in unit.weights.items():
+        scene = _Scene.of(corpus, corpus.rollouts[number])
+        gradients.add(unit_gradients(scene.image, scene.text, scene.cotangents, weights, groups))
+    return gradients.grams()
+
+
+def null_angles(corpus: Corpus, units: Sequence[Unit], seed: int) -> Iterator[dict[str, float | int | str]]:
+    """Yield the angles of the empirical null: the language gradient of one unit against the visual of another's.
+
+    A row a pair and scope: `bin`, `scope`, the angle with q* detached and attached, in degrees.
+    """
+    groups = corpus.pair.student.groups
+    bins = np.array([unit.bin for unit in units])
+    prompts = np.array([unit.prompt_id for unit in units])
+    pairs = chain_order(bins, prompts, np.random.default_rng(seed))
+    products = null_products(pairs, lambda number: _token_views(corpus, units[number]), groups)
+    for (first, _), gram in zip(pairs.tolist(), products, strict=True):
+        for scope, names in scopes(groups).items():
+            detached, attached = null_angles_deg(gram, names).tolist()
+            yield {"bin": int(bins[first]), "scope": scope, "detached_deg": detached, "attached_deg": attached}
+
+
+def _draw(candidates: pd.DataFrame, per_bin: int | Literal["all"], seed: int) -> pd.DataFrame:
+    if per_bin == "all" or len(candidates) <= per_bin:
+        return candidates
+    generator = np.random.default_rng([seed, int(candidates["bin"].iloc[0])])
+    return candidates.iloc[np.sort(generator.choice(len(candidates), per_bin, replace=False))]
+
+
+def _token(number: int, row: tuple, lengths: pd.Series) -> Unit:
+    bin_, rollout, position, prompt = row
+    weights = torch.zeros(lengths[rollout])
+    weights[position] = 1.0
+    return Unit(number, "token", bin_, prompt, rollout, position, {rollout: weights})
+
+
+def _trajectory_bin(number: int, row: tuple, positions: pd.Series, lengths: pd.Series) -> Unit:
+    bin_, rollout, prompt = row
+    weights = torch.zeros(lengths[rollout])
+    weights[positions[rollout, bin_]] = 1.0 / lengths[rollout]
+    return Unit(number, "trajectory-bin", bin_, prompt, rollout, -1, {rollout: weights})
+
+
+def _corpus_bin(number: int, group: pd.DataFrame, lengths: pd.Series, n_trajectories: int) -> Unit:
+    weights = {}
+    for rollout, rows in group.groupby("rollout_id"):
+        row = torch.zeros(lengths[rollout])
+        row[rows["position"].to_numpy()] = 1.0 / (lengths[rollout] * n_trajectories)
+        weights[int(rollout)] = row
+    return Unit(number, "corpus-bin", int(group["bin"].iloc[0]), "", -1, -1, weights)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A response in its two views of the student, and the cotangents of its tokens."""
+
+    corpus: Corpus
+    rollout: Rollout
+    cotangents: Cotangents
+
+    @classmethod
+    def of(cls, corpus: Corpus, rollout: Rollout) -> "_Scene":
+        (views,) = corpus.score([rollout])
+        return cls(corpus, rollout, _cotangents(views))
+
+    def image(self) -> Tensor:
+        return self._logits(0)
+
+    def text(self) -> Tensor:
+        return self._logits(1)
+
+    def _logits(self, which: int) -> Tensor:
+        view = self.corpus.views(self.rollout)[which]
+        pair = self.corpus.pair
+        (logits,) = view_logits(pair.student, [view], [self.rollout.token_ids], pair.support)
+        return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+
+def _cotangents(views: FourViews) -> Cotangents:
+    return cotangents(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
+
+
+def _token_views(corpus: Corpus, unit: Unit) -> TokenViews:
+    """The two views that the unit's gradients need; the response is cut behind its last weighted token."""
+    ((number, weights),) = unit.weights.items()
+    rollout = corpus.rollouts[number]
+    end = int(weights.nonzero().max()) + 1
+    cut = Rollout(rollout.prompt_id, rollout.index, rollout.token_ids[:end], rollout.text, rollout.truncated)
+    scene = _Scene.of(corpus, cut)
+    return TokenViews(scene.image, scene.text, scene.cotangents, weights[:end])
