@@ -101,9 +101,7 @@ def draw_bins(axes: Sequence[Axes], rows: pd.DataFrame) -> None:
     }
     panels.lines(axes[0], rows["bin"], dependence, colours={"teacher (VDS)": INK, "student": NULL_GREY})
     panels.lines(axes[1], rows["bin"], losses, colours=COLOURS)
-    panels.lines(
-        axes[2], rows["bin"], obtuse, colours=dict.fromkeys(obtuse, COLOURS["language"]), hollow="attached"
-    )
+    panels.lines(axes[2], rows["bin"], obtuse, colours=dict.fromkeys(obtuse, COLOURS["language"]), hollow="attached")
     for ax in axes[:2]:
         panels.logarithmic(ax)
     axes[2].set_ylim(-0.04, 1.04)
@@ -124,9 +122,7 @@ def legend_entries() -> list[Line2D | Patch]:
             label="mean over units (line: first gradient, points: second)",
         ),
         Patch(color=COLOURS["standard"], alpha=0.16, linewidth=0, label="\u00b1 0.5 std"),
-        Line2D(
-            [], [], color=INK, marker="|", ls="none", ms=9, label="95 % interval of the mean, over prompts"
-        ),
+        Line2D([], [], color=INK, marker="|", ls="none", ms=9, label="95 % interval of the mean, over prompts"),
         Line2D([], [], color=INK, lw=0.8, linestyle=DOTTED, label="90\u00b0"),
         Patch(color=NULL_GREY, alpha=0.28, linewidth=0, label="null: unrelated tokens, mean \u00b1 1 std"),
         Line2D([], [], color=PAPER_INK, lw=1.1, linestyle=DASHED, label="paper, read off approximately"),

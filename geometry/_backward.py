@@ -48,9 +48,7 @@ def four_gradients(
     return (torch.cat(pair, dim=1) for pair in zip(image, text, strict=True))
 
 
-def gradient(
-    outputs: Sequence[Tensor], seeds: Sequence[Tensor], parameters: Sequence[nn.Parameter]
-) -> list[Tensor]:
+def gradient(outputs: Sequence[Tensor], seeds: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> list[Tensor]:
     """Return the gradient of `sum_o <seed_o, output_o>`, zeros for parameters not reached; keep the graph."""
     seeds = [seed.to(output) for seed, output in zip(seeds, outputs, strict=True)]
     found = torch.autograd.grad(outputs, parameters, seeds, retain_graph=True, allow_unused=True)

@@ -34,9 +34,7 @@ def equal_frequency_bins(
     return bins
 
 
-def bin_edges(
-    vds: Float[Tensor, " _T"], bins: Int[Tensor, " _T"], n_bins: int = 10
-) -> Float[Tensor, " edges"]:
+def bin_edges(vds: Float[Tensor, " _T"], bins: Int[Tensor, " _T"], n_bins: int = 10) -> Float[Tensor, " edges"]:
     """Return the `n_bins - 1` inner edges, in nats: the least VDS in each bin but the first.
 
     Tokens in no bin (-1) are left out; the edge below an empty bin is nan.
@@ -64,9 +62,7 @@ def vds_quantile(vds: Float[Tensor, " _T"], q: float) -> Float[Tensor, ""]:
     if not 0.0 <= q <= 1.0:
         raise ValueError(f"`q` must lie in [0, 1], got {q}.")
     if same_length(vds=vds) == 0:
-        raise ValueError(
-            "`vds` must hold at least one token, got none. Leave prompts without an image out earlier."
-        )
+        raise ValueError("`vds` must hold at least one token, got none. Leave prompts without an image out earlier.")
     _refuse_nan(vds)
     position = q * (len(vds) - 1)
     below = int(position)
@@ -78,6 +74,4 @@ def vds_quantile(vds: Float[Tensor, " _T"], q: float) -> Float[Tensor, ""]:
 def _refuse_nan(vds: Tensor) -> None:
     n_nan = int(vds.isnan().sum())
     if n_nan:
-        raise ValueError(
-            f"`vds` must hold numbers, got {n_nan} nan of {len(vds)}. Check the scores of these tokens."
-        )
+        raise ValueError(f"`vds` must hold numbers, got {n_nan} nan of {len(vds)}. Check the scores of these tokens.")

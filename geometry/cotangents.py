@@ -49,9 +49,7 @@ class Cotangents:
 
 
 @torch.no_grad()
-def cotangents(
-    student_image: View, student_text: View, teacher_image: View, teacher_text: View
-) -> Cotangents:
+def cotangents(student_image: View, student_text: View, teacher_image: View, teacher_text: View) -> Cotangents:
     """Return the five cotangents of each token, from logits or log-probabilities `[T, V]` of the four views.
 
     A masked id (logit -inf in all views) has cotangent 0, and each row sums to 0.

@@ -38,9 +38,7 @@ class Decomposition:
     """Visual dependency of the student, KL(p(.|I,x) || p(.|x))."""
 
 
-def decompose(
-    student_image: View, student_text: View, teacher_image: View, teacher_text: View
-) -> Decomposition:
+def decompose(student_image: View, student_text: View, teacher_image: View, teacher_text: View) -> Decomposition:
     """Split the distillation loss of each token into its parts.
 
     Args:

@@ -101,9 +101,7 @@ def _pooled(statistic: Callable[[np.ndarray], float], by_prompt: list[np.ndarray
     return lambda drawn, axis=-1: np.apply_along_axis(pooled, axis, drawn)
 
 
-def _bin_pairs(
-    tokens: np.ndarray, prompts: np.ndarray, generator: np.random.Generator
-) -> list[tuple[int, int]]:
+def _bin_pairs(tokens: np.ndarray, prompts: np.ndarray, generator: np.random.Generator) -> list[tuple[int, int]]:
     if len(np.unique(prompts[tokens])) < 2:
         return []
     pairs: dict[tuple[int, int], None] = {}  # in order of insertion, without repeats

@@ -61,7 +61,7 @@ def null_products(
     walk = [(int(i), int(j)) for i, j in pairs]
     starts = [i for i, _ in walk]
     held: list[Tensor] = []
-    for (i, j), next_start in zip(walk, [*starts[1:], None], strict=True):
+    for (i, j), next_start in zip(walk, [*starts, None][1:], strict=True):
         if not held:
             first = token_views(i)
             held = gradient([first.run().text], [first.seed("language")], parameters)
@@ -81,9 +81,7 @@ def null_angles_deg(
     return angles_deg(total(products, names))[:, 0, 1]
 
 
-def _pair_grams(
-    language: list[Tensor], visual: list[Tensor], groups: Groups
-) -> dict[str, Float64[Tensor, "2 2"]]:
+def _pair_grams(language: list[Tensor], visual: list[Tensor], groups: Groups) -> dict[str, Float64[Tensor, "2 2"]]:
     pairs = zip(language, visual, strict=True)
     grams = {name: torch.zeros(2, 2, dtype=torch.float64) for name in groups}
     for name, members in groups.items():

@@ -22,7 +22,7 @@ from probes.options import Dtype, OutputOptions, flag, parser_for, pick, run
 from probes.progress import progress
 from probes.terminal import aligned
 from vlm.evaluation import evaluate
-from vlm.pair import load_member
+from vlm.pair import load_member, quiet
 from vlm.prompts import Prompt, load_prompts
 from vlm.rollouts import Sampling
 from vlm.views import text_view
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(checkpoint: str, options: AccuracyOptions, output: OutputOptions) -> None:
     """Answer, judge, record and print."""
     began = time.monotonic()
-    corpora.quiet()
+    quiet()
     member = load_member(checkpoint, dtype=options.dtype, device=options.device)
     header = {
         "probe": "probes.accuracy",
@@ -61,17 +61,15 @@ def measure(checkpoint: str, options: AccuracyOptions, output: OutputOptions) ->
         "weights": {"student": member.fingerprint},
         "settings": asdict(options),
     }
+    prompts = load_prompts(options.prompts, limit=options.limit, seed=options.seed, split=options.split)
+    if options.without_image:
+        prompts = [_without_image(prompt) for prompt in prompts]
     with corpora.open_folder("accuracy", header, output) as writer:
-        prompts = load_prompts(options.prompts, limit=options.limit, seed=options.seed, split=options.split)
-        if options.without_image:
-            prompts = [_without_image(prompt) for prompt in prompts]
         greedy = options.samples == 0
         sampling = Sampling(options.max_response, max(options.samples, 1), options.seed, greedy, options.batch)
         with progress("answers", len(prompts) * sampling.per_prompt) as show:
             verdicts = evaluate(member, prompts, sampling, progress=show)
-        rows = [
-            corpora.rollout_row(number, verdict.prompt, verdict.rollout) for number, verdict in enumerate(verdicts)
-        ]
+        rows = [corpora.rollout_row(number, verdict.prompt, verdict.rollout) for number, verdict in enumerate(verdicts)]
         rollouts = pd.DataFrame(rows)
         writer.finish({"rollouts": rollouts}, {"seconds": round(time.monotonic() - began, 1)})
     print(accuracy_table(rollouts))
@@ -83,7 +81,9 @@ def accuracy_table(rollouts: pd.DataFrame) -> str:
     lines = []
     for column in ("dependency", "task"):
         for name, rows in rollouts.groupby(column, sort=False):
-            interval = bootstrap_interval(100.0 * rows["correct"].to_numpy(dtype=float), rows["prompt_id"].to_numpy(str))
+            interval = bootstrap_interval(
+                100.0 * rows["correct"].to_numpy(dtype=float), rows["prompt_id"].to_numpy(str)
+            )
             spread = f"{interval.low:.1f} to {interval.high:.1f}"
             lines.append([column, str(name), str(len(rows)), f"{interval.estimate:.1f}", spread])
     return aligned([["by", "", "answers", "correct %", "95 % interval"], *lines])

@@ -42,7 +42,16 @@ SHARD = 16  # rollouts a shard
 def main(argv: Sequence[str] | None = None) -> int:
     groups = (PairOptions, PromptOptions, BinOptions, UnitOptions, OutputOptions)
     parsed = parser_for(__doc__ or "", groups).parse_args(argv)
-    return run(lambda: measure(parsed.checkpoint, *(pick(parsed, group) for group in groups)))
+    return run(
+        lambda: measure(
+            parsed.checkpoint,
+            pick(parsed, PairOptions),
+            pick(parsed, PromptOptions),
+            pick(parsed, BinOptions),
+            pick(parsed, UnitOptions),
+            pick(parsed, OutputOptions),
+        )
+    )
 
 
 def measure(
@@ -56,9 +65,10 @@ def measure(
     """Measure, record, print and draw."""
     began = time.monotonic()
     pair = corpora.load(checkpoint, pair_options)
+    asked = corpora.ask(pair, prompt_options)
     settings = (pair_options, prompt_options, bin_options, unit_options)
     with corpora.open_folder("angles", corpora.header("angles", pair, *settings), output) as writer:
-        corpus = corpora.collect(pair, prompt_options, writer)
+        corpus = corpora.collect(pair, asked, prompt_options, writer)
         tokens = corpora.token_table(corpus, bin_options.bins, writer)
         units = choose_units(tokens, unit_options.unit, unit_options.probe_per_bin, prompt_options.seed)
         _add_grams(corpus, units, writer)

@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,14 +12,13 @@ from typing import Any
 
 import pandas as pd
 import torch
-from transformers.utils import logging as transformers_logging
 
 from geometry import decompose, equal_frequency_bins
 from probes.options import OutputOptions, PairOptions, PromptOptions
 from probes.progress import progress
 from records import RecordWriter, fingerprint, open_record
 from vlm.answers import is_correct
-from vlm.pair import Pair, load_pair
+from vlm.pair import Pair, load_pair, quiet
 from vlm.prompts import Prompt, PromptError, load_prompts
 from vlm.rollouts import Rollout, Sampling, generate
 from vlm.scoring import FourViews, score
@@ -29,22 +28,26 @@ SHARD = 32  # prompts a shard: what an interrupted run loses at most
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """Prompts and what the student answered to them.
+class Asked:
+    """Prompts and their text views by `prompt_id`, and how many prompts were left out and why."""
 
-    numbers: a rollout's `rollout_id`, its place in `rollouts`.
-    """
-
-    pair: Pair
     prompts: Mapping[str, Prompt]
     text_views: Mapping[str, View]
+    left_out: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Prompts and what the student answered to them; a rollout's `rollout_id` is its place in `rollouts`."""
+
+    pair: Pair
+    asked: Asked
     rollouts: Sequence[Rollout]
     batch: int
-    left_out: Mapping[str, int]
 
     def views(self, rollout: Rollout) -> tuple[View, View]:
         """The image view and the text view of a rollout's prompt."""
-        return image_view(self.prompts[rollout.prompt_id]), self.text_views[rollout.prompt_id]
+        return image_view(self.asked.prompts[rollout.prompt_id]), self.asked.text_views[rollout.prompt_id]
 
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[FourViews]:
         views = [self.views(rollout) for rollout in rollouts]
@@ -58,12 +61,6 @@ def load(checkpoint: str, options: PairOptions) -> Pair:
     for warning in pair.warnings:
         print(f"note: {warning}", file=sys.stderr)
     return pair
-
-
-def quiet() -> None:
-    """Keep transformers' own bars and notices off the terminal."""
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
 
 
 def header(probe: str, pair: Pair, *options: Any) -> dict[str, Any]:
@@ -84,11 +81,19 @@ def open_folder(probe: str, opened: Mapping[str, Any], output: OutputOptions) ->
     return open_record(folder, opened, overwrite=output.overwrite)
 
 
-def collect(pair: Pair, options: PromptOptions, writer: RecordWriter) -> Corpus:
-    """Load the prompts and sample the student's responses, continuing where an interrupted run stood."""
+def ask(pair: Pair, options: PromptOptions) -> Asked:
+    """Load the prompts and make their text views; done before a record is begun, so that bad ones leave no trace."""
     loaded = load_prompts(options.prompts, limit=options.limit, seed=options.seed, split=options.split)
     prompts, left_out = _fitting(pair, loaded, options.max_response)
-    texts = dict(zip((p.prompt_id for p in prompts), text_views(prompts, options.text_view), strict=True))
+    if not any(prompt.has_image for prompt in prompts):
+        raise PromptError(f"`prompts` must hold a prompt with a picture, got {len(prompts)} without; add one")
+    by_id = {prompt.prompt_id: prompt for prompt in prompts}
+    return Asked(by_id, dict(zip(by_id, text_views(prompts, options.text_view), strict=True)), left_out)
+
+
+def collect(pair: Pair, asked: Asked, options: PromptOptions, writer: RecordWriter) -> Corpus:
+    """Sample the student's responses, continuing where an interrupted run stood."""
+    prompts = list(asked.prompts.values())
     sampling = Sampling(options.max_response, options.rollouts_per_prompt, options.seed, batch=options.batch)
     with progress("rollouts", len(prompts) * options.rollouts_per_prompt) as show:
         done = 0
@@ -100,8 +105,7 @@ def collect(pair: Pair, options: PromptOptions, writer: RecordWriter) -> Corpus:
             done += len(part) * options.rollouts_per_prompt
             show(done)
     rollouts = [_read_rollout(row) for row in writer.gather("rollouts").to_dict("records")]
-    by_id = {prompt.prompt_id: prompt for prompt in prompts}
-    return Corpus(pair, by_id, texts, rollouts, options.batch, left_out)
+    return Corpus(pair, asked, rollouts, options.batch)
 
 
 def token_table(corpus: Corpus, n_bins: int, writer: RecordWriter) -> pd.DataFrame:
@@ -124,7 +128,7 @@ def token_table(corpus: Corpus, n_bins: int, writer: RecordWriter) -> pd.DataFra
 def rollout_table(corpus: Corpus) -> pd.DataFrame:
     """One row a response, judged where an answer is known."""
     numbered = enumerate(corpus.rollouts)
-    return pd.DataFrame([rollout_row(n, corpus.prompts[rollout.prompt_id], rollout) for n, rollout in numbered])
+    return pd.DataFrame([rollout_row(n, corpus.asked.prompts[rollout.prompt_id], rollout) for n, rollout in numbered])
 
 
 def rollout_row(number: int, prompt: Prompt, rollout: Rollout) -> dict[str, Any]:
@@ -153,9 +157,9 @@ def notes(corpus: Corpus, began: float) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "device": str(corpus.pair.student.device),
         "seconds": round(time.monotonic() - began, 1),
-        "prompts": len(corpus.prompts),
-        "prompts_with_image": sum(prompt.has_image for prompt in corpus.prompts.values()),
-        "left_out": dict(corpus.left_out),
+        "prompts": len(corpus.asked.prompts),
+        "prompts_with_image": sum(prompt.has_image for prompt in corpus.asked.prompts.values()),
+        "left_out": dict(corpus.asked.left_out),
     }
 
 
@@ -176,13 +180,14 @@ def _too_long(pair: Pair, prompt: Prompt, max_response: int) -> bool:
     return any(prompt_length(image_view(prompt), m.processor) + max_response > m.context for m in members)
 
 
-def _read_rollout(row: Mapping[str, Any]) -> Rollout:
-    return Rollout(**{**row, "token_ids": tuple(int(token) for token in row["token_ids"])})
+def _read_rollout(row: Mapping[Hashable, Any]) -> Rollout:
+    fields = {str(name): value for name, value in row.items()}
+    return Rollout(**fields | {"token_ids": tuple(int(token) for token in row["token_ids"])})
 
 
 def _tokens(corpus: Corpus, number: int, rollout: Rollout, views: FourViews) -> pd.DataFrame:
     parts = decompose(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
-    prompt = corpus.prompts[rollout.prompt_id]
+    prompt = corpus.asked.prompts[rollout.prompt_id]
     spelled = corpus.pair.student.processor.tokenizer.convert_ids_to_tokens(list(rollout.token_ids))
     return pd.DataFrame(
         {

@@ -75,7 +75,7 @@ class OutputOptions:
     overwrite: bool = flag(False, "replace a record that is there")
 
 
-def parser_for(manual: str, groups: Sequence[type[Any]], *, many: bool = False) -> ArgumentParser:
+def parser_for(manual: str, groups: Sequence[type[Any]]) -> ArgumentParser:
     """Build a parser whose flags are the fields of `groups`; the checkpoint comes first, without a flag."""
     parser = ArgumentParser(description=manual.split("\n", 1)[0])
     parser.add_argument("--config", action="config", help="YAML file with values for these flags")

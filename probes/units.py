@@ -130,11 +130,10 @@ def _trajectory_bin(number: int, row: tuple, positions: pd.Series, lengths: pd.S
 
 
 def _corpus_bin(number: int, group: pd.DataFrame, lengths: pd.Series, n_trajectories: int) -> Unit:
-    weights = {}
-    for rollout, rows in group.groupby("rollout_id"):
-        row = torch.zeros(lengths[rollout])
-        row[rows["position"].to_numpy()] = 1.0 / (lengths[rollout] * n_trajectories)
-        weights[int(rollout)] = row
+    weights: dict[int, Tensor] = {}
+    for rollout, position in group[["rollout_id", "position"]].itertuples(index=False):
+        row = weights.setdefault(rollout, torch.zeros(lengths[rollout]))
+        row[position] = 1.0 / (lengths[rollout] * n_trajectories)
     return Unit(number, "corpus-bin", int(group["bin"].iloc[0]), "", -1, -1, weights)
 
 

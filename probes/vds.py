@@ -34,7 +34,15 @@ _QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.7, 0.9, 0.99, 1.0)
 def main(argv: Sequence[str] | None = None) -> int:
     groups = (PairOptions, PromptOptions, BinOptions, OutputOptions)
     parsed = parser_for(__doc__ or "", groups).parse_args(argv)
-    return run(lambda: measure(parsed.checkpoint, *(pick(parsed, group) for group in groups)))
+    return run(
+        lambda: measure(
+            parsed.checkpoint,
+            pick(parsed, PairOptions),
+            pick(parsed, PromptOptions),
+            pick(parsed, BinOptions),
+            pick(parsed, OutputOptions),
+        )
+    )
 
 
 def measure(
@@ -47,9 +55,10 @@ def measure(
     """Measure, record, print and draw."""
     began = time.monotonic()
     pair = corpora.load(checkpoint, pair_options)
+    asked = corpora.ask(pair, prompt_options)
     opened = corpora.header("vds", pair, pair_options, prompt_options, bin_options)
     with corpora.open_folder("vds", opened, output) as writer:
-        corpus = corpora.collect(pair, prompt_options, writer)
+        corpus = corpora.collect(pair, asked, prompt_options, writer)
         tokens = corpora.token_table(corpus, bin_options.bins, writer)
         tables = {"rollouts": corpora.rollout_table(corpus), "tokens": tokens}
         writer.finish(tables, corpora.notes(corpus, began))
@@ -61,9 +70,7 @@ def measure(
 def quantile_table(tokens: pd.DataFrame) -> str:
     """Quantiles over the tokens of prompts with a picture, in nats."""
     pictured = tokens[tokens["has_image"]]
-    lines = [
-        [f"{q:g}", *(f"{pictured[column].quantile(q):.2g}" for column in _COLUMNS.values())] for q in _QUANTILES
-    ]
+    lines = [[f"{q:g}", *(f"{pictured[column].quantile(q):.2g}" for column in _COLUMNS.values())] for q in _QUANTILES]
     means = ["mean", *(f"{pictured[column].mean():.2g}" for column in _COLUMNS.values())]
     caption = f"Nats, quantiles over {len(pictured)} tokens of responses to a prompt with a picture."
     return f"{caption}\n{aligned([['quantile', *_COLUMNS], *lines, means])}"

@@ -47,9 +47,7 @@ def plain(value: Any, *, gaps: bool = False) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return [plain(entry, gaps=gaps) for entry in value]
-    raise ValueError(
-        f"{value!r} ({type(value).__name__}) has no place in JSON: write a finite number or text"
-    )
+    raise ValueError(f"{value!r} ({type(value).__name__}) has no place in JSON: write a finite number or text")
 
 
 def canonical(settings: Any) -> str:

@@ -117,9 +117,7 @@ def _read_json(folder: Path) -> dict[str, Any] | None:
     if not isinstance(content, dict) or not content.keys() >= _opening(None).keys():
         raise RecordError(f"`{path}` is no record of ours: choose another folder")
     if (version := content["schema_version"]) != SCHEMA_VERSION:
-        raise RecordError(
-            f"`{path}` has schema version {version}, not {SCHEMA_VERSION}: measure again elsewhere"
-        )
+        raise RecordError(f"`{path}` has schema version {version}, not {SCHEMA_VERSION}: measure again elsewhere")
     return content
 
 
@@ -140,9 +138,7 @@ def _may_continue(folder: Path, header: Mapping[str, Any], found: Mapping[str, A
     if found["header"] is None:
         return False
     if found["complete"]:
-        raise RecordError(
-            f"`{folder}` holds a complete record: pass `--overwrite`, or choose another `--out`"
-        )
+        raise RecordError(f"`{folder}` holds a complete record: pass `--overwrite`, or choose another `--out`")
     other = difference(found["header"], header)
     if other is None:
         return True
@@ -196,9 +192,7 @@ def read_record(folder: str | Path, *tables: str) -> Measurement:
     if found is None:
         raise RecordError(f"`{folder}` holds no record: write one with `{WRITTEN_BY} --out {folder}`")
     if not found["complete"]:
-        raise RecordError(
-            f"the record in `{folder}` is incomplete: finish it with `{WRITTEN_BY} --out {folder}`"
-        )
+        raise RecordError(f"the record in `{folder}` is incomplete: finish it with `{WRITTEN_BY} --out {folder}`")
     return Measurement(folder, found, {table: _read_listed(folder, found, table) for table in tables})
 
 

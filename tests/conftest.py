@@ -1,13 +1,17 @@
 """Shapes checked, seeds reset, one thread: what every test can rely on."""
 
+import os
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches for the network; read when the hub's client is imported
 
 install_import_hook("geometry", "beartype.beartype")  # before anything imports it
 
@@ -36,3 +40,22 @@ def _seeds_reset() -> Iterator[None]:
 def generator() -> torch.Generator:
     """Return a generator of the test's own."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with two random checkpoints, `student` and `teacher`, of the bundled pair's architecture."""
+    from tests import models  # here, so that tests without a model need no model library
+
+    folder = tmp_path_factory.mktemp("checkpoints")
+    models.write_checkpoint(folder / "student", models.STUDENT, seed=1)
+    models.write_checkpoint(folder / "teacher", models.TEACHER, seed=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pair(checkpoints: Path):
+    """Return the random pair, loaded."""
+    from tests import models
+
+    return models.load(checkpoints)

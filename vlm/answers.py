@@ -6,7 +6,7 @@ _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
 def boxed_answer(response: str) -> str | None:
-    r"""Return what the last `\boxed{...}` holds (nested braces allowed), or None where there is none or it never ends."""
+    r"""Return what the last `\boxed{...}` holds, nested braces allowed; None where there is none or it never ends."""
     start = response.rfind("\\boxed{")
     if start < 0:
         return None

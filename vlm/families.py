@@ -19,7 +19,7 @@ _GROUPS = (
     (r"\bnorm\.|\bfinal_layernorm\.|\bln_f\.", "final_norm"),
 )
 _LANGUAGE = re.compile(r"layer_\d+|embedding_head|final_norm")
-_VISUAL_SPECIAL = re.compile(r"image|img|vision|video|row_\d|fake_token", re.IGNORECASE)
+_VISUAL_SPECIAL = re.compile(r"image|img|vision|video|row_\d|tile_|patch|fake_token", re.IGNORECASE)
 _VISUAL_FIELD = re.compile(r"(image|img|video|vision).*token_(id|index)$")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -19,6 +20,7 @@ from transformers import (
     ProcessorMixin,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+from transformers.utils import logging
 
 from vlm.families import parameter_groups, visual_token_ids
 from vlm.processors import load_processor
@@ -120,9 +122,10 @@ def load_pair(
     only and no remote code is run.
 
     Raises:
-        PairError: a missing or text-only checkpoint, no teacher, or tokenizers that differ; the message names the field.
+        PairError: a missing or text-only checkpoint, no teacher, or tokenizers that differ (the field is named).
     """
     folder = _resolve(student)
+    _check_vision(folder)
     teacher_folder = _teacher_of(folder) if teacher is None else _resolve(teacher)
     first = load_member(folder, dtype=dtype, device=device, attention=attention)
     second = load_member(teacher_folder, dtype=teacher_dtype or dtype, device=device, attention=attention)
@@ -141,24 +144,35 @@ def load_member(checkpoint: str, *, dtype: str = "float32", device: str = "cpu",
         raise PairError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}")
     _check_device(device)
     _check_vision(checkpoint)
-    try:
-        model = AutoModelForImageTextToText.from_pretrained(
-            checkpoint,
-            dtype=DTYPES[dtype],
-            attn_implementation=attention,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-        processor = load_processor(checkpoint)
-    except (OSError, ValueError, ImportError) as error:
-        raise PairError(f"`checkpoint` {checkpoint} cannot be loaded: {_first_line(error)}") from None
-    if not processor.chat_template:
-        raise PairError(f"`checkpoint` {checkpoint} has no chat template; only chat models can be read in two views")
+    model, processor = _read(checkpoint, DTYPES[dtype], attention)
     model.generation_config = GenerationConfig(
         eos_token_id=model.generation_config.eos_token_id or processor.tokenizer.eos_token_id,
         pad_token_id=processor.tokenizer.pad_token_id,
     )
-    return Member(_name(checkpoint), model.to(device).eval(), processor, weights_fingerprint(checkpoint))
+    model.eval().to(device)
+    return Member(_name(checkpoint), model, processor, weights_fingerprint(checkpoint))
+
+
+def _read(checkpoint: str, dtype: torch.dtype, attention: str) -> tuple[PreTrainedModel, ProcessorMixin]:
+    try:
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            checkpoint,
+            dtype=dtype,
+            attn_implementation=attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+        processor = load_processor(checkpoint)
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        raise PairError(f"`checkpoint` {checkpoint} cannot be loaded: {_first_line(error)}") from None
+    model, found = loaded
+    if missing := sorted(found["missing_keys"]):
+        raise PairError(f"`checkpoint` {checkpoint} lacks the weights {missing[0]}; save the whole model")
+    if not processor.chat_template:
+        raise PairError(f"`checkpoint` {checkpoint} has no chat template; only chat models can be read in two views")
+    processor.tokenizer.pad_token = processor.tokenizer.pad_token or processor.tokenizer.eos_token
+    return model, processor
 
 
 def weights_fingerprint(checkpoint: str) -> str:
@@ -172,6 +186,12 @@ def weights_fingerprint(checkpoint: str) -> str:
             while block := weights.read(1 << 24):
                 digest.update(block)
     return digest.hexdigest()[:16]
+
+
+def quiet() -> None:
+    """Keep transformers' own bars and notices off the terminal."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def _resolve(checkpoint: str) -> str:
@@ -199,10 +219,14 @@ def _teacher_of(folder: str) -> str:
 
 def _read_pair(path: Path) -> Mapping[str, str]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {"teacher": str(content["teacher"]), "fingerprint": str(content.get("fingerprint", ""))}
-    except (json.JSONDecodeError, KeyError, AttributeError, TypeError):
-        raise PairError(f"{path} must be a JSON object with a field `teacher`; mend it or give --teacher") from None
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        content = None
+    fields = content if isinstance(content, dict) else {}
+    pair = {"teacher": fields.get("teacher"), "fingerprint": fields.get("fingerprint", "")}
+    if not pair["teacher"] or not all(isinstance(value, str) for value in pair.values()):
+        raise PairError(f"{path} must be a JSON object with a text field `teacher`; mend it or give --teacher")
+    return pair
 
 
 def _check_fingerprint(folder: str, found: str) -> None:
@@ -216,7 +240,7 @@ def _check_fingerprint(folder: str, found: str) -> None:
 
 def _check_device(device: str) -> None:
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).tolist()
     except (RuntimeError, AssertionError) as error:
         raise PairError(f"`device` {device!r} cannot be used ({_first_line(error)}); try cpu") from None
 
@@ -225,7 +249,9 @@ def _check_vision(checkpoint: str) -> None:
     try:
         config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise PairError(f"`checkpoint` {checkpoint} is neither a checkpoint folder nor on the hub: {_first_line(error)}") from None
+        raise PairError(
+            f"`checkpoint` {checkpoint} is neither a checkpoint folder nor on the hub: {_first_line(error)}"
+        ) from None
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise PairError(f"`checkpoint` {checkpoint} must read images and text, but {config.model_type} is text-only")
 

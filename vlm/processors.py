@@ -24,13 +24,13 @@ def without_video(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin]
     return type(processor_class.__name__, (processor_class,), {"get_attributes": classmethod(get_attributes)})
 
 
-def load_processor(checkpoint: str | Path, *, revision: str | None = None) -> ProcessorMixin:
+def load_processor(checkpoint: str | Path) -> ProcessorMixin:
     """Load the processor of a local folder or hub id; no remote code is run."""
     if is_torchvision_available():
-        return AutoProcessor.from_pretrained(checkpoint, revision=revision, trust_remote_code=False)
-    config = AutoConfig.from_pretrained(checkpoint, revision=revision, trust_remote_code=False)
+        return AutoProcessor.from_pretrained(checkpoint, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
     name = PROCESSOR_MAPPING_NAMES.get(config.model_type)
     if name is None:
-        return AutoProcessor.from_pretrained(checkpoint, revision=revision, trust_remote_code=False)
+        return AutoProcessor.from_pretrained(checkpoint, trust_remote_code=False)
     image_only = without_video(getattr(transformers, name))
-    return image_only.from_pretrained(checkpoint, revision=revision, trust_remote_code=False)
+    return image_only.from_pretrained(checkpoint, trust_remote_code=False)

@@ -10,10 +10,11 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 BUNDLED = "bundled"
 _MARKER = "<image>"
@@ -62,10 +63,8 @@ def load_prompts(source: str, *, limit: int | None = None, seed: int = 0, split:
 
         return bundled_prompts(64 if limit is None else limit, seed)
     rows = _rows(source, split)
-    prompts = []
-    for number, row in enumerate(rows):
-        if limit is not None and len(prompts) == limit:
-            break
+    prompts: list[Prompt] = []
+    for number, row in enumerate(islice(rows, limit)):
         prompts.append(_prompt(row, f"{source}, row {number}", str(number), _folder(source)))
     if not prompts:
         raise PromptError(f"`prompts` must hold at least one prompt, but {source} is empty; name another source")
@@ -89,15 +88,17 @@ def _rows(source: str, split: str) -> Iterable[Mapping[str, Any]]:
 
 
 def _jsonl(path: Path) -> Iterable[Mapping[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines):
             if line.strip():
                 try:
                     row = json.loads(line)
-                except json.JSONDecodeError as error:
+                except ValueError as error:
                     raise PromptError(f"`prompts`: {path}, row {number} is not JSON ({error})") from None
                 if not isinstance(row, dict):
-                    raise PromptError(f"`prompts`: {path}, row {number} must be a JSON object, got {type(row).__name__}")
+                    raise PromptError(
+                        f"`prompts`: {path}, row {number} must be a JSON object, got {type(row).__name__}"
+                    )
                 yield row
 
 
@@ -107,7 +108,7 @@ def _parquet(path: Path) -> Iterable[Mapping[str, Any]]:
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
+    except (OSError, pyarrow.ArrowException) as error:
         raise PromptError(f"`prompts`: {path} is not a parquet file ({error})") from None
     for batch in file.iter_batches(batch_size=64):
         yield from batch.to_pylist()
@@ -124,26 +125,31 @@ def _datasets(source: str, split: str) -> Iterable[Mapping[str, Any]]:
     except Exception as error:  # the hub client and datasets raise many kinds; each means "not readable"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PromptError(f"`prompts`: {source} is neither a file, a datasets folder nor a hub id ({reason})") from None
-    return loaded[split] if isinstance(loaded, datasets.DatasetDict) else loaded
+    if not isinstance(loaded, datasets.DatasetDict):
+        return loaded
+    if split not in loaded:
+        raise PromptError(f"`split` must be one of {', '.join(loaded)} in {source}, got {split!r}")
+    return loaded[split]
 
 
 def _prompt(row: Mapping[str, Any], where: str, number: str, folder: Path) -> Prompt:
     listed = row.get("images")
     entries = [] if listed is None else listed if isinstance(listed, (list, tuple)) else [listed]
     images = tuple(_image(entry, where, folder) for entry in entries)
-    if "problem" in row:
-        messages = _from_problem(str(row["problem"]), len(images), where)
-    elif "prompt" in row:
-        messages = _from_messages(row["prompt"], len(images), where)
+    known = {name: value for name, value in row.items() if value is not None}
+    if "problem" in known:
+        messages = _from_problem(str(known["problem"]), len(images), where)
+    elif "prompt" in known:
+        messages = _from_messages(known["prompt"], len(images), where)
     else:
         raise PromptError(f"`prompts`: {where} must have a column `problem` or `prompt`, got {sorted(row)}")
     return Prompt(
-        prompt_id=str(row.get("id", number)),
+        prompt_id=str(known.get("id", number)),
         messages=messages,
         images=images,
-        answer=str(row.get("answer", "")),
-        task=str(row.get("task", "unknown")),
-        dependency=str(row.get("dependency", "unknown" if images else "text")),
+        answer=str(known.get("answer", "")),
+        task=str(known.get("task", "unknown")),
+        dependency=str(known.get("dependency", "unknown" if images else "text")),
     )
 
 
@@ -163,22 +169,34 @@ def _from_problem(problem: str, n_images: int, where: str) -> tuple[Mapping[str,
 def _from_messages(messages: Any, n_images: int, where: str) -> tuple[Mapping[str, Any], ...]:
     if not isinstance(messages, Sequence) or isinstance(messages, str):
         raise PromptError(f"`prompts`: {where}: `prompt` must be a list of messages, got {type(messages).__name__}")
-    normal: list[dict[str, Any]] = []
-    for message in messages:
-        content = message["content"]
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else [_part(p) for p in content]
-        normal.append({"role": message["role"], "content": parts})
+    try:
+        normal = [{"role": message["role"], "content": _parts(message["content"])} for message in messages]
+    except (KeyError, TypeError) as error:
+        raise PromptError(
+            f"`prompts`: {where}: a message must have `role` and `content`, a text or parts of type text or image"
+            f" ({type(error).__name__}: {error})"
+        ) from None
+    first_user = next((message for message in normal if message["role"] == "user"), None)
+    if first_user is None:
+        raise PromptError(f"`prompts`: {where}: `prompt` must hold a message of role user, got none")
     marked = sum(part["type"] == "image" for message in normal for part in message["content"])
     if marked == 0 and n_images:
-        first_user = next(message for message in normal if message["role"] == "user")
         first_user["content"] = [{"type": "image"}] * n_images + first_user["content"]
     elif marked != n_images:
         raise PromptError(f"`prompts`: {where} has {marked} image parts but {n_images} images")
     return tuple(normal)
 
 
-def _part(part: Mapping[str, Any]) -> dict[str, str]:
-    return {"type": "image"} if part["type"] == "image" else {"type": "text", "text": str(part["text"])}
+def _parts(content: Any) -> list[dict[str, str]]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return [{"type": "image"} if part["type"] == "image" else _text_part(part) for part in content]
+
+
+def _text_part(part: Mapping[str, Any]) -> dict[str, str]:
+    if part["type"] != "text":
+        raise TypeError(f"a part of type {part['type']!r}")
+    return {"type": "text", "text": str(part["text"])}
 
 
 def _image(entry: Any, where: str, folder: Path) -> Image.Image:
@@ -190,7 +208,7 @@ def _image(entry: Any, where: str, folder: Path) -> Image.Image:
             data = path
         opened = Image.open(io.BytesIO(data)) if data is not None else Image.open(folder / str(path))
         return opened.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what PIL raises on bad files
         raise PromptError(f"`prompts`: {where} has an unreadable image ({error})") from None
 
 

@@ -78,7 +78,9 @@ def _generate_batch(member: Member, jobs: Sequence[tuple[Prompt, int]], sampling
         eos_token_id=list(member.end_ids),
         pad_token_id=member.processor.tokenizer.pad_token_id,
     )
-    ids = member.model.generate(**inputs, generation_config=config, logits_processor=LogitsProcessorList([chooser]))
+    ids = member.model.generate(  # type: ignore[operator]  # PreTrainedModel's annotations lack its generation part
+        **inputs, generation_config=config, logits_processor=LogitsProcessorList([chooser])
+    )
     new = ids[:, inputs["input_ids"].shape[1] :].cpu()
     return [_rollout(member, prompt, index, row.tolist()) for (prompt, index), row in zip(jobs, new, strict=True)]
 

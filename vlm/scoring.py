@@ -13,9 +13,10 @@ from vlm.views import Encoded, View, encode
 
 @dataclass(frozen=True)
 class FourViews:
-    """Logits `[T, V]` of one response, over the ids both tokenizers hold.
+    """Logits `[T, V]` of one response, over the ids both tokenizers hold; those of pictures are -inf.
 
-    For a prompt without a picture the text view *is* the image view: the same tensor.
+    What sampling never draws has no share in a divergence. For a prompt without a picture the text view *is* the
+    image view: the same tensor.
     """
 
     student_image: Tensor
@@ -63,11 +64,16 @@ def _both_views(
 def view_logits(
     member: Member, views: Sequence[View], responses: Sequence[Sequence[int]], support: int
 ) -> list[Tensor]:
-    """Return the logits `[T, V]` of each response under its view, differentiable where gradients are enabled."""
+    """Return the logits `[T, V]` of each response under its view, differentiable where gradients are enabled.
+
+    Ids below `support` alone, -inf at those that stand for pictures: the ids that sampling draws from.
+    """
     if not views:
         return []
     encoded = encode(views, responses, member.processor, member.visual_ids).to(member.device)
-    return response_logits(member, encoded, support)
+    masked = torch.zeros(support, dtype=torch.bool, device=member.device)
+    masked[[index for index in member.visual_ids if index < support]] = True
+    return [logits.masked_fill(masked, -torch.inf) for logits in response_logits(member, encoded, support)]
 
 
 def response_logits(member: Member, encoded: Encoded, support: int) -> list[Tensor]:

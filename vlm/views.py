@@ -82,16 +82,27 @@ class Encoded:
         return Encoded({name: value.to(device) for name, value in self.inputs.items()}, self.first, self.lengths)
 
 
-def encode_prompts(views: Sequence[View], processor: ProcessorMixin, *, padding_side: str = "left") -> dict[str, Tensor]:
+def render(view: View, processor: ProcessorMixin) -> str:
+    """The view as text, up to where the response begins."""
+    messages = [dict(message) for message in view.messages]
+    return processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+
+
+def encode_prompts(
+    views: Sequence[View], processor: ProcessorMixin, *, padding_side: str = "left"
+) -> dict[str, Tensor]:
     """Render and tokenize `views` with the checkpoint's own chat template; padded on `padding_side`."""
-    texts = [
-        processor.apply_chat_template([dict(m) for m in view.messages], add_generation_prompt=True, tokenize=False)
-        for view in views
-    ]
-    pictures = [list(view.images) for view in views if view.images]
-    images = {"images": pictures} if pictures else {}
-    encoded = processor(text=texts, **images, return_tensors="pt", padding=True, padding_side=padding_side)
-    return dict(encoded)
+    texts = [render(view, processor) for view in views]
+    inputs: dict[str, Any] = {"text": texts}
+    if any(view.images for view in views):
+        inputs["images"] = [list(view.images) for view in views]
+    first_token = processor.tokenizer.bos_token
+    if first_token and texts[0].startswith(first_token):
+        inputs["add_special_tokens"] = False  # the template has written them
+    try:
+        return dict(processor(**inputs, return_tensors="pt", padding=True, padding_side=padding_side))
+    except ValueError as error:  # such as the text of a prompt that spells an image token
+        raise ViewError(f"the processor refuses a prompt: {error}".splitlines()[0]) from None
 
 
 def prompt_length(view: View, processor: ProcessorMixin) -> int:

@@ -70,9 +70,7 @@ def test_rounding_beyond_one_is_not_nan() -> None:
 
 def test_near_zero_the_angle_is_good_to_a_millionth_of_a_degree() -> None:
     for degrees in (1e-4, 0.01, 179.99):
-        assert angles_deg(plane_gram([0.0, degrees], [1.0, 7.0]))[0, 1].item() == pytest.approx(
-            degrees, abs=1e-6
-        )
+        assert angles_deg(plane_gram([0.0, degrees], [1.0, 7.0]))[0, 1].item() == pytest.approx(degrees, abs=1e-6)
 
 
 def test_attached_is_the_gram_of_the_summed_gradients() -> None:

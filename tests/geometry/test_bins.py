@@ -36,9 +36,7 @@ def test_equals_the_twin_in_sizes_that_differ_by_at_most_one(values: list[int], 
 def test_order_of_input_does_not_matter(values: list[int], seed: int) -> None:
     vds, key = torch.tensor(values).float(), torch.arange(len(values))
     order = shuffle(len(values), seed)
-    assert torch.equal(
-        equal_frequency_bins(vds[order], key=key[order]), equal_frequency_bins(vds, key=key)[order]
-    )
+    assert torch.equal(equal_frequency_bins(vds[order], key=key[order]), equal_frequency_bins(vds, key=key)[order])
 
 
 @given(values=TIED)

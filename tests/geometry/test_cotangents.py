@@ -43,9 +43,7 @@ def autograd_twin(views: list[Tensor]) -> dict[str, Tensor]:
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_equals_autograd_of_its_loss(objective: str) -> None:
     views = four_views()
-    torch.testing.assert_close(
-        getattr(cotangents(*views), objective), autograd_twin(views)[objective], **EXACT
-    )
+    torch.testing.assert_close(getattr(cotangents(*views), objective), autograd_twin(views)[objective], **EXACT)
 
 
 @given(seed=st.integers(0, 1000), scale=st.sampled_from([0.01, 1.0, 10.0]))
@@ -77,9 +75,7 @@ def test_rank_is_four() -> None:
     views = four_views(0, 1, 40)
     c = cotangents(*views)
     zero = torch.zeros(1, 40, dtype=torch.float64)
-    at_both = [
-        torch.cat([getattr(c, k), zero] if k in IMAGE_VIEW else [zero, getattr(c, k)], -1) for k in OBJECTIVES
-    ]
+    at_both = [torch.cat([getattr(c, k), zero] if k in IMAGE_VIEW else [zero, getattr(c, k)], -1) for k in OBJECTIVES]
     assert torch.linalg.matrix_rank(torch.cat(at_both)) == 4
 
 

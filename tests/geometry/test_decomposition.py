@@ -124,9 +124,7 @@ def test_small_vds_survives_float32() -> None:
 
 
 def test_bfloat16_is_computed_in_float32() -> None:
-    assert all(
-        v.dtype == torch.float32 for v in as_dict(decompose(*(v.bfloat16() for v in four_views()))).values()
-    )
+    assert all(v.dtype == torch.float32 for v in as_dict(decompose(*(v.bfloat16() for v in four_views()))).values())
 
 
 def test_is_differentiable_in_the_student() -> None:

@@ -43,12 +43,8 @@ def test_knows_neither_logit_shifts_nor_the_order_of_ids_nor_the_batch(seed: int
     order = shuffle(9, seed)
     torch.testing.assert_close(kl_nats(log_probs(a + shift), log_probs(b - shift)), reference)
     torch.testing.assert_close(kl_nats(log_probs(a[:, order]), log_probs(b[:, order])), reference)
-    torch.testing.assert_close(
-        kl_nats(log_probs(a).view(2, 3, 9), log_probs(b).view(2, 3, 9)).flatten(), reference
-    )
-    assert torch.equal(
-        torch.cat([kl_nats(log_probs(a[i]), log_probs(b[i]))[None] for i in range(6)]), reference
-    )
+    torch.testing.assert_close(kl_nats(log_probs(a).view(2, 3, 9), log_probs(b).view(2, 3, 9)).flatten(), reference)
+    assert torch.equal(torch.cat([kl_nats(log_probs(a[i]), log_probs(b[i]))[None] for i in range(6)]), reference)
 
 
 def test_survives_float32_where_the_plain_sum_does_not() -> None:
@@ -105,7 +101,5 @@ def test_works_in_float32_or_better(dtype: torch.dtype) -> None:
 
 
 def test_refuses_other_shapes() -> None:
-    with pytest.raises(
-        ValueError, match=r"`log_q` must have the shape of `log_p`, got \(2, 4\) and \(2, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"`log_q` must have the shape of `log_p`, got \(2, 4\) and \(2, 3\)"):
         kl_nats(torch.zeros(2, 3), torch.zeros(2, 4))

@@ -22,14 +22,10 @@ from tests.geometry.problems import TinyStudent, normal
 
 TOKENS = torch.eye(5, dtype=torch.float64)
 WHOLE = torch.full((1, 5), 0.2, dtype=torch.float64)
-MIXED = torch.tensor(
-    [[0.5, 0.0, -2.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]]
-).double()
+MIXED = torch.tensor([[0.5, 0.0, -2.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]]).double()
 
 
-def plain_gradient(
-    student: TinyStudent, objective: str, weights: Tensor, parameters: list[nn.Parameter]
-) -> Tensor:
+def plain_gradient(student: TinyStudent, objective: str, weights: Tensor, parameters: list[nn.Parameter]) -> Tensor:
     """One forward and one backward for one objective: its gradient `[n]` over the parameters."""
     logits = student.image_logits() if objective in IMAGE_VIEW else student.text_logits()
     loss = (weights.unsqueeze(-1) * getattr(student.cotangents(), objective) * logits).sum()
@@ -41,9 +37,7 @@ def plain_grams(student: TinyStudent, weights: Tensor) -> dict[str, Tensor]:
     """Every Gram matrix from five dense gradients a unit."""
     grams = {}
     for name, members in student.groups().items():
-        units = [
-            torch.stack([plain_gradient(student, k, row, members) for k in OBJECTIVES]) for row in weights
-        ]
+        units = [torch.stack([plain_gradient(student, k, row, members) for k in OBJECTIVES]) for row in weights]
         grams[name] = torch.stack([rows @ rows.T for rows in units])
     return grams
 
@@ -53,9 +47,7 @@ def grams_of(student: TinyStudent, weights: Tensor, **options: int | bool) -> di
     return unit_grams(*views, student.cotangents(), weights, student.groups(), **options)
 
 
-@pytest.mark.parametrize(
-    "weights", [TOKENS[:1], TOKENS, WHOLE, MIXED], ids=["token", "tokens", "all", "mixed"]
-)
+@pytest.mark.parametrize("weights", [TOKENS[:1], TOKENS, WHOLE, MIXED], ids=["token", "tokens", "all", "mixed"])
 @pytest.mark.parametrize("chunk", [1, 2, 4, 100])
 @pytest.mark.parametrize("batched", [True, False], ids=["batched", "looped"])
 def test_equals_plain_autograd(weights: Tensor, chunk: int, batched: bool) -> None:

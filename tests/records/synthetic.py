@@ -85,9 +85,7 @@ def bins_frame(seed: int = 0, n_units: int = 64) -> pd.DataFrame:
 
 def tables(seed: int = 0) -> dict[str, pd.DataFrame]:
     """Make every table of a record."""
-    return {table: frame_of(table, seed=seed) for table in TABLES if table != "bins"} | {
-        "bins": bins_frame(seed)
-    }
+    return {table: frame_of(table, seed=seed) for table in TABLES if table != "bins"} | {"bins": bins_frame(seed)}
 
 
 def write_record(folder: Path, seed: int = 0) -> Path:

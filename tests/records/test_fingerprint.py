@@ -11,15 +11,11 @@ from hypothesis import strategies as st
 from records import fingerprint, first_difference
 from records.fingerprint import difference, plain
 
-LEAVES = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-)
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 KEYS = st.text(max_size=5)
 SETTINGS = st.dictionaries(
     KEYS,
-    st.recursive(
-        LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3)
-    ),
+    st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3)),
     max_size=4,
 )
 

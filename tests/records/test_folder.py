@@ -126,9 +126,7 @@ def test_an_incomplete_record_is_continued(tmp_path):
     assert run(tmp_path) == [2]
     run(tmp_path / "at_once")
     both = contents(tmp_path)
-    assert all(
-        both[name] == both[f"at_once/{name}"] for name in ("record.json", "bins.csv", "tokens.parquet")
-    )
+    assert all(both[name] == both[f"at_once/{name}"] for name in ("record.json", "bins.csv", "tokens.parquet"))
 
 
 @pytest.mark.parametrize("n_steps", range(9))
@@ -205,9 +203,7 @@ def test_a_complete_record_is_refused_unless_overwritten(tmp_path):
 
 def test_another_incomplete_record_is_refused_by_its_field(tmp_path):
     begin(tmp_path)
-    with pytest.raises(
-        RecordError, match="incomplete record with `settings.seed` 0, not 1: pass `--overwrite`"
-    ):
+    with pytest.raises(RecordError, match="incomplete record with `settings.seed` 0, not 1: pass `--overwrite`"):
         run(tmp_path, OTHER)
     assert run(tmp_path, OTHER, overwrite=True) == [0, 1, 2]
 

@@ -65,9 +65,7 @@ def test_extra_columns_are_named():
 )
 def test_wrong_types_are_named(column, values, found):
     wrong = frame_of("tokens").assign(**{column: values})
-    with pytest.raises(
-        RecordError, match=rf"table `tokens` has wrongly typed columns: {column} \({found}, must be"
-    ):
+    with pytest.raises(RecordError, match=rf"table `tokens` has wrongly typed columns: {column} \({found}, must be"):
         check("tokens", wrong)
 
 

@@ -6,6 +6,7 @@ from random import Random
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     PreTrainedTokenizerFast,
+    ProcessorMixin,
     Qwen2VLImageProcessorPil,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
@@ -16,7 +17,7 @@ from vlm.processors import without_video
 from vlm.tiny.scenes import SIZE_PX
 from vlm.tiny.tasks import TASKS, sample
 
-PATCH_PX, MERGE = 8, 2
+PATCH_PX, MERGE = 12, 2
 SPECIALS = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -32,16 +33,16 @@ ROLES = ("system", "user", "assistant")
 VOCAB_ROWS = 192
 _PIECE = r"</?reason>|\\boxed\{|[A-Za-z]+|[0-9]+|[^\sA-Za-z0-9]"
 
+# Line breaks are written as expressions: the template language would swallow plain ones.
+_BREAK = "{{ '\n' }}"
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
-    "<|im_start|>{{ message.role }}\n"
-    "{%- if message.content is string -%}{{ message.content }}"
+    "<|im_start|>{{ message.role }}" + _BREAK + "{%- if message.content is string -%}{{ message.content }}"
     "{%- else -%}{%- for part in message.content -%}"
     "{%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>"
     "{%- else -%}{{ part.text }}{%- endif -%}"
-    "{%- endfor -%}{%- endif -%}<|im_end|>\n"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}<|im_start|>assistant\n{%- endif -%}"
+    "{%- endfor -%}{%- endif -%}<|im_end|>" + _BREAK + "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}<|im_start|>assistant" + _BREAK + "{%- endif -%}"
 )
 
 # Layers and widths. The student is smaller in every part.
@@ -79,15 +80,16 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def processor() -> Qwen3VLProcessor:
-    pixels = {"shortest_edge": SIZE_PX * SIZE_PX, "longest_edge": SIZE_PX * SIZE_PX}
-    patches = {"patch_size": PATCH_PX, "merge_size": MERGE, "temporal_patch_size": 2}
-    half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    return without_video(Qwen3VLProcessor)(
-        image_processor=Qwen2VLImageProcessorPil(size=pixels, **patches, **half),
-        tokenizer=tokenizer(),
-        chat_template=CHAT_TEMPLATE,
+def processor() -> ProcessorMixin:
+    images = Qwen2VLImageProcessorPil(
+        size={"shortest_edge": SIZE_PX * SIZE_PX, "longest_edge": SIZE_PX * SIZE_PX},
+        patch_size=PATCH_PX,
+        merge_size=MERGE,
+        temporal_patch_size=2,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
     )
+    return without_video(Qwen3VLProcessor)(image_processor=images, tokenizer=tokenizer(), chat_template=CHAT_TEMPLATE)
 
 
 def config(sizes: dict[str, int]) -> Qwen3VLConfig:
@@ -100,8 +102,9 @@ def config(sizes: dict[str, int]) -> Qwen3VLConfig:
         "num_attention_heads": sizes["heads"],
         "num_key_value_heads": sizes["heads"] // 2,
         "head_dim": 32,
+        "initializer_range": sizes["width"] ** -0.5,
         "max_position_embeddings": 512,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [6, 5, 5]},
+        "rope_parameters": {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [6, 5, 5]},
         "bos_token_id": None,
         "eos_token_id": ids["<|im_end|>"],
         "pad_token_id": ids["<|endoftext|>"],
@@ -116,6 +119,7 @@ def config(sizes: dict[str, int]) -> Qwen3VLConfig:
         "spatial_merge_size": MERGE,
         "temporal_patch_size": 2,
         "out_hidden_size": sizes["width"],
+        "initializer_range": sizes["vision_width"] ** -0.5,
         "num_position_embeddings": (SIZE_PX // PATCH_PX) ** 2,
         "deepstack_visual_indexes": [1],
     }

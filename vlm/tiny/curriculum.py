@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from transformers import ProcessorMixin
 
+from vlm.tiny.prompts import as_prompt
 from vlm.tiny.scenes import COLOURS, SHAPES, Circles, Grid, Lines, Scene
 from vlm.tiny.tasks import Example, caption, sample
+from vlm.views import View, image_view, render, text_view
 
 IGNORED = -100  # the label id that transformers' losses leave out
 
@@ -41,31 +43,29 @@ class Mixture:
 def collate(drawn: Sequence[tuple[Example, bool]], processor: ProcessorMixin) -> dict[str, Tensor]:
     """Return model inputs, right-padded, with labels on the response and its end token only."""
     end = processor.tokenizer.eos_token
-    prompts = [prompt_text(example, shown, processor) for example, shown in drawn]
-    full = [text + example.response + end for text, (example, _) in zip(prompts, drawn, strict=True)]
-    pictures = [example.scene.draw() for example, shown in drawn if shown and example.scene is not None]
+    views = [_view(example, shown) for example, shown in drawn]
+    responses = [example.response + end for example, _ in drawn]
+    text = [render(view, processor) + response for view, response in zip(views, responses, strict=True)]
+    pictures = [list(view.images) for view in views if view.images]
     images = {"images": pictures} if pictures else {}
-    batch = processor(text=full, **images, return_tensors="pt", padding=True, padding_side="right")
-    labels = batch["input_ids"].clone()
-    labels[batch["attention_mask"] == 0] = IGNORED
-    for row, (example, _) in enumerate(drawn):
-        answered = len(processor.tokenizer(example.response + end)["input_ids"])
-        length = int(batch["attention_mask"][row].sum())
-        labels[row, : length - answered] = IGNORED
+    batch = processor(text=text, **images, return_tensors="pt", padding=True, padding_side="right")
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
+    for row, response in enumerate(responses):
+        n_answered = len(processor.tokenizer(response)["input_ids"])
+        labels[row, : int(batch["attention_mask"][row].sum()) - n_answered] = IGNORED
     return {**batch, "labels": labels}
 
 
-def prompt_text(example: Example, shown: bool, processor: ProcessorMixin) -> str:
-    picture = [{"type": "image"}] if shown else []
-    message = {"role": "user", "content": [*picture, {"type": "text", "text": example.question}]}
-    return processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
+def _view(example: Example, shown: bool) -> View:
+    prompt = as_prompt(example, prompt_id="")
+    return image_view(prompt) if shown else text_view(prompt)
 
 
 @dataclass(frozen=True)
 class PictureLabels:
     """What a linear probe is taught to read off the visual tokens; -100 where a picture has no such content.
 
-    colour, shape: `[B, 9]`, one a cell (the last class is an empty cell); touch: `[B]`; order: `[B, 3]`.
+    colour, shape: `[B, 4]`, one a cell (the last class is an empty cell); touch: `[B]`; order: `[B, 3]`.
     """
 
     colour: Tensor
@@ -93,8 +93,8 @@ def labelled_scenes(size: int, rng: Random) -> list[Scene]:
 
 def _cells(scene: Scene) -> tuple[list[int], list[int]]:
     if not isinstance(scene, Grid):
-        return [IGNORED] * 9, [IGNORED] * 9
-    colour, shape = [len(COLOURS)] * 9, [len(SHAPES)] * 9
+        return [IGNORED] * 4, [IGNORED] * 4
+    colour, shape = [len(COLOURS)] * 4, [len(SHAPES)] * 4
     for item in scene.items:
         colour[item.cell] = list(COLOURS).index(item.colour)
         shape[item.cell] = SHAPES.index(item.shape)

@@ -1,7 +1,7 @@
 """Seeded pictures with known content: grids of coloured shapes, pairs of circles, pairs of lines.
 
 The last two follow the tasks of "Vision language models are blind" (arXiv:2407.06581) at a small size. Every
-picture is 48 x 48 pixels, so that a patch of 8 and a merge of 2 give nine visual tokens, one a grid cell.
+picture is 48 x 48 pixels, so that a patch of 12 and a merge of 2 give four visual tokens, one a grid cell.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from random import Random
 from PIL import Image, ImageDraw
 
 SIZE_PX = 48
-CELL_PX = 16
+CELL_PX = 24
 _OVERSAMPLE = 4
 
 COLOURS = {"red": (214, 48, 49), "blue": (41, 98, 220), "green": (34, 160, 80), "yellow": (240, 196, 25)}
 SHAPES = ("circle", "square", "triangle", "cross")
-ROWS = ("top", "middle", "bottom")
-COLUMNS = ("left", "centre", "right")
+ROWS = ("top", "bottom")
+COLUMNS = ("left", "right")
 PLACES = tuple(f"{row} {column}" for row in ROWS for column in COLUMNS)
 _BACKGROUND = (246, 246, 242)
 _INK = (40, 40, 48)
@@ -25,7 +25,7 @@ _INK = (40, 40, 48)
 
 @dataclass(frozen=True)
 class Item:
-    """One coloured shape in one of the nine cells (0 is top left, 8 is bottom right)."""
+    """One coloured shape in one of the four cells (0 is top left, 3 is bottom right)."""
 
     cell: int
     colour: str
@@ -38,24 +38,28 @@ class Item:
 
 @dataclass(frozen=True)
 class Grid:
-    """Three to six coloured shapes in a 3 x 3 grid, by cell."""
+    """Two to four coloured shapes in a 2 x 2 grid, by cell."""
 
     items: tuple[Item, ...]
     jitter: int
 
     @classmethod
     def sample(cls, rng: Random) -> "Grid":
-        cells = sorted(rng.sample(range(9), rng.randint(3, 6)))
+        cells = sorted(rng.sample(range(4), rng.randint(2, 4)))
         items = tuple(Item(cell, rng.choice(tuple(COLOURS)), rng.choice(SHAPES)) for cell in cells)
         return cls(items, rng.getrandbits(32))
+
+    def content(self, cell: int) -> str:
+        """What is in a cell, in words."""
+        return next((f"{item.colour} {item.shape}" for item in self.items if item.cell == cell), "none")
 
     def draw(self) -> Image.Image:
         rng, canvas = Random(self.jitter), _Canvas()
         for item in self.items:
-            row, column = divmod(item.cell, 3)
-            x = column * CELL_PX + 8 + rng.uniform(-1, 1)
-            y = row * CELL_PX + 8 + rng.uniform(-1, 1)
-            canvas.shape(item.shape, x, y, rng.uniform(5, 6), COLOURS[item.colour])
+            row, column = divmod(item.cell, 2)
+            x = column * CELL_PX + 12 + rng.uniform(-2, 2)
+            y = row * CELL_PX + 12 + rng.uniform(-2, 2)
+            canvas.shape(item.shape, x, y, rng.uniform(6, 9), COLOURS[item.colour])
         return canvas.picture()
 
 

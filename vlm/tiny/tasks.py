@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from vlm.tiny.scenes import COLOURS, PLACES, SHAPES, Circles, Grid, Item, Lines, Scene
+from vlm.tiny.scenes import COLOURS, PLACES, SHAPES, Circles, Grid, Lines, Scene
 
 NAMES = ("ann", "bob", "cid", "dan", "eve", "fay")
 
@@ -31,7 +31,7 @@ def sample(task: str, rng: Random) -> Example:
     """Draw one example of `task` (a key of `TASKS`)."""
     dependency, make = TASKS[task]
     question, reasons, answer, scene = make(rng)
-    remark = _remark(rng, scene)
+    remark = _remark(rng)
     sentences = [remark, *reasons] if rng.random() < 0.5 else [*reasons, remark]
     reason = " ".join(sentence for sentence in sentences if sentence)
     response = f"<reason> {reason} </reason> \\boxed{{ {answer} }}"
@@ -42,8 +42,7 @@ def caption(rng: Random) -> Example:
     """Draw a picture with a full description in fixed words; for training alone, it is no task."""
     scene = rng.choice((Grid, Grid, Grid, Circles, Lines)).sample(rng)
     if isinstance(scene, Grid):
-        by_cell = {item.cell: f"{item.colour} {item.shape}" for item in scene.items}
-        words = ", ".join(f"{place}: {by_cell.get(cell, 'none')}" for cell, place in enumerate(PLACES))
+        words = ", ".join(f"{place}: {scene.content(cell)}" for cell, place in enumerate(PLACES))
     elif isinstance(scene, Circles):
         words = "the circles touch" if scene.touch else "the circles do not touch"
     else:
@@ -61,7 +60,7 @@ def _colour(rng: Random) -> _Made:
     item = rng.choice(scene.items)
     ask = rng.choice(("what colour is the shape at the {}?", "what is the colour of the shape at the {}?"))
     conclude = rng.choice(("its colour is {}.", "the colour is {}.", "it is {}."))
-    return ask.format(item.place), [_sighting(rng, item), _so(rng, conclude.format(item.colour))], item.colour, scene
+    return ask.format(item.place), [_survey(rng, scene), _so(rng, conclude.format(item.colour))], item.colour, scene
 
 
 def _shape(rng: Random) -> _Made:
@@ -69,7 +68,7 @@ def _shape(rng: Random) -> _Made:
     item = rng.choice(scene.items)
     ask = rng.choice(("which shape is at the {}?", "what shape is at the {}?"))
     conclude = rng.choice(("its shape is a {}.", "the shape is a {}.", "it is a {}."))
-    return ask.format(item.place), [_sighting(rng, item), _so(rng, conclude.format(item.shape))], item.shape, scene
+    return ask.format(item.place), [_survey(rng, scene), _so(rng, conclude.format(item.shape))], item.shape, scene
 
 
 def _place(rng: Random) -> _Made:
@@ -82,33 +81,30 @@ def _place(rng: Random) -> _Made:
     ask = rng.choice(("where is the {} {}?", "at which place is the {} {}?"))
     conclude = rng.choice(("its place is the {}.", "the place is the {}.", "it is at the {}."))
     question = ask.format(item.colour, item.shape)
-    return question, [_sighting(rng, item), _so(rng, conclude.format(item.place))], item.place, scene
+    return question, [_survey(rng, scene), _so(rng, conclude.format(item.place))], item.place, scene
 
 
 def _count(rng: Random) -> _Made:
     scene = Grid.sample(rng)
-    by_colour = rng.random() < 0.5
-    wanted = rng.choice(tuple(COLOURS) if by_colour else SHAPES)
-    found = [item for item in scene.items if wanted in (item.colour, item.shape)]
-    noun = f"{wanted} shapes"
-    ask = rng.choice(("how many {} are there?", "how many {} do you see?"))
-    if rng.random() < 0.5:
-        found.reverse()
-    listed = ", ".join(item.place for item in found)
-    lead = rng.choice(("i count {}", "i list {}", "i look for {}")).format(noun)
-    walk = f"{lead}: {listed}." if found else f"{lead}: none."
-    total = rng.choice(("that makes {}.", "there are {}.", "in all {}.")).format(len(found))
-    return ask.format(noun), [walk, total], str(len(found)), scene
+    wanted = rng.choice(tuple(COLOURS) if rng.random() < 0.5 else SHAPES)
+    number = sum(wanted in (item.colour, item.shape) for item in scene.items)
+    ask = rng.choice(("how many {} shapes are there?", "how many {} shapes do you see?"))
+    total = rng.choice(("that makes {}.", "there are {}.", "in all {}.")).format(number)
+    return ask.format(wanted), [_survey(rng, scene), _so(rng, total)], str(number), scene
 
 
 def _touch(rng: Random) -> _Made:
     scene = Circles.sample(rng)
     ask = rng.choice(("do the two circles touch?", "do the circles touch?"))
     if scene.touch:
-        seen = rng.choice(("the circles overlap.", "one circle cuts the other.", "there is no gap between the circles."))
+        seen = rng.choice(
+            ("the circles overlap.", "one circle cuts the other.", "there is no gap between the circles.")
+        )
         end = rng.choice(("they touch.", "yes, they do touch."))
     else:
-        seen = rng.choice(("there is a gap between the circles.", "the circles are apart.", "one circle is off the other."))
+        seen = rng.choice(
+            ("there is a gap between the circles.", "the circles are apart.", "one circle is off the other.")
+        )
         end = rng.choice(("they do not touch.", "no, they do not."))
     return ask, [seen, _so(rng, end)], "yes" if scene.touch else "no", scene
 
@@ -179,22 +175,24 @@ def _order(rng: Random) -> _Made:
     return f"{' '.join(facts)} who is {end}?", [order, _so(rng, f"{answer} is {end}.")], answer, None
 
 
-def _sighting(rng: Random, item: Item) -> str:
-    where, what = f"at the {item.place}", f"a {item.colour} {item.shape}"
-    see = rng.choice(("there is", "i see", "one finds"))
-    return rng.choice((f"{where} {see} {what}.", f"{see} {what} {where}."))
+def _survey(rng: Random, scene: Grid) -> str:
+    """What is in each cell, in reading order or backwards."""
+    cells = list(enumerate(PLACES))
+    if rng.random() < 0.5:
+        cells.reverse()
+    entry = rng.choice(("{}: {}", "at the {} {}", "{} has {}"))
+    lead = rng.choice(("i see ", "there is ", ""))
+    return lead + ", ".join(entry.format(place, scene.content(cell)) for cell, place in cells) + "."
 
 
 def _so(rng: Random, sentence: str) -> str:
     return rng.choice(("so ", "thus ", "hence ", "")) + sentence
 
 
-def _remark(rng: Random, scene: Scene | None) -> str:
-    """An aside that the answer does not need: about the picture where there is one, else about the work."""
+def _remark(rng: Random) -> str:
+    """An aside that the answer does not need."""
     if rng.random() < 0.5:
         return ""
-    if isinstance(scene, Grid) and rng.random() < 0.7:
-        return rng.choice(("by the way, ", "also, ", "")) + _sighting(rng, rng.choice(scene.items))
     return rng.choice(("let me look.", "let me think.", "one moment.", "step by step.", "this is easy.", "well, well."))
 
 

@@ -9,9 +9,9 @@ losses. An interrupted run continues where it stood. `python -m vlm.tiny.card` t
 
 The recipe: the vision tower first learns to name what is in a picture through linear probes, then the whole model
 learns to describe pictures in fixed words, and then to answer questions in free ones. (From the language loss of the
-questions alone it stays blind for a thousand steps and more.) Part of the pictures is always left out, so that the
-text view of the model is as well trained as its image view. The student is smaller, learns the language without any
-picture first, and stops learning to see while it still errs.
+questions alone it stays blind for long.) Part of the pictures is always left out, so that the text view of the model
+is as well trained as its image view. The student is smaller, learns the language without any picture first, and stops
+learning to see while it still errs.
 """
 
 import argparse
@@ -83,12 +83,11 @@ class Recipe:
     seed: int
 
 
-_FULL = (Stage("see", 150, 2e-3), Stage("speak", 250, 1e-3, caption_share=1.0), Stage("speak", 1600, 1.5e-3, 0.2))
+_FULL = (Stage("see", 150, 2e-3), Stage("speak", 150, 1e-3, caption_share=1.0), Stage("speak", 1800, 1.2e-3, 0.2))
 _BRIEF = (
-    Stage("speak", 600, 1.5e-3, blind_share=1.0),
-    Stage("see", 150, 2e-3),
-    Stage("speak", 350, 1e-3, blind_share=1.0, caption_share=0.6, decay=False),
-    Stage("speak", 1000, 4e-4, blind_share=0.5, decay=False, stop_at=0.55),
+    Stage("speak", 700, 1.2e-3, blind_share=1.0),
+    Stage("see", 100, 2e-3),
+    Stage("speak", 1000, 5e-4, blind_share=0.4, decay=False, stop_at=0.6),
 )
 RECIPES = {
     "teacher": Recipe("teacher", architecture.TEACHER, _FULL, seed=0),
@@ -98,24 +97,21 @@ RECIPES = {
 
 
 class Probes(nn.Module):
-    """Linear readings of the nine visual tokens: each cell's colour, shape and place; touching; order of the lines."""
+    """Linear readings of the four visual tokens: each cell's colour and shape; touching; the order of the lines."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.colour = nn.Linear(width, 5)
         self.shape = nn.Linear(width, 5)
-        self.place = nn.Linear(width, 9)
-        self.touch = nn.Linear(9 * width, 2)
-        self.order = nn.Linear(9 * width, 6)
+        self.touch = nn.Linear(4 * width, 2)
+        self.order = nn.Linear(4 * width, 6)
 
     def loss(self, tokens: Tensor, labels: PictureLabels) -> Tensor:
-        """Return the summed cross entropies of all readings of `tokens` `[B, 9, width]`."""
-        places = torch.arange(9).expand(len(tokens), 9)
+        """Return the summed cross entropies of all readings of `tokens` `[B, 4, width]`."""
         flat = tokens.flatten(1)
         read = (
             (self.colour(tokens), labels.colour),
             (self.shape(tokens), labels.shape),
-            (self.place(tokens), places),
             (self.touch(flat), labels.touch),
             (self.order(flat).unflatten(1, (3, 2)), labels.order),
         )
@@ -231,8 +227,8 @@ def validation_accuracy(model: Qwen3VLForConditionalGeneration, processor: Proce
 
 def export(model: Qwen3VLForConditionalGeneration, processor: ProcessorMixin, folder: Path) -> None:
     """Write a checkpoint folder in bf16 that any transformers program loads."""
-    model.to(torch.bfloat16).save_pretrained(folder)
-    model.to(torch.float32)
+    model.bfloat16().save_pretrained(folder)
+    model.float()
     processor.save_pretrained(folder)
 
 
