@@ -98,8 +98,8 @@ def null_angles(corpus: Corpus, units: Sequence[Unit], seed: int) -> Iterator[di
     A row a pair and scope: `bin`, `scope`, the angle with q* detached and attached, in degrees.
     """
     groups = corpus.pair.student.groups
-    bins = np.array([unit.bin for unit in units])
-    prompts = np.array([unit.prompt_id for unit in units])
+    bins = np.array([unit.bin for unit in units], dtype=int)
+    prompts = np.array([unit.prompt_id for unit in units], dtype=str)
     pairs = chain_order(bins, prompts, np.random.default_rng(seed))
     products = null_products(pairs, lambda number: _token_views(corpus, units[number]), groups)
     for (first, _), gram in zip(pairs.tolist(), products, strict=True):

@@ -5,10 +5,11 @@ differ between tokens, views and models.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vlm.pair import Pair, load_pair
 from vlm.prompts import Prompt
@@ -51,3 +52,9 @@ def load(folder: Path, dtype: str = "float32") -> Pair:
 def scenes(n: int) -> list[Prompt]:
     """Return bundled prompts; the sixth of every ten has no picture."""
     return bundled_prompts(n, seed=0)
+
+
+def flat(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
+    """Join gradients to one vector, zeros where a parameter has none."""
+    pairs = zip(parameters, gradients, strict=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).ravel() for p, g in pairs])

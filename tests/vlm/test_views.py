@@ -15,7 +15,10 @@ PROMPT = Prompt(
     "p",
     (
         {"role": "system", "content": [{"type": "text", "text": "see the circle"}]},
-        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "what colour is the circle?"}]},
+        {
+            "role": "user",
+            "content": [{"type": "image"}, {"type": "text", "text": "2 shapes. what colour is the circle?"}],
+        },
     ),
     (PICTURE,),
     "red",

@@ -107,7 +107,7 @@ class Probes(nn.Module):
         self.order = nn.Linear(4 * width, 6)
 
     def loss(self, tokens: Tensor, labels: PictureLabels) -> Tensor:
-        """Return the summed cross entropies of all readings of `tokens` `[B, 4, width]`."""
+        """Return the summed cross entropies of the readings that `labels` has, from `tokens` `[B, 4, width]`."""
         flat = tokens.flatten(1)
         read = (
             (self.colour(tokens), labels.colour),
@@ -115,7 +115,8 @@ class Probes(nn.Module):
             (self.touch(flat), labels.touch),
             (self.order(flat).unflatten(1, (3, 2)), labels.order),
         )
-        return torch.stack([_cross_entropy(logits, target) for logits, target in read]).sum()
+        there = [(logits, target) for logits, target in read if (target != IGNORED).any()]
+        return torch.stack([_cross_entropy(logits, target) for logits, target in there]).sum()
 
 
 class Training:
@@ -129,7 +130,7 @@ class Training:
         self.probes = Probes(recipe.sizes["width"])
         self.stage, self.step = 0, 0
         self._file = work / f"{recipe.name}.state.pt"
-        self._log = work / "train.jsonl"
+        self.work = work
         self.optimizer = self._optimizer()
 
     def run(self) -> None:
@@ -212,7 +213,7 @@ class Training:
     def _write(self, entry: dict[str, object]) -> None:
         line = {"model": self.recipe.name, "stage": self.stage, "step": self.step, **entry}
         print(json.dumps(line), flush=True)
-        with self._log.open("a", encoding="utf-8") as log:
+        with (self.work / "train.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 
 
