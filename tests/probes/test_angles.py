@@ -77,7 +77,7 @@ def angles_by_definition(pair, prompt, response, position, names):
     )
     values = [angle(*pair) for pair in pairs]
     divergences = standard, language, fixed, kl(q_image, q_text), kl(p_image, p_text)
-    return dict(zip(ANGLES, values, strict=True)), [float(value) for value in divergences]
+    return dict(zip(ANGLES, values, strict=True)), [value.item() for value in divergences]
 
 
 def test_angles_of_single_tokens_are_those_of_the_definition(record, exact_pair):

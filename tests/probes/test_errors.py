@@ -93,6 +93,7 @@ def test_an_incomplete_record_of_other_settings_is_refused_by_the_field(here, fl
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("probes.corpus.token_table", stopped)
         vds.main([*flags, "--out", "record"])
+    capsys.readouterr()
     assert "`settings.seed` 0, not 1" in complaint(vds.main, [*flags, "--seed", "1", "--out", "record"], capsys)
 
 

@@ -23,7 +23,7 @@ def plane_gram(*vectors):
 
 
 def test_norms_and_angles_of_known_vectors():
-    layer = plane_gram((1, 0), (0, 2), (1, -1), (1, -2))
+    layer = plane_gram((1, 0), (0, 2), (1, -1), (2, -1))
     vision = plane_gram((0, 0), (0, 1), (1, 0), (0, 0))
     rows = unit_rows(units(1), {"layer_00": layer, "vision_tower": vision}).set_index("scope")
     language = rows.loc["language_model"]
@@ -32,8 +32,9 @@ def test_norms_and_angles_of_known_vectors():
     assert math.isclose(language["angle_standard_visual_deg"], 45)
     assert math.isclose(language["angle_standard_language_deg"], 45)
     assert math.isclose(language["angle_prior_language_deg"], 45)
-    assert abs(language["angle_language_visual_attached_deg"]) < 1e-5
-    assert math.isclose(language["angle_standard_visual_attached_deg"], 45)
+    lean_deg = math.degrees(math.atan2(1, 2))  # of visual + shift, (2, 1)
+    assert math.isclose(language["angle_language_visual_attached_deg"], lean_deg)
+    assert math.isclose(language["angle_standard_visual_attached_deg"], 45 - lean_deg)
     assert math.isclose(rows.loc["all"]["norm_visual"], math.sqrt(5))
     assert rows.loc["all"]["n_tokens"] == 1
 

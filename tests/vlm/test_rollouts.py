@@ -107,6 +107,12 @@ def test_a_checkpoints_generation_settings_do_not_act(checkpoints, tmp_path):
     assert acted.end_ids == plain.end_ids
 
 
+def test_prompts_of_other_names_have_other_streams(pair):
+    prompts = [replace(models.scenes(1)[0], prompt_id=name) for name in "pq"]
+    first, second = tokens(pair.student, prompts)
+    assert first != second
+
+
 def test_ids_name_the_prompt_and_the_index(pair):
     prompts = [replace(models.scenes(1)[0], prompt_id="p")]
     rollouts = generate(pair.student, prompts, Sampling(max_response=2, per_prompt=2))

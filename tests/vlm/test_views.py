@@ -17,7 +17,7 @@ PROMPT = Prompt(
         {"role": "system", "content": [{"type": "text", "text": "see the circle"}]},
         {
             "role": "user",
-            "content": [{"type": "image"}, {"type": "text", "text": "2 shapes. what colour is the circle?"}],
+            "content": [{"type": "image"}, {"type": "text", "text": "what colour is the circle?"}],
         },
     ),
     (PICTURE,),

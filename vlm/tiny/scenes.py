@@ -16,16 +16,14 @@ _OVERSAMPLE = 4
 
 COLOURS = {"red": (214, 48, 49), "blue": (41, 98, 220), "green": (34, 160, 80), "yellow": (240, 196, 25)}
 SHAPES = ("circle", "square", "triangle", "cross")
-ROWS = ("top", "bottom")
-COLUMNS = ("left", "right")
-PLACES = tuple(f"{row} {column}" for row in ROWS for column in COLUMNS)
+PLACES = ("northwest", "northeast", "southwest", "southeast")
 _BACKGROUND = (246, 246, 242)
 _INK = (40, 40, 48)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One coloured shape in one of the four cells (0 is top left, 3 is bottom right)."""
+    """One coloured shape in one of the four cells (in the order of `PLACES`)."""
 
     cell: int
     colour: str

@@ -58,7 +58,7 @@ _Made = tuple[str, list[str], str, Scene | None]
 def _colour(rng: Random) -> _Made:
     scene = Grid.sample(rng)
     item = rng.choice(scene.items)
-    ask = rng.choice(("what colour is the shape at the {}?", "what is the colour of the shape at the {}?"))
+    ask = rng.choice(("what colour is the shape in the {}?", "what is the colour of the shape in the {}?"))
     conclude = rng.choice(("its colour is {}.", "the colour is {}.", "it is {}."))
     return ask.format(item.place), [_survey(rng, scene), _so(rng, conclude.format(item.colour))], item.colour, scene
 
@@ -66,7 +66,7 @@ def _colour(rng: Random) -> _Made:
 def _shape(rng: Random) -> _Made:
     scene = Grid.sample(rng)
     item = rng.choice(scene.items)
-    ask = rng.choice(("which shape is at the {}?", "what shape is at the {}?"))
+    ask = rng.choice(("which shape is in the {}?", "what shape is in the {}?"))
     conclude = rng.choice(("its shape is a {}.", "the shape is a {}.", "it is a {}."))
     return ask.format(item.place), [_survey(rng, scene), _so(rng, conclude.format(item.shape))], item.shape, scene
 
@@ -79,7 +79,7 @@ def _place(rng: Random) -> _Made:
         return _place(rng)
     item = rng.choice(lone)
     ask = rng.choice(("where is the {} {}?", "at which place is the {} {}?"))
-    conclude = rng.choice(("its place is the {}.", "the place is the {}.", "it is at the {}."))
+    conclude = rng.choice(("its place is the {}.", "the place is the {}.", "it is in the {}."))
     question = ask.format(item.colour, item.shape)
     return question, [_survey(rng, scene), _so(rng, conclude.format(item.place))], item.place, scene
 
@@ -127,7 +127,7 @@ def _told_colour(rng: Random) -> _Made:
     colour = rng.random() < 0.5
     ask = "what colour is it?" if colour else "which shape is it?"
     answer = item.colour if colour else item.shape
-    question = f"the shape at the {item.place} is a {item.colour} {item.shape}. {ask}"
+    question = f"the shape in the {item.place} is a {item.colour} {item.shape}. {ask}"
     given = rng.choice(("the question tells that it is a {} {}.", "we are told of a {} {}."))
     return question, [given.format(item.colour, item.shape), _so(rng, f"it is {answer}.")], answer, scene
 
@@ -180,8 +180,7 @@ def _survey(rng: Random, scene: Grid) -> str:
     cells = list(enumerate(PLACES))
     if rng.random() < 0.5:
         cells.reverse()
-    entry = rng.choice(("{}: {}", "at the {} {}", "{} has {}"))
-    lead = rng.choice(("i see ", "there is ", ""))
+    lead, entry = rng.choice((("", "{}: {}"), ("i see ", "{}: {}"), ("", "in the {} {}"), ("", "the {} has {}")))
     return lead + ", ".join(entry.format(place, scene.content(cell)) for cell, place in cells) + "."
 
 

@@ -83,9 +83,9 @@ class Recipe:
     seed: int
 
 
-_FULL = (Stage("see", 150, 2e-3), Stage("speak", 150, 1e-3, caption_share=1.0), Stage("speak", 1800, 1.2e-3, 0.2))
+_FULL = (Stage("see", 150, 2e-3), Stage("speak", 120, 1e-3, caption_share=1.0), Stage("speak", 1500, 1.2e-3, 0.2))
 _BRIEF = (
-    Stage("speak", 700, 1.2e-3, blind_share=1.0),
+    Stage("speak", 1000, 1.2e-3, blind_share=1.0),
     Stage("see", 100, 2e-3),
     Stage("speak", 1000, 5e-4, blind_share=0.4, decay=False, stop_at=0.6),
 )

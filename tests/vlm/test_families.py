@@ -1,0 +1,157 @@
+"""Parameter groups and vision ids of several families, read off random models that never were on disk."""
+
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    CLIPImageProcessorPil,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    Idefics3ImageProcessorPil,
+    Idefics3Processor,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+)
+
+from vlm.families import parameter_groups, scopes, visual_token_ids
+from vlm.pair import Member
+from vlm.prompts import Prompt
+from vlm.scoring import view_logits
+from vlm.views import image_view, text_view
+
+TEXT = {
+    "vocab_size": 48,
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+
+
+def llava():
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    vision |= {"image_size": 16, "patch_size": 8, "model_type": "clip_vision_model"}
+    text = {**TEXT, "model_type": "llama"}
+    return LlavaForConditionalGeneration(
+        LlavaConfig(vision_config=vision, text_config=text, image_token_id=40, vision_feature_layer=-1)
+    )
+
+
+def idefics3():
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision |= {"image_size": 16, "patch_size": 8}
+    text = {**TEXT, "model_type": "llama", "pad_token_id": 0}
+    config = Idefics3Config(vision_config=vision, text_config=text, image_token_id=40, pad_token_id=0)
+    return Idefics3ForConditionalGeneration(config)
+
+
+def qwen25():
+    vision = {"depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "patch_size": 8}
+    vision |= {"out_hidden_size": 16, "fullatt_block_indexes": [1], "window_size": 32}
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+    text = {**TEXT, "rope_parameters": rope}
+    ids = {"image_token_id": 40, "video_token_id": 41, "vision_start_token_id": 42, "vision_end_token_id": 43}
+    return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids))
+
+
+@pytest.fixture(scope="module", params=[llava, idefics3, qwen25], ids=lambda build: build.__name__)
+def model(request):
+    return request.param()
+
+
+def test_every_parameter_is_in_one_group_and_none_in_other(model):
+    groups = parameter_groups(model)
+    listed = [id(parameter) for members in groups.values() for parameter in members]
+    assert sorted(listed) == sorted(map(id, model.parameters()))
+    expected = ["vision_tower", "merger", "embedding_head", "layer_00", "layer_01", "final_norm"]
+    assert list(groups) == expected
+    assert scopes(groups) == {"all": tuple(expected), "language_model": tuple(expected[2:])}
+
+
+def test_the_text_alone_reaches_the_language_groups_alone(model):
+    groups = parameter_groups(model)
+    logits = model(input_ids=torch.tensor([[5, 6, 7]]), use_cache=False).logits
+    logits.square().sum().backward()
+    reached = {name for name, members in groups.items() if any(p.grad is not None for p in members)}
+    model.zero_grad()
+    assert reached == set(scopes(groups)["language_model"])
+
+
+def tokenizer(specials):
+    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(["a", "image"])}, unk_token="a"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made = PreTrainedTokenizerFast(tokenizer_object=raw)
+    made.add_special_tokens({"additional_special_tokens": specials})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("visual", "others"),
+    [
+        (["<image>"], ["</s>"]),  # LLaVA
+        (["<fake_token_around_image>", "<image>", "<global-img>", "<row_1_col_2>"], ["<end_of_utterance>"]),  # SmolVLM
+        (["<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"], ["<|im_end|>"]),
+        (["[IMG]", "[IMG_BREAK]", "[IMG_END]"], ["[INST]"]),  # Pixtral
+        (["<start_of_image>", "<end_of_image>", "<image_soft_token>"], ["<start_of_turn>"]),  # Gemma 3
+        (["<|image_start|>", "<|patch|>", "<|tile_x_separator|>"], ["<|eot|>"]),  # Llama 4
+    ],
+)
+def test_what_stands_for_or_frames_a_picture_is_known_by_name(visual, others):
+    made = tokenizer([*visual, *others])
+    config = LlavaConfig(image_token_id=made.convert_tokens_to_ids(visual[0]))
+    assert visual_token_ids(config, made) == tuple(sorted(made.convert_tokens_to_ids(visual)))
+
+
+def test_ids_that_only_the_config_names_count_too(model):
+    assert 40 in visual_token_ids(model.config, tokenizer([]))
+
+
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }} {% for p in m.content %}"
+    "{{ '<image> ' if p.type == 'image' else p.text + ' ' }}{% endfor %}{% endfor %}assistant"
+)
+
+
+def words():
+    """A tokenizer of a few words with the image tokens of Idefics3 (and so of LLaVA)."""
+    known = ["<pad>", "</s>", "user", "assistant", "what", "colour", "is", "it"]
+    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(known)}, unk_token="<pad>"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="</s>")
+    made.add_special_tokens({"additional_special_tokens": ["<image>", "<fake_token_around_image>", "<global-img>"]})
+    return made
+
+
+def llava_member():
+    images = CLIPImageProcessorPil(size={"height": 16, "width": 16}, crop_size={"height": 16, "width": 16})
+    options = {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
+    return llava(), LlavaProcessor(images, words(), chat_template=TEMPLATE, **options)
+
+
+def idefics3_member():
+    edge = {"longest_edge": 16}
+    images = Idefics3ImageProcessorPil(size=edge, max_image_size=edge, do_image_splitting=False)
+    return idefics3(), Idefics3Processor(images, words(), image_seq_len=1, chat_template=TEMPLATE)
+
+
+@pytest.mark.parametrize("build", [llava_member, idefics3_member])
+def test_other_families_score_mixed_batches_as_single_rows(build):
+    model, processor = build()
+    model.config.image_token_id = model.model.config.image_token_id = words().convert_tokens_to_ids("<image>")
+    member = Member("random", model.eval(), processor, "")
+    picture, text = Image.new("RGB", (16, 16), (200, 9, 90)), {"type": "text", "text": "what colour is it"}
+    pictured = Prompt("p", ({"role": "user", "content": [{"type": "image"}, text]},), (picture,), "")
+    bare = Prompt("q", ({"role": "user", "content": [text]},), (), "")
+    views = [image_view(pictured), image_view(bare), text_view(pictured)]
+    responses = [[5, 6, 1], [7, 1], [5, 6, 1]]
+    with torch.no_grad():
+        together = view_logits(member, views, responses, 8)
+        for view, response, found in zip(views, responses, together, strict=True):
+            torch.testing.assert_close(found, view_logits(member, [view], [response], 8)[0], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(together[0], together[2], atol=1e-4)
