@@ -144,7 +144,7 @@ def caption(record: Measurement, rows: pd.DataFrame, scope: str) -> str:
     pair, unit = record.header["pair"], record.header["settings"]["unit"]
     least, most = rows["n_units"].min(), rows["n_units"].max()
     count = f"{least}" if least == most else f"{least}\u2013{most}"
-    student, teacher = (Path(pair[role]).name for role in ("student", "teacher"))
+    student, teacher = pair["student"], pair["teacher"]
     parameters = "all parameters" if scope == "all" else f"parameters: {scope.replace('_', ' ')}"
     return f"student {student}, teacher {teacher} \u00b7 unit: {unit}, {count} a bin \u00b7 {parameters}"
 

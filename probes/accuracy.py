@@ -21,9 +21,9 @@ from probes import corpus as corpora
 from probes.options import Dtype, OutputOptions, flag, parser_for, pick, run
 from probes.progress import progress
 from probes.terminal import aligned
+from vlm.checkpoint import load_member, quiet
 from vlm.evaluation import evaluate
-from vlm.pair import load_member, quiet
-from vlm.prompts import Prompt, load_prompts
+from vlm.prompts import Prompt, load_prompts, prompts_fingerprint
 from vlm.rollouts import Sampling
 from vlm.views import text_view
 
@@ -55,15 +55,16 @@ def measure(checkpoint: str, options: AccuracyOptions, output: OutputOptions) ->
     began = time.monotonic()
     quiet()
     member = load_member(checkpoint, dtype=options.dtype, device=options.device)
+    prompts = load_prompts(options.prompts, limit=options.limit, seed=options.seed, split=options.split)
+    if options.without_image:
+        prompts = [_without_image(prompt) for prompt in prompts]
     header = {
         "probe": "probes.accuracy",
         "pair": {"student": member.name},
         "weights": {"student": member.fingerprint},
+        "source": prompts_fingerprint(prompts),
         "settings": asdict(options),
     }
-    prompts = load_prompts(options.prompts, limit=options.limit, seed=options.seed, split=options.split)
-    if options.without_image:
-        prompts = [_without_image(prompt) for prompt in prompts]
     with corpora.open_folder("accuracy", header, output) as writer:
         greedy = options.samples == 0
         sampling = Sampling(options.max_response, max(options.samples, 1), options.seed, greedy, options.batch)

@@ -67,7 +67,7 @@ def measure(
     pair = corpora.load(checkpoint, pair_options)
     asked = corpora.ask(pair, prompt_options)
     settings = (pair_options, prompt_options, bin_options, unit_options)
-    with corpora.open_folder("angles", corpora.header("angles", pair, *settings), output) as writer:
+    with corpora.open_folder("angles", corpora.header("angles", pair, asked, *settings), output) as writer:
         corpus = corpora.collect(pair, asked, prompt_options, writer)
         tokens = corpora.token_table(corpus, bin_options.bins, writer)
         units = choose_units(tokens, unit_options.unit, unit_options.probe_per_bin, prompt_options.seed)

@@ -18,8 +18,9 @@ from probes.options import OutputOptions, PairOptions, PromptOptions
 from probes.progress import progress
 from records import RecordWriter, fingerprint, open_record
 from vlm.answers import is_correct
-from vlm.pair import Pair, load_pair, quiet
-from vlm.prompts import Prompt, PromptError, load_prompts
+from vlm.checkpoint import quiet
+from vlm.pair import Pair, load_pair
+from vlm.prompts import Prompt, PromptError, load_prompts, prompts_fingerprint
 from vlm.rollouts import Rollout, Sampling, generate
 from vlm.scoring import FourViews, score
 from vlm.views import View, image_view, prompt_length, text_views
@@ -63,14 +64,15 @@ def load(checkpoint: str, options: PairOptions) -> Pair:
     return pair
 
 
-def header(probe: str, pair: Pair, *options: Any) -> dict[str, Any]:
-    """What identifies a record: the probe, the weights and every setting that changes a number."""
+def header(probe: str, pair: Pair, asked: Asked, *options: Any) -> dict[str, Any]:
+    """What identifies a record: the probe, the weights, the prompts and every setting that changes a number."""
     sides = pair.describe()
     settings = {name: value for group in options for name, value in asdict(group).items()}
     return {
         "probe": f"probes.{probe}",
         "pair": {side: sides[side]["name"] for side in ("student", "teacher")} | {"warnings": sides["warnings"]},
         "weights": {side: sides[side]["fingerprint"] for side in ("student", "teacher")},
+        "source": prompts_fingerprint(list(asked.prompts.values())),
         "settings": settings,
     }
 

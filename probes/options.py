@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from records import RecordError
-from vlm.pair import PairError
+from vlm.checkpoint import CheckpointError
 from vlm.prompts import PromptError
 from vlm.views import ViewError
 
@@ -103,7 +103,7 @@ def run(main: Callable[[], None]) -> int:
     """Run a probe; a user's mistake becomes one line on stderr and exit code 2."""
     try:
         main()
-    except (OptionError, PairError, PromptError, RecordError, ViewError) as error:
+    except (OptionError, CheckpointError, PromptError, RecordError, ViewError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

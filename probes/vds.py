@@ -56,7 +56,7 @@ def measure(
     began = time.monotonic()
     pair = corpora.load(checkpoint, pair_options)
     asked = corpora.ask(pair, prompt_options)
-    opened = corpora.header("vds", pair, pair_options, prompt_options, bin_options)
+    opened = corpora.header("vds", pair, asked, pair_options, prompt_options, bin_options)
     with corpora.open_folder("vds", opened, output) as writer:
         corpus = corpora.collect(pair, asked, prompt_options, writer)
         tokens = corpora.token_table(corpus, bin_options.bins, writer)

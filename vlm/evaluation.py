@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vlm.answers import is_correct
-from vlm.pair import Member
+from vlm.checkpoint import Member
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling, generate
 

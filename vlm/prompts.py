@@ -6,6 +6,7 @@ text), `task` and `id` are read where they are present. A picture is a path (rel
 `{"bytes": ..., "path": ...}`, as parquet and datasets hold it.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,6 +71,17 @@ def load_prompts(source: str, *, limit: int | None = None, seed: int = 0, split:
         raise PromptError(f"`prompts` must hold at least one prompt, but {source} is empty; name another source")
     _refuse_double_ids(prompts, source)
     return prompts
+
+
+def prompts_fingerprint(prompts: Sequence[Prompt]) -> str:
+    """Return the sha256 (16 hex digits) over what the prompts say and show, and their answers."""
+    digest = hashlib.sha256()
+    for prompt in prompts:
+        said = [prompt.prompt_id, list(prompt.messages), prompt.answer, prompt.task, prompt.dependency]
+        digest.update(json.dumps(said, sort_keys=True).encode())
+        for image in prompt.images:
+            digest.update(f"{image.size}".encode() + image.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _folder(source: str) -> Path:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from vlm.pair import Member
+from vlm.checkpoint import Member
 from vlm.prompts import Prompt
 from vlm.views import encode_prompts, image_view
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vlm.pair import Member, Pair
+from vlm.checkpoint import Member
+from vlm.pair import Pair
 from vlm.rollouts import Rollout
 from vlm.views import Encoded, View, encode
 

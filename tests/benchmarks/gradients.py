@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from geometry import BACKWARD, OBJECTIVES, Cotangents, cotangents, five_from_four, total, unit_grams
-from vlm.pair import Pair, load_pair, quiet
+from vlm.checkpoint import quiet
+from vlm.pair import Pair, load_pair
 from vlm.rollouts import Rollout, Sampling, generate
 from vlm.scoring import score, view_logits
 from vlm.tiny.prompts import group_prompts

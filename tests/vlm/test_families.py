@@ -18,8 +18,8 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
+from vlm.checkpoint import Member
 from vlm.families import parameter_groups, scopes, visual_token_ids
-from vlm.pair import Member
 from vlm.prompts import Prompt
 from vlm.scoring import view_logits
 from vlm.views import image_view, text_view

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig
 
 from tests import models
-from vlm.pair import PairError, load_member, load_pair, weights_fingerprint
+from vlm.checkpoint import CheckpointError, load_member, weights_fingerprint
+from vlm.pair import load_pair
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def edit(path, **changes):
 
 
 def refusal(*args, **kwargs):
-    with pytest.raises(PairError) as caught:
+    with pytest.raises(CheckpointError) as caught:
         load_pair(*map(str, args), **kwargs)
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests import models
-from vlm.pair import load_member
+from vlm.checkpoint import load_member
 from vlm.rollouts import Sampling, _Chooser, _stream_seed, generate
 from vlm.scoring import view_logits
 from vlm.views import image_view

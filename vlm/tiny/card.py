@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from geometry import bin_edges, decompose, equal_frequency_bins, log_probs
+from vlm.checkpoint import Member, load_member, quiet
 from vlm.evaluation import Verdict, accuracy, evaluate
-from vlm.pair import Member, Pair, load_member, load_pair, quiet
+from vlm.pair import Pair, load_pair
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling, generate
 from vlm.scoring import FourViews, score

@@ -4,7 +4,7 @@
     python -m vlm.tiny.train --only student     # one of them
 
 Writes the teacher and the student to vlm/tiny/ (bf16 safetensors that load as any checkpoint does) and the capacity
-control (the student's architecture, trained as long as the teacher) to the work folder, whose `train.jsonl` holds the
+control (the student's architecture, trained as long as the teacher) to the work folder, whose `<model>.jsonl` hold the
 losses. An interrupted run continues where it stood. `python -m vlm.tiny.card` then measures what came out.
 
 The recipe: the vision tower first learns to name what is in a picture through linear probes, then the whole model
@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ProcessorMixin, Qwen3VLForConditionalGeneration
 
+from vlm.checkpoint import Member, weights_fingerprint
 from vlm.evaluation import accuracy, evaluate
-from vlm.pair import Member, weights_fingerprint
 from vlm.rollouts import Sampling
 from vlm.tiny import architecture
 from vlm.tiny.curriculum import IGNORED, Mixture, PictureLabels, collate, labelled_scenes
@@ -87,7 +87,7 @@ _FULL = (Stage("see", 150, 2e-3), Stage("speak", 120, 1e-3, caption_share=1.0), 
 _BRIEF = (
     Stage("speak", 1000, 1.2e-3, blind_share=1.0),
     Stage("see", 100, 2e-3),
-    Stage("speak", 1000, 5e-4, blind_share=0.4, decay=False, stop_at=0.6),
+    Stage("speak", 1000, 5e-4, blind_share=0.4, decay=False, stop_at=0.55),
 )
 RECIPES = {
     "teacher": Recipe("teacher", architecture.TEACHER, _FULL, seed=0),
@@ -130,7 +130,7 @@ class Training:
         self.probes = Probes(recipe.sizes["width"])
         self.stage, self.step = 0, 0
         self._file = work / f"{recipe.name}.state.pt"
-        self.work = work
+        self.log = work / f"{recipe.name}.jsonl"
         self.optimizer = self._optimizer()
 
     def run(self) -> None:
@@ -209,11 +209,18 @@ class Training:
         self.stage, self.step = state["at"]
         self.optimizer = self._optimizer()
         self.optimizer.load_state_dict(state["optimizer"])
+        self._forget_lines_to_come()
+
+    def _forget_lines_to_come(self) -> None:
+        """Drop the log's lines from where this run stands on: a killed run wrote them, this one writes them again."""
+        lines = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        kept = [line for line in lines if (line["stage"], line["step"]) < (self.stage, self.step)]
+        self.log.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def _write(self, entry: dict[str, object]) -> None:
-        line = {"model": self.recipe.name, "stage": self.stage, "step": self.step, **entry}
+        line = {"stage": self.stage, "step": self.step, **entry}
         print(json.dumps(line), flush=True)
-        with (self.work / "train.jsonl").open("a", encoding="utf-8") as log:
+        with self.log.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 
 
