@@ -59,16 +59,18 @@ def _colour(rng: Random) -> _Made:
     scene = Grid.sample(rng)
     item = rng.choice(scene.items)
     ask = rng.choice(("what colour is the shape in the {}?", "what is the colour of the shape in the {}?"))
-    conclude = rng.choice(("its colour is {}.", "the colour is {}.", "it is {}."))
-    return ask.format(item.place), [_survey(rng, scene), _so(rng, conclude.format(item.colour))], item.colour, scene
+    conclude = rng.choice(("the {} is {}.", "in the {} it is {}.", "the colour in the {} is {}."))
+    conclusion = conclude.format(item.place, item.colour)
+    return ask.format(item.place), [_survey(rng, scene), _so(rng, conclusion)], item.colour, scene
 
 
 def _shape(rng: Random) -> _Made:
     scene = Grid.sample(rng)
     item = rng.choice(scene.items)
     ask = rng.choice(("which shape is in the {}?", "what shape is in the {}?"))
-    conclude = rng.choice(("its shape is a {}.", "the shape is a {}.", "it is a {}."))
-    return ask.format(item.place), [_survey(rng, scene), _so(rng, conclude.format(item.shape))], item.shape, scene
+    conclude = rng.choice(("the {} is a {}.", "in the {} it is a {}.", "the shape in the {} is a {}."))
+    conclusion = conclude.format(item.place, item.shape)
+    return ask.format(item.place), [_survey(rng, scene), _so(rng, conclusion)], item.shape, scene
 
 
 def _place(rng: Random) -> _Made:
@@ -79,9 +81,9 @@ def _place(rng: Random) -> _Made:
         return _place(rng)
     item = rng.choice(lone)
     ask = rng.choice(("where is the {} {}?", "at which place is the {} {}?"))
-    conclude = rng.choice(("its place is the {}.", "the place is the {}.", "it is in the {}."))
-    question = ask.format(item.colour, item.shape)
-    return question, [_survey(rng, scene), _so(rng, conclude.format(item.place))], item.place, scene
+    conclude = rng.choice(("the {} {} is in the {}.", "the place of the {} {} is the {}."))
+    conclusion = conclude.format(item.colour, item.shape, item.place)
+    return ask.format(item.colour, item.shape), [_survey(rng, scene), _so(rng, conclusion)], item.place, scene
 
 
 def _count(rng: Random) -> _Made:
@@ -138,8 +140,8 @@ def _told_count(rng: Random) -> _Made:
     number = {c: sum(item.colour == c for item in scene.items) for c in (first, second)}
     wanted = rng.choice((first, second))
     question = f"there are {number[first]} {first} shapes and {number[second]} {second} shapes. how many are {wanted}?"
-    given = rng.choice(("the question tells that {} are {}.", "we are told that {} are {}."))
-    return question, [given.format(number[wanted], wanted)], str(number[wanted]), scene
+    given = rng.choice(("the question tells of {} shapes: {}.", "of {} shapes we are told: {}."))
+    return question, [_so(rng, given.format(wanted, number[wanted]))], str(number[wanted]), scene
 
 
 def _sum_beside_picture(rng: Random) -> _Made:

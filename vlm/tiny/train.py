@@ -41,12 +41,12 @@ CHECKPOINT_EVERY = 100
 WEIGHTS = {
     "colour": 1.0,
     "shape": 1.0,
-    "place": 1.2,
+    "place": 1.5,
     "count": 1.5,
     "touch": 0.7,
     "cross": 0.8,
     "told-colour": 0.3,
-    "told-count": 0.3,
+    "told-count": 0.6,
     "sum-beside-picture": 0.4,
     "sum": 0.8,
     "difference": 0.4,
@@ -83,7 +83,7 @@ class Recipe:
     seed: int
 
 
-_FULL = (Stage("see", 150, 2e-3), Stage("speak", 120, 1e-3, caption_share=1.0), Stage("speak", 1500, 1.2e-3, 0.2))
+_FULL = (Stage("see", 150, 2e-3), Stage("speak", 120, 1e-3, caption_share=1.0), Stage("speak", 1300, 1.2e-3, 0.2))
 _BRIEF = (
     Stage("speak", 1000, 1.2e-3, blind_share=1.0),
     Stage("see", 100, 2e-3),
