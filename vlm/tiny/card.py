@@ -101,7 +101,7 @@ def _score(pair: Pair, prompts: Sequence[Prompt], rollouts: Sequence[Rollout]) -
 def _read(views: FourViews) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     parts = decompose(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
     log_q = log_probs(views.teacher_image)
-    return parts.vds, parts.visual, parts.language, -(log_q.exp() * log_q).sum(dim=-1)
+    return parts.vds, parts.visual, parts.language, torch.special.entr(log_q.exp()).sum(dim=-1)
 
 
 def _double(pair: Pair) -> Pair:
