@@ -23,8 +23,9 @@ from probes.progress import progress
 from probes.terminal import aligned
 from vlm.checkpoint import load_member, quiet
 from vlm.evaluation import evaluate
-from vlm.prompts import Prompt, load_prompts, prompts_fingerprint
+from vlm.prompts import Prompt, prompts_fingerprint
 from vlm.rollouts import Sampling
+from vlm.sources import load_prompts
 from vlm.views import text_view
 
 

@@ -20,9 +20,10 @@ from records import RecordWriter, fingerprint, open_record
 from vlm.answers import is_correct
 from vlm.checkpoint import quiet
 from vlm.pair import Pair, load_pair
-from vlm.prompts import Prompt, PromptError, load_prompts, prompts_fingerprint
+from vlm.prompts import Prompt, prompts_fingerprint
 from vlm.rollouts import Rollout, Sampling, generate
 from vlm.scoring import FourViews, score
+from vlm.sources import PromptError, load_prompts
 from vlm.views import View, image_view, prompt_length, text_views
 
 SHARD = 32  # prompts a shard: what an interrupted run loses at most

@@ -10,7 +10,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from records import RecordError
 from vlm.checkpoint import CheckpointError
-from vlm.prompts import PromptError
+from vlm.sources import PromptError
 from vlm.views import ViewError
 
 Options = TypeVar("Options")

@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 from PIL import Image
 
-from vlm.prompts import PromptError, load_prompts
+from vlm.sources import PromptError, load_prompts
 
 RED = Image.new("RGB", (8, 6), (255, 0, 0))
 
