@@ -36,16 +36,22 @@ class Item:
 
 @dataclass(frozen=True)
 class Grid:
-    """Two to four coloured shapes in a 2 x 2 grid, by cell."""
+    """Up to four coloured shapes in a 2 x 2 grid, by cell."""
 
     items: tuple[Item, ...]
     jitter: int
 
     @classmethod
-    def sample(cls, rng: Random) -> "Grid":
-        cells = sorted(rng.sample(range(4), rng.randint(2, 4)))
+    def sample(cls, rng: Random, least: int = 1) -> "Grid":
+        cells = sorted(rng.sample(range(4), rng.randint(least, 4)))
         items = tuple(Item(cell, rng.choice(tuple(COLOURS)), rng.choice(SHAPES)) for cell in cells)
         return cls(items, rng.getrandbits(32))
+
+    @classmethod
+    def single(cls, rng: Random) -> "Grid":
+        """A grid with one shape."""
+        item = Item(rng.randrange(4), rng.choice(tuple(COLOURS)), rng.choice(SHAPES))
+        return cls((item,), rng.getrandbits(32))
 
     def content(self, cell: int) -> str:
         """What is in a cell, in words."""

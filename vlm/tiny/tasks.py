@@ -56,38 +56,31 @@ _Made = tuple[str, list[str], str, Scene | None]
 
 
 def _colour(rng: Random) -> _Made:
-    scene = Grid.sample(rng)
-    item = rng.choice(scene.items)
-    ask = rng.choice(("what colour is the shape in the {}?", "what is the colour of the shape in the {}?"))
-    conclude = rng.choice(("the {} is {}.", "in the {} it is {}.", "the colour in the {} is {}."))
-    conclusion = conclude.format(item.place, item.colour)
-    return ask.format(item.place), [_survey(rng, scene), _so(rng, conclusion)], item.colour, scene
+    scene = Grid.single(rng)
+    (item,) = scene.items
+    ask = rng.choice(("what colour is the shape?", "what is the colour of the shape?"))
+    conclude = rng.choice(("its colour is {}.", "the colour is {}.", "it is {}."))
+    return ask, [_survey(rng, scene), _so(rng, conclude.format(item.colour))], item.colour, scene
 
 
 def _shape(rng: Random) -> _Made:
-    scene = Grid.sample(rng)
-    item = rng.choice(scene.items)
-    ask = rng.choice(("which shape is in the {}?", "what shape is in the {}?"))
-    conclude = rng.choice(("the {} is a {}.", "in the {} it is a {}.", "the shape in the {} is a {}."))
-    conclusion = conclude.format(item.place, item.shape)
-    return ask.format(item.place), [_survey(rng, scene), _so(rng, conclusion)], item.shape, scene
+    scene = Grid.single(rng)
+    (item,) = scene.items
+    ask = rng.choice(("which shape is there?", "what shape do you see?"))
+    conclude = rng.choice(("its shape is a {}.", "the shape is a {}.", "it is a {}."))
+    return ask, [_survey(rng, scene), _so(rng, conclude.format(item.shape))], item.shape, scene
 
 
 def _place(rng: Random) -> _Made:
-    scene = Grid.sample(rng)
-    kinds = [(item.colour, item.shape) for item in scene.items]
-    lone = [item for item in scene.items if kinds.count((item.colour, item.shape)) == 1]
-    if not lone:
-        return _place(rng)
-    item = rng.choice(lone)
-    ask = rng.choice(("where is the {} {}?", "at which place is the {} {}?"))
-    conclude = rng.choice(("the {} {} is in the {}.", "the place of the {} {} is the {}."))
-    conclusion = conclude.format(item.colour, item.shape, item.place)
-    return ask.format(item.colour, item.shape), [_survey(rng, scene), _so(rng, conclusion)], item.place, scene
+    scene = Grid.single(rng)
+    (item,) = scene.items
+    ask = rng.choice(("where is the shape?", "at which place is the shape?"))
+    conclude = rng.choice(("its place is the {}.", "the place is the {}.", "it is in the {}."))
+    return ask, [_survey(rng, scene), _so(rng, conclude.format(item.place))], item.place, scene
 
 
 def _count(rng: Random) -> _Made:
-    scene = Grid.sample(rng)
+    scene = Grid.sample(rng, least=2)
     wanted = rng.choice(tuple(COLOURS) if rng.random() < 0.5 else SHAPES)
     number = sum(wanted in (item.colour, item.shape) for item in scene.items)
     ask = rng.choice(("how many {} shapes are there?", "how many {} shapes do you see?"))
@@ -182,8 +175,8 @@ def _survey(rng: Random, scene: Grid) -> str:
     cells = list(enumerate(PLACES))
     if rng.random() < 0.5:
         cells.reverse()
-    lead, entry = rng.choice((("", "{}: {}"), ("i see ", "{}: {}"), ("", "in the {} {}"), ("", "the {} has {}")))
-    return lead + ", ".join(entry.format(place, scene.content(cell)) for cell, place in cells) + "."
+    entry = rng.choice(("{}: {}", "the {} has {}"))
+    return ", ".join(entry.format(place, scene.content(cell)) for cell, place in cells) + "."
 
 
 def _so(rng: Random, sentence: str) -> str:

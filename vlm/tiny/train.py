@@ -39,18 +39,18 @@ BATCH = 64
 CHECKPOINT_EVERY = 100
 # The tasks' weights in a batch: more of what is learnt late.
 WEIGHTS = {
-    "colour": 1.0,
-    "shape": 1.0,
-    "place": 1.5,
-    "count": 1.5,
-    "touch": 0.7,
-    "cross": 0.8,
+    "colour": 0.8,
+    "shape": 0.8,
+    "place": 1.0,
+    "count": 1.8,
+    "touch": 0.6,
+    "cross": 1.5,
     "told-colour": 0.3,
     "told-count": 0.6,
     "sum-beside-picture": 0.4,
     "sum": 0.8,
     "difference": 0.4,
-    "order": 0.6,
+    "order": 1.0,
 }
 
 
@@ -83,9 +83,9 @@ class Recipe:
     seed: int
 
 
-_FULL = (Stage("see", 150, 2e-3), Stage("speak", 120, 1e-3, caption_share=1.0), Stage("speak", 1300, 1.2e-3, 0.2))
+_FULL = (Stage("see", 150, 2e-3), Stage("speak", 80, 1e-3, caption_share=1.0), Stage("speak", 850, 1.5e-3, 0.15))
 _BRIEF = (
-    Stage("speak", 1000, 1.2e-3, blind_share=1.0),
+    Stage("speak", 600, 1.5e-3, blind_share=1.0),
     Stage("see", 100, 2e-3),
     Stage("speak", 1000, 5e-4, blind_share=0.4, decay=False, stop_at=0.55),
 )

@@ -65,8 +65,5 @@ def _looked_up(example: Example) -> str:
     assert isinstance(scene, Grid)
     if example.task == "count":
         return str(sum(item.colour in words or item.shape in words for item in scene.items))
-    if example.task == "place":
-        (item,) = (item for item in scene.items if item.colour in words and item.shape in words)
-        return item.place
-    (item,) = (item for item in scene.items if item.place in example.question)
-    return item.colour if example.task == "colour" else item.shape
+    (item,) = scene.items
+    return getattr(item, example.task)
