@@ -83,10 +83,11 @@ class Recipe:
     seed: int
 
 
-_FULL = (Stage("see", 150, 2e-3), Stage("speak", 80, 1e-3, caption_share=1.0), Stage("speak", 850, 1.5e-3, 0.15))
+_FULL = (Stage("see", 150, 2e-3), Stage("speak", 180, 1e-3, caption_share=1.0), Stage("speak", 750, 1.5e-3, 0.15))
 _BRIEF = (
     Stage("speak", 600, 1.5e-3, blind_share=1.0),
     Stage("see", 100, 2e-3),
+    Stage("speak", 100, 1e-3, blind_share=1.0, caption_share=0.7, decay=False),
     Stage("speak", 1000, 5e-4, blind_share=0.4, decay=False, stop_at=0.55),
 )
 RECIPES = {
@@ -97,12 +98,13 @@ RECIPES = {
 
 
 class Probes(nn.Module):
-    """Linear readings of the four visual tokens: each cell's colour and shape; touching; the order of the lines."""
+    """Linear readings of the four visual tokens: each cell's colour, shape and place; touching; order of lines."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.colour = nn.Linear(width, 5)
         self.shape = nn.Linear(width, 5)
+        self.place = nn.Linear(width, 4)
         self.touch = nn.Linear(4 * width, 2)
         self.order = nn.Linear(4 * width, 6)
 
@@ -112,6 +114,7 @@ class Probes(nn.Module):
         read = (
             (self.colour(tokens), labels.colour),
             (self.shape(tokens), labels.shape),
+            (self.place(tokens), torch.arange(4).expand(len(tokens), 4)),
             (self.touch(flat), labels.touch),
             (self.order(flat).unflatten(1, (3, 2)), labels.order),
         )
