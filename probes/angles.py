@@ -36,7 +36,7 @@ from probes.terminal import angle_table
 from probes.units import Unit, choose_units, grams_by_rollout, grams_of_corpus_bin, null_angles
 from records import RecordWriter, read_record
 
-SHARD = 16  # rollouts a shard
+SHARD = 4  # rollouts a shard
 
 
 def main(argv: Sequence[str] | None = None) -> int:
