@@ -94,11 +94,12 @@ def measure(settings: Distillation, n_scenes: int = 3000, evaluation_seed: int =
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--rate", type=float, default=Distillation.rate)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scenes", type=int, default=3000)
     parser.add_argument("--out", type=Path, default=Path("runs/tiny/headroom.json"))
     options = parser.parse_args(argv)
-    found = measure(Distillation(steps=options.steps, seed=options.seed), options.scenes)
+    found = measure(Distillation(steps=options.steps, rate=options.rate, seed=options.seed), options.scenes)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(found))
