@@ -8,9 +8,10 @@ from geometry.bins import bin_edges, equal_frequency_bins, vds_quantile
 from geometry.cotangents import IMAGE_VIEW, OBJECTIVES, TEXT_VIEW, Cotangents, cotangents
 from geometry.decomposition import Decomposition, decompose, visual_target
 from geometry.divergence import kl_nats, log_probs
-from geometry.gramian import BACKWARD, GradientSum, five_from_four, total, unit_gradients, unit_grams
+from geometry.gramian import BACKWARD, Gramian, five_from_four, total
 from geometry.intervals import Interval, bootstrap_interval, chain_order
 from geometry.null import TokenViews, null_angles_deg, null_products
+from geometry.sums import GradientSum, unit_gradients
 
 __all__ = [
     "BACKWARD",
@@ -20,6 +21,7 @@ __all__ = [
     "Cotangents",
     "Decomposition",
     "GradientSum",
+    "Gramian",
     "Interval",
     "TokenViews",
     "angles_deg",
@@ -40,7 +42,6 @@ __all__ = [
     "null_products",
     "total",
     "unit_gradients",
-    "unit_grams",
     "vds_quantile",
     "visual_target",
 ]

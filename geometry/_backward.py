@@ -1,51 +1,76 @@
-"""Forward passes of the two views and backward passes from their logits, for `gramian` and `null`."""
+"""Forward passes of the two views and backward passes from their logits, for `gramian`, `sums` and `null`."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from geometry.cotangents import Cotangents
 
-Forward = Callable[[], Tensor]
+Forward = Callable[[Tensor], Tensor]
+"""Given ascending positions `[n]` of the response, runs the student on a view up to the last of them and returns its
+logits `[n, V]` there, with their graph."""
+
+IMAGE, TEXT = ("visual", "prior"), ("language", "shift")
+BACKWARD = (*IMAGE, *TEXT)
+"""The objectives that get a backward pass: the first two at the image view, the last two at the text view."""
 
 
-@dataclass(frozen=True)
-class Logits:
-    """The student's logits `[T, V]` on each view, with their graph."""
-
-    image: Tensor
-    text: Tensor
-
-
-def run_views(image_logits: Forward, text_logits: Forward, cotangents: Cotangents, n_weights: int) -> Logits:
-    """Run each view once, one pass for both if they are the same callable, and check what comes back."""
-    with torch.enable_grad():
-        image = image_logits()
-        text = image if text_logits is image_logits else text_logits()
-    for name, logits in (("image_logits", image), ("text_logits", text)):
-        if logits.shape != cotangents.visual.shape or logits.ndim != 2:
-            raise ValueError(
-                f"`{name}` must return logits `[T, V]` of the cotangents' shape, got {tuple(logits.shape)} "
-                f"and {tuple(cotangents.visual.shape)}. Keep response tokens and shared vocabulary ids only."
-            )
-        if not logits.requires_grad:
-            raise ValueError(f"`{name}` must return logits with a graph, got none. Run it without no_grad.")
-    if n_weights != len(image):
+def check_weights(weights: Tensor, cotangents: Cotangents) -> None:
+    """Refuse token weights that do not fit the tokens."""
+    if weights.shape[-1] != len(cotangents.visual):
         raise ValueError(
-            f"`weights` must have one a token, got {n_weights} and {len(image)} tokens. Give unused ones 0."
+            f"`weights` must have one a token, got {weights.shape[-1]} and {len(cotangents.visual)} tokens. "
+            "Give unused ones 0."
         )
-    return Logits(image, text)
 
 
-def four_gradients(
-    logits: Logits, cotangents: Cotangents, weights: Tensor, parameters: Sequence[nn.Parameter], batched: bool
-) -> Iterator[Tensor]:
-    """Yield for each parameter `[U, 4, *shape]`: of each row of `weights`, ordered as `BACKWARD`."""
-    image = _pair_gradients(logits.image, (cotangents.visual, cotangents.prior), weights, parameters, batched)
-    text = _pair_gradients(logits.text, (cotangents.language, cotangents.shift), weights, parameters, batched)
-    return (torch.cat(pair, dim=1) for pair in zip(image, text, strict=True))
+def run_view(objectives: Sequence[str], forward: Forward, positions: Tensor, cotangents: Cotangents) -> Tensor:
+    """Run the view of these objectives and check what comes back."""
+    name = "text_logits" if tuple(objectives) == TEXT else "image_logits"
+    with torch.enable_grad():
+        logits = forward(positions)
+    expected = (len(positions), cotangents.visual.shape[-1])
+    if tuple(logits.shape) != expected:
+        raise ValueError(
+            f"`{name}` must return logits `[n, V]` at the positions asked for, got {tuple(logits.shape)} for "
+            f"{expected}. Keep these positions and the shared vocabulary ids only."
+        )
+    if not logits.requires_grad:
+        raise ValueError(f"`{name}` must return logits with a graph, got none. Run it without no_grad.")
+    return logits
+
+
+def seeds(
+    cotangents: Cotangents, objectives: Sequence[str], weights: Tensor, positions: Tensor, like: Tensor
+) -> Tensor:
+    """Return `[U * m, n, V]`: of each row of `weights` for the m objectives, at the positions."""
+    chosen = torch.stack([getattr(cotangents, objective)[positions] for objective in objectives])
+    rows = weights[:, positions].to(chosen)
+    return torch.einsum("un,mnv->umnv", rows, chosen).flatten(0, 1).to(like)
+
+
+def gradients(logits: Tensor, cotangents: Tensor, sources: Sequence[Tensor], batched: bool) -> list[Tensor | None]:
+    """Return of each source its gradients `[C, *shape]` for the cotangents `[C, n, V]`; none if not reached.
+
+    batched: run them as one, by vmap.
+    """
+    reached = [True] * len(sources)
+
+    def pull(cotangent: Tensor) -> tuple[Tensor, ...]:
+        found = torch.autograd.grad(logits, sources, cotangent, retain_graph=True, allow_unused=True)
+        reached[:] = [gradient is not None for gradient in found]
+        return tuple(gradient for gradient in found if gradient is not None)
+
+    if batched:
+        with _no_word_of_loops():
+            found = torch.func.vmap(pull)(cotangents)
+    else:
+        found = tuple(map(torch.stack, zip(*map(pull, cotangents), strict=True)))
+    waiting = iter(found)
+    return [next(waiting) if there else None for there in reached]
 
 
 def gradient(outputs: Sequence[Tensor], seeds: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> list[Tensor]:
@@ -55,22 +80,9 @@ def gradient(outputs: Sequence[Tensor], seeds: Sequence[Tensor], parameters: Seq
     return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
-def _pair_gradients(
-    logits: Tensor,
-    pair: tuple[Tensor, Tensor],
-    weights: Tensor,
-    parameters: Sequence[nn.Parameter],
-    batched: bool,
-) -> list[Tensor]:
-    """Return for each parameter `[U, 2, *shape]`: of each row of `weights` for two cotangents."""
-    seeds = torch.einsum("ut,ktv->uktv", weights.to(pair[0]), torch.stack(pair)).flatten(0, 1)  # [2U, T, V]
-    if batched:
-        found = torch.autograd.grad(
-            logits, parameters, seeds.to(logits), retain_graph=True, allow_unused=True, is_grads_batched=True
-        )
-        zeros = (p.new_zeros(1).expand(len(seeds), *p.shape) for p in parameters)
-        gradients = [zero if g is None else g for g, zero in zip(found, zeros, strict=True)]
-    else:
-        by_seed = [gradient([logits], [seed], parameters) for seed in seeds]
-        gradients = [torch.stack(parts) for parts in zip(*by_seed, strict=True)]
-    return [g.unflatten(0, (len(weights), 2)) for g in gradients]
+@contextmanager
+def _no_word_of_loops() -> Iterator[None]:
+    """Silence vmap where an operation has no batching rule and is looped over: right, if slower."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        yield

@@ -1,26 +1,34 @@
-"""Exact Gram matrices of the objectives' parameter gradients, by batched backward passes.
+"""Exact Gram matrices of the objectives' parameter gradients, without ever holding a gradient of the model.
 
-One forward pass a view serves all units and objectives. A *unit* is a row of token weights: its gradient of
-objective `k` is `sum_t weights[t] d<cotangent_k[t], logits[t]> / d theta`. Four backward passes give all
-five objectives, since standard = visual + prior (see `cotangents`). Products are taken a parameter at a
-time and summed over parameters in float64: one float32 sum over a whole model is off by about 1e-3 in
-relative terms.
+A *unit* is a row of token weights: its gradient of objective `k` is
+`sum_t weights[t] d<cotangent_k[t], logits[t]> / d theta`. Four backward passes give all five objectives, since
+standard = visual + prior (see `cotangents`). Those of a chunk of units run as one and stop at the outputs of the
+modules; there the Gram matrix of each weight is formed from its factors (see `factors`), and the factors are freed.
+What is no weight of a known module has its gradients taken as they are: the small parameters of norms and biases.
+
+A token's gradient touches only the positions up to it. Units are therefore ordered by their last position, and each
+chunk runs the sequence only as far as it needs. Products are taken in float32 within a weight (float64 if the model
+is) and summed in float64.
 
 A group is a named list of parameters; the whole model is the sum over groups, `total`.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from geometry._backward import Forward, four_gradients, run_views
+from geometry._backward import BACKWARD, IMAGE, TEXT, Forward, check_weights, gradients, run_view, seeds
 from geometry._checks import Groups, partition
+from geometry.capture import Capture, unaccounted
 from geometry.cotangents import Cotangents
+from geometry.factors import Factors, weight_grams
 
-BACKWARD = ("visual", "prior", "language", "shift")
-"""The objectives that get a backward pass: the first two at the image view, the last two at the text view."""
+Objectives = tuple[str, ...]
+
+WORKING_SET_BYTES = 1 << 26  # of the factors of one chunk
 
 _FIVE_FROM_FOUR = (  # rows: OBJECTIVES, columns: BACKWARD
     (1.0, 1.0, 0.0, 0.0),
@@ -31,46 +39,126 @@ _FIVE_FROM_FOUR = (  # rows: OBJECTIVES, columns: BACKWARD
 )
 
 
-def unit_grams(
-    image_logits: Forward,
-    text_logits: Forward,
-    cotangents: Cotangents,
-    weights: Float[Tensor, "U _T"],
-    groups: Groups,
-    *,
-    chunk: int = 4,
-    batched: bool = True,
-) -> dict[str, Float64[Tensor, "U 5 5"]]:
-    """Return the Gram matrix of the five gradients of each unit, per parameter group, on the CPU.
+class Gramian:
+    """The Gram matrices of the units of one model; what one call learns about the model serves the next.
 
     Args:
-        image_logits: runs the student on the image view and returns its logits `[T, V]` at the response
-            tokens, with their graph; called once. Pass the same callable twice where the views are equal.
-        text_logits: the same on the text view.
-        cotangents: of these tokens.
-        weights: a row of token weights a unit; one-hot for a token, the loss's weights for a set of tokens.
-        groups: disjoint lists of trainable parameters. One that a view does not reach has gradient 0 there.
-        chunk: units a backward pass; `4 * chunk` gradients are held at a time.
-        batched: run the backward passes of a chunk as one, by vmap. Turn off for operations without a
-            batching rule.
+        model: the student. Its modules are watched during a call and left as they were.
+        groups: disjoint lists of trainable parameters. One that a view does not reach has gradient 0 there; those
+            in no group take no part.
+        chunk: units a backward pass; by default as many as keep the factors within `WORKING_SET_BYTES`.
+        batched: run the backward passes of a chunk as one, by vmap. Turn off for operations that vmap refuses.
 
     Raises:
-        ValueError: a parameter stands in two groups or is frozen, a shape does not fit, or logits have no
-            graph.
+        ValueError: a parameter stands in two groups or is frozen, or chunk is below 1.
     """
-    parameters = partition(groups)
-    if chunk < 1:
-        raise ValueError(f"`chunk` must be at least 1 unit, got {chunk}.")
-    logits = run_views(image_logits, text_logits, cotangents, weights.shape[-1])
-    grams = {name: torch.zeros(len(weights), 5, 5, dtype=torch.float64) for name in groups}
-    owners = [name for name, members in groups.items() for _ in members]
-    for start in range(0, len(weights), chunk):
-        units = slice(start, start + chunk)
-        gradients = four_gradients(logits, cotangents, weights[units], parameters, batched)
-        for name, gradient in zip(owners, gradients, strict=True):
-            grams[name][units] += five_from_four(_gram(gradient))
-        del gradients  # or this chunk's are held while the next are computed
-    return grams
+
+    def __init__(self, model: nn.Module, groups: Groups, *, chunk: int | None = None, batched: bool = True) -> None:
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"`chunk` must be at least 1 unit, got {chunk}.")
+        self.batched = batched
+        self.parameters = partition(groups)
+        self.owner = {parameter: name for name, members in groups.items() for parameter in members}
+        self.capture = Capture(model, self.parameters)
+        self.reached: set[nn.Parameter] = set()
+        self._model, self._names, self._chunk = model, list(groups), chunk
+        self._bytes_a_unit: dict[Objectives, int] = {}
+
+    def unreached(self) -> list[str]:
+        """Names of the parameters in groups that no backward pass has reached so far."""
+        missing = set(self.parameters) - self.reached
+        return [name for name, parameter in self._model.named_parameters() if parameter in missing]
+
+    def units(
+        self, image_logits: Forward, text_logits: Forward, cotangents: Cotangents, weights: Float[Tensor, "U _T"]
+    ) -> dict[str, Float64[Tensor, "U 5 5"]]:
+        """Return the Gram matrix of the five gradients of each unit, per parameter group, on the CPU.
+
+        Args:
+            image_logits: given ascending positions `[n]` of the response, runs the student on the image view up to
+                the last of them and returns its logits `[n, V]` there, with their graph.
+            text_logits: the same on the text view. Pass the same callable twice where the views are equal.
+            cotangents: of the response's tokens.
+            weights: a row of token weights a unit; one-hot for a token, the loss's weights for a set of tokens.
+
+        Raises:
+            ValueError: a shape does not fit, or logits have no graph.
+        """
+        check_weights(weights, cotangents)
+        views: dict[Objectives, Forward] = {TEXT: text_logits, IMAGE: image_logits}
+        if image_logits is text_logits:
+            views = {BACKWARD: image_logits}
+        grams = {
+            name: torch.zeros(len(weights), 5, 5, dtype=torch.float64) for name in dict.fromkeys(self.owner.values())
+        }
+        order = _by_last_position(weights)
+        self._prepare(views, cotangents, weights)
+        while len(order):
+            size = self._chunk or self._fitting(views)
+            chunk, order = order[:size], order[size:]
+            work = _Chunk(self, cotangents, weights[chunk])
+            for objectives, forward in views.items():
+                work.run(objectives, forward)
+            for name, gram in work.grams().items():
+                grams[name][chunk] = five_from_four(gram).cpu()
+        return grams
+
+    def _prepare(self, views: Mapping[Objectives, Forward], cotangents: Cotangents, weights: Tensor) -> None:
+        """Run each kind of view once, to see which weights are used in ways that are not known, and what it costs."""
+        positions = _positions(weights)
+        for objectives, forward in views.items():
+            if objectives not in self._bytes_a_unit:
+                logits, uses = self.capture.run(partial(run_view, objectives, forward, positions, cotangents))
+                self.capture.drop(unaccounted(logits, uses, self.capture.known))
+                self._bytes_a_unit[objectives] = len(objectives) * sum(use.output.nbytes for use in uses)
+
+    def _fitting(self, views: Iterable[Objectives]) -> int:
+        return max(WORKING_SET_BYTES // max(sum(self._bytes_a_unit[view] for view in views), 1), 1)
+
+
+class _Chunk:
+    """A chunk of units, forward and backward through the views, and what comes of each parameter."""
+
+    def __init__(self, engine: Gramian, cotangents: Cotangents, weights: Tensor) -> None:
+        self._engine, self._cotangents, self._weights = engine, cotangents, weights
+        self._positions = _positions(weights)
+        self._uses: dict[nn.Parameter, list[Factors]] = {}
+        self._rest: dict[nn.Parameter, Tensor] = {}
+
+    def run(self, objectives: Objectives, forward: Forward) -> None:
+        """Run one view."""
+        capture = self._engine.capture
+        logits, uses = capture.run(partial(run_view, objectives, forward, self._positions, self._cotangents))
+        rest = capture.rest
+        cotangents = seeds(self._cotangents, objectives, self._weights, self._positions, logits)
+        found = gradients(logits, cotangents, [*(use.output for use in uses), *rest], self._engine.batched)
+        rows = tuple(BACKWARD.index(objective) for objective in objectives)
+        for use in uses:
+            if (gradient := found.pop(0)) is not None:
+                self._uses.setdefault(use.weight, []).append(use.factors(gradient, rows))
+        for parameter, gradient in zip(rest, found, strict=True):
+            if gradient is not None:
+                held = self._rest.setdefault(parameter, gradient.new_zeros(len(self._weights), 4, parameter.numel()))
+                held[:, rows[0] : rows[-1] + 1] = gradient.reshape(len(self._weights), len(rows), -1)
+
+    def grams(self) -> dict[str, Float64[Tensor, "U 4 4"]]:
+        """Return the Gram matrices per group; what they are made from is let go on the way."""
+        grams: dict[str, Tensor] = {}
+        self._engine.reached.update(self._uses, self._rest)
+        while self._uses:
+            weight, uses = self._uses.popitem()
+            _add(grams, self._engine.owner[weight], weight_grams(uses).double())
+        small: dict[str, list[Tensor]] = {}
+        for parameter, rows in self._rest.items():
+            small.setdefault(self._engine.owner[parameter], []).append(rows)
+        for name, parts in small.items():
+            rows = torch.cat(parts, dim=-1).double()
+            _add(grams, name, rows @ rows.mT)
+        return grams
+
+
+def _add(grams: dict[str, Tensor], name: str, gram: Tensor) -> None:
+    grams[name] = grams[name] + gram if name in grams else gram
 
 
 def total(
@@ -89,51 +177,13 @@ def five_from_four(gram: Float64[Tensor, "*batch 4 4"]) -> Float64[Tensor, "*bat
     return expand @ gram @ expand.mT
 
 
-def unit_gradients(
-    image_logits: Forward,
-    text_logits: Forward,
-    cotangents: Cotangents,
-    weights: Float[Tensor, " _T"],
-    groups: Groups,
-    *,
-    batched: bool = True,
-) -> dict[nn.Parameter, Float[Tensor, "4 ..."]]:
-    """Return the four dense gradients of one unit for each parameter, in the order of `BACKWARD`.
-
-    Arguments are those of `unit_grams`, with one row of weights.
-    """
-    parameters = partition(groups)
-    logits = run_views(image_logits, text_logits, cotangents, len(weights))
-    gradients = four_gradients(logits, cotangents, weights.unsqueeze(0), parameters, batched)
-    return {parameter: gradient[0] for parameter, gradient in zip(parameters, gradients, strict=True)}
+def _positions(weights: Tensor) -> Tensor:
+    """The positions that any unit has a weight at; the first alone where there is none."""
+    found = weights.any(dim=0).nonzero().squeeze(1)
+    return found if len(found) else torch.zeros(1, dtype=torch.long, device=weights.device)
 
 
-class GradientSum:
-    """The gradients of a unit that spans rollouts, added up; four numbers a parameter are held."""
-
-    def __init__(self, groups: Groups, dtype: torch.dtype = torch.float64) -> None:
-        partition(groups)
-        self._groups = groups
-        self._dtype = dtype
-        self._sums: dict[nn.Parameter, Tensor] = {}
-
-    def add(self, gradients: Mapping[nn.Parameter, Float[Tensor, "4 ..."]]) -> None:
-        """Add what `unit_gradients` returned for the unit's tokens of one rollout."""
-        for parameter, gradient in gradients.items():
-            if parameter in self._sums:
-                self._sums[parameter] += gradient
-            else:
-                self._sums[parameter] = gradient.to(self._dtype, copy=True)
-
-    def grams(self) -> dict[str, Float64[Tensor, "5 5"]]:
-        """Return the Gram matrix of the sums per group; zeros if nothing was added."""
-        grams = {name: torch.zeros(5, 5, dtype=torch.float64) for name in self._groups}
-        for name, members in self._groups.items():
-            for parameter in filter(self._sums.__contains__, members):
-                grams[name] += five_from_four(_gram(self._sums[parameter].unsqueeze(0)))[0]
-        return grams
-
-
-def _gram(gradients: Float[Tensor, "U k ..."]) -> Float64[Tensor, "U k k"]:
-    rows = gradients.flatten(2).double()  # [U, k, n]
-    return (rows @ rows.mT).cpu()
+def _by_last_position(weights: Tensor) -> Tensor:
+    """The order of the units by the last position that they have a weight at."""
+    places = torch.arange(1, weights.shape[1] + 1, device=weights.device)
+    return (weights.ne(0) * places).amax(dim=1).argsort(stable=True)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from geometry._backward import Forward, Logits, gradient, run_views
+from geometry._backward import IMAGE, TEXT, Forward, gradient, run_view
 from geometry._checks import Groups, partition
 from geometry.angles import angles_deg
 from geometry.cotangents import Cotangents
@@ -24,22 +24,31 @@ class TokenViews:
     """What the gradients of one token need: a forward pass a view, and the token's place in it."""
 
     image_logits: Forward
-    """Returns the student's logits `[T, V]` on the image view, with their graph."""
+    """Runs the student on the image view, see `Gramian.units`."""
     text_logits: Forward
-    """Returns the student's logits `[T, V]` on the text view, with their graph."""
+    """Runs the student on the text view."""
     cotangents: Cotangents
     """The cotangents of these `T` tokens."""
     weights: Float[Tensor, " T"]
     """1 at the token, 0 elsewhere."""
 
-    def run(self) -> Logits:
-        """Run both views."""
-        return run_views(self.image_logits, self.text_logits, self.cotangents, len(self.weights))
+    @property
+    def positions(self) -> Int[Tensor, " n"]:
+        """Where the token stands."""
+        return self.weights.nonzero().squeeze(1)
+
+    def image(self) -> Tensor:
+        """Run the image view."""
+        return run_view(IMAGE, self.image_logits, self.positions, self.cotangents)
+
+    def text(self) -> Tensor:
+        """Run the text view."""
+        return run_view(TEXT, self.text_logits, self.positions, self.cotangents)
 
     def seed(self, objective: str) -> Tensor:
-        """Return the cotangent of an objective at this token alone, `[T, V]`."""
+        """Return the cotangent of an objective at this token alone, `[n, V]`."""
         cotangent: Tensor = getattr(self.cotangents, objective)
-        return self.weights.to(cotangent).unsqueeze(-1) * cotangent
+        return (self.weights.to(cotangent).unsqueeze(-1) * cotangent)[self.positions]
 
 
 def null_products(
@@ -64,13 +73,13 @@ def null_products(
     for (i, j), next_start in zip(walk, [*starts, None][1:], strict=True):
         if not held:
             first = token_views(i)
-            held = gradient([first.run().text], [first.seed("language")], parameters)
+            held = gradient([first.text()], [first.seed("language")], parameters)
         token = token_views(j)
-        logits = token.run()
-        detached = _pair_grams(held, gradient([logits.image], [token.seed("visual")], parameters), groups)
-        both_views, both_seeds = [logits.image, logits.text], [token.seed("visual"), token.seed("shift")]
-        attached = _pair_grams(held, gradient(both_views, both_seeds, parameters), groups)
-        held = gradient([logits.text], [token.seed("language")], parameters) if next_start == j else []
+        image, text = token.image(), token.text()
+        detached = _pair_grams(held, gradient([image], [token.seed("visual")], parameters), groups)
+        both_seeds = [token.seed("visual"), token.seed("shift")]
+        attached = _pair_grams(held, gradient([image, text], both_seeds, parameters), groups)
+        held = gradient([text], [token.seed("language")], parameters) if next_start == j else []
         yield {name: torch.stack([detached[name], attached[name]]) for name in groups}
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 
 from figures import angle_bins
 from figures.style import save
+from geometry import Gramian
 from probes import corpus as corpora
 from probes.corpus import Corpus
 from probes.options import (
@@ -64,11 +65,8 @@ def measure(
 ) -> None:
     """Measure, record, print and draw."""
     began = time.monotonic()
-    pair = corpora.load(checkpoint, pair_options)
-    asked = corpora.ask(pair, prompt_options)
-    settings = (pair_options, prompt_options, bin_options, unit_options)
-    with corpora.open_folder("angles", corpora.header("angles", pair, asked, *settings), output) as writer:
-        corpus = corpora.collect(pair, asked, prompt_options, writer)
+    asked = (checkpoint, pair_options, prompt_options, output, bin_options, unit_options)
+    with corpora.measuring("angles", *asked) as (corpus, writer):
         tokens = corpora.token_table(corpus, bin_options.bins, writer)
         units = choose_units(tokens, unit_options.unit, unit_options.probe_per_bin, prompt_options.seed)
         _add_grams(corpus, units, writer)
@@ -89,21 +87,22 @@ def measure(
 
 
 def _add_grams(corpus: Corpus, units: Sequence[Unit], writer: RecordWriter) -> None:
+    engine = Gramian(corpus.pair.student.model, corpus.pair.student.groups)
     with progress("gradients", len(units)) as show:
         for shard, part in enumerate(_shards(units)):
             if not writer.has("units", shard):
-                grams, rows = zip(*_measured(corpus, part), strict=True)
+                grams, rows = zip(*_measured(corpus, engine, part), strict=True)
                 writer.add("grams", shard, pd.concat(grams, ignore_index=True))
                 writer.add("units", shard, pd.concat(rows, ignore_index=True))
             show(part[-1].unit_id + 1)
 
 
-def _measured(corpus: Corpus, units: Sequence[Unit]) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+def _measured(corpus: Corpus, engine: Gramian, units: Sequence[Unit]) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     if units[0].kind == "corpus-bin":
         single = [(unit, grams_of_corpus_bin(corpus, unit)) for unit in units]
         batches = [([unit], {name: gram[None] for name, gram in grams.items()}) for unit, grams in single]
     else:
-        batches = list(grams_by_rollout(corpus, units))
+        batches = list(grams_by_rollout(corpus, engine, units))
     return [(gram_rows(members, grams), unit_rows(members, grams)) for members, grams in batches]
 
 

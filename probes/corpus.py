@@ -5,6 +5,7 @@ import platform
 import sys
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -54,6 +55,26 @@ class Corpus:
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[FourViews]:
         views = [self.views(rollout) for rollout in rollouts]
         return score(self.pair, [a for a, _ in views], [b for _, b in views], rollouts, batch=self.batch)
+
+
+@contextmanager
+def measuring(
+    probe: str,
+    checkpoint: str,
+    pair_options: PairOptions,
+    prompt_options: PromptOptions,
+    output: OutputOptions,
+    *others: Any,
+) -> Iterator[tuple[Corpus, RecordWriter]]:
+    """Load the pair, ask the prompts, open the record and sample the responses; a context that holds the record.
+
+    others: further groups of settings that belong to the record's header.
+    """
+    pair = load(checkpoint, pair_options)
+    asked = ask(pair, prompt_options)
+    opened = header(probe, pair, asked, pair_options, prompt_options, *others)
+    with open_folder(probe, opened, output) as writer:
+        yield collect(pair, asked, prompt_options, writer), writer
 
 
 def load(checkpoint: str, options: PairOptions) -> Pair:

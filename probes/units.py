@@ -17,18 +17,18 @@ from torch import Tensor
 from geometry import (
     Cotangents,
     GradientSum,
+    Gramian,
     TokenViews,
     chain_order,
     cotangents,
     null_angles_deg,
     null_products,
     unit_gradients,
-    unit_grams,
 )
 from probes.corpus import Corpus
 from vlm.families import scopes
 from vlm.rollouts import Rollout
-from vlm.scoring import FourViews, view_logits
+from vlm.scoring import FourViews, ResponseView
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,9 @@ def choose_units(tokens: pd.DataFrame, kind: str, per_bin: int | Literal["all"],
     return [_trajectory_bin(number, row, positions, lengths) for number, row in enumerate(rows)]
 
 
-def grams_by_rollout(corpus: Corpus, units: Sequence[Unit]) -> Iterator[tuple[list[Unit], dict[str, Tensor]]]:
+def grams_by_rollout(
+    corpus: Corpus, engine: Gramian, units: Sequence[Unit]
+) -> Iterator[tuple[list[Unit], dict[str, Tensor]]]:
     """Yield, a rollout at a time, the units that lie in it and their Gram matrices `[U, 5, 5]` by group."""
     by_rollout: dict[int, list[Unit]] = {}
     for unit in units:
@@ -78,8 +80,7 @@ def grams_by_rollout(corpus: Corpus, units: Sequence[Unit]) -> Iterator[tuple[li
     for number, members in by_rollout.items():
         scene = _Scene.of(corpus, corpus.rollouts[number])
         weights = torch.stack([unit.weights[number] for unit in members])
-        grams = unit_grams(scene.image, scene.text, scene.cotangents, weights, corpus.pair.student.groups)
-        yield members, grams
+        yield members, engine.units(scene.image, scene.text, scene.cotangents, weights)
 
 
 def grams_of_corpus_bin(corpus: Corpus, unit: Unit) -> dict[str, Tensor]:
@@ -141,26 +142,18 @@ def _corpus_bin(number: int, group: pd.DataFrame, lengths: pd.Series, n_trajecto
 class _Scene:
     """A response in its two views of the student, and the cotangents of its tokens."""
 
-    corpus: Corpus
-    rollout: Rollout
+    image: ResponseView
+    text: ResponseView
     cotangents: Cotangents
 
     @classmethod
     def of(cls, corpus: Corpus, rollout: Rollout) -> "_Scene":
         (views,) = corpus.score([rollout])
-        return cls(corpus, rollout, _cotangents(views))
-
-    def image(self) -> Tensor:
-        return self._logits(0)
-
-    def text(self) -> Tensor:
-        return self._logits(1)
-
-    def _logits(self, which: int) -> Tensor:
-        view = self.corpus.views(self.rollout)[which]
-        pair = self.corpus.pair
-        (logits,) = view_logits(pair.student, [view], [self.rollout.token_ids], pair.support)
-        return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+        pair = corpus.pair
+        image, text = (
+            ResponseView(pair.student, view, rollout.token_ids, pair.support) for view in corpus.views(rollout)
+        )
+        return cls(image, text, _cotangents(views))
 
 
 def _cotangents(views: FourViews) -> Cotangents:
@@ -168,10 +161,6 @@ def _cotangents(views: FourViews) -> Cotangents:
 
 
 def _token_views(corpus: Corpus, unit: Unit) -> TokenViews:
-    """The two views that the unit's gradients need; the response is cut behind its last weighted token."""
     ((number, weights),) = unit.weights.items()
-    rollout = corpus.rollouts[number]
-    end = int(weights.nonzero().max()) + 1
-    cut = Rollout(rollout.prompt_id, rollout.index, rollout.token_ids[:end], rollout.text, rollout.truncated)
-    scene = _Scene.of(corpus, cut)
-    return TokenViews(scene.image, scene.text, scene.cotangents, weights[:end])
+    scene = _Scene.of(corpus, corpus.rollouts[number])
+    return TokenViews(scene.image, scene.text, scene.cotangents, weights)

@@ -54,11 +54,8 @@ def measure(
 ) -> None:
     """Measure, record, print and draw."""
     began = time.monotonic()
-    pair = corpora.load(checkpoint, pair_options)
-    asked = corpora.ask(pair, prompt_options)
-    opened = corpora.header("vds", pair, asked, pair_options, prompt_options, bin_options)
-    with corpora.open_folder("vds", opened, output) as writer:
-        corpus = corpora.collect(pair, asked, prompt_options, writer)
+    asked = (checkpoint, pair_options, prompt_options, output, bin_options)
+    with corpora.measuring("vds", *asked) as (corpus, writer):
         tokens = corpora.token_table(corpus, bin_options.bins, writer)
         tables = {"rollouts": corpora.rollout_table(corpus), "tokens": tokens}
         writer.finish(tables, corpora.notes(corpus, began))

@@ -72,9 +72,38 @@ def view_logits(
     if not views:
         return []
     encoded = encode(views, responses, member.processor, member.visual_ids).to(member.device)
+    masked = _pictured(member, support)
+    return [logits.masked_fill(masked, -torch.inf) for logits in response_logits(member, encoded, support)]
+
+
+class ResponseView:
+    """One response under one view, encoded once and run as often and as far as asked."""
+
+    def __init__(self, member: Member, view: View, response: Sequence[int], support: int) -> None:
+        self._member, self._support = member, support
+        self._encoded = encode([view], [response], member.processor, member.visual_ids).to(member.device)
+        self._masked = _pictured(member, support)
+
+    def __call__(self, positions: Tensor) -> Tensor:
+        """Return the logits `[n, V]` at ascending positions of the response, as `view_logits` does, float32 or better.
+
+        Nothing is run behind the last position.
+        """
+        (first,) = self._encoded.first
+        stop = first + int(positions[-1]) + 1
+        shape = self._encoded.inputs["input_ids"].shape
+        inputs = {k: v[:, :stop] if v.shape == shape else v for k, v in self._encoded.inputs.items()}
+        kept = first + positions.to(self._member.device)
+        logits = self._member.model(**inputs, logits_to_keep=kept, use_cache=False).logits
+        logits = logits[0, :, : self._support].masked_fill(self._masked, -torch.inf)
+        return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+
+def _pictured(member: Member, support: int) -> Tensor:
+    """Which ids below `support` stand for pictures."""
     masked = torch.zeros(support, dtype=torch.bool, device=member.device)
     masked[[index for index in member.visual_ids if index < support]] = True
-    return [logits.masked_fill(masked, -torch.inf) for logits in response_logits(member, encoded, support)]
+    return masked
 
 
 def response_logits(member: Member, encoded: Encoded, support: int) -> list[Tensor]:

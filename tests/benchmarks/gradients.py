@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from geometry import BACKWARD, OBJECTIVES, Cotangents, cotangents, five_from_four, total, unit_grams
+from geometry import BACKWARD, OBJECTIVES, Cotangents, Gramian, cotangents, five_from_four, total
 from vlm.checkpoint import quiet
 from vlm.pair import Pair, load_pair
 from vlm.rollouts import Rollout, Sampling, generate
-from vlm.scoring import score, view_logits
+from vlm.scoring import ResponseView, score
 from vlm.tiny.prompts import group_prompts
-from vlm.views import View, image_view, text_view
+from vlm.views import image_view, text_view
 
 
 class Response:
@@ -31,19 +31,13 @@ class Response:
         (self.rollout,) = generate(pair.student, [prompt], Sampling(max_response=64))
         self.pair, self.views = pair, (image_view(prompt), text_view(prompt))
         self.cotangents = self._cotangents(self.rollout)
+        self.image, self.text = (
+            ResponseView(pair.student, view, self.rollout.token_ids, pair.support) for view in self.views
+        )
 
     def _cotangents(self, rollout: Rollout) -> Cotangents:
         (scored,) = score(self.pair, [self.views[0]], [self.views[1]], [rollout])
         return cotangents(scored.student_image, scored.student_text, scored.teacher_image, scored.teacher_text)
-
-    def image(self) -> Tensor:
-        return self._logits(self.views[0])
-
-    def text(self) -> Tensor:
-        return self._logits(self.views[1])
-
-    def _logits(self, view: View) -> Tensor:
-        return view_logits(self.pair.student, [view], [self.rollout.token_ids], self.pair.support)[0]
 
 
 def plain(response: Response, positions: Sequence[int]) -> Tensor:
@@ -52,17 +46,18 @@ def plain(response: Response, positions: Sequence[int]) -> Tensor:
 
 
 def engine(response: Response, positions: Sequence[int]) -> Tensor:
-    """`geometry.unit_grams` over the whole model, `[U, 5, 5]`."""
+    """`geometry.Gramian` over the whole model, `[U, 5, 5]`."""
     weights = torch.eye(len(response.rollout.token_ids))[list(positions)]
-    groups = response.pair.student.groups
-    return total(unit_grams(response.image, response.text, response.cotangents, weights, groups))
+    model, groups = response.pair.student.model, response.pair.student.groups
+    return total(Gramian(model, groups).units(response.image, response.text, response.cotangents, weights))
 
 
 def _plain_gram(response: Response, position: int) -> Tensor:
     parameters = list(response.pair.student.model.parameters())
     rows = []
     for objective in BACKWARD:
-        logits = response.image() if objective in ("visual", "prior") else response.text()
+        positions = torch.arange(len(response.rollout.token_ids))
+        logits = response.image(positions) if objective in ("visual", "prior") else response.text(positions)
         seed = torch.zeros_like(logits)
         seed[position] = getattr(response.cotangents, objective)[position].to(logits)
         found = torch.autograd.grad(logits, parameters, seed, allow_unused=True)

@@ -47,17 +47,18 @@ class TinyStudent(nn.Module):
         self.ids = torch.tensor([0, 3, 5, 3, 1])
         self.picture = torch.randn(3, generator=generator, dtype=torch.float64)
 
-    def text_logits(self) -> Tensor:
-        """Return `[T, V]` without the picture."""
-        return self._logits(torch.zeros_like(self.bias))
+    def text_logits(self, positions: Tensor | None = None) -> Tensor:
+        """Return `[n, V]` without the picture, at the positions; at all five by default."""
+        return self._logits(torch.zeros_like(self.bias), positions)
 
-    def image_logits(self) -> Tensor:
-        """Return `[T, V]` with it."""
-        return self._logits((self.vision @ self.picture).tanh() * self.vision_scale)
+    def image_logits(self, positions: Tensor | None = None) -> Tensor:
+        """Return `[n, V]` with it."""
+        return self._logits((self.vision @ self.picture).tanh() * self.vision_scale, positions)
 
-    def _logits(self, seen: Tensor) -> Tensor:
-        hidden = (self.tied[self.ids] + seen).cumsum(dim=0)  # [T, width]
-        return (hidden @ self.mix + self.bias).tanh() @ self.tied.T
+    def _logits(self, seen: Tensor, positions: Tensor | None) -> Tensor:
+        positions = torch.arange(len(self.ids)) if positions is None else positions
+        hidden = (self.tied[self.ids[: positions[-1] + 1]] + seen).cumsum(dim=0)  # [T, width]
+        return ((hidden @ self.mix + self.bias).tanh() @ self.tied.T)[positions]
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """Return every parameter in one of three groups."""
@@ -77,3 +78,76 @@ class TinyStudent(nn.Module):
     def cotangents(self) -> Cotangents:
         """Return the cotangents of this student under that teacher."""
         return cotangents(self.image_logits(), self.text_logits(), *self.teacher())
+
+
+class Doubled(nn.Linear):
+    """A linear map with a forward of its own."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return 2 * super().forward(inputs)
+
+
+class ModuleStudent(nn.Module):
+    """A student made of modules: every way to use a weight that the factored engine tells apart.
+
+    The embedding is the head; `twice` is called twice; `shared` is also used without its module; `doubled` has a
+    forward of its own; `bilinear` is no linear map; `unused` no view reaches; pictures are cut into patches.
+    """
+
+    def __init__(self, *, tied: bool = True, bias: bool = True, n_pictures: int = 2) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.patches = nn.Conv2d(2, 4, kernel_size=2, stride=2, bias=bias)
+        self.blur = nn.Conv2d(2, 2, kernel_size=3, padding=1)
+        self.embedding = nn.Embedding(7, 4, padding_idx=6)
+        self.place = nn.Embedding(9, 4)
+        self.norm = nn.LayerNorm(4)
+        self.twice = nn.Linear(4, 4, bias=bias)
+        self.shared = nn.Linear(4, 4)
+        self.doubled = Doubled(4, 4)
+        self.bilinear = nn.Bilinear(4, 4, 4)
+        self.unused = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 7, bias=False)
+        if tied:
+            self.head.weight = self.embedding.weight
+        self.double()
+        self.ids = torch.tensor([0, 3, 6, 5, 3, 1])
+        self.pictures = normal(n_pictures, 2, 4, 4, seed=6) if n_pictures else None
+
+    def text_logits(self, positions: Tensor | None = None) -> Tensor:
+        """Return `[n, V]` of a prompt of one token and a response of five, without pictures."""
+        return self._logits(torch.zeros_like(self.norm.bias), positions)
+
+    def image_logits(self, positions: Tensor | None = None) -> Tensor:
+        """Return `[n, V]` with them."""
+        if self.pictures is None:
+            return self.text_logits(positions)
+        seen = self.patches(self.pictures + self.blur(self.pictures))
+        return self._logits(seen.flatten(2).mean((0, 2)), positions)
+
+    def _logits(self, seen: Tensor, positions: Tensor | None) -> Tensor:
+        positions = torch.arange(5) if positions is None else positions
+        ids = self.ids[: positions[-1] + 1]
+        hidden = self.embedding(ids) + self.place(torch.arange(len(ids))) + seen
+        hidden = self.norm(self._mixed(hidden))
+        hidden = hidden + self.twice(self.twice(hidden).tanh())
+        hidden = hidden + self._mixed(self.shared(hidden).tanh() @ self.shared.weight)
+        hidden = hidden + self.bilinear(hidden, self.doubled(hidden)).tanh()
+        return self.head(hidden[positions])
+
+    @staticmethod
+    def _mixed(hidden: Tensor) -> Tensor:
+        return hidden.cumsum(dim=0) / torch.arange(1, len(hidden) + 1).unsqueeze(1)
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return a group for each module; a tied weight belongs to the embedding."""
+        found: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            found.setdefault(name.split(".")[0], []).append(parameter)
+        return found
+
+    def cotangents(self) -> Cotangents:
+        """Return cotangents under a teacher near this student."""
+        with torch.no_grad():
+            image, text = self.image_logits(), self.text_logits()
+        return cotangents(image, text, image + normal(5, 7, seed=7), text + normal(5, 7, seed=8))

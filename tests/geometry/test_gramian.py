@@ -10,22 +10,23 @@ from geometry import (
     OBJECTIVES,
     Cotangents,
     GradientSum,
+    Gramian,
     angles_deg,
     cotangents,
     five_from_four,
     norms,
     total,
     unit_gradients,
-    unit_grams,
 )
-from tests.geometry.problems import TinyStudent, normal
+from tests.geometry.problems import ModuleStudent, TinyStudent, normal
 
+Student = TinyStudent | ModuleStudent
 TOKENS = torch.eye(5, dtype=torch.float64)
 WHOLE = torch.full((1, 5), 0.2, dtype=torch.float64)
 MIXED = torch.tensor([[0.5, 0.0, -2.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]]).double()
 
 
-def plain_gradient(student: TinyStudent, objective: str, weights: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+def plain_gradient(student: Student, objective: str, weights: Tensor, parameters: list[nn.Parameter]) -> Tensor:
     """One forward and one backward for one objective: its gradient `[n]` over the parameters."""
     logits = student.image_logits() if objective in IMAGE_VIEW else student.text_logits()
     loss = (weights.unsqueeze(-1) * getattr(student.cotangents(), objective) * logits).sum()
@@ -33,7 +34,7 @@ def plain_gradient(student: TinyStudent, objective: str, weights: Tensor, parame
     return torch.cat([g.flatten() for g in grads])
 
 
-def plain_grams(student: TinyStudent, weights: Tensor) -> dict[str, Tensor]:
+def plain_grams(student: Student, weights: Tensor) -> dict[str, Tensor]:
     """Every Gram matrix from five dense gradients a unit."""
     grams = {}
     for name, members in student.groups().items():
@@ -42,9 +43,9 @@ def plain_grams(student: TinyStudent, weights: Tensor) -> dict[str, Tensor]:
     return grams
 
 
-def grams_of(student: TinyStudent, weights: Tensor, **options: int | bool) -> dict[str, Tensor]:
-    views = student.image_logits, student.text_logits
-    return unit_grams(*views, student.cotangents(), weights, student.groups(), **options)
+def grams_of(student: Student, weights: Tensor, **options: int | bool) -> dict[str, Tensor]:
+    engine = Gramian(student, student.groups(), **options)
+    return engine.units(student.image_logits, student.text_logits, student.cotangents(), weights)
 
 
 @pytest.mark.parametrize("weights", [TOKENS[:1], TOKENS, WHOLE, MIXED], ids=["token", "tokens", "all", "mixed"])
@@ -130,15 +131,15 @@ def test_unit_gradients_are_ordered_as_backward() -> None:
 def test_equal_views_run_once_and_leave_no_visual_gradient() -> None:
     student, calls = TinyStudent(), []
 
-    def logits() -> Tensor:
-        calls.append(1)
-        return student.text_logits()
+    def logits(positions: Tensor) -> Tensor:
+        calls.append(len(positions))
+        return student.text_logits(positions)
 
     teacher = student.teacher()[1]
-    views = logits(), logits(), teacher, teacher
-    calls.clear()
-    gram = total(unit_grams(logits, logits, cotangents(*views), TOKENS, student.groups()))
-    assert len(calls) == 1
+    view = student.text_logits()
+    engine = Gramian(student, student.groups())
+    gram = total(engine.units(logits, logits, cotangents(view, view, teacher, teacher), TOKENS))
+    assert calls == [5, 5]  # once to look at the graph, once in earnest
     assert (norms(gram)[:, [2, 4]] == 0).all()
     torch.testing.assert_close(angles_deg(gram)[:, 0, 1], torch.zeros(5).double(), rtol=0, atol=1e-5)
 
@@ -148,12 +149,13 @@ def test_float32_gradients_are_multiplied_in_float64() -> None:
     weight = nn.Parameter(normal(1 << 20).float())
     signs = normal(3, 1 << 20, seed=1).float()
 
-    def logits() -> Tensor:
+    def logits(positions: Tensor) -> Tensor:
         return (weight * signs).sum(-1, keepdim=True).T * torch.ones(1, 3)
 
     one = torch.tensor([[1.0, 0.0, 0.0]])
     cots = Cotangents(standard=one, language=one, visual=one, prior=0 * one, shift=0 * one)
-    gram = unit_grams(logits, logits, cots, torch.ones(1, 1), {"all": [weight]})["all"]
+    model = nn.ParameterList([weight])
+    gram = Gramian(model, {"all": [weight]}).units(logits, logits, cots, torch.ones(1, 1))["all"]
     assert gram[0, 0, 1].item() == pytest.approx(signs[0].double().square().sum().item(), rel=1e-11)
 
 
@@ -173,21 +175,81 @@ def test_grads_of_the_module_are_left_alone_and_no_grad_does_not_matter() -> Non
 
 def test_refusals() -> None:
     student = TinyStudent()
-    inputs = student.image_logits, student.text_logits, student.cotangents()
+    views = student.image_logits, student.text_logits
+    cots = student.cotangents()
     with pytest.raises(ValueError, match="`groups` must hold a parameter once, .* in 'a' and in 'b'"):
-        unit_grams(*inputs, WHOLE, {"a": [student.tied], "b": [student.mix, student.tied]})
+        Gramian(student, {"a": [student.tied], "b": [student.mix, student.tied]})
     with pytest.raises(ValueError, match="`groups` must hold at least one parameter"):
-        unit_grams(*inputs, WHOLE, {"a": []})
-    with pytest.raises(ValueError, match=r"`weights` must have one a token, got 4 and 5 tokens"):
-        unit_grams(*inputs, WHOLE[:, :4], student.groups())
+        Gramian(student, {"a": []})
     with pytest.raises(ValueError, match="`chunk` must be at least 1 unit, got 0"):
-        unit_grams(*inputs, WHOLE, student.groups(), chunk=0)
+        Gramian(student, student.groups(), chunk=0)
+    engine = Gramian(student, student.groups())
+    with pytest.raises(ValueError, match=r"`weights` must have one a token, got 4 and 5 tokens"):
+        engine.units(*views, cots, WHOLE[:, :4])
     with pytest.raises(ValueError, match="`text_logits` must return logits with a graph"):
-        unit_grams(inputs[0], lambda: student.text_logits().detach(), inputs[2], WHOLE, student.groups())
-    with pytest.raises(ValueError, match=r"`image_logits` must return logits .* got \(4, 6\) and \(5, 6\)"):
-        unit_grams(lambda: student.image_logits()[:4], *inputs[1:], WHOLE, student.groups())
+        engine.units(views[0], lambda positions: views[1](positions).detach(), cots, WHOLE)
+    with pytest.raises(ValueError, match=r"`image_logits` must return logits .* got \(4, 6\) for \(5, 6\)"):
+        engine.units(lambda positions: views[0](positions)[:4], views[1], cots, WHOLE)
     with pytest.raises(ValueError, match="`names` must be groups among"):
         total(grams_of(student, WHOLE), ["tower"])
     student.bias.requires_grad_(False)
     with pytest.raises(ValueError, match=r"`groups` must hold trainable parameters, .* in 'layer'"):
-        unit_grams(*inputs, WHOLE, student.groups())
+        Gramian(student, student.groups())
+
+
+MODULES = {
+    "tied": {},
+    "untied": {"tied": False},
+    "no-bias": {"bias": False},
+    "one-picture": {"n_pictures": 1},
+    "no-picture": {"n_pictures": 0},
+}
+
+
+@pytest.mark.parametrize("weights", [TOKENS[:1], TOKENS, WHOLE, MIXED], ids=["token", "tokens", "all", "mixed"])
+@pytest.mark.parametrize("built", MODULES.values(), ids=MODULES)
+@pytest.mark.parametrize("options", [{}, {"chunk": 2}, {"chunk": 3, "batched": False}], ids=["auto", "two", "looped"])
+def test_modules_equal_plain_autograd(built: dict, weights: Tensor, options: dict) -> None:
+    student = ModuleStudent(**built)
+    expected = plain_grams(student, weights)
+    grams = grams_of(student, weights, **options)
+    assert list(grams) == list(expected)
+    for name, gram in grams.items():
+        torch.testing.assert_close(gram, expected[name], rtol=1e-11, atol=1e-12, msg=name)
+
+
+def test_weights_used_without_their_module_are_found() -> None:
+    student = ModuleStudent()
+    engine = Gramian(student, student.groups())
+    assert student.shared.weight in engine.capture.known
+    engine.units(student.image_logits, student.text_logits, student.cotangents(), TOKENS)
+    rest = set(engine.capture.rest)
+    assert student.shared.weight in rest
+    known = {student.embedding.weight, student.patches.weight, student.place.weight, student.twice.weight}
+    assert known <= engine.capture.known
+    assert {student.blur.weight, student.doubled.weight, student.norm.weight} <= rest
+    assert engine.unreached() == ["unused.weight", "unused.bias"]
+
+
+@pytest.mark.parametrize("chosen", [["twice"], ["patches"], ["norm", "head"], ["embedding", "shared"]])
+def test_some_groups_alone(chosen: list[str]) -> None:
+    student = ModuleStudent(tied=False)
+    groups = {name: student.groups()[name] for name in chosen}
+    expected = plain_grams(student, TOKENS)
+    engine = Gramian(student, groups)
+    grams = engine.units(student.image_logits, student.text_logits, student.cotangents(), TOKENS)
+    for name in chosen:
+        torch.testing.assert_close(grams[name], expected[name], rtol=1e-11, atol=1e-12)
+    assert all(parameter.requires_grad for parameter in student.parameters())
+
+
+def test_float32_within_a_hundred_thousandth() -> None:
+    student = ModuleStudent()
+    exact = total(plain_grams(student, TOKENS))
+    cots = student.cotangents()
+    student.float()
+    student.pictures = student.pictures.float()
+    engine = Gramian(student, student.groups())
+    gram = total(engine.units(student.image_logits, student.text_logits, cots, TOKENS))
+    lengths = exact.diagonal(dim1=-2, dim2=-1).sqrt()
+    assert ((gram - exact).abs() / (lengths[:, :, None] * lengths[:, None, :])).max() < 1e-5

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from geometry import GradientSum, decompose, unit_gradients
+from geometry import GradientSum, Gramian, decompose, unit_gradients
 from probes import corpus as corpora
 from probes.corpus import Asked, Corpus
 from probes.units import _Scene, choose_units, grams_by_rollout, grams_of_corpus_bin
@@ -111,7 +111,8 @@ def test_one_bin_of_all_is_the_loss(corpus, tokens):
 
 def test_a_trajectory_of_one_bin_is_its_loss(corpus, tokens):
     units = choose_units(tokens.assign(bin=0), "trajectory-bin", "all", seed=0)
-    for members, grams in grams_by_rollout(corpus, units):
+    engine = Gramian(corpus.pair.student.model, corpus.pair.student.groups)
+    for members, grams in grams_by_rollout(corpus, engine, units):
         [unit] = members
         rollouts = [corpus.rollouts[unit.rollout_id]]
         torch.testing.assert_close(sum(grams.values())[0, :3, :3], expected_gram(corpus, rollouts), rtol=1e-5, atol=0)

@@ -1,0 +1,156 @@
+"""Inner products of weight gradients from their factors.
+
+The gradient of a weight that is used as `y_s = W a_s` is `sum_s b_s a_s^T`, with `b_s` the gradient at `y_s`: the
+matrix `B^T A`. The inner product of two such gradients is `<B^T A, B'^T A'> = <(A' A^T) B, B'>`: taken from the
+gradients, or without them by way of the products of the inputs, whichever is cheaper. A weight with several uses (a
+tied embedding and head, a module called twice) has the sum of their gradients, so that its products run over all
+pairs of uses. An embedding is a use whose `a_s` is the one-hot vector of an id, seen from the other side: its
+gradient is `sum_s e_id(s) b_s^T`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The factors of one use of a weight, for U units and the m objectives of a view.
+
+    rows: the places of these objectives in the order of `BACKWARD`.
+    inputs: `a`, `[S, i]`, or `[U, S, i]` where each unit has its own positions; the ids of an embedding, `[S]` or
+        `[U, S]`.
+    outputs: `b`, `[U, m, S, o]`.
+    """
+
+    weight: nn.Parameter
+    rows: tuple[int, ...]
+    inputs: Float[Tensor, "*U S i"] | Int[Tensor, "*U S"]
+    outputs: Float[Tensor, "U m S o"]
+
+    @property
+    def is_lookup(self) -> bool:
+        return not self.inputs.is_floating_point()
+
+    @property
+    def by_unit(self) -> Tensor:
+        """The inputs with an axis of units, of length 1 where they are shared."""
+        shared = self.inputs.ndim == (1 if self.is_lookup else 2)
+        return self.inputs.unsqueeze(0) if shared else self.inputs
+
+    @property
+    def span(self) -> slice:
+        """The rows as a slice: a view's objectives stand together."""
+        return slice(self.rows[0], self.rows[-1] + 1)
+
+
+def packed(factors: Factors) -> Factors:
+    """Keep of each unit the positions that have a gradient, where those are few.
+
+    At the last layer a token has one alone.
+    """
+    if _is_dense(_filled(factors.outputs[-1:])):  # the unit that reaches furthest
+        return factors
+    filled = _filled(factors.outputs)
+    if _is_dense(filled):
+        return factors
+    widest = max(int(filled.sum(-1).max()), 1)
+    places = filled.to(torch.int8).topk(widest, dim=-1).indices  # those with a gradient, then some without
+    outputs = factors.outputs.take_along_dim(places[:, None, :, None], dim=2)
+    return Factors(factors.weight, factors.rows, factors.inputs[places], outputs)
+
+
+def _filled(outputs: Float[Tensor, "U m S o"]) -> Bool[Tensor, "U S"]:
+    return (outputs != 0).any(-1).any(1)
+
+
+def _is_dense(filled: Bool[Tensor, "U S"]) -> bool:
+    return 2 * int(filled.sum(-1).max()) > filled.shape[1]
+
+
+def weight_grams(uses: Sequence[Factors]) -> Float[Tensor, "U 4 4"]:
+    """Return the Gram matrix of one weight's gradients over all its uses, in the order of `BACKWARD`."""
+    if _cost_of_products(uses) < _cost_of_gradients(uses):
+        return _grams_of_products(uses)
+    gradients = weight_gradients(uses)
+    return gradients @ gradients.mT
+
+
+def weight_gradients(uses: Sequence[Factors]) -> Float[Tensor, "U 4 n"]:
+    """Return the gradients themselves, flattened; 0 for the objectives of a view that does not use the weight."""
+    outputs, shape = uses[0].outputs, uses[0].weight.shape
+    total = outputs.new_zeros(len(outputs), 4, shape.numel())
+    for use in uses:
+        total[:, use.span] += (_lookup_gradient(use) if use.is_lookup else _linear_gradient(use)).flatten(2)
+    return total
+
+
+def _linear_gradient(use: Factors) -> Float[Tensor, "U m o i"]:
+    return use.outputs.mT @ use.by_unit.unsqueeze(1)
+
+
+def _lookup_gradient(use: Factors) -> Float[Tensor, "U m V d"]:
+    outputs = use.outputs
+    ids = use.by_unit[:, None, :, None].expand_as(outputs)
+    return outputs.new_zeros(*outputs.shape[:2], *use.weight.shape).scatter_add_(2, ids, outputs)
+
+
+def _grams_of_products(uses: Sequence[Factors]) -> Float[Tensor, "U 4 4"]:
+    outputs = uses[0].outputs
+    gram = outputs.new_zeros(len(outputs), 4, 4)
+    for number, first in enumerate(uses):
+        for second in uses[number:]:
+            product = _product(first, second)
+            gram[:, first.span, second.span] += product
+            if first is not second:
+                gram[:, second.span, first.span] += product.mT
+    return gram
+
+
+def _product(first: Factors, second: Factors) -> Float[Tensor, "U m p"]:
+    if first.is_lookup and second.is_lookup:
+        alike = first.by_unit.unsqueeze(-1) == second.by_unit.unsqueeze(-2)
+        return _product_of_outputs(first, second, alike.to(first.outputs.dtype))
+    if first.is_lookup:
+        return _product_with_lookup(first, second)
+    if second.is_lookup:
+        return _product_with_lookup(second, first).mT
+    return _product_of_outputs(first, second, first.by_unit @ second.by_unit.mT)
+
+
+def _product_of_outputs(first: Factors, second: Factors, inputs: Float[Tensor, "_U S T"]) -> Float[Tensor, "U m p"]:
+    moved = inputs.mT.unsqueeze(1) @ first.outputs  # [U, m, T, o]
+    return moved.flatten(2) @ second.outputs.flatten(2).mT
+
+
+def _product_with_lookup(lookup: Factors, linear: Factors) -> Float[Tensor, "U m p"]:
+    """<sum_s e_id(s) b_s^T, sum_t c_t a_t^T> = sum_{s,t} c_t[id(s)] (b_s . a_t)."""
+    right = lookup.outputs @ linear.by_unit.unsqueeze(1).mT  # [U, m, S, T]
+    left = linear.outputs.take_along_dim(lookup.by_unit[:, None, None, :], dim=-1)  # [U, p, T, S]
+    return torch.einsum("umst,upts->ump", right, left)
+
+
+# A number that is read or written costs as much as this many multiplications.
+_TRAFFIC = 16
+
+
+def _cost_of_gradients(uses: Sequence[Factors]) -> int:
+    """Multiplications a unit: of the gradients, which are written, added up and read, and of their products."""
+    made = sum(use.outputs.shape[1] * use.outputs.shape[2] for use in uses if not use.is_lookup)
+    return uses[0].weight.numel() * (made + 16 + 12 * _TRAFFIC)
+
+
+def _cost_of_products(uses: Sequence[Factors]) -> int:
+    """Multiplications a unit: for each pair of uses, the outputs moved from the positions of one to the other's."""
+    pairs = ((first, second) for number, first in enumerate(uses) for second in uses[number:])
+    return sum(_cost_of_product(first, second) for first, second in pairs)
+
+
+def _cost_of_product(first: Factors, second: Factors) -> int:
+    width = min(first.outputs.shape[3], second.outputs.shape[3])  # of an embedding and its head, the embedding's
+    _, m, n_first, _ = first.outputs.shape
+    _, p, n_second, _ = second.outputs.shape
+    return m * n_second * width * (n_first + p + 2 * _TRAFFIC)
