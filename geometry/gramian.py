@@ -30,7 +30,7 @@ Objectives = tuple[str, ...]
 
 WORKING_SET_BYTES = 1 << 26  # of the factors of one chunk
 
-_FIVE_FROM_FOUR = (  # rows: OBJECTIVES, columns: BACKWARD
+FIVE_FROM_FOUR = (  # rows: OBJECTIVES, columns: BACKWARD
     (1.0, 1.0, 0.0, 0.0),
     (0.0, 0.0, 1.0, 0.0),
     (1.0, 0.0, 0.0, 0.0),
@@ -173,7 +173,7 @@ def total(
 
 def five_from_four(gram: Float64[Tensor, "*batch 4 4"]) -> Float64[Tensor, "*batch 5 5"]:
     """Map a Gram matrix from the order of `BACKWARD` to that of `OBJECTIVES`: standard = visual + prior."""
-    expand = torch.tensor(_FIVE_FROM_FOUR, dtype=torch.float64, device=gram.device)
+    expand = torch.tensor(FIVE_FROM_FOUR, dtype=torch.float64, device=gram.device)
     return expand @ gram @ expand.mT
 
 

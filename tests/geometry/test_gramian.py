@@ -5,18 +5,15 @@ import torch
 from torch import Tensor, nn
 
 from geometry import (
-    BACKWARD,
     IMAGE_VIEW,
     OBJECTIVES,
     Cotangents,
-    GradientSum,
     Gramian,
     angles_deg,
     cotangents,
     five_from_four,
     norms,
     total,
-    unit_gradients,
 )
 from tests.geometry.problems import ModuleStudent, TinyStudent, normal
 
@@ -84,48 +81,6 @@ def test_parameters_that_a_view_does_not_reach_have_gradient_zero() -> None:
     vision = grams_of(TinyStudent(), TOKENS)["vision"]
     assert (norms(vision)[:, [1, 4]] == 0).all() and (norms(vision)[:, [0, 2, 3]] > 0).all()
     assert angles_deg(vision)[:, 1].isnan().all()
-
-
-def test_tokens_add_up_to_the_whole() -> None:
-    student = TinyStudent()
-    inputs = student.image_logits, student.text_logits, student.cotangents()
-    added = GradientSum(student.groups())
-    for row in 0.2 * TOKENS:
-        added.add(unit_gradients(*inputs, row, student.groups()))
-    whole = grams_of(student, WHOLE)
-    for name, gram in added.grams().items():
-        torch.testing.assert_close(gram, whole[name][0], rtol=1e-11, atol=1e-12)
-
-
-def test_gradient_sum_in_float32_and_of_nothing() -> None:
-    student = TinyStudent()
-    inputs = student.image_logits, student.text_logits, student.cotangents()
-    added = GradientSum(student.groups(), torch.float32)
-    assert all((gram == 0).all() for gram in added.grams().values())
-    gradients = unit_gradients(*inputs, WHOLE[0], student.groups())
-    added.add(gradients)
-    added.add(gradients)
-    expected = 4 * total(grams_of(student, WHOLE))[0]
-    torch.testing.assert_close(total(added.grams()), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_gradient_sum_leaves_the_callers_tensors_alone() -> None:
-    student = TinyStudent()
-    added, gradient = GradientSum(student.groups()), normal(4, *student.mix.shape)
-    before = gradient.clone()
-    added.add({student.mix: gradient})
-    added.add({student.mix: gradient})
-    assert torch.equal(gradient, before)
-
-
-def test_unit_gradients_are_ordered_as_backward() -> None:
-    student = TinyStudent()
-    gradients = unit_gradients(
-        student.image_logits, student.text_logits, student.cotangents(), MIXED[0], student.groups()
-    )
-    for row, objective in enumerate(BACKWARD):
-        expected = plain_gradient(student, objective, MIXED[0], [student.mix])
-        torch.testing.assert_close(gradients[student.mix][row].flatten(), expected)
 
 
 def test_equal_views_run_once_and_leave_no_visual_gradient() -> None:

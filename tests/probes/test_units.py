@@ -88,8 +88,8 @@ def added(corpus, units):
         for number, weights in unit.weights.items():
             scene = _Scene.of(corpus, corpus.rollouts[number])
             groups = corpus.pair.student.groups
-            sums.add(unit_gradients(scene.image, scene.text, scene.cotangents, weights.double(), groups))
-    return sum(sums.grams().values())[:3, :3]
+            sums.add(unit_gradients(scene.image, scene.text, scene.cotangents, weights.double().unsqueeze(0), groups))
+    return sum(sums.grams().values())[0, :3, :3]
 
 
 def test_trajectory_bins_add_up_to_the_trajectorys_gradient(corpus, tokens):
