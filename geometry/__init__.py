@@ -8,7 +8,7 @@ from geometry.bins import bin_edges, equal_frequency_bins, vds_quantile
 from geometry.cotangents import IMAGE_VIEW, OBJECTIVES, TEXT_VIEW, Cotangents, cotangents
 from geometry.decomposition import Decomposition, decompose, visual_target
 from geometry.divergence import kl_nats, log_probs
-from geometry.gramian import BACKWARD, Gramian, five_from_four, total
+from geometry.gramian import BACKWARD, Gramian, adam_metric, five_from_four, total
 from geometry.intervals import Interval, bootstrap_interval, chain_order
 from geometry.null import TokenViews, null_angles_deg, null_products
 from geometry.sums import GradientSum, unit_gradients
@@ -24,6 +24,7 @@ __all__ = [
     "Gramian",
     "Interval",
     "TokenViews",
+    "adam_metric",
     "angles_deg",
     "attached",
     "bin_edges",

@@ -71,11 +71,22 @@ def _is_dense(filled: Bool[Tensor, "U S"]) -> bool:
     return 2 * int(filled.sum(-1).max()) > filled.shape[1]
 
 
-def weight_grams(uses: Sequence[Factors]) -> Float[Tensor, "U 4 4"]:
-    """Return the Gram matrix of one weight's gradients over all its uses, in the order of `BACKWARD`."""
-    if _cost_of_products(uses) < _cost_of_gradients(uses):
+def weight_grams(uses: Sequence[Factors], metric: Tensor | None = None) -> Float[Tensor, "U 4 4"]:
+    """Return the Gram matrix of one weight's gradients over all its uses, in the order of `BACKWARD`.
+
+    metric: a factor for each entry of the weight; the gradients themselves are needed for it.
+    """
+    if metric is None and _cost_of_products(uses) < _cost_of_gradients(uses):
         return _grams_of_products(uses)
-    gradients = weight_gradients(uses)
+    return grams_of_rows(weight_gradients(uses), metric)
+
+
+def grams_of_rows(
+    gradients: Float[Tensor, "U 4 n"], metric: Float[Tensor, "..."] | None = None
+) -> Float[Tensor, "U 4 4"]:
+    """Return `G D G^T` of each unit, D the diagonal metric, the identity by default."""
+    if metric is not None:
+        return (gradients * metric.flatten().to(gradients)) @ gradients.mT
     return gradients @ gradients.mT
 
 

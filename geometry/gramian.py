@@ -13,7 +13,7 @@ is) and summed in float64.
 A group is a named list of parameters; the whole model is the sum over groups, `total`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -24,7 +24,7 @@ from geometry._backward import BACKWARD, IMAGE, TEXT, Forward, check_weights, gr
 from geometry._checks import Groups, partition
 from geometry.capture import Capture, unaccounted
 from geometry.cotangents import Cotangents
-from geometry.factors import Factors, weight_grams
+from geometry.factors import Factors, grams_of_rows, weight_grams
 
 Objectives = tuple[str, ...]
 
@@ -48,17 +48,29 @@ class Gramian:
             in no group take no part.
         chunk: units a backward pass; by default as many as keep the factors within `WORKING_SET_BYTES`.
         batched: run the backward passes of a chunk as one, by vmap. Turn off for operations that vmap refuses.
+        metric: the inner product is `sum_i m_i g_i g'_i`, m given for each parameter (see `adam_metric`); 1 by
+            default. With it the gradients of one weight at a time are formed.
 
     Raises:
-        ValueError: a parameter stands in two groups or is frozen, or chunk is below 1.
+        ValueError: a parameter stands in two groups or is frozen, chunk is below 1, or the metric lacks a parameter
+            or has another shape.
     """
 
-    def __init__(self, model: nn.Module, groups: Groups, *, chunk: int | None = None, batched: bool = True) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        groups: Groups,
+        *,
+        chunk: int | None = None,
+        batched: bool = True,
+        metric: Mapping[nn.Parameter, Tensor] | None = None,
+    ) -> None:
         if chunk is not None and chunk < 1:
             raise ValueError(f"`chunk` must be at least 1 unit, got {chunk}.")
         self.batched = batched
         self.parameters = partition(groups)
         self.owner = {parameter: name for name, members in groups.items() for parameter in members}
+        self.metric = None if metric is None else _fitted(metric, self.parameters)
         self.capture = Capture(model, self.parameters)
         self.reached: set[nn.Parameter] = set()
         self._model, self._names, self._chunk = model, list(groups), chunk
@@ -147,18 +159,34 @@ class _Chunk:
         self._engine.reached.update(self._uses, self._rest)
         while self._uses:
             weight, uses = self._uses.popitem()
-            _add(grams, self._engine.owner[weight], weight_grams(uses).double())
-        small: dict[str, list[Tensor]] = {}
-        for parameter, rows in self._rest.items():
-            small.setdefault(self._engine.owner[parameter], []).append(rows)
-        for name, parts in small.items():
-            rows = torch.cat(parts, dim=-1).double()
-            _add(grams, name, rows @ rows.mT)
+            _add(grams, self._engine.owner[weight], weight_grams(uses, self._metric(weight)).double())
+        small: dict[str, list[nn.Parameter]] = {}
+        for parameter in self._rest:
+            small.setdefault(self._engine.owner[parameter], []).append(parameter)
+        for name, parameters in small.items():
+            rows = torch.cat([self._rest[parameter] for parameter in parameters], dim=-1).double()
+            metrics = [metric.flatten() for p in parameters if (metric := self._metric(p)) is not None]
+            _add(grams, name, grams_of_rows(rows, torch.cat(metrics) if metrics else None))
         return grams
+
+    def _metric(self, parameter: nn.Parameter) -> Tensor | None:
+        return self._engine.metric[parameter] if self._engine.metric else None
 
 
 def _add(grams: dict[str, Tensor], name: str, gram: Tensor) -> None:
     grams[name] = grams[name] + gram if name in grams else gram
+
+
+def adam_metric(
+    second_moments: Mapping[nn.Parameter, Tensor], eps: float = 1e-8
+) -> dict[nn.Parameter, Float[Tensor, "..."]]:
+    """Return `1 / (sqrt(v) + eps)` for each parameter: the inner product in which Adam's step is the steepest one.
+
+    Args:
+        second_moments: Adam's running means of squared gradients, bias-corrected.
+        eps: Adam's.
+    """
+    return {parameter: 1.0 / (moment.sqrt() + eps) for parameter, moment in second_moments.items()}
 
 
 def total(
@@ -175,6 +203,18 @@ def five_from_four(gram: Float64[Tensor, "*batch 4 4"]) -> Float64[Tensor, "*bat
     """Map a Gram matrix from the order of `BACKWARD` to that of `OBJECTIVES`: standard = visual + prior."""
     expand = torch.tensor(FIVE_FROM_FOUR, dtype=torch.float64, device=gram.device)
     return expand @ gram @ expand.mT
+
+
+def _fitted(metric: Mapping[nn.Parameter, Tensor], parameters: Sequence[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
+    """The metric of the parameters that are measured."""
+    for parameter in parameters:
+        found = tuple(metric[parameter].shape) if parameter in metric else None
+        if found != tuple(parameter.shape):
+            raise ValueError(
+                f"`metric` must have the shape of every parameter, got {found} for {tuple(parameter.shape)}. "
+                "Give the optimizer's state of the model that is measured."
+            )
+    return {parameter: metric[parameter] for parameter in parameters}
 
 
 def _positions(weights: Tensor) -> Tensor:

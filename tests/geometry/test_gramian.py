@@ -9,6 +9,7 @@ from geometry import (
     OBJECTIVES,
     Cotangents,
     Gramian,
+    adam_metric,
     angles_deg,
     cotangents,
     five_from_four,
@@ -208,3 +209,18 @@ def test_float32_within_a_hundred_thousandth() -> None:
     gram = total(engine.units(student.image_logits, student.text_logits, cots, TOKENS))
     lengths = exact.diagonal(dim1=-2, dim2=-1).sqrt()
     assert ((gram - exact).abs() / (lengths[:, :, None] * lengths[:, None, :])).max() < 1e-5
+
+
+def test_in_the_metric_of_adam() -> None:
+    student = ModuleStudent()
+    moments = {p: normal(*p.shape, seed=9).square() for p in student.parameters()}
+    metric = adam_metric(moments, eps=0.1)
+    engine = Gramian(student, student.groups(), metric=metric)
+    grams = engine.units(student.image_logits, student.text_logits, student.cotangents(), MIXED)
+    for name, members in student.groups().items():
+        scale = torch.cat([1 / (moments[p].sqrt() + 0.1).flatten() for p in members])
+        for unit, weights in enumerate(MIXED):
+            rows = torch.stack([plain_gradient(student, k, weights, members) for k in OBJECTIVES])
+            torch.testing.assert_close(grams[name][unit], (rows * scale) @ rows.T, rtol=1e-11, atol=1e-12)
+    with pytest.raises(ValueError, match=r"`metric` must have the shape of every parameter, got None for \(4, 4\)"):
+        Gramian(student, {"a": [student.twice.weight]}, metric={})
