@@ -89,8 +89,8 @@ def grams_of_corpus_bin(corpus: Corpus, unit: Unit) -> dict[str, Tensor]:
     gradients = GradientSum(groups)
     for number, weights in unit.weights.items():
         scene = _Scene.of(corpus, corpus.rollouts[number])
-        gradients.add(unit_gradients(scene.image, scene.text, scene.cotangents, weights, groups))
-    return gradients.grams()
+        gradients.add(unit_gradients(scene.image, scene.text, scene.cotangents, weights.unsqueeze(0), groups))
+    return {name: gram[0] for name, gram in gradients.grams().items()}
 
 
 def null_angles(corpus: Corpus, units: Sequence[Unit], seed: int) -> Iterator[dict[str, float | int | str]]:
