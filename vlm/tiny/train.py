@@ -86,9 +86,9 @@ class Recipe:
 _FULL = (Stage("see", 150, 2e-3), Stage("speak", 180, 1e-3, caption_share=1.0), Stage("speak", 750, 1.5e-3, 0.15))
 _BRIEF = (
     Stage("speak", 900, 1.5e-3, blind_share=1.0),
-    Stage("see", 100, 2e-3),
-    Stage("speak", 100, 1e-3, blind_share=1.0, caption_share=0.7, decay=False),
-    Stage("speak", 1000, 5e-4, blind_share=0.4, decay=False, stop_at=0.55),
+    Stage("see", 150, 2e-3),
+    Stage("speak", 300, 1e-3, blind_share=1.0, caption_share=0.6),
+    Stage("speak", 1000, 2e-4, blind_share=0.3, decay=False, stop_at=0.57),
 )
 RECIPES = {
     "teacher": Recipe("teacher", architecture.TEACHER, _FULL, seed=0),
