@@ -8,6 +8,7 @@ in the graph by `unaccounted`; such a weight is better not watched.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -79,7 +80,7 @@ class Capture:
         """Run a view forward; returns what `forward` does, and the uses."""
         uses: list[Use] = []
         handles = [
-            module.register_forward_hook(_note(uses, reader, weight), prepend=True, with_kwargs=True)
+            module.register_forward_hook(partial(_note, uses, reader, weight), prepend=True, with_kwargs=True)
             for module, reader, weight in self._watched
         ]
         try:
@@ -90,12 +91,17 @@ class Capture:
                 handle.remove()
 
 
-def _note(uses: list[Use], reader: Reader, weight: nn.Parameter) -> Callable[..., None]:
-    def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Tensor) -> None:
-        inputs, outwards = reader(module, (args[0] if args else kwargs["input"]).detach())
-        uses.append(Use(weight, inputs, output, (inputs._version, output._version), outwards))
-
-    return hook
+def _note(
+    uses: list[Use],
+    reader: Reader,
+    weight: nn.Parameter,
+    module: nn.Module,
+    args: tuple,
+    kwargs: dict[str, Any],
+    output: Tensor,
+) -> None:
+    inputs, outwards = reader(module, (args[0] if args else kwargs["input"]).detach())
+    uses.append(Use(weight, inputs, output, (inputs._version, output._version), outwards))
 
 
 def unaccounted(logits: Tensor, uses: Sequence[Use], weights: set[nn.Parameter]) -> set[nn.Parameter]:

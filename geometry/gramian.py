@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from geometry._backward import BACKWARD, IMAGE, TEXT, Forward, check_weights, gradients, run_view, seeds
 from geometry._checks import Groups, partition
-from geometry.capture import Capture, unaccounted
+from geometry.capture import Capture, Use, unaccounted
 from geometry.cotangents import Cotangents
 from geometry.factors import Factors, grams_of_rows, weight_grams
 
@@ -100,9 +100,7 @@ class Gramian:
         views: dict[Objectives, Forward] = {TEXT: text_logits, IMAGE: image_logits}
         if image_logits is text_logits:
             views = {BACKWARD: image_logits}
-        grams = {
-            name: torch.zeros(len(weights), 5, 5, dtype=torch.float64) for name in dict.fromkeys(self.owner.values())
-        }
+        grams = {name: torch.zeros(len(weights), 5, 5, dtype=torch.float64) for name in self._names}
         order = _by_last_position(weights)
         self._prepare(views, cotangents, weights)
         while len(order):
@@ -122,10 +120,15 @@ class Gramian:
             if objectives not in self._bytes_a_unit:
                 logits, uses = self.capture.run(partial(run_view, objectives, forward, positions, cotangents))
                 self.capture.drop(unaccounted(logits, uses, self.capture.known))
-                self._bytes_a_unit[objectives] = len(objectives) * sum(use.output.nbytes for use in uses)
+                self.measure(objectives, uses)
+
+    def measure(self, objectives: Objectives, uses: Sequence[Use]) -> None:
+        """Note what the factors of one unit take in a view: the most that was met."""
+        found = len(objectives) * sum(use.output.nbytes for use in uses)
+        self._bytes_a_unit[objectives] = max(found, self._bytes_a_unit.get(objectives, 1))
 
     def _fitting(self, views: Iterable[Objectives]) -> int:
-        return max(WORKING_SET_BYTES // max(sum(self._bytes_a_unit[view] for view in views), 1), 1)
+        return max(WORKING_SET_BYTES // sum(self._bytes_a_unit[view] for view in views), 1)
 
 
 class _Chunk:
@@ -141,6 +144,7 @@ class _Chunk:
         """Run one view."""
         capture = self._engine.capture
         logits, uses = capture.run(partial(run_view, objectives, forward, self._positions, self._cotangents))
+        self._engine.measure(objectives, uses)
         rest = capture.rest
         cotangents = seeds(self._cotangents, objectives, self._weights, self._positions, logits)
         found = gradients(logits, cotangents, [*(use.output for use in uses), *rest], self._engine.batched)
