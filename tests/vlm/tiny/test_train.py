@@ -34,15 +34,6 @@ def test_a_killed_run_continues_bitwise(tmp_path: Path, killed_after: int) -> No
     assert logs[0] == logs[1]
 
 
-def test_a_stage_ends_at_the_accuracy_it_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "validation_accuracy", lambda *_: 0.7)
-    stage = Stage("speak", 40, 1e-3, stop_at=0.6)
-    training = _trained(tmp_path, replace(RECIPE, stages=(stage,)))
-    log = training.log.read_text()
-    assert '"step": 10, "kind": "validation", "accuracy_high": 0.7' in log
-    assert '"step": 25' not in log
-
-
 def test_the_probes_learn_to_read_a_picture(tmp_path: Path) -> None:
     training = _trained(tmp_path, replace(RECIPE, stages=(Stage("see", 60, 3e-3),)))
     losses = [json.loads(line)["loss_nats"] for line in training.log.read_text().splitlines()]
