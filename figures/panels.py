@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
@@ -17,6 +18,38 @@ def mean_with_band(
     mean, half = np.asarray(mean), 0.5 * np.asarray(std)
     ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.16, linewidth=0, zorder=2)
     ax.plot(x, mean, color=colour, marker="o", mfc=point_colour, mec="white", mew=0.6, label=label, zorder=4)
+
+
+def line_in_band(
+    ax: Axes,
+    x: ArrayLike,
+    mean: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    *,
+    colour: str,
+    label: str,
+    dashed: bool = False,
+) -> None:
+    """Draw a line through means, and their intervals as a band; dashed lines have open points."""
+    ax.fill_between(x, np.asarray(low), np.asarray(high), color=colour, alpha=0.16, linewidth=0, zorder=2)
+    style, inside = (DASHED, "white") if dashed else ("-", colour)
+    ax.plot(x, mean, color=colour, linestyle=style, marker="o", mfc=inside, ms=3.4, label=label, zorder=4)
+
+
+def heatmap(ax: Axes, values: ArrayLike, *, colours: str, span: Normalize, unit: str) -> None:
+    """Draw a table as coloured cells with their scale beside them; what is nan is grey."""
+    ax.set_facecolor(NULL_GREY)
+    image = ax.imshow(np.ma.masked_invalid(values), cmap=colours, norm=span, aspect="auto", interpolation="nearest")
+    ax.figure.colorbar(image, ax=ax, label=unit, fraction=0.05, pad=0.02)
+
+
+def cuts(ax: Axes, *, rows: Sequence[int], columns: Sequence[int]) -> None:
+    """Draw lines above the named rows and to the left of the named columns of a heatmap."""
+    for row in rows:
+        ax.axhline(row - 0.5, color="white", linewidth=0.8)
+    for column in columns:
+        ax.axvline(column - 0.5, color="white", linewidth=2.4)
 
 
 def interval(ax: Axes, x: ArrayLike, low: ArrayLike, high: ArrayLike, *, colour: str) -> None:

@@ -18,9 +18,9 @@ import pandas as pd
 
 from figures import angle_bins
 from figures.style import save
-from geometry import Gramian
 from probes import corpus as corpora
 from probes.corpus import Corpus
+from probes.grams import add_grams
 from probes.options import (
     BinOptions,
     OutputOptions,
@@ -34,10 +34,8 @@ from probes.options import (
 from probes.progress import progress
 from probes.tables import bin_rows, gram_rows, unit_rows
 from probes.terminal import angle_table
-from probes.units import Unit, choose_units, grams_by_rollout, grams_of_corpus_bin, null_angles
+from probes.units import Unit, choose_units, null_angles
 from records import RecordWriter, read_record
-
-SHARD = 4  # rollouts a shard
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +67,7 @@ def measure(
     with corpora.measuring("angles", *asked) as (corpus, writer):
         tokens = corpora.token_table(corpus, bin_options.bins, writer)
         units = choose_units(tokens, unit_options.unit, unit_options.probe_per_bin, prompt_options.seed)
-        _add_grams(corpus, units, writer)
+        add_grams(corpus, corpus.pair.student.groups, units, writer, {"grams": gram_rows, "units": unit_rows})
         _add_null(corpus, units, prompt_options.seed, writer)
         unit_table = writer.gather("units").sort_values(["scope", "unit_id"], ignore_index=True)
         tables = {
@@ -86,26 +84,6 @@ def measure(
     print(f"record: {writer.path}\npicture: {pictures[0]}")
 
 
-def _add_grams(corpus: Corpus, units: Sequence[Unit], writer: RecordWriter) -> None:
-    engine = Gramian(corpus.pair.student.model, corpus.pair.student.groups)
-    with progress("gradients", len(units)) as show:
-        for shard, part in enumerate(_shards(units)):
-            if not writer.has("units", shard):
-                grams, rows = zip(*_measured(corpus, engine, part), strict=True)
-                writer.add("grams", shard, pd.concat(grams, ignore_index=True))
-                writer.add("units", shard, pd.concat(rows, ignore_index=True))
-            show(part[-1].unit_id + 1)
-
-
-def _measured(corpus: Corpus, engine: Gramian, units: Sequence[Unit]) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    if units[0].kind == "corpus-bin":
-        single = [(unit, grams_of_corpus_bin(corpus, unit)) for unit in units]
-        batches = [([unit], {name: gram[None] for name, gram in grams.items()}) for unit, grams in single]
-    else:
-        batches = list(grams_by_rollout(corpus, engine, units))
-    return [(gram_rows(members, grams), unit_rows(members, grams)) for members, grams in batches]
-
-
 def _add_null(corpus: Corpus, units: Sequence[Unit], seed: int, writer: RecordWriter) -> None:
     """Measure the null a bin a shard; a corpus-bin has no second unit to be compared with."""
     bins = sorted({unit.bin for unit in units})
@@ -117,17 +95,6 @@ def _add_null(corpus: Corpus, units: Sequence[Unit], seed: int, writer: RecordWr
                 rows = list(null_angles(corpus, members, seed + bin_))
                 writer.add("null", bin_, pd.DataFrame(rows, columns=columns))
             show(done)
-
-
-def _shards(units: Sequence[Unit]) -> list[list[Unit]]:
-    """Units in order, cut between rollouts: all of a rollout's units share its forward passes."""
-    rollouts = sorted({unit.rollout_id for unit in units})
-    place = {rollout: number // SHARD for number, rollout in enumerate(rollouts)}
-    shards: dict[int, list[Unit]] = {}
-    for unit in units:
-        key = place[unit.rollout_id] if unit.rollout_id >= 0 else unit.bin
-        shards.setdefault(key, []).append(unit)
-    return list(shards.values())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import torch
 from geometry import decompose, equal_frequency_bins
 from probes.options import OutputOptions, PairOptions, PromptOptions
 from probes.progress import progress
-from records import RecordWriter, fingerprint, open_record
+from records import RecordWriter, Shards, fingerprint, open_record
 from vlm.answers import is_correct
 from vlm.checkpoint import quiet
 from vlm.pair import Pair, load_pair
@@ -115,7 +115,7 @@ def ask(pair: Pair, options: PromptOptions) -> Asked:
     return Asked(by_id, dict(zip(by_id, text_views(prompts, options.text_view), strict=True)), left_out)
 
 
-def collect(pair: Pair, asked: Asked, options: PromptOptions, writer: RecordWriter) -> Corpus:
+def collect(pair: Pair, asked: Asked, options: PromptOptions, writer: Shards) -> Corpus:
     """Sample the student's responses, continuing where an interrupted run stood."""
     prompts = list(asked.prompts.values())
     sampling = Sampling(options.max_response, options.rollouts_per_prompt, options.seed, batch=options.batch)
@@ -132,7 +132,7 @@ def collect(pair: Pair, asked: Asked, options: PromptOptions, writer: RecordWrit
     return Corpus(pair, asked, rollouts, options.batch)
 
 
-def token_table(corpus: Corpus, n_bins: int, writer: RecordWriter) -> pd.DataFrame:
+def token_table(corpus: Corpus, n_bins: int, writer: Shards) -> pd.DataFrame:
     """Score every response token and bin those whose prompt has a picture."""
     size = SHARD * 2
     with progress("scoring", len(corpus.rollouts)) as show:
@@ -174,16 +174,21 @@ def rollout_row(number: int, prompt: Prompt, rollout: Rollout) -> dict[str, Any]
 
 def notes(corpus: Corpus, began: float) -> dict[str, Any]:
     """How a run went: what it ran on, how long it took, what it left out."""
+    return run_notes(corpus.asked, corpus.pair.student.device, began)
+
+
+def run_notes(asked: Asked, device: torch.device, began: float) -> dict[str, Any]:
+    """The same without a corpus."""
     packages = ("torch", "transformers", "numpy", "pandas", "scipy")
     return {
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
-        "device": str(corpus.pair.student.device),
+        "device": str(device),
         "seconds": round(time.monotonic() - began, 1),
-        "prompts": len(corpus.asked.prompts),
-        "prompts_with_image": sum(prompt.has_image for prompt in corpus.asked.prompts.values()),
-        "left_out": dict(corpus.asked.left_out),
+        "prompts": len(asked.prompts),
+        "prompts_with_image": sum(prompt.has_image for prompt in asked.prompts.values()),
+        "left_out": dict(asked.left_out),
     }
 
 

@@ -75,13 +75,20 @@ class OutputOptions:
     overwrite: bool = flag(False, "replace a record that is there")
 
 
-def parser_for(manual: str, groups: Sequence[type[Any]]) -> ArgumentParser:
-    """Build a parser whose flags are the fields of `groups`; the checkpoint comes first, without a flag."""
+def parser_for(manual: str, groups: Sequence[type[Any]], *, series: bool = False) -> ArgumentParser:
+    """Build a parser whose flags are the fields of `groups`; the checkpoint comes first, without a flag.
+
+    series: there may be several, as `checkpoints`.
+    """
     parser = ArgumentParser(description=manual.split("\n", 1)[0])
     parser.add_argument("--config", action="config", help="YAML file with values for these flags")
-    parser.add_argument(
-        "checkpoint", nargs="?", default="bundled", help="the student: folder, hub id or bundled (default)"
-    )
+    words = "folder, hub id or bundled (default)"
+    if series:
+        parser.add_argument(
+            "checkpoints", nargs="*", type=str, default=["bundled"], help=f"the students, in order: each {words}"
+        )
+    else:
+        parser.add_argument("checkpoint", nargs="?", default="bundled", help=f"the student: {words}")
     for group in groups:
         titled = parser.add_argument_group(group.__doc__)
         hints = get_type_hints(group)

@@ -25,6 +25,15 @@ def gram_rows(units: Sequence[Unit], grams: Mapping[str, Tensor]) -> pd.DataFram
     return pd.concat(frames, ignore_index=True)
 
 
+def gram_tensor(rows: pd.DataFrame) -> Tensor:
+    """The Gram matrices `[rows, 5, 5]` that `gram_rows` wrote down."""
+    gram = torch.empty(len(rows), 5, 5, dtype=torch.float64)
+    for a, b in _UPPER:
+        entry = torch.from_numpy(rows[f"gram_{OBJECTIVES[a]}_{OBJECTIVES[b]}"].to_numpy(copy=True))
+        gram[:, a, b] = gram[:, b, a] = entry
+    return gram
+
+
 def unit_rows(units: Sequence[Unit], grams: Mapping[str, Tensor]) -> pd.DataFrame:
     """A row a unit and scope from Gram matrices `[U, 5, 5]` by group: norms and angles."""
     known = pd.DataFrame(
@@ -38,7 +47,7 @@ def unit_rows(units: Sequence[Unit], grams: Mapping[str, Tensor]) -> pd.DataFram
             "n_tokens": [unit.n_tokens for unit in units],
         }
     )
-    frames = [known.assign(scope=scope, **_measures(total(grams, names))) for scope, names in scopes(grams).items()]
+    frames = [known.assign(scope=scope, **measures(total(grams, names))) for scope, names in scopes(grams).items()]
     return pd.concat(frames, ignore_index=True)
 
 
@@ -48,7 +57,7 @@ def bin_rows(tokens: pd.DataFrame, units: pd.DataFrame, null: pd.DataFrame, seed
     for (scope, bin_), members in units.groupby(["scope", "bin"]):
         inside = tokens[tokens["bin"] == bin_]
         unrelated = null[(null["scope"] == scope) & (null["bin"] == bin_)]
-        row = {"scope": scope, "bin": bin_, "n_units": len(members), **_divergences(inside)}
+        row = {"scope": scope, "bin": bin_, "n_units": len(members), **divergences(inside)}
         for angle in ANGLES:
             row |= _angle_statistics(angle, members, seed)
         for angle, column in zip(NULL_ANGLES, ("detached_deg", "attached_deg"), strict=True):
@@ -58,7 +67,7 @@ def bin_rows(tokens: pd.DataFrame, units: pd.DataFrame, null: pd.DataFrame, seed
     return pd.DataFrame(rows)
 
 
-def _measures(gram: Tensor) -> dict[str, np.ndarray]:
+def measures(gram: Tensor) -> dict[str, np.ndarray]:
     """Norms and angles of `[U, 5, 5]` in the columns of `units`."""
     detached, follow = angles_deg(gram), angles_deg(attached(gram))
     angles = {
@@ -73,7 +82,8 @@ def _measures(gram: Tensor) -> dict[str, np.ndarray]:
     return {name: values.numpy() for name, values in (lengths | angles).items()}
 
 
-def _divergences(inside: pd.DataFrame) -> dict[str, float]:
+def divergences(inside: pd.DataFrame) -> dict[str, float]:
+    """How many tokens there are, and their mean divergences in nats."""
     means = ("kl_standard", "kl_language", "kl_visual", "student_vds")
     vds = inside["vds_nats"]
     return {

@@ -22,6 +22,44 @@ def angle_table(bins: pd.DataFrame, scope: str) -> str:
     return f"{caption}\n{aligned([titles, *lines])}"
 
 
+def layer_table(layers: pd.DataFrame, scope: str) -> str:
+    """The groups of a scope over all bins: mean norms, shares of the squared norm, angles with half-widths."""
+    rows = layers[(layers["bin"] == "all") & (layers["in_language_model"] | (scope == "all"))]
+    objectives = ("standard", "language", "visual")
+    titles = ["group", "units", *(f"|{name}|" for name in objectives), *(f"{name} %" for name in objectives)]
+    lines = []
+    for row in rows.to_dict("records"):
+        lengths = [row[f"norm_{name}_mean"] for name in objectives]
+        shares = [f"{100 * row[f'share_{name}_mean']:.1f}" for name in objectives]
+        angles = [_with_interval(row, angle) for angle, _ in _ANGLES[:4]]
+        lines.append([_cell(value) for value in (row["group"], row["n_units"], *lengths, *shares, *angles)])
+    caption = (
+        "Over all bins: mean norms, mean shares of the whole gradient's squared norm, and mean angles in degrees"
+        f" +- half of the 95 % interval over prompts; scope {scope}."
+    )
+    return f"{caption}\n{aligned([[*titles, *(title for _, title in _ANGLES[:4])], *lines])}"
+
+
+def norm_table(norms: pd.DataFrame, scope: str) -> str:
+    """The checkpoints over all bins: mean divergences, mean norms their ratio, angles."""
+    rows = norms[(norms["bin"] == "all") & (norms["scope"] == scope)]
+    means = ("vds", "kl_standard", "kl_language", "kl_visual")
+    objectives = ("standard", "language", "visual")
+    titles = ["", "checkpoint", "VDS", *objectives, *(f"|{name}|" for name in objectives), "lang/vis"]
+    lines = []
+    for row in rows.to_dict("records"):
+        nats = [row[f"{name}_mean_nats"] for name in means]
+        lengths = [row[f"norm_{name}_mean"] for name in objectives]
+        angles = [_with_interval(row, angle) for angle, _ in _ANGLES]
+        values = (row["checkpoint"], row["name"], *nats, *lengths, row["norm_ratio_language_visual"], *angles)
+        lines.append([_cell(value) for value in values])
+    caption = (
+        "Over all bins: mean divergences in nats, mean norms, ratio of the mean norms, and mean angles in degrees"
+        f" +- half of the 95 % interval over prompts; scope {scope}."
+    )
+    return f"{caption}\n{aligned([[*titles, *(title for _, title in _ANGLES)], *lines])}"
+
+
 def aligned(rows: list[list[str]]) -> str:
     """Rows of text in right-aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

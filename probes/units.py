@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from geometry import (
     Cotangents,
@@ -83,9 +83,14 @@ def grams_by_rollout(
         yield members, engine.units(scene.image, scene.text, scene.cotangents, weights)
 
 
-def grams_of_corpus_bin(corpus: Corpus, unit: Unit) -> dict[str, Tensor]:
-    """The Gram matrices `[5, 5]` by group of one corpus-bin, its gradients summed over rollouts."""
-    groups = corpus.pair.student.groups
+def grams_of_corpus_bin(
+    corpus: Corpus, unit: Unit, groups: Mapping[str, Sequence[nn.Parameter]] | None = None
+) -> dict[str, Tensor]:
+    """The Gram matrices `[5, 5]` by group of one corpus-bin, its gradients summed over rollouts.
+
+    groups: by default those of the student.
+    """
+    groups = corpus.pair.student.groups if groups is None else groups
     gradients = GradientSum(groups)
     for number, weights in unit.weights.items():
         scene = _Scene.of(corpus, corpus.rollouts[number])

@@ -1,17 +1,19 @@
 """What is written down: the schema of a measurement record, its fingerprint, and the life of its folder."""
 
 from records.fingerprint import fingerprint, first_difference
-from records.folder import Measurement, RecordWriter, open_record, read_record
-from records.measurement import ANGLES, NULL_ANGLES, SCHEMA_VERSION, TABLES, RecordError, check
+from records.folder import Measurement, RecordWriter, Shards, open_record, read_record
+from records.measurement import ANGLES, LAYER_ANGLES, NULL_ANGLES, SCHEMA_VERSION, TABLES, RecordError, check
 
 __all__ = [
     "ANGLES",
+    "LAYER_ANGLES",
     "NULL_ANGLES",
     "SCHEMA_VERSION",
     "TABLES",
     "Measurement",
     "RecordError",
     "RecordWriter",
+    "Shards",
     "check",
     "fingerprint",
     "first_difference",

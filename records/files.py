@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from records.measurement import RecordError, schema_of
+from records.measurement import TO_READ_BY_EYE, RecordError, schema_of
 
 TEMPORARY = ".part"
 
 
 def table_path(folder: Path, table: str) -> Path:
-    """Return where a table of a record stands: bins as CSV, to be read by eye, the others as Parquet."""
-    return folder / f"{table}.{'csv' if table == 'bins' else 'parquet'}"
+    """Return where a table of a record stands: as CSV what is to be read by eye, the others as Parquet."""
+    return folder / f"{table}.{'csv' if table in TO_READ_BY_EYE else 'parquet'}"
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
@@ -45,7 +45,7 @@ def write_table(folder: Path, table: str, frame: pd.DataFrame) -> None:
     schema = schema_of(table)
     content = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
     content = content.replace_schema_metadata(None)
-    write = _write_csv if table == "bins" else pyarrow.parquet.write_table
+    write = _write_csv if table in TO_READ_BY_EYE else pyarrow.parquet.write_table
     write_whole(table_path(folder, table), lambda part: write(content, part))
 
 
@@ -57,7 +57,7 @@ def read_table(folder: Path, table: str) -> pd.DataFrame:
     """Read a table of a record."""
     path, schema = table_path(folder, table), schema_of(table)
     try:
-        if table == "bins":
+        if table in TO_READ_BY_EYE:
             types = pyarrow.csv.ConvertOptions(column_types=schema)
             return pyarrow.csv.read_csv(path, convert_options=types).to_pandas()
         return pyarrow.parquet.read_table(path).to_pandas()

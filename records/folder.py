@@ -17,7 +17,7 @@ from records.files import TEMPORARY, read_table, table_path, write_json, write_s
 from records.fingerprint import difference, fingerprint, plain
 from records.lock import NAME as LOCK
 from records.lock import Lock
-from records.measurement import HEADER, SCHEMA_VERSION, TABLES, WRITTEN_BY, RecordError, check, schema_of
+from records.measurement import HEADER, SCHEMA_VERSION, TABLES, RecordError, check, schema_of, written_by
 
 RECORD = "record.json"
 SHARDS = "shards"
@@ -37,26 +37,15 @@ class Measurement:
         return self.record["header"]
 
 
-class RecordWriter:
-    """Fill a record; made by `open_record`. As a context manager it frees the folder at the end."""
+class Shards:
+    """Intermediate tables of a record, a shard at a time; those of a `part` have names of their own."""
 
-    def __init__(self, folder: Path, header: Mapping[str, Any], lock: Lock) -> None:
+    def __init__(self, folder: Path, part: str = "") -> None:
         self.path = folder
-        self.header = header
-        self._lock = lock
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Free the folder; what has been added stays, to be continued."""
-        self._lock.release()
+        self._part = part
 
     def _shard(self, table: str, shard_index: int) -> Path:
-        return self.path / SHARDS / f"{table}-{shard_index:06d}.parquet"
+        return self.path / SHARDS / f"{table}{self._part}-{shard_index:06d}.parquet"
 
     def has(self, table: str, shard_index: int) -> bool:
         """Say whether a shard has been added, by this run or one that it continues."""
@@ -69,10 +58,33 @@ class RecordWriter:
 
     def gather(self, table: str) -> pd.DataFrame:
         """Read all shards of a table, one below the other in the order of their index."""
-        shards = sorted((self.path / SHARDS).glob(f"{table}-[0-9]*.parquet"))
+        shards = sorted((self.path / SHARDS).glob(f"{table}{self._part}-[0-9]*.parquet"))
         if not shards:
             raise RecordError(f"`{self.path}` has no shards of `{table}`: add one before gathering")
         return pd.concat([pd.read_parquet(shard) for shard in shards], ignore_index=True)
+
+
+class RecordWriter(Shards):
+    """Fill a record; made by `open_record`. As a context manager it frees the folder at the end."""
+
+    def __init__(self, folder: Path, header: Mapping[str, Any], lock: Lock) -> None:
+        super().__init__(folder)
+        self.header = header
+        self._lock = lock
+
+    def part(self, number: int) -> Shards:
+        """The shards of one of several measurements that the record joins, apart from those of the others."""
+        return Shards(self.path, f"@{number}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the folder; what has been added stays, to be continued."""
+        self._lock.release()
 
     def finish(self, tables: Mapping[str, pd.DataFrame], notes: Mapping[str, Any]) -> None:
         """Check and write the tables, drop the shards and, last of all, mark the record complete.
@@ -189,16 +201,17 @@ def read_record(folder: str | Path, *tables: str) -> Measurement:
     for table in tables:
         schema_of(table)
     found = _read_json(folder)
+    command = f"{written_by(*tables)} --out {folder}"
     if found is None:
-        raise RecordError(f"`{folder}` holds no record: write one with `{WRITTEN_BY} --out {folder}`")
+        raise RecordError(f"`{folder}` holds no record: write one with `{command}`")
     if not found["complete"]:
-        raise RecordError(f"the record in `{folder}` is incomplete: finish it with `{WRITTEN_BY} --out {folder}`")
+        raise RecordError(f"the record in `{folder}` is incomplete: finish it with `{command}`")
     return Measurement(folder, found, {table: _read_listed(folder, found, table) for table in tables})
 
 
 def _read_listed(folder: Path, found: Mapping[str, Any], table: str) -> pd.DataFrame:
     if table not in found["tables"]:
-        raise RecordError(f"the record in `{folder}` has no table `{table}`: `{WRITTEN_BY}` writes it")
+        raise RecordError(f"the record in `{folder}` has no table `{table}`: `{written_by(table)}` writes it")
     frame = read_table(folder, table)
     check(table, frame)
     return frame

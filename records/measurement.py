@@ -8,10 +8,14 @@ A record is a folder:
     units.parquet    a row a probed unit and scope
     grams.parquet    a row a probed unit and parameter group
     bins.csv         a row a VDS bin and scope: what the figures draw
+    layers.csv       a row a parameter group and bin (written by `probes.layers`)
+    norms.csv        a row a checkpoint, scope and bin (written by `probes.norms`)
+
+No probe writes all of them. In `layers` and `norms` a bin is text: its number, or `all` for the bins together.
 
 The header has `probe` (its module's name), `pair` (the names of `student` and `teacher`), `weights` (a
-fingerprint each) and `settings` (every flag that changes a number, `unit` among them). Versions, threads,
-timings and counts are notes.
+fingerprint each) and `settings` (every flag that changes a number, `unit` among them). Of a series of
+checkpoints `student` is a list. Versions, threads, timings and counts are notes.
 
 Ids are numbers but for `prompt_id`, which a prompt set may name. What a unit of several tokens has not one of
 (its prompt, rollout or position) is "" or -1. A prompt without an image is in no bin: -1.
@@ -48,6 +52,13 @@ STATISTICS: Final = (
     "obtuse_share",
 )  # low, high: 95 % over prompts
 NULL_STATISTICS: Final = ("null_mean_deg", "null_std_deg")
+INTERVAL: Final = ("mean", "low", "high")
+LAYER_ANGLES: Final = (
+    "angle_language_visual",
+    "angle_language_visual_attached",
+    "angle_standard_visual",
+    "angle_standard_language",
+)
 
 TEXT, WHOLE, REAL, YES_NO = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -110,6 +121,31 @@ BINS = {
         for statistic in STATISTICS + (NULL_STATISTICS if angle in NULL_ANGLES else ())
     },
 }
+LAYERS = {
+    "group": TEXT,  # as `vlm.families.parameter_kinds` splits, from vision to output
+    "in_language_model": YES_NO,
+    "bin": TEXT,
+    "n_units": WHOLE,
+    **{f"norm_{objective}_mean": REAL for objective in OBJECTIVES},
+    **{f"share_{objective}_mean": REAL for objective in OBJECTIVES},  # of the squared norm; groups add up to 1
+    **{f"{angle}_{statistic}_deg": REAL for angle in LAYER_ANGLES for statistic in INTERVAL},
+}
+NORMS = {
+    "checkpoint": WHOLE,  # place in the series, from 0
+    "name": TEXT,
+    "scope": TEXT,
+    "bin": TEXT,
+    "n_units": WHOLE,
+    "n_tokens": WHOLE,  # of all scored tokens, probed or not
+    "vds_mean_nats": REAL,
+    "student_vds_mean_nats": REAL,
+    "kl_standard_mean_nats": REAL,
+    "kl_language_mean_nats": REAL,
+    "kl_visual_mean_nats": REAL,
+    **{f"norm_{objective}_{statistic}": REAL for objective in OBJECTIVES for statistic in INTERVAL},
+    "norm_ratio_language_visual": REAL,  # of the two means
+    **{f"{angle}_{statistic}_deg": REAL for angle in ANGLES for statistic in INTERVAL},
+}
 
 TABLES: Final[Mapping[str, pa.Schema]] = {
     "rollouts": pa.schema(ROLLOUTS),
@@ -117,12 +153,21 @@ TABLES: Final[Mapping[str, pa.Schema]] = {
     "units": pa.schema(UNITS),
     "grams": pa.schema(GRAMS),
     "bins": pa.schema(BINS),
+    "layers": pa.schema(LAYERS),
+    "norms": pa.schema(NORMS),
 }
-WRITTEN_BY: Final = "python -m probes.angles"  # the command that writes them all
+TO_READ_BY_EYE: Final = ("bins", "layers", "norms")  # CSV, the others Parquet
+_WRITERS: Final = {"layers": "probes.layers", "norms": "probes.norms"}  # `probes.angles` writes all others
 
 
 class RecordError(ValueError):
     """A record that cannot be written or read, said in one line for whoever typed the command."""
+
+
+def written_by(*tables: str) -> str:
+    """Return the command that writes the tables asked for."""
+    probes = (_WRITERS[table] for table in tables if table in _WRITERS)
+    return f"python -m {next(probes, 'probes.angles')}"
 
 
 def schema_of(table: str) -> pa.Schema:

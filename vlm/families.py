@@ -5,7 +5,7 @@ parameter that no pattern knows lands in the group `other`.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -18,7 +18,13 @@ _GROUPS = (
     (r"\blayers\.(?P<layer>\d+)\.|\bh\.(?P<block>\d+)\.", "layer"),
     (r"\bnorm\.|\bfinal_layernorm\.|\bln_f\.", "final_norm"),
 )
-_LANGUAGE = re.compile(r"layer_\d+|embedding_head|final_norm")
+# The kind of a layer's parameter, likewise from what its name says after the layer's number.
+_KINDS = (
+    (r"norm|\bln_", "norms"),
+    (r"mlp|feed_?forward|ffn|expert|moe", "mlp"),
+    (r"attn|attention", "attention"),
+)
+_LANGUAGE = re.compile(r"layer_\d+(\.\w+)?|embedding_head|final_norm")
 _VISUAL_SPECIAL = re.compile(r"image|img|vision|video|row_\d|tile_|patch|fake_token", re.IGNORECASE)
 _VISUAL_FIELD = re.compile(r"(image|img|video|vision).*token_(id|index)$")
 
@@ -29,10 +35,16 @@ def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     A tied weight is listed once, under the first of its names; every parameter is in exactly one group, in the order
     vision to output.
     """
-    groups: dict[str, list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        groups.setdefault(_group(name), []).append(parameter)
-    return {name: groups[name] for name in sorted(groups, key=_depth)}
+    return _split(model, _group)
+
+
+def parameter_kinds(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Split as `parameter_groups` does, and each layer further into `layer_00.attention`, `layer_00.mlp`,
+    `layer_00.norms` and, for what no pattern knows, `layer_00.other`.
+
+    Norms inside an attention block (of queries and keys) count as norms.
+    """
+    return _split(model, _kind)
 
 
 def scopes(groups: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -56,15 +68,42 @@ def _token_fields(config: Mapping[str, object]) -> set[int]:
     return {value for name, value in config.items() if _VISUAL_FIELD.match(name) and isinstance(value, int)}
 
 
+def _split(model: nn.Module, group_of: Callable[[str], str]) -> dict[str, list[nn.Parameter]]:
+    groups: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault(group_of(name), []).append(parameter)
+    return {name: groups[name] for name in sorted(groups, key=_depth)}
+
+
 def _group(name: str) -> str:
+    group, layer, _ = _place(name)
+    return group if layer is None else _layer(layer)
+
+
+def _kind(name: str) -> str:
+    group, layer, inside = _place(name)
+    if layer is None:
+        return group
+    kinds = (kind for pattern, kind in _KINDS if re.search(pattern, inside))
+    return f"{_layer(layer)}.{next(kinds, 'other')}"
+
+
+def _layer(number: int) -> str:
+    return f"layer_{number:02d}"
+
+
+def _place(name: str) -> tuple[str, int | None, str]:
+    """The group that a name belongs to; within a layer also its number, and the name from there on."""
     for pattern, group in _GROUPS:
         if match := re.search(pattern, name):
-            if group == "layer":
-                return f"layer_{int(next(g for g in match.groups() if g is not None)):02d}"
-            return group
-    return "other"
+            numbers = [int(number) for number in match.groups() if number is not None]
+            return group, (numbers[0] if numbers else None), name[match.end() :]
+    return "other", None, name
 
 
-def _depth(group: str) -> tuple[int, str]:
+def _depth(group: str) -> tuple[int, int, str]:
+    """Where a group stands from vision to output; within a layer, kinds in alphabetical order."""
     order = ("vision_tower", "merger", "embedding_head", "layer", "final_norm", "other")
-    return order.index(re.sub(r"_\d+$", "", group)), group
+    part, _, kind = group.partition(".")
+    number = re.search(r"\d+$", part)
+    return order.index(re.sub(r"_\d+$", "", part)), int(number.group()) if number else 0, kind

@@ -54,10 +54,18 @@ def load_pair(
     second = load_member(teacher_folder, dtype=teacher_dtype or dtype, device=device, attention=attention)
     if teacher is None:
         _check_fingerprint(folder, second.fingerprint)
-    second.model.requires_grad_(False)
-    _check_tokens_agree(first, second)
-    support = min(first.support, second.support)
-    return Pair(first, second, support, tuple(_differences(first, second)))
+    return pair_of(first, second)
+
+
+def pair_of(student: Member, teacher: Member) -> Pair:
+    """Join two loaded checkpoints, the teacher frozen.
+
+    Raises:
+        CheckpointError: their tokenizers differ (the field is named).
+    """
+    teacher.model.requires_grad_(False)
+    _check_tokens_agree(student, teacher)
+    return Pair(student, teacher, min(student.support, teacher.support), tuple(_differences(student, teacher)))
 
 
 def _pair_file(folder: str) -> Path:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from geometry import bootstrap_interval
-from probes import angles, corpus
+from probes import angles, corpus, grams
 from records import ANGLES, RecordWriter, read_record
 from tests import models
 from vlm.families import scopes
@@ -148,7 +148,7 @@ def test_the_same_seed_gives_the_same_tables(flags, tmp_path, capsys):
 
 def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "SHARD", 2)
-    monkeypatch.setattr(angles, "SHARD", 2)
+    monkeypatch.setattr(grams, "SHARD", 2)
     argv = [*flags, "--probe-per-bin", "3"]
     assert angles.main([*argv, "--out", str(tmp_path / "whole")]) == 0
     adding = RecordWriter.add

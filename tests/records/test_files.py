@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from records import TABLES, RecordError, check
 from records.files import read_table, table_path, write_json, write_table, write_whole
+from records.measurement import TO_READ_BY_EYE
 from tests.records.synthetic import frame_of
 
 VALUES = {
@@ -23,7 +24,7 @@ PLAIN_TEXT = st.text('abcNAn_," 0-9', max_size=6)
 
 def frames(table: str) -> st.SearchStrategy[pd.DataFrame]:
     """Draw frames of a table; the text of a CSV has no line ends or bytes of zero."""
-    kinds = VALUES | ({"string": PLAIN_TEXT} if table == "bins" else {})
+    kinds = VALUES | ({"string": PLAIN_TEXT} if table in TO_READ_BY_EYE else {})
     row = st.tuples(*(kinds[str(column.type)] for column in TABLES[table]))
     rows = st.lists(row, min_size=1, max_size=4)
     return rows.map(lambda drawn: pd.DataFrame(drawn, columns=TABLES[table].names))

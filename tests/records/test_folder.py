@@ -73,6 +73,8 @@ def test_a_finished_folder_holds_the_record_and_nothing_else(tmp_path):
         "units.parquet",
         "grams.parquet",
         "bins.csv",
+        "layers.csv",
+        "norms.csv",
     }
     assert set(contents(tmp_path)) == names
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from vlm.checkpoint import Member
-from vlm.families import parameter_groups, scopes, visual_token_ids
+from vlm.families import _depth, _kind, parameter_groups, parameter_kinds, scopes, visual_token_ids
 from vlm.prompts import Prompt
 from vlm.scoring import view_logits
 from vlm.views import image_view, text_view
@@ -72,6 +72,59 @@ def test_every_parameter_is_in_one_group_and_none_in_other(model):
     expected = ["vision_tower", "merger", "embedding_head", "layer_00", "layer_01", "final_norm"]
     assert list(groups) == expected
     assert scopes(groups) == {"all": tuple(expected), "language_model": tuple(expected[2:])}
+
+
+KINDS = [f"layer_{layer:02d}.{kind}" for layer in range(2) for kind in ("attention", "mlp", "norms")]
+
+
+def test_kinds_split_the_layers_and_nothing_else(model):
+    groups, kinds = parameter_groups(model), parameter_kinds(model)
+    assert list(kinds) == ["vision_tower", "merger", "embedding_head", *KINDS, "final_norm"]
+    for name, members in groups.items():
+        within = [id(p) for kind, parts in kinds.items() if kind.split(".")[0] == name for p in parts]
+        assert sorted(within) == sorted(map(id, members))
+    assert scopes(kinds)["language_model"] == tuple(kinds)[2:]
+    assert all(parameter.ndim == 1 for kind in kinds if kind.endswith(".norms") for parameter in kinds[kind])
+    assert all("self_attn" in name for name, p in model.named_parameters() if any(p is q for q in kinds[KINDS[0]]))
+
+
+def test_a_tied_weight_is_listed_once():
+    config = LlavaConfig(
+        vision_config={"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+        text_config={**TEXT, "model_type": "llama", "tie_word_embeddings": True},
+        tie_word_embeddings=True,
+        image_token_id=40,
+    )
+    tied = LlavaForConditionalGeneration(config)
+    assert tied.get_input_embeddings().weight is tied.get_output_embeddings().weight
+    listed = [id(parameter) for members in parameter_kinds(tied).values() for parameter in members]
+    assert len(listed) == len(set(listed)) == len(list(tied.parameters()))
+    assert len(parameter_kinds(tied)["embedding_head"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("model.language_model.layers.3.self_attn.q_norm.weight", "layer_03.norms"),  # Qwen3-VL
+        ("model.language_model.layers.11.post_feedforward_layernorm.weight", "layer_11.norms"),  # Gemma 3
+        ("model.language_model.layers.0.linear_attn.in_proj_qkvz.weight", "layer_00.attention"),  # Qwen3-Next
+        ("language_model.model.layers.2.block_sparse_moe.experts.0.w1.weight", "layer_02.mlp"),  # Mixtral
+        ("language_model.model.layers.2.feed_forward.router.weight", "layer_02.mlp"),  # Llama 4
+        ("transformer.h.1.ln_2.bias", "layer_01.norms"),  # GPT-2
+        ("transformer.h.1.attn.c_attn.weight", "layer_01.attention"),
+        ("backbone.layers.4.mixer.A_log", "layer_04.other"),  # Mamba
+        ("model.vision_tower.encoder.layers.0.self_attn.k_proj.weight", "vision_tower"),
+        ("model.mystery.weight", "other"),
+    ],
+)
+def test_the_kind_is_read_off_the_name(name, kind):
+    assert _kind(name) == kind
+
+
+def test_groups_are_in_the_order_of_depth_however_many_layers():
+    ordered = ["vision_tower", "layer_09.norms", "layer_10.attention", "layer_10.other", "layer_100.mlp", "other"]
+    shuffled = [ordered[place] for place in (4, 2, 5, 0, 3, 1)]
+    assert sorted(shuffled, key=_depth) == ordered
 
 
 def test_the_text_alone_reaches_the_language_groups_alone(model):

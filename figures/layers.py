@@ -1,0 +1,118 @@
+"""Draw where in the model the gradients lie and meet, by depth and by how much a token depends on the picture.
+
+    python -m figures.layers runs/layers-0123456789ab
+    python -m figures.layers runs/layers-0123456789ab --scope language_model --out pictures
+
+Reads the table `layers` of a record written by `python -m probes.layers`; writes `layers.png` and `.svg`. A row of a
+panel is a group of parameters, from the picture's side at the top to the output at the bottom, a column a VDS bin, the
+last all bins together. Grey: a gradient is 0 there, so that there is no angle.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from figures import panels
+from figures.style import WIDE_WIDTH_IN, save, styled
+from records import Measurement, RecordError, read_record
+
+SCOPES = ("all", "language_model")
+ANGLE = "angle_language_visual_attached_mean_deg"
+SHARE = "share_visual_mean"
+LEAST_SPREAD_DEG = 30.0  # either side of 90: smaller departures are not painted as large ones
+
+
+def rows_of(record: Measurement, scope: str) -> pd.DataFrame:
+    """Return the rows of the groups in a scope."""
+    if scope not in SCOPES:
+        raise RecordError(f"`scope` must be one of {', '.join(SCOPES)}, not {scope!r}")
+    layers = record.tables["layers"]
+    return layers if scope == "all" else layers[layers["in_language_model"]]
+
+
+def grid(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return a column as a table of groups by bins, both in the order of the record."""
+    table = rows.pivot(index="group", columns="bin", values=column)
+    return table.loc[rows["group"].unique(), rows["bin"].unique()]
+
+
+def angle_range(values: pd.DataFrame) -> Normalize:
+    """Return a range of colours with 90 degrees in its middle."""
+    departures = np.abs(values.to_numpy() - 90.0)
+    spread = max(LEAST_SPREAD_DEG, float(np.nanmax(departures, initial=0.0)))
+    return Normalize(90.0 - spread, 90.0 + spread)
+
+
+def label(group: str) -> str:
+    """Return a group's name as it is read: `layer_03.mlp` as `layer 3 mlp`.
+
+    >>> label("layer_03.mlp"), label("vision_tower")
+    ('layer 3 mlp', 'vision tower')
+    """
+    words = group.replace(".", "_").split("_")
+    return " ".join(str(int(word)) if word.isdigit() else word for word in words)
+
+
+def draw_grid(ax: Axes, values: pd.DataFrame, colours: str, span: Normalize, unit: str) -> None:
+    """Draw groups by bins, with lines between layers and before the column of all bins."""
+    panels.heatmap(ax, values.to_numpy(), colours=colours, span=span, unit=unit)
+    parts = [group.split(".")[0] for group in values.index]
+    panels.cuts(
+        ax, rows=[i for i in range(1, len(parts)) if parts[i] != parts[i - 1]], columns=[len(values.columns) - 1]
+    )
+    ax.set_xticks(range(len(values.columns)), values.columns)
+    ax.set_xlabel("VDS bin (0 = least visual)")
+
+
+def caption(record: Measurement, rows: pd.DataFrame) -> str:
+    """Say what was measured: the pair, the unit and how many of them."""
+    pair, unit = record.header["pair"], record.header["settings"]["unit"]
+    count = rows.loc[rows["bin"] == "all", "n_units"].max()
+    return f"student {pair['student']}, teacher {pair['teacher']} \u00b7 unit: {unit}, {count} in all"
+
+
+def draw(record: Measurement, scope: str = "all") -> Figure:
+    """Draw the groups of one scope of a record that has the table `layers`."""
+    rows = rows_of(record, scope)
+    angles, shares = grid(rows, ANGLE), grid(rows, SHARE)
+    with styled():
+        figure = Figure(figsize=(WIDE_WIDTH_IN, 1.9 + 0.17 * len(angles)), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        draw_grid(left, angles, "RdBu_r", angle_range(angles), "degrees")
+        draw_grid(
+            right, 100 * shares, "viridis", Normalize(0.0, 100 * float(np.nanmax(shares.to_numpy(), initial=0.0))), "%"
+        )
+        left.set_yticks(range(len(angles)), [label(group) for group in angles.index])
+        left.set_title("(a) angle of language and visual gradient, q* attached")
+        right.set_title("(b) share of the visual gradient's squared norm, q* detached")
+        figure.suptitle(f"Gradients by depth and kind of parameter\n{caption(record, rows)}", fontsize=9.5)
+    return figure
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw a record from the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m figures.layers", description="Draw a record's gradients by depth.")
+    parser.add_argument("record", type=Path, help="folder written by `python -m probes.layers`")
+    parser.add_argument("--scope", default="all", help="groups: all (default) or language_model")
+    parser.add_argument("--out", type=Path, help="folder of the pictures (default: the record's)")
+    options = parser.parse_args(argv)
+    name = "layers" if options.scope == "all" else f"layers-{options.scope}"
+    try:
+        figure = draw(read_record(options.record, "layers"), options.scope)
+        paths = save(figure, (options.out or options.record) / name)
+    except (RecordError, OSError) as error:
+        print(f"figures.layers: error: {error}", file=sys.stderr)
+        return 2
+    print(*paths, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
