@@ -9,8 +9,18 @@ from geometry.cotangents import IMAGE_VIEW, OBJECTIVES, TEXT_VIEW, Cotangents, c
 from geometry.decomposition import Decomposition, decompose, visual_target
 from geometry.divergence import kl_nats, log_probs
 from geometry.gramian import BACKWARD, Gramian, adam_metric, five_from_four, total
-from geometry.intervals import Interval, bootstrap_interval, chain_order
+from geometry.hidden_loss import Head, objective_loss_from_hidden, vds_from_hidden
+from geometry.intervals import Interval, bootstrap_interval, bootstrap_of_mean, chain_order
 from geometry.null import TokenViews, null_angles_deg, null_products
+from geometry.objectives import (
+    Coefficients,
+    Objective,
+    ObjectiveLoss,
+    Thresholds,
+    coefficients,
+    objective_loss,
+    token_shares,
+)
 from geometry.sums import GradientSum, unit_gradients
 
 __all__ = [
@@ -18,18 +28,25 @@ __all__ = [
     "IMAGE_VIEW",
     "OBJECTIVES",
     "TEXT_VIEW",
+    "Coefficients",
     "Cotangents",
     "Decomposition",
     "GradientSum",
     "Gramian",
+    "Head",
     "Interval",
+    "Objective",
+    "ObjectiveLoss",
+    "Thresholds",
     "TokenViews",
     "adam_metric",
     "angles_deg",
     "attached",
     "bin_edges",
     "bootstrap_interval",
+    "bootstrap_of_mean",
     "chain_order",
+    "coefficients",
     "cosines",
     "cotangents",
     "decompose",
@@ -41,8 +58,12 @@ __all__ = [
     "norms",
     "null_angles_deg",
     "null_products",
+    "objective_loss",
+    "objective_loss_from_hidden",
+    "token_shares",
     "total",
     "unit_gradients",
+    "vds_from_hidden",
     "vds_quantile",
     "visual_target",
 ]

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
+
+_BLOCK = 1 << 14  # numbers that are multiplied and added in the gradients' own precision
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def _is_dense(filled: Bool[Tensor, "U S"]) -> bool:
     return 2 * int(filled.sum(-1).max()) > filled.shape[1]
 
 
-def weight_grams(uses: Sequence[Factors], metric: Tensor | None = None) -> Float[Tensor, "U 4 4"]:
+def weight_grams(uses: Sequence[Factors], metric: Tensor | None = None) -> Float64[Tensor, "U 4 4"]:
     """Return the Gram matrix of one weight's gradients over all its uses, in the order of `BACKWARD`.
 
     metric: a factor for each entry of the weight; the gradients themselves are needed for it.
@@ -83,11 +85,18 @@ def weight_grams(uses: Sequence[Factors], metric: Tensor | None = None) -> Float
 
 def grams_of_rows(
     gradients: Float[Tensor, "U 4 n"], metric: Float[Tensor, "..."] | None = None
-) -> Float[Tensor, "U 4 4"]:
+) -> Float64[Tensor, "U 4 4"]:
     """Return `G D G^T` of each unit, D the diagonal metric, the identity by default."""
-    if metric is not None:
-        return (gradients * metric.flatten().to(gradients)) @ gradients.mT
-    return gradients @ gradients.mT
+    moved = gradients if metric is None else gradients * metric.flatten().to(gradients)
+    return _inner_products(moved, gradients)
+
+
+def _inner_products(one: Float[Tensor, "U m n"], two: Float[Tensor, "U p n"]) -> Float64[Tensor, "U m p"]:
+    """Products of rows, in float64 across blocks: over millions of numbers a float32 sum is off by 1e-3."""
+    whole = one.shape[-1] - one.shape[-1] % _BLOCK
+    rows = [rows[..., :whole].unflatten(-1, (-1, _BLOCK)).transpose(1, 2) for rows in (one, two)]  # [U, n / B, m, B]
+    blocks = (rows[0] @ rows[1].mT).double().sum(1)
+    return blocks + (one[..., whole:] @ two[..., whole:].mT).double()
 
 
 def weight_gradients(uses: Sequence[Factors]) -> Float[Tensor, "U 4 n"]:
@@ -109,9 +118,9 @@ def _lookup_gradient(use: Factors) -> Float[Tensor, "U m V d"]:
     return outputs.new_zeros(*outputs.shape[:2], *use.weight.shape).scatter_add_(2, ids, outputs)
 
 
-def _grams_of_products(uses: Sequence[Factors]) -> Float[Tensor, "U 4 4"]:
+def _grams_of_products(uses: Sequence[Factors]) -> Float64[Tensor, "U 4 4"]:
     outputs = uses[0].outputs
-    gram = outputs.new_zeros(len(outputs), 4, 4)
+    gram = outputs.new_zeros(len(outputs), 4, 4, dtype=torch.float64)
     for number, first in enumerate(uses):
         for second in uses[number:]:
             product = _product(first, second)
@@ -121,7 +130,7 @@ def _grams_of_products(uses: Sequence[Factors]) -> Float[Tensor, "U 4 4"]:
     return gram
 
 
-def _product(first: Factors, second: Factors) -> Float[Tensor, "U m p"]:
+def _product(first: Factors, second: Factors) -> Float64[Tensor, "U m p"]:
     if first.is_lookup and second.is_lookup:
         alike = first.by_unit.unsqueeze(-1) == second.by_unit.unsqueeze(-2)
         return _product_of_outputs(first, second, alike.to(first.outputs.dtype))
@@ -132,16 +141,16 @@ def _product(first: Factors, second: Factors) -> Float[Tensor, "U m p"]:
     return _product_of_outputs(first, second, first.by_unit @ second.by_unit.mT)
 
 
-def _product_of_outputs(first: Factors, second: Factors, inputs: Float[Tensor, "_U S T"]) -> Float[Tensor, "U m p"]:
+def _product_of_outputs(first: Factors, second: Factors, inputs: Float[Tensor, "_U S T"]) -> Float64[Tensor, "U m p"]:
     moved = inputs.mT.unsqueeze(1) @ first.outputs  # [U, m, T, o]
-    return moved.flatten(2) @ second.outputs.flatten(2).mT
+    return _inner_products(moved.flatten(2), second.outputs.flatten(2))
 
 
-def _product_with_lookup(lookup: Factors, linear: Factors) -> Float[Tensor, "U m p"]:
+def _product_with_lookup(lookup: Factors, linear: Factors) -> Float64[Tensor, "U m p"]:
     """<sum_s e_id(s) b_s^T, sum_t c_t a_t^T> = sum_{s,t} c_t[id(s)] (b_s . a_t)."""
     right = lookup.outputs @ linear.by_unit.unsqueeze(1).mT  # [U, m, S, T]
     left = linear.outputs.take_along_dim(lookup.by_unit[:, None, None, :], dim=-1)  # [U, p, T, S]
-    return torch.einsum("umst,upts->ump", right, left)
+    return _inner_products(right.flatten(2), left.mT.flatten(2))
 
 
 # A number that is read or written costs as much as this many multiplications.

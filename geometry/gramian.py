@@ -8,7 +8,7 @@ What is no weight of a known module has its gradients taken as they are: the sma
 
 A token's gradient touches only the positions up to it. Units are therefore ordered by their last position, and each
 chunk runs the sequence only as far as it needs. Products are taken in float32 within a weight (float64 if the model
-is) and summed in float64.
+is), a block of numbers at a time, and summed in float64.
 
 A group is a named list of parameters; the whole model is the sum over groups, `total`.
 """
@@ -28,7 +28,7 @@ from geometry.factors import Factors, grams_of_rows, weight_grams
 
 Objectives = tuple[str, ...]
 
-WORKING_SET_BYTES = 1 << 26  # of the factors of one chunk
+WORKING_SET_BYTES = 1 << 24  # of the factors of one chunk
 
 FIVE_FROM_FOUR = (  # rows: OBJECTIVES, columns: BACKWARD
     (1.0, 1.0, 0.0, 0.0),
@@ -163,7 +163,7 @@ class _Chunk:
         self._engine.reached.update(self._uses, self._rest)
         while self._uses:
             weight, uses = self._uses.popitem()
-            _add(grams, self._engine.owner[weight], weight_grams(uses, self._metric(weight)).double())
+            _add(grams, self._engine.owner[weight], weight_grams(uses, self._metric(weight)))
         small: dict[str, list[nn.Parameter]] = {}
         for parameter in self._rest:
             small.setdefault(self._engine.owner[parameter], []).append(parameter)

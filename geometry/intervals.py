@@ -23,6 +23,7 @@ class Interval:
     low: float
     high: float
     estimate: float
+    standard_error: float = np.nan
 
 
 def bootstrap_interval(
@@ -57,6 +58,47 @@ def bootstrap_interval(
         resampled = _ratio_of_sums(np.bincount(member, values), np.bincount(member))
     else:
         resampled = _pooled(statistic, [values[member == prompt] for prompt in range(n_prompts)])
+    return _resample(resampled, n_prompts, estimate, confidence, n_resamples, seed)
+
+
+def bootstrap_of_mean(
+    values: Float[np.ndarray, "n ..."],
+    prompts: Shaped[Array, " n"],
+    statistic: Callable[[np.ndarray], np.ndarray],
+    confidence: float = 0.95,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return the percentile bootstrap interval of a function of a mean, resampling prompts with all their values.
+
+    Args:
+        values: one array a unit, such as its Gram matrix.
+        prompts: the prompt of each unit.
+        statistic: maps means `[B, ...]` to numbers `[B]`, such as the angle of a mean Gram matrix.
+
+    Returns:
+        Bounds of nan if there are fewer than two prompts.
+    """
+    estimate = float(statistic(values.mean(axis=0, keepdims=True))[0]) if len(values) else np.nan
+    names, member = np.unique(np.asarray(prompts), return_inverse=True)
+    if len(names) < 2:
+        return Interval(np.nan, np.nan, estimate)
+    sums = np.zeros((len(names), *values.shape[1:]))
+    np.add.at(sums, member, values)
+    counts = np.bincount(member)
+
+    def of_mean(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
+        shares = np.apply_along_axis(np.bincount, -1, drawn, minlength=len(names))  # how often each prompt is drawn
+        totals = (shares @ counts).reshape(-1, *[1] * (values.ndim - 1))
+        found = statistic(np.tensordot(shares, sums, axes=1).reshape(-1, *values.shape[1:]) / totals)
+        return found.reshape(drawn.shape[:-1])
+
+    return _resample(of_mean, len(names), estimate, confidence, n_resamples, seed)
+
+
+def _resample(
+    resampled: Callable, n_prompts: int, estimate: float, confidence: float, n_resamples: int, seed: int
+) -> Interval:
     result = bootstrap(
         (np.arange(n_prompts),),
         resampled,
@@ -67,7 +109,8 @@ def bootstrap_interval(
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high), estimate)
+    bounds = result.confidence_interval
+    return Interval(float(bounds.low), float(bounds.high), estimate, float(result.standard_error))
 
 
 def chain_order(

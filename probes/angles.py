@@ -3,11 +3,13 @@
     python -m probes.angles                                    # the bundled pair, about a minute
     python -m probes.angles runs/my-student --teacher Qwen/Qwen3-VL-8B-Instruct --prompts data.parquet
     python -m probes.angles --unit trajectory-bin --probe-per-bin all --scope language_model
+    python -m probes.angles --dtype bfloat16 --precision-check 100
 
 The analysis of arXiv:2606.00564, Section 3.2 and Figure 3: on-policy rollouts of the student, the visual dependency of
 every response token (Eq. 12), equal-frequency bins, and at tokens drawn from each bin the exact gradients of the five
 objectives. Reads a student checkpoint and its teacher; writes a record (`record.json`, `rollouts`, `tokens`, `units`,
-`grams` and `bins`) with the picture `angle_bins` (png, svg), and prints the table of the bins.
+`grams` and `bins`; `bin_grams` of corpus-bins, `precision` where it is checked) with the picture `angle_bins` (png,
+svg), and prints the table of the bins.
 """
 
 import sys
@@ -23,6 +25,7 @@ from probes.corpus import Corpus
 from probes.grams import add_grams
 from probes.options import (
     BinOptions,
+    CheckOptions,
     OutputOptions,
     PairOptions,
     PromptOptions,
@@ -31,6 +34,7 @@ from probes.options import (
     pick,
     run,
 )
+from probes.precision import load_reference, precision_rows, reference_options, sample, summary
 from probes.progress import progress
 from probes.tables import bin_rows, gram_rows, unit_rows
 from probes.terminal import angle_table
@@ -39,7 +43,7 @@ from records import RecordWriter, read_record
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    groups = (PairOptions, PromptOptions, BinOptions, UnitOptions, OutputOptions)
+    groups = (PairOptions, PromptOptions, BinOptions, UnitOptions, CheckOptions, OutputOptions)
     parsed = parser_for(__doc__ or "", groups).parse_args(argv)
     return run(
         lambda: measure(
@@ -48,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             pick(parsed, PromptOptions),
             pick(parsed, BinOptions),
             pick(parsed, UnitOptions),
+            pick(parsed, CheckOptions),
             pick(parsed, OutputOptions),
         )
     )
@@ -59,24 +64,35 @@ def measure(
     prompt_options: PromptOptions,
     bin_options: BinOptions,
     unit_options: UnitOptions,
+    check_options: CheckOptions,
     output: OutputOptions,
 ) -> None:
     """Measure, record, print and draw."""
     began = time.monotonic()
-    asked = (checkpoint, pair_options, prompt_options, output, bin_options, unit_options)
+    if check_options.precision_check:
+        reference_options(pair_options)
+    asked = (checkpoint, pair_options, prompt_options, output, bin_options, unit_options, check_options)
     with corpora.measuring("angles", *asked) as (corpus, writer):
         tokens = corpora.token_table(corpus, bin_options.bins, writer)
         units = choose_units(tokens, unit_options.unit, unit_options.probe_per_bin, prompt_options.seed)
         add_grams(corpus, corpus.pair.student.groups, units, writer, {"grams": gram_rows, "units": unit_rows})
         _add_null(corpus, units, prompt_options.seed, writer)
         unit_table = writer.gather("units").sort_values(["scope", "unit_id"], ignore_index=True)
+        grams = writer.gather("grams")
         tables = {
             "rollouts": corpora.rollout_table(corpus),
             "tokens": tokens,
             "units": unit_table,
-            "grams": writer.gather("grams"),
-            "bins": bin_rows(tokens, unit_table, writer.gather("null"), prompt_options.seed),
+            "grams": grams,
+            "bins": bin_rows(tokens, unit_table, grams, writer.gather("null"), prompt_options.seed),
         }
+        if units[0].kind == "corpus-bin":
+            tables["bin_grams"] = writer.gather("bin_grams")
+        if check_options.precision_check:
+            reference = load_reference(checkpoint, pair_options)
+            drawn = sample(units, check_options.precision_check, prompt_options.seed)
+            tables["precision"] = precision_rows(corpus, reference, tokens, drawn, unit_table, unit_options.scope)
+            print(summary(tables["precision"], str(reference.student.model.dtype).removeprefix("torch.")))
         writer.finish(tables, corpora.notes(corpus, began))
     record = read_record(writer.path, "bins")
     print(angle_table(record.tables["bins"], unit_options.scope))

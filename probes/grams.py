@@ -1,6 +1,6 @@
 """The Gram matrices of units, made into tables a shard at a time, so that an interrupted run continues."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 from torch import Tensor, nn
@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from geometry import Gramian
 from probes.corpus import Corpus
 from probes.progress import progress
-from probes.units import Unit, grams_by_rollout, grams_of_corpus_bin
+from probes.tables import product_rows
+from probes.units import Unit, grams_by_rollout, sum_of_corpus_bins
 from records import Shards
 
 Groups = Mapping[str, Sequence[nn.Parameter]]
@@ -16,38 +17,58 @@ Rows = Callable[[Sequence[Unit], Mapping[str, Tensor]], pd.DataFrame]
 """Makes rows of a table from units and their Gram matrices `[U, 5, 5]` by group."""
 
 SHARD = 4  # rollouts a shard
+HELD_BYTES = 2 << 30  # of the gradients of corpus-bins that are added up at a time
 
 
 def add_grams(
     corpus: Corpus, groups: Groups, units: Sequence[Unit], shards: Shards, tables: Mapping[str, Rows]
 ) -> None:
-    """Measure the units, rollout by rollout, and add what `tables` makes of their Gram matrices to the shards."""
+    """Measure the units, rollout by rollout, and add what `tables` makes of their Gram matrices to the shards.
+
+    Corpus-bins that are measured together also leave the products between them, `bin_grams`.
+    """
     engine = Gramian(corpus.pair.student.model, groups)
     with progress("gradients", len(units)) as show:
-        for shard, part in enumerate(_cut(units)):
+        for shard, part in enumerate(_cut(units, groups)):
             if not all(shards.has(table, shard) for table in tables):
-                measured = _measured(corpus, engine, groups, part)
-                for table, rows in tables.items():
-                    frames = [rows(members, grams) for members, grams in measured]
-                    shards.add(table, shard, pd.concat(frames, ignore_index=True))
+                measured = _bins_measured(corpus, groups, part, shards) if _are_corpus_bins(part) else None
+                for table, frame in _frames(measured or grams_by_rollout(corpus, engine, part), tables):
+                    shards.add(table, shard, frame)
             show(part[-1].unit_id + 1)
 
 
-def _measured(
-    corpus: Corpus, engine: Gramian, groups: Groups, units: Sequence[Unit]
+def _frames(
+    measured: Iterable[tuple[list[Unit], dict[str, Tensor]]], tables: Mapping[str, Rows]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    held = list(measured)
+    for table, rows in tables.items():
+        yield table, pd.concat([rows(members, grams) for members, grams in held], ignore_index=True)
+
+
+def _bins_measured(
+    corpus: Corpus, groups: Groups, units: Sequence[Unit], shards: Shards
 ) -> list[tuple[list[Unit], dict[str, Tensor]]]:
-    if units[0].kind != "corpus-bin":
-        return list(grams_by_rollout(corpus, engine, units))
-    single = [(unit, grams_of_corpus_bin(corpus, unit, groups)) for unit in units]
-    return [([unit], {name: gram[None] for name, gram in grams.items()}) for unit, grams in single]
+    gradients = sum_of_corpus_bins(corpus, units, groups)
+    shards.add("bin_grams", units[0].unit_id, product_rows(units, gradients.cross_grams()))
+    return [(list(units), gradients.grams())]
 
 
-def _cut(units: Sequence[Unit]) -> list[list[Unit]]:
-    """Units in order, cut between rollouts: all of a rollout's units share its forward passes."""
+def _are_corpus_bins(units: Sequence[Unit]) -> bool:
+    return units[0].kind == "corpus-bin"
+
+
+def _cut(units: Sequence[Unit], groups: Groups) -> list[Sequence[Unit]]:
+    """Units in order, cut between rollouts: all of a rollout's units share its forward passes.
+
+    As many corpus-bins as memory holds the gradients of: four in float64 each.
+    """
+    if _are_corpus_bins(units):
+        a_bin = 32 * sum(parameter.numel() for members in groups.values() for parameter in members)
+        size = max(HELD_BYTES // a_bin, 1)
+        return [units[start : start + size] for start in range(0, len(units), size)]
     rollouts = sorted({unit.rollout_id for unit in units})
     place = {rollout: number // SHARD for number, rollout in enumerate(rollouts)}
     shards: dict[int, list[Unit]] = {}
     for unit in units:
-        key = place[unit.rollout_id] if unit.rollout_id >= 0 else unit.bin
-        shards.setdefault(key, []).append(unit)
+        shards.setdefault(place[unit.rollout_id], []).append(unit)
     return list(shards.values())

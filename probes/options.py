@@ -62,9 +62,20 @@ class BinOptions:
 class UnitOptions:
     """What is probed"""
 
-    unit: Literal["token", "trajectory-bin", "corpus-bin"] = flag("token", "what one gradient belongs to")
+    unit: Literal["token", "trajectory-bin", "corpus-bin", "signed-bin"] = flag(
+        "token", "what one gradient belongs to; signed-bin: a trajectory's tokens in a bin, with random signs"
+    )
     probe_per_bin: PositiveInt | Literal["all"] = flag(64, "units probed in each bin, drawn at random, or all")
     scope: Literal["all", "language_model"] = flag("all", "scope of the table and the picture; both are recorded")
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Checks"""
+
+    precision_check: NonNegativeInt = flag(
+        0, "units measured again in float64 (float32 on a GPU), to see what the dtype costs; 0 for none"
+    )
 
 
 @dataclass(frozen=True)

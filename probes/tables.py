@@ -7,9 +7,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from geometry import OBJECTIVES, angles_deg, attached, bootstrap_interval, norms, total
+from geometry import OBJECTIVES, angles_deg, attached, bootstrap_interval, bootstrap_of_mean, norms, total
 from probes.units import Unit
-from records import ANGLES, NULL_ANGLES
+from records import ANGLES, EFFECTIVE, NULL_ANGLES
 from vlm.families import scopes
 
 _S, _L, _V, _P, _ = range(5)
@@ -34,6 +34,17 @@ def gram_tensor(rows: pd.DataFrame) -> Tensor:
     return gram
 
 
+def product_rows(units: Sequence[Unit], grams: Mapping[str, Tensor]) -> pd.DataFrame:
+    """A row a group and pair of (bin, objective) from the products `[U, 5, U, 5]` between units."""
+    bins = [unit.bin for unit in units]
+    keys = pd.MultiIndex.from_product(
+        [list(grams), bins, OBJECTIVES, bins, OBJECTIVES],
+        names=["group", "bin_a", "objective_a", "bin_b", "objective_b"],
+    )
+    products = torch.stack(list(grams.values())).flatten().numpy()
+    return pd.DataFrame({"product": products}, index=keys).reset_index()
+
+
 def unit_rows(units: Sequence[Unit], grams: Mapping[str, Tensor]) -> pd.DataFrame:
     """A row a unit and scope from Gram matrices `[U, 5, 5]` by group: norms and angles."""
     known = pd.DataFrame(
@@ -51,15 +62,26 @@ def unit_rows(units: Sequence[Unit], grams: Mapping[str, Tensor]) -> pd.DataFram
     return pd.concat(frames, ignore_index=True)
 
 
-def bin_rows(tokens: pd.DataFrame, units: pd.DataFrame, null: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """A row a scope and bin: counts, mean divergences, and each angle's mean, spread, interval and null."""
+def bin_rows(
+    tokens: pd.DataFrame, units: pd.DataFrame, grams: pd.DataFrame, null: pd.DataFrame, seed: int
+) -> pd.DataFrame:
+    """A row a scope and bin: counts, mean divergences, and each angle's mean, spread, interval and null.
+
+    Of signed-bins the Gram matrices are averaged before any angle is taken, and the spread is its standard error.
+    """
     rows = []
+    signed = units["unit"].eq("signed-bin").any()
     for (scope, bin_), members in units.groupby(["scope", "bin"]):
         inside = tokens[tokens["bin"] == bin_]
         unrelated = null[(null["scope"] == scope) & (null["bin"] == bin_)]
         row = {"scope": scope, "bin": bin_, "n_units": len(members), **divergences(inside)}
+        row |= {f"effective_units_{name}": _effective(members[f"norm_{name}"]) for name in EFFECTIVE}
+        scoped = scope_grams(grams, members["unit_id"], str(scope)) if signed else None
         for angle in ANGLES:
-            row |= _angle_statistics(angle, members, seed)
+            if scoped is None:
+                row |= _angle_statistics(angle, members, seed)
+            else:
+                row |= _averaged_statistics(angle, scoped, members["prompt_id"].to_numpy(dtype=str), seed)
         for angle, column in zip(NULL_ANGLES, ("detached_deg", "attached_deg"), strict=True):
             row[f"{angle}_null_mean_deg"] = unrelated[column].mean()
             row[f"{angle}_null_std_deg"] = unrelated[column].std(ddof=0)
@@ -82,6 +104,13 @@ def measures(gram: Tensor) -> dict[str, np.ndarray]:
     return {name: values.numpy() for name, values in (lengths | angles).items()}
 
 
+def scope_grams(grams: pd.DataFrame, unit_ids: pd.Series, scope: str) -> np.ndarray:
+    """The Gram matrices `[U, 5, 5]` of some units over the groups of a scope, from the table `grams`."""
+    chosen = grams[grams["group"].isin(scopes(grams["group"].unique())[scope])]
+    entries = chosen.drop(columns="group").groupby("unit_id", sort=False).sum().loc[unit_ids]
+    return gram_tensor(entries.reset_index()).numpy()
+
+
 def divergences(inside: pd.DataFrame) -> dict[str, float]:
     """How many tokens there are, and their mean divergences in nats."""
     means = ("kl_standard", "kl_language", "kl_visual", "student_vds")
@@ -92,6 +121,25 @@ def divergences(inside: pd.DataFrame) -> dict[str, float]:
         "vds_low_nats": vds.min(),
         "vds_high_nats": vds.max(),
         **{f"{name}_mean_nats": inside[f"{name}_nats"].mean() for name in means},
+    }
+
+
+def _effective(lengths: pd.Series) -> float:
+    """How many units of equal squared norm would share it as evenly: (sum e)^2 / sum e^2."""
+    energies = lengths.to_numpy() ** 2
+    return float(energies.sum() ** 2 / (energies**2).sum()) if energies.any() else float("nan")
+
+
+def _averaged_statistics(angle: str, grams: np.ndarray, prompts: np.ndarray, seed: int) -> dict[str, float]:
+    found = bootstrap_of_mean(
+        grams, prompts, lambda means: measures(torch.from_numpy(means))[f"{angle}_deg"], seed=seed
+    )
+    return {
+        f"{angle}_mean_deg": found.estimate,
+        f"{angle}_std_deg": found.standard_error,
+        f"{angle}_low_deg": found.low,
+        f"{angle}_high_deg": found.high,
+        f"{angle}_obtuse_share": float("nan"),
     }
 
 

@@ -1,12 +1,13 @@
 """The units whose gradients are measured: tokens, the bin of a trajectory, or the bin of the whole corpus.
 
-A token unit has weight 1 at its token. The other two carry the weights of the loss (the mean over trajectories, those
-with a picture, of the mean over tokens), so that the gradients of a trajectory's or the corpus's bins add up to the
-gradient of its loss.
+A token unit has weight 1 at its token. Trajectory-bin and corpus-bin carry the weights of the loss (the mean over
+trajectories, those with a picture, of the mean over tokens), so that the gradients of a trajectory's or the corpus's
+bins add up to the gradient of its loss. A signed-bin gives the tokens of a trajectory's bin random signs: the mean of
+its Gram matrix over the signs is the sum of the tokens' own, at the cost of one unit.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -67,7 +68,8 @@ def choose_units(tokens: pd.DataFrame, kind: str, per_bin: int | Literal["all"],
     if kind == "token":
         return [_token(number, row, lengths) for number, row in enumerate(rows)]
     positions = pictured.groupby(["rollout_id", "bin"])["position"].apply(list)
-    return [_trajectory_bin(number, row, positions, lengths) for number, row in enumerate(rows)]
+    units = [_trajectory_bin(number, row, positions, lengths) for number, row in enumerate(rows)]
+    return [_signed(unit, seed) for unit in units] if kind == "signed-bin" else units
 
 
 def grams_by_rollout(
@@ -83,19 +85,18 @@ def grams_by_rollout(
         yield members, engine.units(scene.image, scene.text, scene.cotangents, weights)
 
 
-def grams_of_corpus_bin(
-    corpus: Corpus, unit: Unit, groups: Mapping[str, Sequence[nn.Parameter]] | None = None
-) -> dict[str, Tensor]:
-    """The Gram matrices `[5, 5]` by group of one corpus-bin, its gradients summed over rollouts.
-
-    groups: by default those of the student.
-    """
-    groups = corpus.pair.student.groups if groups is None else groups
+def sum_of_corpus_bins(
+    corpus: Corpus, units: Sequence[Unit], groups: Mapping[str, Sequence[nn.Parameter]]
+) -> GradientSum:
+    """The gradients of some corpus-bins, added up over rollouts; each rollout is run once for all of them."""
     gradients = GradientSum(groups)
-    for number, weights in unit.weights.items():
-        scene = _Scene.of(corpus, corpus.rollouts[number])
-        gradients.add(unit_gradients(scene.image, scene.text, scene.cotangents, weights.unsqueeze(0), groups))
-    return {name: gram[0] for name, gram in gradients.grams().items()}
+    for number in sorted({number for unit in units for number in unit.weights}):
+        rollout = corpus.rollouts[number]
+        nothing = torch.zeros(len(rollout.token_ids))
+        weights = torch.stack([unit.weights.get(number, nothing) for unit in units])
+        scene = _Scene.of(corpus, rollout)
+        gradients.add(unit_gradients(scene.image, scene.text, scene.cotangents, weights, groups))
+    return gradients
 
 
 def null_angles(corpus: Corpus, units: Sequence[Unit], seed: int) -> Iterator[dict[str, float | int | str]]:
@@ -133,6 +134,14 @@ def _trajectory_bin(number: int, row: tuple, positions: pd.Series, lengths: pd.S
     weights = torch.zeros(lengths[rollout])
     weights[positions[rollout, bin_]] = 1.0 / lengths[rollout]
     return Unit(number, "trajectory-bin", bin_, prompt, rollout, -1, {rollout: weights})
+
+
+def _signed(unit: Unit, seed: int) -> Unit:
+    """The same tokens with weights 1 and -1."""
+    generator = torch.Generator().manual_seed(hash((seed, unit.rollout_id, unit.bin)) % 2**32)
+    ((number, weights),) = unit.weights.items()
+    signs = torch.randint(0, 2, weights.shape, generator=generator) * 2.0 - 1.0
+    return replace(unit, kind="signed-bin", weights={number: torch.where(weights != 0, signs, 0.0)})
 
 
 def _corpus_bin(number: int, group: pd.DataFrame, lengths: pd.Series, n_trajectories: int) -> Unit:

@@ -2,10 +2,11 @@
 
 from records.fingerprint import fingerprint, first_difference
 from records.folder import Measurement, RecordWriter, Shards, open_record, read_record
-from records.measurement import ANGLES, LAYER_ANGLES, NULL_ANGLES, SCHEMA_VERSION, TABLES, RecordError, check
+from records.measurement import ANGLES, EFFECTIVE, LAYER_ANGLES, NULL_ANGLES, SCHEMA_VERSION, TABLES, RecordError, check
 
 __all__ = [
     "ANGLES",
+    "EFFECTIVE",
     "LAYER_ANGLES",
     "NULL_ANGLES",
     "SCHEMA_VERSION",

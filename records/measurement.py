@@ -10,6 +10,8 @@ A record is a folder:
     bins.csv         a row a VDS bin and scope: what the figures draw
     layers.csv       a row a parameter group and bin (written by `probes.layers`)
     norms.csv        a row a checkpoint, scope and bin (written by `probes.norms`)
+    precision.csv    a row a VDS bin: what the dtype costs (written where it is asked for)
+    bin_grams.parquet a row a parameter group and pair of (bin, objective), of corpus-bins that are measured together
 
 No probe writes all of them. In `layers` and `norms` a bin is text: its number, or `all` for the bins together.
 
@@ -51,6 +53,7 @@ STATISTICS: Final = (
     "high_deg",
     "obtuse_share",
 )  # low, high: 95 % over prompts
+EFFECTIVE: Final = ("language", "visual")
 NULL_STATISTICS: Final = ("null_mean_deg", "null_std_deg")
 INTERVAL: Final = ("mean", "low", "high")
 LAYER_ANGLES: Final = (
@@ -92,7 +95,7 @@ TOKENS = {
 }
 UNITS = {
     "unit_id": WHOLE,
-    "unit": TEXT,  # token, trajectory-bin, corpus-bin
+    "unit": TEXT,  # token, trajectory-bin, corpus-bin, signed-bin
     "prompt_id": TEXT,
     "rollout_id": WHOLE,
     "position": WHOLE,
@@ -115,11 +118,27 @@ BINS = {
     "kl_language_mean_nats": REAL,
     "kl_visual_mean_nats": REAL,
     "student_vds_mean_nats": REAL,
+    **{f"effective_units_{objective}": REAL for objective in EFFECTIVE},  # by squared norm
     **{
         f"{angle}_{statistic}": REAL
         for angle in ANGLES
         for statistic in STATISTICS + (NULL_STATISTICS if angle in NULL_ANGLES else ())
     },
+}
+PRECISION = {
+    "bin": WHOLE,
+    "n_tokens": WHOLE,
+    "same_bin_share": REAL,
+    "n_units": WHOLE,
+    **{f"{angle}_shift_{statistic}_deg": REAL for angle in ANGLES for statistic in ("mean", "max")},
+}
+BIN_GRAMS = {
+    "group": TEXT,
+    "bin_a": WHOLE,
+    "objective_a": TEXT,
+    "bin_b": WHOLE,
+    "objective_b": TEXT,
+    "product": REAL,
 }
 LAYERS = {
     "group": TEXT,  # as `vlm.families.parameter_kinds` splits, from vision to output
@@ -153,10 +172,12 @@ TABLES: Final[Mapping[str, pa.Schema]] = {
     "units": pa.schema(UNITS),
     "grams": pa.schema(GRAMS),
     "bins": pa.schema(BINS),
+    "precision": pa.schema(PRECISION),
+    "bin_grams": pa.schema(BIN_GRAMS),
     "layers": pa.schema(LAYERS),
     "norms": pa.schema(NORMS),
 }
-TO_READ_BY_EYE: Final = ("bins", "layers", "norms")  # CSV, the others Parquet
+TO_READ_BY_EYE: Final = ("bins", "layers", "norms", "precision")  # CSV, the others Parquet
 _WRITERS: Final = {"layers": "probes.layers", "norms": "probes.norms"}  # `probes.angles` writes all others
 
 

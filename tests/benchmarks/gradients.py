@@ -1,109 +1,101 @@
-"""Time the Gram matrices of a token's gradients against the plain way of getting them: `make bench`.
+"""Time, memory and error of the ways of getting a token's Gram matrices (`tests.benchmarks.ways`): `make bench`.
 
-    python -m tests.benchmarks.gradients --tokens 24 --threads 1
+    python -m tests.benchmarks.gradients                                    # everything
+    python -m tests.benchmarks.gradients --ways a f --models bundled --threads 1 --repeats 2    # under a minute
+    python -m tests.benchmarks.gradients --growth                           # a plot of what the time grows with
 
-The plain way is a forward and a backward pass for each objective and token, gradients flattened and multiplied in
-float32. Both ways measure the same tokens of the bundled student in one run; the error is the largest difference to
-float64, relative to the norms of the two gradients.
+Objects: `bundled`, the student's own responses with `--per-response` tokens probed in each; `bundled-all`, all tokens
+of a few; `random`, a 30M-parameter Qwen3-VL with a response of 512 tokens.
+
+All ways take turns within a round, so that a drift of the machine meets each alike. Where a way runs tokens in chunks,
+a short trial picks the size. Memory is what the peak of a process of its own has on top of the loaded model, on the
+longest response, one thread. The error is to our engine in float64, max |dG_ab| / sqrt(G_aa G_bb).
+
+Writes `gradients.md` and `gradients.csv`, or `growth.png` and `growth.csv`, into `--out`.
 """
 
 import argparse
-import time
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
+import pandas as pd
 import torch
-from torch import Tensor
 
-from geometry import BACKWARD, OBJECTIVES, Cotangents, Gramian, cotangents, five_from_four, total
+from tests.benchmarks.contest import Contest, errors, work_of
+from tests.benchmarks.growth import draw_growth
+from tests.benchmarks.memory import peak_bytes
+from tests.benchmarks.objects import OBJECTS, Object
+from tests.benchmarks.ways import WAYS
 from vlm.checkpoint import quiet
-from vlm.pair import Pair, load_pair
-from vlm.rollouts import Rollout, Sampling, generate
-from vlm.scoring import ResponseView, score
-from vlm.tiny.prompts import group_prompts
-from vlm.views import image_view, text_view
 
 
-class Response:
-    """One response of the student, its two views and the cotangents of its tokens."""
-
-    def __init__(self, pair: Pair, number: int) -> None:
-        (prompt,) = group_prompts("high", number + 1, seed=2)[number:]
-        (self.rollout,) = generate(pair.student, [prompt], Sampling(max_response=64))
-        self.pair, self.views = pair, (image_view(prompt), text_view(prompt))
-        self.cotangents = self._cotangents(self.rollout)
-        self.image, self.text = (
-            ResponseView(pair.student, view, self.rollout.token_ids, pair.support) for view in self.views
-        )
-
-    def _cotangents(self, rollout: Rollout) -> Cotangents:
-        (scored,) = score(self.pair, [self.views[0]], [self.views[1]], [rollout])
-        return cotangents(scored.student_image, scored.student_text, scored.teacher_image, scored.teacher_text)
-
-
-def plain(response: Response, positions: Sequence[int]) -> Tensor:
-    """Forward and backward for each gradient; float32 products of flattened gradients, `[U, 5, 5]`."""
-    return torch.stack([_plain_gram(response, position) for position in positions])
-
-
-def engine(response: Response, positions: Sequence[int]) -> Tensor:
-    """`geometry.Gramian` over the whole model, `[U, 5, 5]`."""
-    weights = torch.eye(len(response.rollout.token_ids))[list(positions)]
-    model, groups = response.pair.student.model, response.pair.student.groups
-    return total(Gramian(model, groups).units(response.image, response.text, response.cotangents, weights))
+def rows_of(found: Object, ways: Sequence[str], options: argparse.Namespace) -> list[dict]:
+    """A row of the table for each way and number of threads."""
+    work, rows, chunks = work_of(found, ways), [], {}
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        print(f"{found.name}, {threads} thread(s)", file=sys.stderr, flush=True)
+        contest = Contest(work)
+        contest.run(options.repeats or found.repeats)
+        chunks = contest.chunks
+        for key in ways:
+            spent = contest.ms_a_token(key)
+            rows.append({"object": found.name, "threads": threads, "way": key, "chunk": contest.chunks.get(key)})
+            rows[-1] |= {"tokens": sum(len(job.positions) for job in work[key]), "rounds": len(spent)}
+            rows[-1] |= {"best_ms": spent.min(), "median_ms": spent.median()}
+        last = contest.found
+        del contest  # and with it the hooks of TorchJD's engine
+    largest = errors(work, last)
+    memory = {key: peak_bytes(key, found.name, options.per_response, chunks.get(key, 1)) for key in ways}
+    return [row | {"memory_mb": memory[row["way"]] / 1e6, "error": largest[row["way"]]} for row in rows]
 
 
-def _plain_gram(response: Response, position: int) -> Tensor:
-    parameters = list(response.pair.student.model.parameters())
-    rows = []
-    for objective in BACKWARD:
-        positions = torch.arange(len(response.rollout.token_ids))
-        logits = response.image(positions) if objective in ("visual", "prior") else response.text(positions)
-        seed = torch.zeros_like(logits)
-        seed[position] = getattr(response.cotangents, objective)[position].to(logits)
-        found = torch.autograd.grad(logits, parameters, seed, allow_unused=True)
-        flat = [
-            torch.zeros_like(p).flatten() if g is None else g.flatten() for p, g in zip(parameters, found, strict=True)
-        ]
-        rows.append(torch.cat(flat))
-    gradients = torch.stack(rows)
-    return five_from_four((gradients @ gradients.T).double())
+def table(rows: pd.DataFrame) -> str:
+    """The rows in markdown; ratios are of the best times."""
+    lines = ["| object | threads | way | chunk | ms a token, best | median | a / this | peak, MB | error |"]
+    lines.append("|---" * 9 + "|")
+    for row in rows.to_dict("records"):
+        chunk = "" if pd.isna(row["chunk"]) else f"{row['chunk']:.0f}"
+        ratio = "" if pd.isna(row["ratio"]) else f"{row['ratio']:.1f}"
+        cells = [row["object"], row["threads"], f"{row['way']}: {WAYS[row['way']].name}", chunk]
+        cells += [f"{row['best_ms']:.1f}", f"{row['median_ms']:.1f}", ratio]
+        cells += [f"{row['memory_mb']:.0f}", f"{row['error']:.1e}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
 
 
-def timed(
-    method: Callable[[Response, Sequence[int]], Tensor], work: Sequence[tuple[Response, list[int]]]
-) -> tuple[float, Tensor]:
-    """Seconds and Gram matrices of all tokens."""
-    method(*work[0])  # warm up
-    began = time.perf_counter()
-    grams = torch.cat([method(response, positions) for response, positions in work])
-    return time.perf_counter() - began, grams
-
-
-def error(grams: Tensor, exact: Tensor) -> float:
-    """Largest |dG_ab| / sqrt(G_aa G_bb)."""
-    lengths = exact.diagonal(dim1=-2, dim2=-1).sqrt()
-    return float(((grams - exact).abs() / (lengths[:, :, None] * lengths[:, None, :])).nan_to_num(0.0).max())
+def with_ratios(rows: Sequence[dict]) -> pd.DataFrame:
+    """How many times as fast as way (a) each is."""
+    frame = pd.DataFrame(rows)
+    plain = frame[frame["way"] == "a"].set_index(["object", "threads"])["best_ms"]
+    of_plain = [plain.get((row["object"], row["threads"])) for row in rows]
+    return frame.assign(ratio=pd.Series(of_plain, dtype=float) / frame["best_ms"])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Run what the flags ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, default=24, help="tokens probed, eight a response")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, help="all; of the growth, a c f")
+    parser.add_argument("--models", nargs="+", choices=OBJECTS, default=list(OBJECTS))
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--per-response", type=int, default=10, help="tokens probed in each response of `bundled`")
+    parser.add_argument("--repeats", type=int, help="rounds; by default 5 on the bundled student and 3 on `random`")
+    parser.add_argument("--growth", action="store_true", help="draw what the time grows with instead")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     options = parser.parse_args(argv)
-    torch.set_num_threads(options.threads)
     quiet()
-    pair = load_pair("bundled")
-    responses = [Response(pair, number) for number in range(max(options.tokens // 8, 1))]
-    work = [(r, torch.linspace(0, len(r.rollout.token_ids) - 1, 8).int().tolist()) for r in responses]
-    seconds = {method.__name__: timed(method, work) for method in (plain, engine)}
-    pair.student.model.double()
-    pair.teacher.model.double()
-    exact = torch.cat([engine(response, positions) for response, positions in work])
-    n_tokens = len(exact)
-    print(f"{n_tokens} tokens, {len(OBJECTIVES)} objectives, {options.threads} threads")
-    for name, (spent, grams) in seconds.items():
-        print(f"{name}: {1000 * spent / n_tokens:.1f} ms a token, error {error(grams, exact):.1e}")
-    print(f"ratio: {seconds['plain'][0] / seconds['engine'][0]:.1f}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.growth:
+        draw_growth(options.ways or ["a", "c", "f"], options.threads[0], options.repeats or 3, options.out)
+        return
+    objects = [OBJECTS[name](options.per_response) for name in options.models]
+    rows = [row for found in objects for row in rows_of(found, options.ways or list(WAYS), options)]
+    frame = with_ratios(rows)
+    frame.to_csv(options.out / "gradients.csv", index=False)
+    text = "\n".join([*(f"- {found.describe()}" for found in objects), "", table(frame)])
+    (options.out / "gradients.md").write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

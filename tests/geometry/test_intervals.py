@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geometry import bootstrap_interval, chain_order
+from geometry import bootstrap_interval, bootstrap_of_mean, chain_order
 
 
 def clustered(seed: int, n_prompts: int = 12, size: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -122,3 +122,22 @@ def test_chain_is_seeded() -> None:
     bins, names = np.zeros(30, dtype=int), np.arange(30) // 3
     first, again, other = (chain_order(bins, names, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_a_function_of_a_mean_equals_a_plain_bootstrap() -> None:
+    """The ratio of two means, over prompts drawn by the same generator."""
+    generator = np.random.default_rng(4)
+    values, prompts = generator.normal(3.0, 1.0, (40, 2)), generator.integers(0, 9, 40)
+    found = bootstrap_of_mean(values, prompts, lambda means: means[:, 0] / means[:, 1], n_resamples=4000)
+    assert found.estimate == pytest.approx(values[:, 0].mean() / values[:, 1].mean())
+    by_prompt = [values[prompts == prompt] for prompt in np.unique(prompts)]
+    drawn = generator.integers(0, len(by_prompt), (4000, len(by_prompt)))
+    ratios = [(m := np.concatenate([by_prompt[p] for p in row]).mean(0))[0] / m[1] for row in drawn]
+    assert found.low == pytest.approx(np.quantile(ratios, 0.025), abs=0.01)
+    assert found.high == pytest.approx(np.quantile(ratios, 0.975), abs=0.01)
+    assert found.standard_error == pytest.approx(np.std(ratios), rel=0.1)
+
+
+def test_one_prompt_has_no_interval_of_a_mean() -> None:
+    found = bootstrap_of_mean(np.ones((3, 2)), np.zeros(3), lambda means: means[:, 0])
+    assert found.estimate == 1 and np.isnan(found.low) and np.isnan(found.standard_error)

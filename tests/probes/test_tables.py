@@ -1,11 +1,12 @@
 """Tables from Gram matrices that are built from their angles."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import torch
 
-from probes.tables import bin_rows, gram_rows, unit_rows
+from probes.tables import bin_rows, gram_rows, product_rows, unit_rows
 from probes.terminal import aligned, angle_table
 from probes.units import Unit
 from records import ANGLES
@@ -47,12 +48,41 @@ def test_a_gradient_of_zero_has_no_angle_and_no_part_in_a_mean():
     names = ("vds", "kl_standard", "kl_language", "kl_visual", "student_vds")
     tokens = pd.DataFrame({"bin": [0, 0], **{f"{name}_nats": [1.0, 2.0] for name in names}})
     null = pd.DataFrame({"bin": [0], "scope": ["all"], "detached_deg": [90.0], "attached_deg": [80.0]})
-    bins = bin_rows(tokens, table, null, seed=0).set_index("scope")
+    bins = bin_rows(tokens, table, pd.DataFrame(), null, seed=0).set_index("scope")
     assert math.isclose(bins.loc["all", "angle_language_visual_mean_deg"], 45)
     assert bins.loc["all", "angle_language_visual_null_mean_deg"] == 90
     assert bins.loc["all", "angle_language_visual_attached_null_mean_deg"] == 80
     assert math.isnan(bins.loc["language_model", "angle_language_visual_null_mean_deg"])
     assert all(bins.loc["all", f"{angle}_obtuse_share"] == 0 for angle in ANGLES)
+
+
+def test_signed_bins_are_averaged_before_any_angle():
+    """Two units at right angles whose mean is not: 0 and 90 degrees, with lengths 1 and 3 along the second."""
+    first, second = plane_gram((1, 0), (1, 0), (0, 1), (0, 0)), plane_gram((1, 0), (0, 3), (0, 1), (0, 0))
+    members = [replace(unit, kind="signed-bin") for unit in units(2)]
+    grams = {"layer_00": torch.cat([first, second])}
+    table, written = unit_rows(members, grams), gram_rows(members, grams)
+    names = ("vds", "kl_standard", "kl_language", "kl_visual", "student_vds")
+    tokens = pd.DataFrame({"bin": [0, 0], **{f"{name}_nats": [1.0, 2.0] for name in names}})
+    null = pd.DataFrame({"bin": [], "scope": [], "detached_deg": [], "attached_deg": []})
+    row = bin_rows(tokens, table, written, null, seed=0).set_index("scope").loc["all"]
+    mean = (first + second)[0] / 2
+    expected = math.degrees(math.acos(mean[1, 2] / math.sqrt(mean[1, 1] * mean[2, 2])))
+    assert math.isclose(row["angle_language_visual_mean_deg"], expected)
+    assert math.isclose(row["angle_language_visual_low_deg"], 0, abs_tol=1e-5)
+    assert math.isclose(row["angle_language_visual_high_deg"], 90)
+    assert row["angle_language_visual_std_deg"] > 10  # its standard error
+    assert math.isclose(row["effective_units_language"], 2)
+    assert math.isclose(row["effective_units_visual"], (1 + 9) ** 2 / (1 + 81))
+
+
+def test_products_between_bins_say_whose_they_are():
+    members = [replace(unit, kind="corpus-bin", bin=bin_) for unit, bin_ in zip(units(2), (3, 5), strict=True)]
+    products = torch.arange(100, dtype=torch.float64).reshape(2, 5, 2, 5)
+    rows = product_rows(members, {"a": products, "b": -products})
+    keys = ["group", "bin_a", "objective_a", "bin_b", "objective_b"]
+    assert rows.set_index(keys).loc[("b", 5, "language", 3, "shift"), "product"] == -products[1, 1, 0, 4]
+    assert len(rows) == 200
 
 
 def test_a_gram_row_holds_the_fifteen_entries():

@@ -7,7 +7,7 @@ import torch
 from geometry import GradientSum, Gramian, decompose, unit_gradients
 from probes import corpus as corpora
 from probes.corpus import Asked, Corpus
-from probes.units import _Scene, choose_units, grams_by_rollout, grams_of_corpus_bin
+from probes.units import _Scene, choose_units, grams_by_rollout, sum_of_corpus_bins
 from tests import models
 from vlm.rollouts import Sampling, generate
 from vlm.scoring import view_logits
@@ -105,7 +105,7 @@ def test_corpus_bins_add_up_to_the_losss_gradient(corpus, tokens):
 
 def test_one_bin_of_all_is_the_loss(corpus, tokens):
     [whole] = choose_units(tokens.assign(bin=0), "corpus-bin", "all", seed=0)
-    gram = sum(grams_of_corpus_bin(corpus, whole).values())[:3, :3]
+    gram = sum(sum_of_corpus_bins(corpus, [whole], corpus.pair.student.groups).grams().values())[0, :3, :3]
     torch.testing.assert_close(gram, expected_gram(corpus, corpus.rollouts), rtol=1e-5, atol=0)
 
 
@@ -116,3 +116,34 @@ def test_a_trajectory_of_one_bin_is_its_loss(corpus, tokens):
         [unit] = members
         rollouts = [corpus.rollouts[unit.rollout_id]]
         torch.testing.assert_close(sum(grams.values())[0, :3, :3], expected_gram(corpus, rollouts), rtol=1e-5, atol=0)
+
+
+def test_signed_bins_have_the_tokens_gram_as_their_mean(corpus, tokens):
+    """Over all signs the mean is exact: it is the sum of the tokens' own matrices."""
+    unit = max(choose_units(tokens, "signed-bin", "all", seed=0), key=lambda unit: unit.n_tokens)
+    assert unit.n_tokens >= 2
+    ((number, weights),) = unit.weights.items()
+    assert set(weights.tolist()) <= {-1.0, 0.0, 1.0} and unit.kind == "signed-bin"
+    places = weights.nonzero().squeeze(1)
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * len(places)).reshape(-1, len(places))
+    rows = torch.zeros(len(signs), len(weights))
+    rows[:, places] = signs
+    singles = torch.eye(len(weights))[places]
+    engine = Gramian(corpus.pair.student.model, corpus.pair.student.groups)
+    scene = _Scene.of(corpus, corpus.rollouts[number])
+    averaged, own = (sum(engine.units(scene.image, scene.text, scene.cotangents, w).values()) for w in (rows, singles))
+    torch.testing.assert_close(averaged.mean(0), own.sum(0), rtol=1e-6, atol=0)
+
+
+def test_signs_are_drawn_by_the_seed(tokens):
+    signs = [[list(u.weights.values())[0] for u in choose_units(tokens, "signed-bin", "all", s)] for s in (0, 0, 1)]
+    assert all(torch.equal(a, b) for a, b in zip(signs[0], signs[1], strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(signs[0], signs[2], strict=True))
+
+
+def test_corpus_bins_together_are_corpus_bins_alone(corpus, tokens):
+    units, groups = choose_units(tokens, "corpus-bin", "all", seed=0), corpus.pair.student.groups
+    together = sum(sum_of_corpus_bins(corpus, units, groups).grams().values())
+    for place, unit in enumerate(units):
+        alone = sum(sum_of_corpus_bins(corpus, [unit], groups).grams().values())
+        torch.testing.assert_close(together[place], alone[0], rtol=1e-9, atol=1e-15)

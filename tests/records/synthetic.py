@@ -76,6 +76,8 @@ def bins_frame(seed: int = 0, n_units: int = 64) -> pd.DataFrame:
             "kl_language_mean_nats": np.logspace(-4, -0.6, N_BINS),
             "kl_visual_mean_nats": np.logspace(-5, 0.1, N_BINS),
             "student_vds_mean_nats": vds_nats / 4,
+            "effective_units_language": draw.uniform(1, n_units, N_BINS),
+            "effective_units_visual": draw.uniform(1, n_units, N_BINS),
         }
         for angle in ANGLES:
             columns |= angle_columns(angle, n_units, draw)

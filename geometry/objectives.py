@@ -1,0 +1,331 @@
+"""The training objectives of arXiv:2606.00564 as weights a token over one decomposition: Eq. 1-4 and 13-25.
+
+    loss = sum_t share_t sum_k coefficient_k,t divergence_k,t
+
+| name | loss of a token |
+|---|---|
+| off-policy | KL(q(.|I,x) || p(.|I,x)), on the teacher's responses, Eq. 1 |
+| standard | standard, Eq. 2-4 |
+| vgs | eta (standard + gamma visual), Eq. 13-14 |
+| vgs-lp | eta (standard + gamma visual) + lambda LP, LP = 1[VDS > Q_0.7] language, Eq. 16-18 |
+| adaptive | the same with gamma_t = 0, gamma / 2 or gamma between and beyond the quantiles Q_0.4, Q_0.7, Eq. 24-25 |
+| language-steering | eta (standard + gamma language) + lambda VP, Eq. 19, 21 |
+
+Where this departs from the paper or fills a gap:
+1. q* is held fixed (`prior="detached"`): the student's language prior in it is a constant. `"attached"` lets it follow
+   the student.
+2. VP is 1[VDS > Q_0.7] visual (`vp="gated"`). Eq. 21 as printed (`"printed"`), 1[VDS > Q_0.7] KL(p(.|x) || q*), is not
+   0 where the student equals the teacher, and with q* held fixed it drives the text view to collapse.
+3. gamma_t belongs to a token; Eq. 24 as printed has losses of trajectories inside the sum over tokens.
+4. eta multiplies (standard + gamma steered) and not lambda's term: Eq. 15, 20 and 23 define it as the ratio of the
+   lengths of the standard and the steered gradient, and lambda's term is in neither.
+5. At tokens of prompts without an image the two views are equal. There visual and the gates are 0, and language is
+   standard: its weight is given to standard, so that the text view is not needed.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+
+from geometry._checks import View
+from geometry.bins import vds_quantile
+from geometry.decomposition import Decomposition, decompose
+from geometry.divergence import kl_nats, log_probs
+
+Name = Literal["standard", "off-policy", "vgs", "vgs-lp", "adaptive", "language-steering"]
+Prior = Literal["detached", "attached"]
+Preservation = Literal["gated", "printed"]
+Average = Literal["trajectory", "token"]
+
+_TERMS: dict[str, tuple[str, str | None, str | None]] = {  # weighed by 1, by gamma, by lambda
+    "standard": ("standard", None, None),
+    "off-policy": ("forward", None, None),
+    "vgs": ("standard", "visual", None),
+    "vgs-lp": ("standard", "visual", "language"),
+    "adaptive": ("standard", "visual", "language"),
+    "language-steering": ("standard", "language", "visual"),
+}
+_READ_BY: dict[str, tuple[str, ...]] = {  # the fields that not every objective reads
+    "gamma": ("vgs", "vgs-lp", "adaptive", "language-steering"),
+    "eta": ("vgs", "vgs-lp", "adaptive", "language-steering"),
+    "prior": ("vgs", "vgs-lp", "adaptive", "language-steering"),
+    "lambda_": ("vgs-lp", "adaptive", "language-steering"),
+    "quantile": ("vgs-lp", "adaptive", "language-steering"),
+    "low_quantile": ("adaptive",),
+    "vp": ("language-steering",),
+}
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The VDS that the gates compare with, in nats; a token passes if its own is greater."""
+
+    low: float
+    """Q_0.4, arXiv:2606.00564, Eq. 24."""
+    high: float
+    """Q_0.7, arXiv:2606.00564, Eq. 16, 21, 24."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a student is trained on.
+
+    Raises:
+        ValueError: a field is out of its range, or is set though the objective does not read it.
+    """
+
+    name: Name
+    gamma: float = 2.0
+    """Strength of the steering."""
+    lambda_: float = 0.01
+    """Strength of the preservation term, LP or VP."""
+    quantile: float = 0.7
+    """Quantile of VDS above which a token is preserved, and steered in full."""
+    low_quantile: float = 0.4
+    """Quantile of VDS up to which the adaptive objective does not steer."""
+    prior: Prior = "detached"
+    """Whether q* follows the student's text view."""
+    vp: Preservation = "gated"
+    """Visual preservation: the gated Eq. 11, or Eq. 21 as printed."""
+    average: Average = "trajectory"
+    """How `token_shares` weighs the tokens of a batch."""
+    eta: float = 1.0
+    """Factor of the steered loss, see `geometry.eta`. Inert under Adam but for lambda's term."""
+
+    def __post_init__(self) -> None:
+        _refuse_values(self)
+        _refuse_unread(self)
+
+    @property
+    def terms(self) -> tuple[str, str | None, str | None]:
+        """The divergences that are weighed by 1, by gamma and by lambda; none where that is 0."""
+        base, steered, kept = _TERMS[self.name]
+        printed = kept == "visual" and self.vp == "printed"
+        return base, steered if self.gamma else None, ("printed" if printed else kept) if self.lambda_ else None
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether the weights depend on VDS."""
+        _, steered, kept = self.terms
+        return kept is not None or (self.name == "adaptive" and steered is not None)
+
+    @property
+    def trains_text_view(self) -> bool:
+        """Whether any gradient goes through the student's text view; else it can be run without a graph."""
+        return bool({"language", "printed"} & set(self.terms)) or self.target_follows
+
+    @property
+    def target_follows(self) -> bool:
+        """Whether any gradient goes through q*."""
+        return self.prior == "attached" and bool({"visual", "printed"} & set(self.terms))
+
+    def thresholds(self, vds: Float[Tensor, " _T"]) -> Thresholds:
+        """Return the quantiles of the VDS of a batch's tokens, prompts without an image left out.
+
+        Of no tokens at all they are inf: no gate opens.
+        """
+        if not len(vds):
+            return Thresholds(math.inf, math.inf)
+        return Thresholds(*(float(vds_quantile(vds, q)) for q in (self.low_quantile, self.quantile)))
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """What each divergence of a token is weighed by, `[T]`."""
+
+    standard: Float[Tensor, "*T"]
+    language: Float[Tensor, "*T"]
+    visual: Float[Tensor, "*T"]
+    printed: Float[Tensor, "*T"]
+    """Of KL(p(.|x) || q*), arXiv:2606.00564, Eq. 21 as printed."""
+    forward: Float[Tensor, "*T"]
+    """Of KL(q(.|I,x) || p(.|I,x)), arXiv:2606.00564, Eq. 1."""
+
+    def times(self, shares: Float[Tensor, "*T"]) -> "Coefficients":
+        """Return the coefficients multiplied by the tokens' shares, in the precision of the coefficients."""
+        return Coefficients(**{f.name: getattr(self, f.name) * shares.to(self.standard) for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class ObjectiveLoss:
+    """The loss of some tokens and what it is made of."""
+
+    loss: Float[Tensor, ""]
+    """In nats, with a graph."""
+    parts: Decomposition
+    """The divergences of each token, without one."""
+    weights: Coefficients
+    """What each divergence of a token is weighed by in the loss: coefficient times share."""
+
+
+def token_shares(
+    lengths: Int[Tensor, " _N"] | Sequence[int],
+    average: Average = "trajectory",
+    *,
+    n_trajectories: int | None = None,
+    n_tokens: int | None = None,
+) -> Float64[Tensor, " T"]:
+    """Return the weight of each token in the batch loss, trajectories one after the other.
+
+        trajectory    1 / (N |tau_i|)      the mean over trajectories of the mean over their tokens (the paper's)
+        token         1 / sum_i |tau_i|    the mean over all tokens
+
+    Args:
+        lengths: |tau_i|, tokens of each response, the end token included.
+        n_trajectories: N. The global batch's makes micro-batches and ranks add up to the whole (data-parallel
+            wrappers take the mean over ranks: multiply by their number). These trajectories alone by default.
+        n_tokens: of the global batch, likewise.
+
+    Raises:
+        ValueError: a response is empty, or the global batch is smaller than this part of it.
+    """
+    counts = torch.as_tensor(lengths, dtype=torch.long)
+    if (counts < 1).any():
+        raise ValueError(
+            f"`lengths` must be at least 1 token each, got {int(counts.min())}. Leave empty responses out."
+        )
+    sizes = {"n_trajectories": (n_trajectories, len(counts)), "n_tokens": (n_tokens, int(counts.sum()))}
+    for name, (given, here) in sizes.items():
+        if given is not None and given < here:
+            raise ValueError(f"`{name}` must be at least {here}, those here, got {given}. Count the global batch.")
+    if average == "token":
+        each = 1.0 / counts.new_full((len(counts),), n_tokens or sizes["n_tokens"][1]).double()
+    else:
+        each = 1.0 / (counts.double() * (n_trajectories or len(counts)))
+    return each.repeat_interleave(counts)
+
+
+def coefficients(
+    objective: Objective,
+    vds: Float[Tensor, "*T"],
+    thresholds: Thresholds | None = None,
+    has_image: Bool[Tensor, "*T"] | None = None,
+) -> Coefficients:
+    """Return what the objective weighs each token's divergences by (arXiv:2606.00564, Eq. 1-4, 13-25).
+
+    Args:
+        vds: visual dependency of the tokens, in nats.
+        thresholds: of the global batch, see `Objective.thresholds`; not needed unless `objective.is_gated`.
+        has_image: whether the token's prompt has an image; all by default.
+
+    Raises:
+        ValueError: the thresholds are missing.
+    """
+    base, steered, kept = objective.terms
+    pictured = torch.ones_like(vds) if has_image is None else has_image.to(vds)
+    weights = {field.name: torch.zeros_like(vds) for field in fields(Coefficients)}
+    weights[base] += objective.eta
+    if steered:
+        steering = objective.eta * _gamma(objective, vds, thresholds)
+        weights[steered] += steering * pictured
+        if steered == "language":
+            weights["standard"] += steering * (1.0 - pictured)
+    if kept:
+        gate = (vds > _given(thresholds, objective).high).to(vds)
+        weights[kept] += objective.lambda_ * gate * pictured
+    return Coefficients(**weights)
+
+
+def objective_loss(
+    student_image: View,
+    student_text: View,
+    teacher_image: View,
+    teacher_text: View,
+    objective: Objective,
+    *,
+    thresholds: Thresholds | None = None,
+    shares: Float[Tensor, "*_batch"],
+    has_image: Bool[Tensor, "*_batch"] | None = None,
+) -> ObjectiveLoss:
+    """Return the loss of these tokens, differentiable in the student's views.
+
+    Args:
+        student_image: logits or log-probabilities `[T, V]` of p(. | tau_<t, I, x); leading batch axes are allowed.
+        student_text: the same of p(. | tau_<t, x); needs a graph only if `objective.trains_text_view`.
+        teacher_image, teacher_text: the same of q. Objectives without text views, standard and off-policy, can be
+        given the image views twice; only the parts tell.
+        thresholds, has_image: see `coefficients`.
+        shares: weight of each token, see `token_shares`.
+
+    Raises:
+        ValueError: shapes or masks differ, or the thresholds are missing.
+    """
+    check_tokens(student_image.shape[:-1], shares=shares, has_image=has_image)
+    text = student_text if objective.trains_text_view else student_text.detach()
+    parts = decompose(student_image, text, teacher_image, teacher_text)
+    found = {"standard": parts.standard, "language": parts.language, "visual": parts.visual}
+    parts = Decomposition(**{field.name: getattr(parts, field.name).detach() for field in fields(parts)})
+    prior = text.detach() if text.requires_grad and not objective.target_follows else text
+    if prior is not text:
+        found["visual"] = decompose(student_image, prior, teacher_image, teacher_text).visual
+    if "printed" in objective.terms:  # Eq. 11 with the text view in the image view's place
+        found["printed"] = decompose(text, prior, teacher_image, teacher_text).visual
+    if "forward" in objective.terms:
+        found["forward"] = kl_nats(log_probs(teacher_image), log_probs(student_image))
+    weights = coefficients(objective, parts.vds, thresholds, has_image).times(shares)
+    loss = torch.stack([(getattr(weights, term) * found[term]).sum() for term in objective.terms if term]).sum()
+    return ObjectiveLoss(loss, parts, weights)
+
+
+def check_tokens(shape: Sequence[int], **vectors: Tensor | None) -> None:
+    """Refuse numbers a token that do not fit the tokens."""
+    for name, vector in vectors.items():
+        if vector is not None and tuple(vector.shape) != tuple(shape):
+            raise ValueError(
+                f"`{name}` must have one number a token, got shape {tuple(vector.shape)} for {tuple(shape)}. "
+                "Slice it to the tokens of this call."
+            )
+
+
+def _gamma(objective: Objective, vds: Tensor, thresholds: Thresholds | None) -> Tensor:
+    """The steering strength of each token; for the adaptive objective Eq. 24-25."""
+    if objective.name != "adaptive":
+        return torch.full_like(vds, objective.gamma)
+    edges = _given(thresholds, objective)
+    return 0.5 * objective.gamma * ((vds > edges.low).to(vds) + (vds > edges.high).to(vds))
+
+
+def _given(thresholds: Thresholds | None, objective: Objective) -> Thresholds:
+    if thresholds is None:
+        raise ValueError(
+            f"`thresholds` must be given for '{objective.name}', got None. Take `objective.thresholds(vds)` over the "
+            "tokens of the global batch."
+        )
+    return thresholds
+
+
+def _refuse_values(objective: Objective) -> None:
+    choices = {"name": Name, "prior": Prior, "vp": Preservation, "average": Average}
+    for field, kind in choices.items():
+        if getattr(objective, field) not in get_args(kind):
+            raise ValueError(f"`{field}` must be one of {get_args(kind)}, got {getattr(objective, field)!r}. Name one.")
+    for field in ("gamma", "lambda_"):
+        if not 0.0 <= getattr(objective, field) < math.inf:
+            raise ValueError(f"`{field}` must be at least 0, got {getattr(objective, field)}. Give 0 to leave it out.")
+    if not 0.0 < objective.eta < math.inf:
+        raise ValueError(f"`eta` must be positive and finite, got {objective.eta}. Give 1.0 for no normalisation.")
+    if not 0.0 <= objective.low_quantile <= 1.0 or not 0.0 <= objective.quantile <= 1.0:
+        given = objective.low_quantile, objective.quantile
+        raise ValueError(f"`low_quantile` and `quantile` must lie in [0, 1], got {given}. The paper's are 0.4 and 0.7.")
+    if objective.name == "adaptive" and objective.low_quantile > objective.quantile:
+        raise ValueError(
+            f"`low_quantile` must be at most `quantile`, got {objective.low_quantile} and {objective.quantile}. "
+            "Swap them."
+        )
+
+
+def _refuse_unread(objective: Objective) -> None:
+    """Refuse a setting that would have no effect; a strength of 0 asks for none."""
+    for field in fields(objective):
+        value, readers = getattr(objective, field.name), _READ_BY.get(field.name, get_args(Name))
+        switched_off = field.name in ("gamma", "lambda_") and value == 0.0
+        if objective.name not in readers and value != field.default and not switched_off:
+            raise ValueError(
+                f"`{field.name}` must be left at {field.default!r} for '{objective.name}', which does not read it, "
+                f"got {value!r}. It belongs to {', '.join(readers)}."
+            )

@@ -1,0 +1,46 @@
+"""What the dtype costs, by the probe's own account and by hand."""
+
+import pandas as pd
+import pytest
+
+from probes import angles
+from probes.options import OptionError, PairOptions
+from probes.precision import reference_options, sample
+from probes.units import Unit
+from records import ANGLES, read_record
+
+
+def checked(flags, tmp_path, *argv):
+    assert angles.main([*flags, "--probe-per-bin", "2", "--out", str(tmp_path / "record"), *argv]) == 0
+    return read_record(tmp_path / "record", "precision").tables["precision"]
+
+
+def test_a_float32_measurement_is_hardly_off_and_says_so(flags, tmp_path, capsys):
+    rows = checked(flags, tmp_path, "--precision-check", "6")
+    assert "precision: against float64, 100.0 % of" in capsys.readouterr().out
+    assert rows["bin"].tolist() == [0, 1, 2] and rows["n_units"].tolist() == [2, 2, 2]
+    assert (rows["same_bin_share"] == 1).all()
+    shifts = rows[[f"{angle}_shift_max_deg" for angle in ANGLES]].to_numpy()
+    assert 0 < shifts.max() < 0.1
+
+
+def test_bfloat16_moves_angles(flags, tmp_path):
+    rows = checked(flags, tmp_path, "--precision-check", "3", "--dtype", "bfloat16")
+    assert rows["n_units"].tolist() == [1, 1, 1]
+    assert rows["angle_standard_language_shift_mean_deg"].max() > 0.01
+
+
+def test_there_is_nothing_to_check_in_the_reference_dtype(flags, tmp_path, capsys):
+    argv = [*flags, "--dtype", "float64", "--precision-check", "4", "--out", str(tmp_path / "record")]
+    assert angles.main(argv) == 2 and not (tmp_path / "record").exists()
+    assert "error: `precision_check` compares with float64, which `dtype` is already" in capsys.readouterr().err
+    with pytest.raises(OptionError):
+        reference_options(PairOptions(dtype="float32", device="cuda"))
+    assert reference_options(PairOptions()).teacher_dtype == "float64"
+
+
+def test_the_sample_takes_as_many_of_each_bin():
+    units = [Unit(number, "token", number % 3, "p", number, 0, {}) for number in range(30)]
+    drawn = sample(units, 7, seed=0)
+    assert pd.Series([unit.bin for unit in drawn]).value_counts().tolist() == [3, 3, 3]
+    assert [unit.unit_id for unit in drawn] == sorted({unit.unit_id for unit in drawn})
