@@ -75,6 +75,8 @@ def test_a_finished_folder_holds_the_record_and_nothing_else(tmp_path):
         "bins.csv",
         "layers.csv",
         "norms.csv",
+        "precision.csv",
+        "bin_grams.parquet",
     }
     assert set(contents(tmp_path)) == names
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
