@@ -11,7 +11,7 @@ from geometry.divergence import kl_nats, log_probs
 from geometry.gramian import BACKWARD, Gramian, adam_metric, five_from_four, total
 from geometry.hidden_loss import Head, objective_loss_from_hidden, vds_from_hidden
 from geometry.intervals import Interval, bootstrap_interval, bootstrap_of_mean, chain_order
-from geometry.null import TokenViews, null_angles_deg, null_products
+from geometry.null import UnitViews, null_angles_deg, null_products
 from geometry.objectives import (
     Coefficients,
     Objective,
@@ -38,7 +38,7 @@ __all__ = [
     "Objective",
     "ObjectiveLoss",
     "Thresholds",
-    "TokenViews",
+    "UnitViews",
     "adam_metric",
     "angles_deg",
     "attached",

@@ -27,12 +27,12 @@ def check_weights(weights: Tensor, cotangents: Cotangents) -> None:
         )
 
 
-def run_view(objectives: Sequence[str], forward: Forward, positions: Tensor, cotangents: Cotangents) -> Tensor:
+def run_view(objectives: Sequence[str], forward: Forward, positions: Tensor, n_ids: int) -> Tensor:
     """Run the view of these objectives and check what comes back."""
     name = "text_logits" if tuple(objectives) == TEXT else "image_logits"
     with torch.enable_grad():
         logits = forward(positions)
-    expected = (len(positions), cotangents.visual.shape[-1])
+    expected = (len(positions), n_ids)
     if tuple(logits.shape) != expected:
         raise ValueError(
             f"`{name}` must return logits `[n, V]` at the positions asked for, got {tuple(logits.shape)} for "

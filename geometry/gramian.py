@@ -115,10 +115,10 @@ class Gramian:
 
     def _prepare(self, views: Mapping[Objectives, Forward], cotangents: Cotangents, weights: Tensor) -> None:
         """Run each kind of view once, to see which weights are used in ways that are not known, and what it costs."""
-        positions = _positions(weights)
+        positions, n_ids = _positions(weights), cotangents.visual.shape[-1]
         for objectives, forward in views.items():
             if objectives not in self._bytes_a_unit:
-                logits, uses = self.capture.run(partial(run_view, objectives, forward, positions, cotangents))
+                logits, uses = self.capture.run(partial(run_view, objectives, forward, positions, n_ids))
                 self.capture.drop(unaccounted(logits, uses, self.capture.known))
                 self.measure(objectives, uses)
 
@@ -142,8 +142,8 @@ class _Chunk:
 
     def run(self, objectives: Objectives, forward: Forward) -> None:
         """Run one view."""
-        capture = self._engine.capture
-        logits, uses = capture.run(partial(run_view, objectives, forward, self._positions, self._cotangents))
+        capture, n_ids = self._engine.capture, self._cotangents.visual.shape[-1]
+        logits, uses = capture.run(partial(run_view, objectives, forward, self._positions, n_ids))
         self._engine.measure(objectives, uses)
         rest = capture.rest
         cotangents = seeds(self._cotangents, objectives, self._weights, self._positions, logits)

@@ -10,50 +10,63 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from geometry._backward import IMAGE, TEXT, Forward, gradient, run_view
 from geometry._checks import Groups, partition
 from geometry.angles import angles_deg
-from geometry.cotangents import Cotangents
+from geometry.cotangents import Cotangents, cotangents
 from geometry.gramian import total
 
 
 @dataclass(frozen=True)
-class TokenViews:
-    """What the gradients of one token need: a forward pass a view, and the token's place in it."""
+class UnitViews:
+    """What the gradients of one unit need: its places in a response, the student to run and the teacher's logits.
+
+    image_logits, text_logits: run the student on a view, see `Gramian.units`.
+    teacher_image, teacher_text: the teacher's logits `[n, V]` at the positions.
+    positions: of the unit's n tokens, ascending.
+    weights: of these tokens.
+    """
 
     image_logits: Forward
-    """Runs the student on the image view, see `Gramian.units`."""
     text_logits: Forward
-    """Runs the student on the text view."""
+    teacher_image: Float[Tensor, "n V"]
+    teacher_text: Float[Tensor, "n V"]
+    positions: Int[Tensor, " n"]
+    weights: Float[Tensor, " n"]
+
+    def run(self) -> "UnitGradients":
+        """Run the student on both views."""
+        n_ids = self.teacher_image.shape[-1]
+        image = run_view(IMAGE, self.image_logits, self.positions, n_ids)
+        text = run_view(TEXT, self.text_logits, self.positions, n_ids)
+        at_logits = cotangents(image.detach(), text.detach(), self.teacher_image, self.teacher_text)
+        return UnitGradients(image, text, at_logits, self.weights)
+
+
+@dataclass(frozen=True)
+class UnitGradients:
+    """The student's logits of a unit on both views, with their graphs, and the cotangents there."""
+
+    image: Tensor
+    text: Tensor
     cotangents: Cotangents
-    """The cotangents of these `T` tokens."""
-    weights: Float[Tensor, " T"]
-    """1 at the token, 0 elsewhere."""
+    weights: Tensor
 
-    @property
-    def positions(self) -> Int[Tensor, " n"]:
-        """Where the token stands."""
-        return self.weights.nonzero().squeeze(1)
+    def of(self, objectives: Sequence[str], parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+        """Return the gradient of the sum of some objectives."""
+        outputs = [self.image if objective in IMAGE else self.text for objective in objectives]
+        return gradient(outputs, [self._seed(objective) for objective in objectives], parameters)
 
-    def image(self) -> Tensor:
-        """Run the image view."""
-        return run_view(IMAGE, self.image_logits, self.positions, self.cotangents)
-
-    def text(self) -> Tensor:
-        """Run the text view."""
-        return run_view(TEXT, self.text_logits, self.positions, self.cotangents)
-
-    def seed(self, objective: str) -> Tensor:
-        """Return the cotangent of an objective at this token alone, `[n, V]`."""
+    def _seed(self, objective: str) -> Tensor:
         cotangent: Tensor = getattr(self.cotangents, objective)
-        return (self.weights.to(cotangent).unsqueeze(-1) * cotangent)[self.positions]
+        return self.weights.to(cotangent).unsqueeze(-1) * cotangent
 
 
 def null_products(
     pairs: Int[np.ndarray | Tensor, "pairs 2"] | Sequence[tuple[int, int]],
-    token_views: Callable[[int], TokenViews],
+    unit_views: Callable[[int], UnitViews],
     groups: Groups,
 ) -> Iterator[dict[str, Float64[Tensor, "2 2 2"]]]:
     """Yield for each pair (i, j), per group, the Gram matrices of (language of i, visual of j).
@@ -62,8 +75,8 @@ def null_products(
     (attached).
 
     Args:
-        pairs: token numbers, in the order of `chain_order`.
-        token_views: gives the views of a token by its number.
+        pairs: unit numbers, in the order of `chain_order`.
+        unit_views: gives what a unit needs, by its number.
         groups: disjoint lists of trainable parameters.
     """
     parameters = partition(groups)
@@ -71,15 +84,11 @@ def null_products(
     starts = [i for i, _ in walk]
     held: list[Tensor] = []
     for (i, j), next_start in zip(walk, [*starts, None][1:], strict=True):
-        if not held:
-            first = token_views(i)
-            held = gradient([first.text()], [first.seed("language")], parameters)
-        token = token_views(j)
-        image, text = token.image(), token.text()
-        detached = _pair_grams(held, gradient([image], [token.seed("visual")], parameters), groups)
-        both_seeds = [token.seed("visual"), token.seed("shift")]
-        attached = _pair_grams(held, gradient([image, text], both_seeds, parameters), groups)
-        held = gradient([text], [token.seed("language")], parameters) if next_start == j else []
+        held = held or unit_views(i).run().of(["language"], parameters)
+        unit = unit_views(j).run()
+        detached = _pair_grams(held, unit.of(["visual"], parameters), groups)
+        attached = _pair_grams(held, unit.of(["visual", "shift"], parameters), groups)
+        held = unit.of(["language"], parameters) if next_start == j else []
         yield {name: torch.stack([detached[name], attached[name]]) for name in groups}
 
 

@@ -36,7 +36,7 @@ def unit_gradients(
     if not len(positions):
         return found
     for objectives, forward in ((IMAGE, image_logits), (TEXT, text_logits)):
-        logits = run_view(objectives, forward, positions, cotangents)
+        logits = run_view(objectives, forward, positions, cotangents.visual.shape[-1])
         cots = seeds(cotangents, objectives, weights, positions, logits)
         first = BACKWARD.index(objectives[0])
         for parameter, gradient in zip(parameters, gradients(logits, cots, parameters, batched), strict=True):

@@ -19,7 +19,7 @@ from geometry import (
     Cotangents,
     GradientSum,
     Gramian,
-    TokenViews,
+    UnitViews,
     chain_order,
     cotangents,
     null_angles_deg,
@@ -27,9 +27,11 @@ from geometry import (
     unit_gradients,
 )
 from probes.corpus import Corpus
+from vlm.checkpoint import Member
 from vlm.families import scopes
 from vlm.rollouts import Rollout
 from vlm.scoring import FourViews, ResponseView
+from vlm.views import View
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def null_angles(corpus: Corpus, units: Sequence[Unit], seed: int) -> Iterator[di
     bins = np.array([unit.bin for unit in units], dtype=int)
     prompts = np.array([unit.prompt_id for unit in units], dtype=str)
     pairs = chain_order(bins, prompts, np.random.default_rng(seed))
-    products = null_products(pairs, lambda number: _token_views(corpus, units[number]), groups)
+    products = null_products(pairs, lambda number: _unit_views(corpus, units[number]), groups)
     for (first, _), gram in zip(pairs.tolist(), products, strict=True):
         for scope, names in scopes(groups).items():
             detached, attached = null_angles_deg(gram, names).tolist()
@@ -174,7 +176,17 @@ def _cotangents(views: FourViews) -> Cotangents:
     return cotangents(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
 
 
-def _token_views(corpus: Corpus, unit: Unit) -> TokenViews:
+def _unit_views(corpus: Corpus, unit: Unit) -> UnitViews:
+    """What the unit's gradients need; nothing is run behind its last token."""
     ((number, weights),) = unit.weights.items()
-    scene = _Scene.of(corpus, corpus.rollouts[number])
-    return TokenViews(scene.image, scene.text, scene.cotangents, weights)
+    rollout, pair = corpus.rollouts[number], corpus.pair
+    positions = weights.nonzero().squeeze(1)
+    image, text = corpus.views(rollout)
+
+    def run(side: Member, view: View) -> ResponseView:
+        return ResponseView(side, view, rollout.token_ids, pair.support)
+
+    with torch.no_grad():
+        teacher_image, teacher_text = (run(pair.teacher, view)(positions) for view in (image, text))
+    student_image, student_text = run(pair.student, image), run(pair.student, text)
+    return UnitViews(student_image, student_text, teacher_image, teacher_text, positions, weights[positions])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from geometry import TokenViews, angles_deg, null_angles_deg, null_products
+from geometry import UnitViews, angles_deg, null_angles_deg, null_products
 from geometry import _backward as backward
 from tests.geometry.problems import TinyStudent
 from tests.geometry.test_gramian import TOKENS, plain_gradient
@@ -12,8 +12,10 @@ from tests.geometry.test_gramian import TOKENS, plain_gradient
 SCOPES = (None, ["layer", "head"], ["head"])
 
 
-def token_views(student: TinyStudent, token: int) -> TokenViews:
-    return TokenViews(student.image_logits, student.text_logits, student.cotangents(), TOKENS[token])
+def unit_views(student: TinyStudent, token: int) -> UnitViews:
+    here = torch.tensor([token])
+    teacher = (view[here] for view in student.teacher())
+    return UnitViews(student.image_logits, student.text_logits, *teacher, here, torch.ones(1))
 
 
 def plain_angles(student: TinyStudent, i: int, j: int, names: list[str] | None) -> Tensor:
@@ -29,7 +31,7 @@ def plain_angles(student: TinyStudent, i: int, j: int, names: list[str] | None) 
 @pytest.mark.parametrize("pairs", [[(0, 3), (3, 1), (1, 0)], [(0, 1), (2, 3), (3, 0)], [(4, 2)]])
 def test_equals_dense_gradients_over_chains_and_breaks(pairs: list[tuple[int, int]]) -> None:
     student = TinyStudent()
-    walked = list(null_products(pairs, lambda token: token_views(student, token), student.groups()))
+    walked = list(null_products(pairs, lambda token: unit_views(student, token), student.groups()))
     assert len(walked) == len(pairs)
     for (i, j), products in zip(pairs, walked, strict=True):
         for names in SCOPES:
@@ -40,9 +42,9 @@ def test_equals_dense_gradients_over_chains_and_breaks(pairs: list[tuple[int, in
 def test_takes_a_tensor_of_pairs_and_is_lazy() -> None:
     student, asked = TinyStudent(), []
 
-    def views(token: int) -> TokenViews:
+    def views(token: int) -> UnitViews:
         asked.append(token)
-        return token_views(student, token)
+        return unit_views(student, token)
 
     walk = null_products(torch.tensor([[0, 1], [1, 2], [4, 3]]), views, student.groups())
     assert asked == []
@@ -70,12 +72,12 @@ def test_holds_two_gradients_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
 
     plain = backward.gradient
     monkeypatch.setattr("geometry.null.gradient", lambda *args: Counted(plain(*args)))
-    list(null_products([(0, 1), (1, 2), (2, 3), (3, 0)], lambda t: token_views(student, t), student.groups()))
+    list(null_products([(0, 1), (1, 2), (2, 3), (3, 0)], lambda t: unit_views(student, t), student.groups()))
     assert most == 2
 
 
 def test_a_zero_gradient_has_no_angle() -> None:
     student = TinyStudent()
-    (products,) = null_products([(0, 1)], lambda token: token_views(student, token), student.groups())
+    (products,) = null_products([(0, 1)], lambda token: unit_views(student, token), student.groups())
     assert null_angles_deg(products, ["vision"]).isnan().all()  # language does not reach the vision tower
     assert angles_deg(products["vision"])[:, 1, 1].tolist() == [0.0, 0.0]
