@@ -68,36 +68,37 @@ def measure(
     output: OutputOptions,
 ) -> None:
     """Measure, record, print and draw."""
-    began = time.monotonic()
+    began, seed = time.monotonic(), prompt_options.seed
     if check_options.precision_check:
-        reference_options(pair_options)
+        reference_options(pair_options)  # refuses, before anything is loaded
     asked = (checkpoint, pair_options, prompt_options, output, bin_options, unit_options, check_options)
     with corpora.measuring("angles", *asked) as (corpus, writer):
         tokens = corpora.token_table(corpus, bin_options.bins, writer)
-        units = choose_units(tokens, unit_options.unit, unit_options.probe_per_bin, prompt_options.seed)
-        add_grams(corpus, corpus.pair.student.groups, units, writer, {"grams": gram_rows, "units": unit_rows})
-        _add_null(corpus, units, prompt_options.seed, writer)
-        unit_table = writer.gather("units").sort_values(["scope", "unit_id"], ignore_index=True)
-        grams = writer.gather("grams")
-        tables = {
-            "rollouts": corpora.rollout_table(corpus),
-            "tokens": tokens,
-            "units": unit_table,
-            "grams": grams,
-            "bins": bin_rows(tokens, unit_table, grams, writer.gather("null"), prompt_options.seed),
-        }
-        if units[0].kind == "corpus-bin":
-            tables["bin_grams"] = writer.gather("bin_grams")
+        units = choose_units(tokens, unit_options.unit, unit_options.probe_per_bin, seed)
+        groups = corpus.pair.student.groups
+        unreached = add_grams(corpus, groups, units, writer, {"grams": gram_rows, "units": unit_rows})
+        _add_null(corpus, units, seed, writer)
+        tables = {"rollouts": corpora.rollout_table(corpus), "tokens": tokens, **_gathered(tokens, writer, seed)}
         if check_options.precision_check:
+            drawn = sample(units, check_options.precision_check, seed)
             reference = load_reference(checkpoint, pair_options)
-            drawn = sample(units, check_options.precision_check, prompt_options.seed)
-            tables["precision"] = precision_rows(corpus, reference, tokens, drawn, unit_table, unit_options.scope)
-            print(summary(tables["precision"], str(reference.student.model.dtype).removeprefix("torch.")))
-        writer.finish(tables, corpora.notes(corpus, began))
+            checked = precision_rows(corpus, reference, tokens, drawn, tables["units"], unit_options.scope)
+            tables["precision"] = checked
+            print(summary(checked, str(reference.student.model.dtype).removeprefix("torch.")))
+        writer.finish(tables, corpora.notes(corpus, began) | {"unreached": unreached})
     record = read_record(writer.path, "bins")
     print(angle_table(record.tables["bins"], unit_options.scope))
     pictures = save(angle_bins.draw(record, unit_options.scope), writer.path / "angle_bins")
     print(f"record: {writer.path}\npicture: {pictures[0]}")
+
+
+def _gathered(tokens: pd.DataFrame, writer: RecordWriter, seed: int) -> dict[str, pd.DataFrame]:
+    """The tables that follow from the shards."""
+    units = writer.gather("units").sort_values(["scope", "unit_id"], ignore_index=True)
+    grams = writer.gather("grams")
+    bins = bin_rows(tokens, units, grams, writer.gather("null"), seed)
+    products = {"bin_grams": writer.gather("bin_grams")} if units["unit"].eq("corpus-bin").any() else {}
+    return {"units": units, "grams": grams, "bins": bins, **products}
 
 
 def _add_null(corpus: Corpus, units: Sequence[Unit], seed: int, writer: RecordWriter) -> None:

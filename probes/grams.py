@@ -22,10 +22,11 @@ HELD_BYTES = 2 << 30  # of the gradients of corpus-bins that are added up at a t
 
 def add_grams(
     corpus: Corpus, groups: Groups, units: Sequence[Unit], shards: Shards, tables: Mapping[str, Rows]
-) -> None:
+) -> list[str]:
     """Measure the units, rollout by rollout, and add what `tables` makes of their Gram matrices to the shards.
 
-    Corpus-bins that are measured together also leave the products between them, `bin_grams`.
+    Corpus-bins that are measured together also leave the products between them, `bin_grams`. Returns the names of
+    the parameters that no backward pass has reached, as far as units were measured in this run.
     """
     engine = Gramian(corpus.pair.student.model, groups)
     with progress("gradients", len(units)) as show:
@@ -35,6 +36,7 @@ def add_grams(
                 for table, frame in _frames(measured or grams_by_rollout(corpus, engine, part), tables):
                     shards.add(table, shard, frame)
             show(part[-1].unit_id + 1)
+    return engine.unreached() if engine.reached else []
 
 
 def _frames(

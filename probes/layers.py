@@ -62,7 +62,7 @@ def measure(
         tokens = corpora.token_table(corpus, bin_options.bins, writer)
         units = choose_units(tokens, unit_options.unit, unit_options.probe_per_bin, prompt_options.seed)
         kinds = parameter_kinds(corpus.pair.student.model)
-        add_grams(corpus, kinds, units, writer, {"grams": gram_rows, "units": unit_rows})
+        unreached = add_grams(corpus, kinds, units, writer, {"grams": gram_rows, "units": unit_rows})
         unit_table = writer.gather("units").sort_values(["scope", "unit_id"], ignore_index=True)
         grams = writer.gather("grams")
         tables = {
@@ -72,7 +72,7 @@ def measure(
             "grams": grams,
             "layers": layer_rows(unit_table, grams, prompt_options.seed),
         }
-        writer.finish(tables, corpora.notes(corpus, began))
+        writer.finish(tables, corpora.notes(corpus, began) | {"unreached": unreached})
     record = read_record(writer.path, "layers")
     print(layer_table(record.tables["layers"], unit_options.scope))
     pictures = save(picture.draw(record, unit_options.scope), writer.path / "layers")

@@ -136,7 +136,13 @@ def _load(
 
 def _beside(teacher: Member, checkpoint: str, options: PairOptions) -> Pair:
     """Load a checkpoint and join it with the teacher of the series."""
-    student = load_member(checkpoint, dtype=options.dtype, device=options.device, attention=options.attention)
+    student = load_member(
+        checkpoint,
+        dtype=options.dtype,
+        device=options.device,
+        attention=options.attention,
+        parameters=options.parameters,
+    )
     try:
         return pair_of(student, teacher)
     except CheckpointError as error:

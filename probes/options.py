@@ -35,6 +35,9 @@ class PairOptions:
     teacher_dtype: Dtype | None = flag(None, "the teacher's dtype (default: the student's)")
     device: str = flag("cpu", "where both models run, such as cpu or cuda")
     attention: Literal["sdpa", "eager"] = flag("sdpa", "attention implementation")
+    parameters: str | None = flag(
+        None, "regular expression: the student's parameters that are measured, by name (default: all)"
+    )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import logging
 
-from vlm.families import parameter_groups, visual_token_ids
+from vlm.families import parameter_groups, train_only, visual_token_ids
 from vlm.processors import load_processor
 
 BUNDLED = "bundled"
@@ -89,8 +89,18 @@ def resolve(checkpoint: str) -> str:
     return str(_BUNDLED_STUDENT) if checkpoint == BUNDLED else checkpoint
 
 
-def load_member(checkpoint: str, *, dtype: str = "float32", device: str = "cpu", attention: str = "sdpa") -> Member:
-    """Load one checkpoint in eval mode."""
+def load_member(
+    checkpoint: str,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    attention: str = "sdpa",
+    parameters: str | None = None,
+) -> Member:
+    """Load one checkpoint in eval mode.
+
+    parameters: a regular expression; parameters whose names it does not find are frozen, and so not measured.
+    """
     checkpoint = resolve(checkpoint)
     if dtype not in DTYPES:
         raise CheckpointError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -102,7 +112,16 @@ def load_member(checkpoint: str, *, dtype: str = "float32", device: str = "cpu",
         pad_token_id=processor.tokenizer.pad_token_id,
     )
     model.eval().to(device)
+    if parameters is not None:
+        _train_only(model, parameters)
     return Member(_name(checkpoint), model, processor, weights_fingerprint(checkpoint))
+
+
+def _train_only(model: nn.Module, parameters: str) -> None:
+    try:
+        train_only(model, parameters)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def _read(checkpoint: str, dtype: torch.dtype, attention: str) -> tuple[PreTrainedModel, ProcessorMixin]:

@@ -32,8 +32,8 @@ _VISUAL_FIELD = re.compile(r"(image|img|video|vision).*token_(id|index)$")
 def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Split the parameters into `vision_tower`, `merger`, `embedding_head`, `layer_00`, ..., `final_norm`, `other`.
 
-    A tied weight is listed once, under the first of its names; every parameter is in exactly one group, in the order
-    vision to output.
+    Frozen ones are left out. A tied weight is listed once, under the first of its names; every other is in exactly one
+    group. Groups run from vision to output.
     """
     return _split(model, _group)
 
@@ -45,6 +45,25 @@ def parameter_kinds(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     Norms inside an attention block (of queries and keys) count as norms.
     """
     return _split(model, _kind)
+
+
+def train_only(model: nn.Module, pattern: str) -> None:
+    """Freeze the parameters whose names the regular expression `pattern` does not find.
+
+    Raises:
+        ValueError: the pattern is not one, or finds no trainable parameter of the language model, where alone every
+            objective has a gradient.
+    """
+    try:
+        chosen = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"`parameters` must be a regular expression, got {pattern!r}: {error}") from None
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and chosen.search(name) is not None)
+    if not scopes(parameter_groups(model))["language_model"]:
+        raise ValueError(
+            f"`parameters` must find a parameter of the language model, got {pattern!r}; use the weight files' names"
+        )
 
 
 def scopes(groups: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -71,7 +90,8 @@ def _token_fields(config: Mapping[str, object]) -> set[int]:
 def _split(model: nn.Module, group_of: Callable[[str], str]) -> dict[str, list[nn.Parameter]]:
     groups: dict[str, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        groups.setdefault(group_of(name), []).append(parameter)
+        if parameter.requires_grad:
+            groups.setdefault(group_of(name), []).append(parameter)
     return {name: groups[name] for name in sorted(groups, key=_depth)}
 
 

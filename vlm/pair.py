@@ -38,19 +38,23 @@ def load_pair(
     teacher_dtype: str | None = None,
     device: str = "cpu",
     attention: str = "sdpa",
+    parameters: str | None = None,
 ) -> Pair:
     """Load two checkpoints (local folders, hub ids, or `bundled`) that transformers knows as image-text-to-text.
+
+    parameters: a regular expression; the student's parameters whose names it does not find are frozen.
 
     Without `teacher`, the student's folder must hold a `pair.json` that names it. Weights are read from safetensors
     only and no remote code is run.
 
     Raises:
-        CheckpointError: a missing or text-only checkpoint, no teacher, or tokenizers that differ (the field is named).
+        CheckpointError: a missing or text-only checkpoint, no teacher, tokenizers that differ (the field is named), or
+            `parameters` that find nothing.
     """
     folder = resolve(student)
     check_vision(folder)
     teacher_folder = _teacher_of(folder) if teacher is None else resolve(teacher)
-    first = load_member(folder, dtype=dtype, device=device, attention=attention)
+    first = load_member(folder, dtype=dtype, device=device, attention=attention, parameters=parameters)
     second = load_member(teacher_folder, dtype=teacher_dtype or dtype, device=device, attention=attention)
     if teacher is None:
         _check_fingerprint(folder, second.fingerprint)

@@ -126,6 +126,31 @@ def test_norms_and_angles_follow_from_the_grams(record):
     assert (vision["gram_language_language"] == 0).all() and (vision["gram_visual_visual"] > 0).all()
 
 
+def test_corpus_bins_leave_the_products_between_them(flags, tmp_path):
+    out = tmp_path / "record"
+    assert angles.main([*flags, "--dtype", "float64", "--unit", "corpus-bin", "--out", str(out)]) == 0
+    found = read_record(out, "bin_grams", "grams").tables
+    products = found["bin_grams"].set_index(["group", "bin_a", "objective_a", "bin_b", "objective_b"])["product"]
+    grams = found["grams"].set_index(["group", "unit_id"])["gram_language_visual"]
+    for (group, bin_), product in grams.items():
+        assert products[(group, bin_, "language", bin_, "visual")] == pytest.approx(product, rel=1e-9, abs=1e-18)
+        assert products[(group, 0, "shift", bin_, "prior")] == products[(group, bin_, "prior", 0, "shift")]
+    assert len(products) == grams.index.get_level_values(0).nunique() * 15 * 15
+
+
+def test_the_record_says_which_parameters_nothing_reaches(record):
+    assert record.record["notes"]["unreached"] == []
+
+
+def test_signed_bins_show_the_angle_of_the_mean(flags, tmp_path):
+    out = tmp_path / "record"
+    assert angles.main([*flags, "--unit", "signed-bin", "--probe-per-bin", "all", "--out", str(out)]) == 0
+    found = read_record(out, "bins", "units").tables
+    assert set(found["units"]["unit"]) == {"signed-bin"}
+    assert found["bins"]["angle_language_visual_mean_deg"].between(0, 180).all()
+    assert (found["bins"]["effective_units_visual"] >= 1).all()
+
+
 def test_prompts_without_a_picture_are_in_no_bin(record):
     tokens = record.tables["tokens"]
     assert ((tokens["bin"] == -1) == ~tokens["has_image"]).all()

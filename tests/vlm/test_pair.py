@@ -168,3 +168,16 @@ def test_a_tokenizer_without_padding_pads_with_its_end(student):
     edit(student / "tokenizer_config.json", pad_token=None)
     tokenizer = load_member(str(student)).processor.tokenizer
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
+
+
+def test_a_pattern_chooses_what_is_measured(student, teacher):
+    pair = load_pair(str(student), teacher, parameters=r"layers\.1\..*_proj")
+    trained = [name for name, parameter in pair.student.model.named_parameters() if parameter.requires_grad]
+    assert trained and all("layers.1." in name and "_proj" in name for name in trained)
+    assert list(pair.student.groups) == ["layer_01"]
+    assert len(pair.student.groups["layer_01"]) == len(trained)
+
+
+@pytest.mark.parametrize(("pattern", "said"), [("(", "a regular expression"), ("visual", "of the language model")])
+def test_a_pattern_that_finds_nothing_is_refused(student, teacher, pattern, said):
+    assert said in refusal(student, teacher, parameters=pattern)
