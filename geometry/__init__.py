@@ -11,16 +11,9 @@ from geometry.divergence import kl_nats, log_probs
 from geometry.gramian import BACKWARD, Gramian, adam_metric, five_from_four, total
 from geometry.hidden_loss import Head, objective_loss_from_hidden, vds_from_hidden
 from geometry.intervals import Interval, bootstrap_interval, bootstrap_of_mean, chain_order
+from geometry.loss import ObjectiveLoss, objective_loss, token_shares
 from geometry.null import UnitViews, null_angles_deg, null_products
-from geometry.objectives import (
-    Coefficients,
-    Objective,
-    ObjectiveLoss,
-    Thresholds,
-    coefficients,
-    objective_loss,
-    token_shares,
-)
+from geometry.objectives import Coefficients, Objective, Thresholds, coefficients
 from geometry.sums import GradientSum, unit_gradients
 
 __all__ = [

@@ -20,7 +20,8 @@ from geometry._checks import same_shape
 from geometry.cotangents import cotangents
 from geometry.decomposition import Decomposition
 from geometry.divergence import kl_nats, log_probs
-from geometry.objectives import Coefficients, Objective, ObjectiveLoss, Thresholds, check_tokens, objective_loss
+from geometry.loss import ObjectiveLoss, check_tokens, objective_loss
+from geometry.objectives import Coefficients, Objective, Thresholds
 
 CHUNK_BYTES = 1 << 23
 """Of the logits of one view of a chunk in float32; some sixteen such tensors live at a time. Chosen for processors:
