@@ -5,7 +5,7 @@ Read `angles` first, then `decomposition`. Nothing here reads files, prints, dra
 
 from geometry.angles import angles_deg, attached, cosines, eta, norms
 from geometry.bins import bin_edges, equal_frequency_bins, vds_quantile
-from geometry.cotangents import IMAGE_VIEW, OBJECTIVES, TEXT_VIEW, Cotangents, cotangents
+from geometry.cotangents import IMAGE_VIEW, OBJECTIVES, TEXT_VIEW, Cotangents, cotangents, token_lengths
 from geometry.decomposition import Decomposition, decompose, visual_target
 from geometry.divergence import kl_nats, log_probs
 from geometry.gramian import BACKWARD, Gramian, adam_metric, five_from_four, total
@@ -53,6 +53,7 @@ __all__ = [
     "null_products",
     "objective_loss",
     "objective_loss_from_hidden",
+    "token_lengths",
     "token_shares",
     "total",
     "unit_gradients",

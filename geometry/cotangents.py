@@ -77,3 +77,12 @@ def _centred(log_p: Tensor, ratio: Tensor) -> Tensor:
     # The mean is the plain sum, not `kl_nats`: an offset of `ratio` (a normaliser's rounding) then cancels.
     p = log_p.exp()
     return p * (ratio - (p * ratio).sum(dim=-1, keepdim=True))
+
+
+def token_lengths(cotangents: Cotangents) -> Float[Tensor, "*T"]:
+    """Return the length of each token's standard cotangent; where it is 0, the least positive number.
+
+    Weights divided by it make the tokens of a sum count alike at the logits, whatever their losses.
+    """
+    lengths = cotangents.standard.norm(dim=-1)
+    return lengths.clamp_min(torch.finfo(lengths.dtype).tiny)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from geometry._backward import IMAGE, TEXT, Forward, gradient, run_view
 from geometry._checks import Groups, partition
 from geometry.angles import angles_deg
-from geometry.cotangents import Cotangents, cotangents
+from geometry.cotangents import Cotangents, cotangents, token_lengths
 from geometry.gramian import total
 
 
@@ -27,6 +27,7 @@ class UnitViews:
     teacher_image, teacher_text: the teacher's logits `[n, V]` at the positions.
     positions: of the unit's n tokens, ascending.
     weights: of these tokens.
+    normalised: divide each token's cotangents by the length of its standard one, see `token_lengths`.
     """
 
     image_logits: Forward
@@ -35,6 +36,7 @@ class UnitViews:
     teacher_text: Float[Tensor, "n V"]
     positions: Int[Tensor, " n"]
     weights: Float[Tensor, " n"]
+    normalised: bool = False
 
     def run(self) -> "UnitGradients":
         """Run the student on both views."""
@@ -42,7 +44,8 @@ class UnitViews:
         image = run_view(IMAGE, self.image_logits, self.positions, n_ids)
         text = run_view(TEXT, self.text_logits, self.positions, n_ids)
         at_logits = cotangents(image.detach(), text.detach(), self.teacher_image, self.teacher_text)
-        return UnitGradients(image, text, at_logits, self.weights)
+        weights = self.weights / token_lengths(at_logits).to(self.weights) if self.normalised else self.weights
+        return UnitGradients(image, text, at_logits, weights)
 
 
 @dataclass(frozen=True)

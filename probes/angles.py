@@ -74,7 +74,9 @@ def measure(
     asked = (checkpoint, pair_options, prompt_options, output, bin_options, unit_options, check_options)
     with corpora.measuring("angles", *asked) as (corpus, writer):
         tokens = corpora.token_table(corpus, bin_options.bins, writer)
-        units = choose_units(tokens, unit_options.unit, unit_options.probe_per_bin, seed)
+        units = choose_units(
+            tokens, unit_options.unit, unit_options.probe_per_bin, seed, normalised=unit_options.normalise
+        )
         groups = corpus.pair.student.groups
         unreached = add_grams(corpus, groups, units, writer, {"grams": gram_rows, "units": unit_rows})
         _add_null(corpus, units, seed, writer)

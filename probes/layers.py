@@ -60,7 +60,13 @@ def measure(
     asked = (checkpoint, pair_options, prompt_options, output, bin_options, unit_options)
     with corpora.measuring("layers", *asked) as (corpus, writer):
         tokens = corpora.token_table(corpus, bin_options.bins, writer)
-        units = choose_units(tokens, unit_options.unit, unit_options.probe_per_bin, prompt_options.seed)
+        units = choose_units(
+            tokens,
+            unit_options.unit,
+            unit_options.probe_per_bin,
+            prompt_options.seed,
+            normalised=unit_options.normalise,
+        )
         kinds = parameter_kinds(corpus.pair.student.model)
         unreached = add_grams(corpus, kinds, units, writer, {"grams": gram_rows, "units": unit_rows})
         unit_table = writer.gather("units").sort_values(["scope", "unit_id"], ignore_index=True)

@@ -160,7 +160,9 @@ def _measured(
     """The rows of one checkpoint; its weights are held no longer than this call."""
     corpus = corpora.collect(series.pair(number), series.asked, prompt_options, shards)
     tokens = corpora.token_table(corpus, bin_options.bins, shards)
-    units = choose_units(tokens, unit_options.unit, unit_options.probe_per_bin, prompt_options.seed)
+    units = choose_units(
+        tokens, unit_options.unit, unit_options.probe_per_bin, prompt_options.seed, normalised=unit_options.normalise
+    )
     add_grams(corpus, corpus.pair.student.groups, units, shards, {"units": unit_rows})
     return norm_rows(tokens, shards.gather("units"), prompt_options.seed)
 

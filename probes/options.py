@@ -69,6 +69,9 @@ class UnitOptions:
         "token", "what one gradient belongs to; signed-bin: a trajectory's tokens in a bin, with random signs"
     )
     probe_per_bin: PositiveInt | Literal["all"] = flag(64, "units probed in each bin, drawn at random, or all")
+    normalise: bool = flag(
+        False, "divide each token's cotangents by the length of its standard one: tokens of a bin count alike"
+    )
     scope: Literal["all", "language_model"] = flag("all", "scope of the table and the picture; both are recorded")
 
 

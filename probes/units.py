@@ -24,6 +24,7 @@ from geometry import (
     cotangents,
     null_angles_deg,
     null_products,
+    token_lengths,
     unit_gradients,
 )
 from probes.corpus import Corpus
@@ -39,6 +40,7 @@ class Unit:
     """What one gradient belongs to.
 
     weights: for each rollout concerned, the weight of each of its tokens.
+    normalised: whether each token's cotangents are divided by the length of its standard one.
     """
 
     unit_id: int
@@ -48,14 +50,27 @@ class Unit:
     rollout_id: int
     position: int
     weights: Mapping[int, Tensor]
+    normalised: bool = False
 
     @property
     def n_tokens(self) -> int:
         return sum(int((row != 0).sum()) for row in self.weights.values())
 
+    def weights_of(self, number: int, cotangents: Cotangents) -> Tensor:
+        """The weights of a rollout's tokens; 0 where the unit has none there."""
+        lengths = token_lengths(cotangents).cpu()
+        weights = self.weights.get(number, torch.zeros(len(lengths)))
+        return weights / lengths if self.normalised else weights
 
-def choose_units(tokens: pd.DataFrame, kind: str, per_bin: int | Literal["all"], seed: int) -> list[Unit]:
+
+def choose_units(
+    tokens: pd.DataFrame, kind: str, per_bin: int | Literal["all"], seed: int, *, normalised: bool = False
+) -> list[Unit]:
     """Draw up to `per_bin` units from each bin, at random; there is one corpus-bin a bin."""
+    return [replace(unit, normalised=normalised) for unit in _choose(tokens, kind, per_bin, seed)]
+
+
+def _choose(tokens: pd.DataFrame, kind: str, per_bin: int | Literal["all"], seed: int) -> list[Unit]:
     pictured = tokens[tokens["bin"] >= 0]
     lengths = tokens.groupby("rollout_id")["position"].size()
     if kind == "corpus-bin":
@@ -83,7 +98,7 @@ def grams_by_rollout(
         by_rollout.setdefault(unit.rollout_id, []).append(unit)
     for number, members in by_rollout.items():
         scene = _Scene.of(corpus, corpus.rollouts[number])
-        weights = torch.stack([unit.weights[number] for unit in members])
+        weights = torch.stack([unit.weights_of(number, scene.cotangents) for unit in members])
         yield members, engine.units(scene.image, scene.text, scene.cotangents, weights)
 
 
@@ -94,9 +109,8 @@ def sum_of_corpus_bins(
     gradients = GradientSum(groups)
     for number in sorted({number for unit in units for number in unit.weights}):
         rollout = corpus.rollouts[number]
-        nothing = torch.zeros(len(rollout.token_ids))
-        weights = torch.stack([unit.weights.get(number, nothing) for unit in units])
         scene = _Scene.of(corpus, rollout)
+        weights = torch.stack([unit.weights_of(number, scene.cotangents) for unit in units])
         gradients.add(unit_gradients(scene.image, scene.text, scene.cotangents, weights, groups))
     return gradients
 
@@ -189,4 +203,5 @@ def _unit_views(corpus: Corpus, unit: Unit) -> UnitViews:
     with torch.no_grad():
         teacher_image, teacher_text = (run(pair.teacher, view)(positions) for view in (image, text))
     student_image, student_text = run(pair.student, image), run(pair.student, text)
-    return UnitViews(student_image, student_text, teacher_image, teacher_text, positions, weights[positions])
+    student = student_image, student_text
+    return UnitViews(*student, teacher_image, teacher_text, positions, weights[positions], unit.normalised)

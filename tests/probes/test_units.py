@@ -147,3 +147,15 @@ def test_corpus_bins_together_are_corpus_bins_alone(corpus, tokens):
     for place, unit in enumerate(units):
         alone = sum(sum_of_corpus_bins(corpus, [unit], groups).grams().values())
         torch.testing.assert_close(together[place], alone[0], rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", ["trajectory-bin", "signed-bin", "corpus-bin"])
+def test_normalised_tokens_count_alike(corpus, tokens, kind):
+    """The weights of a normalised unit are those of the plain one over the length of the standard cotangent."""
+    plain, normalised = (choose_units(tokens, kind, "all", seed=0, normalised=flag) for flag in (False, True))
+    number = next(iter(plain[0].weights))
+    scene = _Scene.of(corpus, corpus.rollouts[number])
+    weights, scaled = (units[0].weights_of(number, scene.cotangents) for units in (plain, normalised))
+    moved = scaled.unsqueeze(-1) * scene.cotangents.standard
+    torch.testing.assert_close(moved.norm(dim=-1), weights.double().abs())
+    assert (weights == plain[0].weights[number]).all()
