@@ -28,7 +28,7 @@ from geometry.factors import Factors, grams_of_rows, weight_grams
 
 Objectives = tuple[str, ...]
 
-WORKING_SET_BYTES = 1 << 24  # of the factors of one chunk
+WORKING_SET_BYTES = 1 << 26  # of the factors of one chunk
 
 FIVE_FROM_FOUR = (  # rows: OBJECTIVES, columns: BACKWARD
     (1.0, 1.0, 0.0, 0.0),
