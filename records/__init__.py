@@ -2,6 +2,7 @@
 
 from records.fingerprint import fingerprint, first_difference
 from records.folder import Measurement, RecordWriter, Shards, open_record, read_record
+from records.journal import Journal, JournalError, read_journal
 from records.measurement import ANGLES, EFFECTIVE, LAYER_ANGLES, NULL_ANGLES, SCHEMA_VERSION, TABLES, RecordError, check
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "NULL_ANGLES",
     "SCHEMA_VERSION",
     "TABLES",
+    "Journal",
+    "JournalError",
     "Measurement",
     "RecordError",
     "RecordWriter",
@@ -19,5 +22,6 @@ __all__ = [
     "fingerprint",
     "first_difference",
     "open_record",
+    "read_journal",
     "read_record",
 ]

@@ -53,7 +53,7 @@ def load_pair(
     """
     folder = resolve(student)
     check_vision(folder)
-    teacher_folder = _teacher_of(folder) if teacher is None else resolve(teacher)
+    teacher_folder = teacher_of(folder) if teacher is None else resolve(teacher)
     first = load_member(folder, dtype=dtype, device=device, attention=attention, parameters=parameters)
     second = load_member(teacher_folder, dtype=teacher_dtype or dtype, device=device, attention=attention)
     if teacher is None:
@@ -76,7 +76,8 @@ def _pair_file(folder: str) -> Path:
     return Path(folder) / "pair.json"
 
 
-def _teacher_of(folder: str) -> str:
+def teacher_of(folder: str) -> str:
+    """Return the folder or hub id of the teacher that a student's `pair.json` names."""
     path = _pair_file(folder)
     if not path.is_file():
         raise CheckpointError(

@@ -1,0 +1,133 @@
+"""The journal: what is written is read, and what is broken is refused in one line."""
+
+import json
+
+import pytest
+
+from records.journal import (
+    JOURNAL,
+    LOSSES,
+    N_BINS,
+    PHASES,
+    EvaluationLine,
+    GeometryLine,
+    JournalError,
+    JournalWriter,
+    StepLine,
+    read_journal,
+)
+
+
+def step(number, **changes):
+    bins = {name: [0.1] * N_BINS for name in LOSSES}
+    fields = {
+        "step": number,
+        "skipped": False,
+        "loss": 0.5,
+        "losses": dict.fromkeys(LOSSES, 0.5),
+        "losses_by_fixed_bin": bins,
+        "losses_by_step_bin": bins,
+        "edges_nats": [0.01 * n for n in range(N_BINS - 1)],
+        "tokens_by_fixed_bin": [3] * N_BINS,
+        "response_tokens": 7.5,
+        "truncated_share": 0.0,
+        "entropy_nats": 0.2,
+        "gradient_norm": 1.5,
+        "eta": 0.4,
+        "seconds": dict.fromkeys(PHASES, 0.1),
+    }
+    return StepLine(**fields | changes)
+
+
+def evaluation(number):
+    return EvaluationLine(number, dict.fromkeys(LOSSES, 0.5), {"high": 0.5}, {"high": 10}, 1.0)
+
+
+def geometry(number):
+    return GeometryLine(number, {"all": {"standard": 1.0}}, {"all": {"angle_language_visual": None}}, 1.0)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    """A journal of three steps, with an evaluation and a measurement before the second."""
+    writer = JournalWriter(tmp_path, 0)
+    for line in (step(0), evaluation(1), geometry(1), step(1), step(2), evaluation(3)):
+        writer.append(line)
+    return tmp_path / JOURNAL
+
+
+def test_what_is_written_is_read(journal):
+    found = read_journal(journal.parent)
+    assert found.steps == [step(0), step(1), step(2)]
+    assert found.evaluations == [evaluation(1), evaluation(3)]
+    assert found.geometry == [geometry(1)]
+
+
+def test_every_line_says_its_version_and_kind(journal):
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [line["version"] for line in lines] == [1] * 6
+    assert [line["kind"] for line in lines] == ["step", "evaluation", "geometry", "step", "step", "evaluation"]
+
+
+def test_numbers_that_are_not_finite_are_null(tmp_path):
+    JournalWriter(tmp_path, 0).append(step(0, loss=float("nan"), gradient_norm=float("inf")))
+    [line] = read_journal(tmp_path).steps
+    assert (line.loss, line.gradient_norm) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda lines: lines[:3] + lines[4:], "step 2 where step 1 goes on"),
+        (lambda lines: lines[:4] + lines[3:], "step 1 where step 2 goes on"),
+        (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "the evaluation of step 1"),
+        (lambda lines: lines[1:], "where step 0 goes on"),
+        (lambda lines: [*lines[:-1], lines[-1][:20]], "line 6 is no line of a journal"),
+        (lambda lines: [*lines, "[]\n"], "line 7 is no line of a journal"),
+        (lambda lines: [lines[0].replace('"version": 1', '"version": 9')], "version 9"),
+        (lambda lines: [lines[0].replace('"kind": "step"', '"kind": "leap"')], "'leap'"),
+        (lambda lines: [lines[0].replace('"eta"', '"theta"')], "`eta`"),
+        (lambda lines: [lines[0].replace('"step": 0', '"step": "0"')], "whole number"),
+        (lambda lines: [lines[0][:-2] + ', "more": 1}\n'], "unknown field `more`"),
+    ],
+)
+def test_a_broken_journal_is_refused_in_one_line(journal, spoil, named):
+    journal.write_text("".join(spoil(journal.read_text().splitlines(keepends=True))))
+    with pytest.raises(JournalError, match=named) as caught:
+        read_journal(journal.parent)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_journal_is_refused(tmp_path):
+    with pytest.raises(JournalError, match="python -m train"):
+        read_journal(tmp_path)
+
+
+def test_a_resumed_run_drops_what_lies_beyond_its_checkpoint(journal):
+    writer = JournalWriter(journal.parent, 1)
+    assert writer.lines == [step(0)]
+    writer.append(step(1))
+    assert read_journal(journal.parent).steps == [step(0), step(1)]
+
+
+@pytest.mark.parametrize("torn", ['{"version": 1, "ki', '{"version": 1, "kind": "\udcff'])
+def test_a_resumed_run_drops_a_torn_line(journal, torn):
+    with journal.open("ab") as file:
+        file.write(torn.encode("utf-8", "surrogateescape"))
+    assert JournalWriter(journal.parent, 3).lines[-1] == step(2)
+    assert len(read_journal(journal.parent).steps) == 3
+
+
+def test_a_journal_shorter_than_its_checkpoint_is_refused(journal):
+    with pytest.raises(JournalError, match="ends after 3 steps, the checkpoint stands at 5"):
+        JournalWriter(journal.parent, 5)
+
+
+@pytest.mark.parametrize("line", [step(1), step(2), step(4), evaluation(4), evaluation(3)])
+def test_a_line_out_of_order_is_not_written(journal, line):
+    writer = JournalWriter(journal.parent, 3)
+    writer.append(evaluation(3))
+    before = journal.read_bytes()
+    with pytest.raises(JournalError):
+        writer.append(line)
+    assert journal.read_bytes() == before

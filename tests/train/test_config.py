@@ -1,0 +1,94 @@
+"""Flags: what parses to what, and what is refused in one line with exit code 2."""
+
+import json
+
+import pytest
+
+from tests.train.small import flags, small
+from train.__main__ import main
+from train.config import PRESETS, Config, ConfigError, parse
+
+
+def test_without_flags_it_is_the_bundled_preset():
+    assert parse([]) == Config()
+    assert (parse([]).objective, parse([]).steps) == ("vgs-lp", 100)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_fills_what_is_not_given(preset):
+    config = parse(["--preset", preset, "--steps", "7"])
+    assert config == Config(**PRESETS[preset] | {"preset": preset, "steps": 7})
+
+
+def test_a_preset_in_a_file_counts_too(tmp_path):
+    (tmp_path / "x.yaml").write_text("preset: paper-4b\nlambda: 0.1\n")
+    config = parse(["--config", str(tmp_path / "x.yaml")])
+    assert (config.eta, config.lambda_, config.max_response) == (0.36, 0.1, 2048)
+
+
+def test_flags_reach_their_fields(tmp_path):
+    config = small(tmp_path, lambda_=0.5, eta="none", freeze_vision=True, prior="attached", clip_norm="none")
+    assert parse(flags(config)) == config
+
+
+def test_the_run_is_named_for_what_it_computes():
+    assert parse([]).folder.startswith("runs/train-vgs-lp-")
+    assert parse(["--resume"]).folder == parse([]).folder
+    assert parse(["--seed", "1"]).folder != parse([]).folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"objective": "standard", "gamma": 1.0}, "`gamma`"),
+        ({"objective": "standard", "eta": 0.4}, "`eta`"),
+        ({"objective": "vgs", "lambda_": 0.1}, "`lambda_`"),
+        ({"objective": "vgs", "quantile": 0.5}, "`quantile`"),
+        ({"objective": "vgs", "gamma": 0.0, "eta": 0.4}, "`eta`"),
+        ({"objective": "vgs-lp", "vp": "printed"}, "`vp`"),
+        ({"objective": "off-policy", "prior": "attached"}, "`prior`"),
+        ({"preset": "paper-2b", "gamma": 1.0, "eta": 0.41}, "`eta` 0.41"),
+        ({"preset": "paper-4b", "objective": "adaptive", "eta": 0.36}, "`eta` 0.36"),
+        ({"override": True}, "`override`"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused(changes, named):
+    with pytest.raises(ConfigError, match=named) as caught:
+        Config(**changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (("--objective", "grpo"), "objective"),
+        (("--lambda", "-1"), "lambda"),
+        (("--eta", "0"), "eta"),
+        (("--steps", "0"), "steps"),
+        (("--dtype", "float16"), "dtype"),
+        (("--what",), "--what"),
+    ],
+)
+def test_wrong_flags_are_named(argv, named, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(argv)
+    assert caught.value.code == 2
+    assert named in capsys.readouterr().err
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(checkpoints, tmp_path, capsys):
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text("".join(json.dumps({"problem": f"{n} ?", "answer": "1"}) + "\n" for n in range(8)))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "notes.txt").write_text("mine")
+    given = flags(small(checkpoints, out=str(tmp_path / "run")))
+    for argv, named in (
+        (["--objective", "standard", "--gamma", "1"], "`gamma`"),
+        (["--student", str(tmp_path / "none")], "`checkpoint`"),
+        ([*given, "--prompts", str(prompts), "--batch", "5"], "`batch` must be at most 4"),
+        ([*given, "--prompts", str(tmp_path / "none.jsonl")], "`prompts`"),
+        ([*given, "--out", str(tmp_path / "taken")], "notes.txt"),
+    ):
+        assert main(argv) == 2
+        [line] = [text for text in capsys.readouterr().err.splitlines() if "Loading" not in text]
+        assert line.startswith("error: ") and named in line

@@ -1,0 +1,268 @@
+"""Whole runs: what they write, how they continue, and how they stop."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from operator import attrgetter
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from records.journal import JOURNAL, LOSSES, N_BINS, PHASES, EvaluationLine, read_journal
+from records.measurement import ANGLES, OBJECTIVES, RecordError
+from tests.train.small import flags, small
+from train.__main__ import main
+from train.evaluation import headline
+from train.loop import train
+from vlm.pair import load_pair
+
+RUN = """
+import sys, torch
+import train.loop
+from tests.train.test_loop import best_at_2
+from train.__main__ import main
+torch.use_deterministic_algorithms(True)
+train.loop.headline = best_at_2
+sys.exit(main())
+"""
+
+
+def best_at_2(line):
+    """A student that gets better and then worse: random ones are all equally bad."""
+    return -abs(line.step - 2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _best_at_2():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.loop.headline", best_at_2)
+        yield
+
+
+class Killed(BaseException):
+    """What no handler of ours catches."""
+
+
+@pytest.fixture(scope="module")
+def whole(checkpoints, tmp_path_factory):
+    """A run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    train(small(checkpoints, out=str(folder)))
+    return folder
+
+
+def lines(folder):
+    """The journal without times."""
+    found = [json.loads(line) for line in (folder / JOURNAL).read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in found]
+
+
+def resolve(place):
+    """Return what a dotted name stands for."""
+    parts = place.split(".")
+    module = next(m for cut in range(len(parts), 0, -1) if (m := sys.modules.get(".".join(parts[:cut]))))
+    return attrgetter(place.removeprefix(module.__name__ + "."))(module)
+
+
+def assert_same(folder, whole):
+    """Bit by bit: journal, fixed rollouts, kept checkpoints, weights and optimizer."""
+    assert lines(folder) == lines(whole)
+    assert (folder / "held_out.json").read_bytes() == (whole / "held_out.json").read_bytes()
+    for name in ("last", "best"):
+        assert os.readlink(folder / name) == os.readlink(whole / name)
+        ours, theirs = (load_file(run / name / "model.safetensors") for run in (folder, whole))
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs) and ours.keys() == theirs.keys()
+    ours, theirs = (torch.load(run / "last" / "training.pt", weights_only=True) for run in (folder, whole))
+    for number, state in theirs["optimizer"]["state"].items():
+        assert all(torch.equal(ours["optimizer"]["state"][number][key], value) for key, value in state.items())
+    assert {path.name for path in folder.rglob("*.part")} == set()
+    kept, others = ({path.name for path in (run / "checkpoints").iterdir()} for run in (folder, whole))
+    assert kept == others
+
+
+def test_the_journal_holds_each_step_evaluation_and_measurement(whole):
+    found = read_journal(whole)
+    assert [line.step for line in found.steps] == [0, 1, 2, 3]
+    assert [line.step for line in found.evaluations] == [0, 2, 4]
+    assert [line.step for line in found.geometry] == [0, 3]
+    for line in found.steps:
+        assert set(line.losses) == set(line.losses_by_fixed_bin) == set(line.losses_by_step_bin) == set(LOSSES)
+        assert {len(values) for values in line.losses_by_step_bin.values()} == {N_BINS}
+        assert len(line.edges_nats) == N_BINS - 1 and set(line.seconds) == set(PHASES)
+        assert 1 <= line.response_tokens <= 5 and line.gradient_norm > 0 and 0 < line.eta < 1
+    assert found.steps[0].losses_by_fixed_bin == found.steps[0].losses_by_step_bin
+    assert found.steps[1].losses_by_fixed_bin != found.steps[1].losses_by_step_bin
+    assert set(found.geometry[0].norms) == {"all", "language_model"}
+    assert set(found.geometry[0].norms["all"]) == set(OBJECTIVES)
+    assert set(found.geometry[0].angles_deg["all"]) == set(ANGLES)
+    assert set(found.evaluations[0].accuracy) == {"high", "low"} and found.evaluations[0].answers["high"] == 3
+
+
+def test_bins_add_up_to_the_whole(whole):
+    """The visual loss is over the same tokens as the bins."""
+    for line in read_journal(whole).steps:
+        pairs = zip(line.losses_by_fixed_bin["visual"], line.tokens_by_fixed_bin, strict=True)
+        total = sum(mean * n for mean, n in pairs if mean is not None)
+        assert total / sum(line.tokens_by_fixed_bin) == pytest.approx(line.losses["visual"], rel=1e-6)
+
+
+def test_the_last_and_the_best_checkpoint_are_kept(whole):
+    assert os.readlink(whole / "last") == "checkpoints/step-000004"
+    assert os.readlink(whole / "best") == "checkpoints/step-000002"
+    assert {path.name for path in (whole / "checkpoints").iterdir()} == {"step-000002", "step-000004"}
+
+
+def test_the_best_is_that_on_prompts_that_need_the_picture():
+    groups = {"low": 1.0, "text": 0.5}
+    assert headline(EvaluationLine(0, {}, groups | {"high": 0.2}, {"low": 3, "text": 1, "high": 9}, 1.0)) == 0.2
+    assert headline(EvaluationLine(0, {}, groups, {"low": 3, "text": 1}, 1.0)) == 0.875
+
+
+def test_checkpoints_are_read_as_any_pair(whole, checkpoints):
+    for name in ("last", "best"):
+        pair = load_pair(str(whole / name))
+        assert (
+            pair.teacher.fingerprint
+            == load_pair(*(str(checkpoints / s) for s in ("student", "teacher"))).teacher.fingerprint
+        )
+    config = json.loads((whole / "config.json").read_text())
+    assert config["settings"]["gamma"] == 2.0 and set(config["weights"]) == {"student", "teacher"}
+
+
+POINTS = [
+    ("records.journal.os.fsync", 4),
+    ("train.loop.JournalWriter.append", 3),
+    ("train.loop.update", 2),
+    ("train.checkpoint.torch.save", 1),
+    ("train.checkpoint.torch.save", 2),
+    ("train.checkpoint._write_pair", 2),
+    ("train.checkpoint._link", 1),
+    ("train.checkpoint._link", 2),
+    ("train.checkpoint._link", 3),
+    ("train.checkpoint._link", 4),
+    ("train.loop.checkpoint.keep_as_best", 1),
+    ("train.loop.checkpoint.prune", 2),
+    ("train.loop.evaluation_line", 1),
+    ("train.loop.evaluation_line", 3),
+    ("train.loop._fixed_rollouts", 1),
+    ("train.loop.write_json", 1),
+    ("train.folder.write_json", 1),
+]
+
+
+@pytest.mark.parametrize(("place", "call"), POINTS)
+def test_a_run_stopped_anywhere_continues_bit_by_bit(checkpoints, whole, tmp_path, monkeypatch, place, call):
+    config = small(checkpoints, out=str(tmp_path / "run"))
+    calls, real = [], resolve(place)
+
+    def stop(*args, **kwargs):
+        calls.append(place)
+        if len(calls) == call:
+            raise Killed
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, stop)
+        with pytest.raises(Killed):
+            train(config)
+    train(replace(config, resume=True))
+    assert_same(tmp_path / "run", whole)
+
+
+def test_a_killed_process_is_continued_bit_by_bit(checkpoints, whole, tmp_path):
+    config = small(checkpoints, out=str(tmp_path / "run"))
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    process = subprocess.Popen([sys.executable, "-c", RUN, *flags(config)], env=environment, stderr=subprocess.DEVNULL)
+    journal = tmp_path / "run" / JOURNAL
+    while process.poll() is None and (not journal.is_file() or journal.read_bytes().count(b"\n") < 4):
+        time.sleep(0.01)
+    assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with journal.open("a") as file:
+        file.write('{"version": 1, "kind": "st')
+    train(replace(config, resume=True))
+    assert_same(tmp_path / "run", whole)
+
+
+def test_a_finished_run_resumed_is_as_it_was(checkpoints, whole):
+    before = (whole / JOURNAL).read_text().splitlines()[:-1]
+    train(small(checkpoints, out=str(whole), resume=True))
+    assert (whole / JOURNAL).read_text().splitlines()[:-1] == before
+
+
+def test_a_run_is_neither_begun_twice_nor_continued_with_other_flags(checkpoints, whole, capsys):
+    given = flags(small(checkpoints, out=str(whole)))
+    for argv, named in (
+        ([], "pass `--resume`"),
+        (["--resume", "--gamma", "1"], "`settings.gamma` 2.0, not 1.0: pass `--override`"),
+        (["--resume", "--teacher", str(checkpoints / "student")], "settings.teacher"),
+    ):
+        assert main([*given, *argv]) == 2
+        [line] = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error")]
+        assert named in line
+
+
+def test_overridden_flags_hold_from_where_it_continues(checkpoints, tmp_path):
+    config = small(checkpoints, out=str(tmp_path / "run"), steps=2, evaluate_every=0, geometry_every=0)
+    train(config)
+    before = lines(tmp_path / "run")
+    train(replace(config, steps=3, lr=1e-5, resume=True, override=True))
+    after = lines(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["steps"] == 3
+    assert after[:2] == before and len(after) == 3
+    with pytest.raises(RecordError, match="rollouts of other prompts"):
+        train(replace(config, held_out=5, resume=True, override=True))
+    state = torch.load(tmp_path / "run" / "last" / "training.pt", weights_only=True)
+    assert state["optimizer"]["param_groups"][0]["lr"] == 1e-5
+
+
+def test_three_steps_without_a_finite_loss_stop_the_run(checkpoints, tmp_path, monkeypatch, capsys):
+    real, calls = resolve("train.step._norm"), []
+
+    def broken(gradient):
+        calls.append(gradient)
+        return real(gradient) if len(calls) == 1 else float("nan")
+
+    monkeypatch.setattr("train.step._norm", broken)
+    given = small(checkpoints, out=str(tmp_path / "run"), steps=9, evaluate_every=0, geometry_every=0, eta="none")
+    assert main(flags(given)) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("not finite") == 3
+    [line] = [text for text in captured.err.splitlines() if text.startswith("stopped")]
+    assert "3 steps in a row, the last 3" in line
+    found = read_journal(tmp_path / "run")
+    assert [line.skipped for line in found.steps] == [False, True, True, True]
+    assert found.steps[3].gradient_norm is None
+    saved = json.loads((tmp_path / "run" / "not-finite-000003-0.json").read_text())
+    assert saved["step"] == 3 and len(saved["rollouts"]) == 6
+
+
+def test_a_frozen_vision_tower_stays_as_it_is(checkpoints, tmp_path):
+    train(small(checkpoints, out=str(tmp_path / "run"), freeze_vision=True, steps=1, objective="vgs"))
+    before, after = (load_file(f / "model.safetensors") for f in (checkpoints / "student", tmp_path / "run" / "last"))
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    assert moved and not any("visual" in key for key in moved)
+    assert set(read_journal(tmp_path / "run").geometry[0].norms) == {"all", "language_model"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective": "standard"},
+        {"objective": "off-policy"},
+        {"objective": "adaptive", "average": "token"},
+        {"objective": "language-steering", "vp": "printed", "eta": 0.5},
+        {"objective": "vgs", "prior": "attached", "text_view": "other"},
+        {"objective": "vgs-lp", "dtype": "bfloat16", "rollouts_per_prompt": 2},
+    ],
+)
+def test_every_objective_runs(checkpoints, tmp_path, changes):
+    train(small(checkpoints, out=str(tmp_path / "run"), steps=1, evaluate_every=0, geometry_every=0, **changes))
+    [line] = read_journal(tmp_path / "run").steps
+    assert not line.skipped and line.gradient_norm > 0

@@ -1,0 +1,45 @@
+"""Two processes do what one does."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from records.journal import LOSSES, read_journal
+from tests.train import both
+
+
+@pytest.fixture(scope="module")
+def folders(checkpoints, tmp_path_factory):
+    """What one process wrote, and what two that accelerate launched."""
+    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    command += ["-m", "tests.train.both", str(checkpoints), str(two)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    both.main(checkpoints, one)
+    return one, two
+
+
+def test_two_processes_sum_to_the_gradient_of_one(folders):
+    one, two = (torch.load(folder / "step.pt", weights_only=True) for folder in folders)
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert (one["gradient"] - two["gradient"]).norm() < 1e-5 * one["gradient"].norm()
+    torch.testing.assert_close(two["about"], one["about"], rtol=1e-5, atol=0.0)
+    torch.testing.assert_close(two["gram"], one["gram"], rtol=1e-4, atol=1e-6 * one["gram"].abs().max().item())
+
+
+def test_two_processes_write_the_journal_of_one(folders):
+    """The first step, before rounding can change a response."""
+    one, two = (read_journal(folder / "run") for folder in folders)
+    for ours, theirs in ((one.steps[0], two.steps[0]), (one.evaluations[0], two.evaluations[0])):
+        assert theirs.losses == pytest.approx(ours.losses, rel=1e-5)
+    for name in LOSSES:
+        found = two.steps[0].losses_by_step_bin[name]
+        assert found == pytest.approx(one.steps[0].losses_by_step_bin[name], rel=1e-4)
+    assert [line.step for line in two.steps] == [0, 1, 2, 3]
+    assert [line.step for line in two.evaluations] == [0, 2, 4]

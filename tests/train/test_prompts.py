@@ -1,0 +1,35 @@
+"""Prompts of a step depend on the seed and the step alone."""
+
+import json
+
+import pytest
+
+from train.config import Config
+from train.prompts import prompt_source
+
+
+def ids(source, step):
+    return [prompt.prompt_id for prompt in source.at(step)]
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"problem": f"{n}?", "answer": "1"}) + "\n" for n in range(13)))
+    return str(path)
+
+
+def test_bundled_scenes_are_new_in_each_step_and_seed():
+    source, other = prompt_source(Config(batch=4)), prompt_source(Config(batch=4, seed=1))
+    assert ids(source, 3) == ids(source, 3)
+    assert not set(ids(source, 3)) & (set(ids(source, 4)) | set(ids(other, 3)))
+    assert not set(ids(source, 0)) & {prompt.prompt_id for prompt in source.held_out}
+
+
+def test_a_file_is_gone_through_once_an_epoch_without_what_is_held_out(file):
+    source = prompt_source(Config(prompts=file, held_out=3, batch=5))
+    epochs = [[number for step in (2 * epoch, 2 * epoch + 1) for number in ids(source, step)] for epoch in (0, 1)]
+    assert [prompt.prompt_id for prompt in source.held_out] == ["0", "1", "2"]
+    assert [sorted(epoch, key=int) for epoch in epochs] == [[str(n) for n in range(3, 13)]] * 2
+    assert epochs[0] != epochs[1]
+    assert ids(prompt_source(Config(prompts=file, held_out=3, batch=5, seed=1)), 0) != epochs[0][:5]

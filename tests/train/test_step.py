@@ -1,0 +1,195 @@
+"""The update: what its gradient is the sum of, eta, and numbers that are not finite."""
+
+import math
+
+import pytest
+import torch
+
+from geometry import eta as eta_of
+from geometry import norms, objective_loss, token_shares, total
+from tests.train.small import batch, learner, small, watch, weights
+from train.gradients import batch_grams
+from train.rollouts import both_views, has_image
+from train.step import needed, summed_gradient, update
+
+
+def gradient_of(checkpoints, **changes):
+    found = learner(small(checkpoints, **changes))
+    gradient, loss, eta, tokens = summed_gradient(found, batch(found), watch())
+    return torch.cat([g.flatten() for g in gradient]), loss, eta, tokens
+
+
+def relative(a, b):
+    return float((a - b).norm() / b.norm())
+
+
+@pytest.mark.parametrize("objective", ["vgs-lp", "vgs", "adaptive", "language-steering"])
+def test_without_steering_and_preservation_it_is_the_standard_gradient(checkpoints, objective):
+    found, loss, eta, _ = gradient_of(checkpoints, objective=objective, gamma=0.0, lambda_=0.0)
+    standard, its_loss, _, _ = gradient_of(checkpoints, objective="standard")
+    assert torch.equal(found, standard)
+    assert (loss, eta) == (its_loss, 1.0)
+
+
+@pytest.mark.parametrize("eta", ["none", "measured"])
+@pytest.mark.parametrize("average", ["trajectory", "token"])
+@pytest.mark.parametrize("size", [1, 4])
+def test_micro_batches_change_nothing(checkpoints, average, eta, size):
+    """Of one response, too, whose prompt may be without a picture."""
+    whole, loss, _, _ = gradient_of(checkpoints, average=average, eta=eta)
+    parts, its_loss, _, _ = gradient_of(checkpoints, average=average, eta=eta, micro_batch=size)
+    assert relative(parts, whole) < 1e-6
+    assert its_loss == pytest.approx(loss, rel=1e-6)
+
+
+def test_the_loss_is_the_objective_s_over_the_whole_batch(checkpoints):
+    """A slow twin: one response at a time, thresholds and shares of all of them."""
+    found = learner(small(checkpoints, eta="none"))
+    made = batch(found)
+    pair, objective = found.pair, found.config.training_objective
+    responses = made.responses
+    shares = token_shares([r.n_tokens for r in responses]).float().split([r.n_tokens for r in responses])
+    views = [
+        both_views(pair.student, [r], pair.support) + both_views(pair.teacher, [r], pair.support) for r in responses
+    ]
+    loss = sum(
+        objective_loss(
+            *view, objective, thresholds=made.thresholds, shares=share, has_image=has_image([r], share.device)
+        ).loss
+        for view, share, r in zip(views, shares, responses, strict=True)
+    )
+    slow = torch.cat([g.flatten() for g in torch.autograd.grad(loss, found.parameters)])
+    gradient, value, _, _ = summed_gradient(found, made, watch())
+    assert relative(torch.cat([g.flatten() for g in gradient]), slow) < 1e-5
+    assert value == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_eta_is_that_of_the_gram_matrix(checkpoints):
+    """On prompts with a picture alone; without one a token's standard loss is not in the measured geometry."""
+    found = learner(small(checkpoints, objective="vgs", batch=5))
+    made = batch(found)
+    gram = total(batch_grams(found, made))[0]
+    gradient, _, eta, _ = summed_gradient(found, made, watch())
+    assert eta == pytest.approx(float(eta_of(gram, 2.0)), rel=1e-4)
+    assert math.sqrt(sum(float(g.square().sum()) for g in gradient)) == pytest.approx(float(norms(gram)[0]), rel=1e-4)
+
+
+def test_micro_batches_do_not_change_the_measured_gradients(checkpoints):
+    whole, parts = (learner(small(checkpoints, micro_batch=size)) for size in (6, 1))
+    grams = [total(batch_grams(found, batch(found))) for found in (whole, parts)]
+    torch.testing.assert_close(grams[1], grams[0], rtol=1e-5, atol=1e-6 * grams[0].abs().max().item())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective": "vgs"},
+        {"objective": "vgs-lp"},
+        {"objective": "vgs-lp", "prior": "attached"},
+        {"objective": "adaptive"},
+        {"objective": "language-steering", "gamma": 0.5},
+        {"objective": "language-steering", "vp": "printed"},
+    ],
+)
+def test_measured_eta_scales_all_but_the_preservation_term(checkpoints, changes):
+    """What comes out is what the measured number, given as a constant, makes."""
+    changes = changes if changes["objective"] == "vgs" else {"lambda_": 0.5} | changes
+    found, loss, eta, _ = gradient_of(checkpoints, **changes)
+    plain, its_loss, _, _ = gradient_of(checkpoints, **changes | {"eta": eta})
+    assert 0.0 < eta < 1.0
+    assert relative(found, plain) < 1e-5
+    assert loss == pytest.approx(its_loss, rel=1e-5)
+
+
+def test_what_eta_is_measured_with(checkpoints):
+    def names(**changes):
+        return [(o.name, o.lambda_) for o in needed(small(checkpoints, **changes))]
+
+    assert names(eta="none") == [("vgs-lp", 0.01)]
+    assert names(objective="standard") == [("standard", 0.01)]
+    assert names(objective="vgs") == [("vgs", 0.01), ("standard", 0.01)]
+    assert names() == [("vgs-lp", 0.01), ("vgs-lp", 0.0), ("standard", 0.01)]
+
+
+def moved(checkpoints, eta, steps=1, eps=1e-8):
+    """How the weights move under vgs without a clip, and the first gradient."""
+    config = small(checkpoints, objective="vgs", eta=eta, clip_norm="none", weight_decay=0.0, lr=1e-3)
+    found = learner(config)
+    for group in found.optimizer.param_groups:
+        group["eps"] = eps
+    before = weights(found)
+    gradient, _, _, _ = summed_gradient(found, batch(found), watch())
+    for step in range(steps):
+        update(found, batch(found, step), watch())
+    return weights(found) - before, torch.cat([g.flatten() for g in gradient])
+
+
+@pytest.mark.parametrize("eta", [0.41, "measured"])
+def test_eta_changes_nothing_under_adam_without_a_clip(checkpoints, eta):
+    """In one update, where the gradient is far above Adam's eps and its own rounding."""
+    plain, gradient = moved(checkpoints, "none")
+    scaled, _ = moved(checkpoints, eta)
+    above = gradient.abs() > 1e-3
+    assert above.float().mean() > 0.1
+    assert relative(scaled[above], plain[above]) < 1e-4
+
+
+def test_a_constant_eta_changes_nothing_in_many_steps(checkpoints):
+    """A power of two, which rounds nothing, and no eps to speak of: equal everywhere."""
+    plain, _ = moved(checkpoints, "none", steps=3, eps=1e-20)
+    scaled, _ = moved(checkpoints, 0.5, steps=3, eps=1e-20)
+    assert relative(scaled, plain) < 1e-4
+
+
+def test_the_clip_shortens_the_gradient_and_the_journal_has_its_length_before(checkpoints):
+    found = learner(small(checkpoints, clip_norm=1e-3))
+    lengths = []
+    found.optimizer.register_step_pre_hook(
+        lambda *_: lengths.append(torch.cat([p.grad.flatten() for p in found.parameters]).norm())
+    )
+    outcome = update(found, batch(found), watch())
+    assert float(lengths[0]) == pytest.approx(1e-3, rel=1e-3)
+    assert outcome.gradient_norm > 1e-2
+
+
+def test_a_text_view_that_is_not_trained_has_no_graph(checkpoints, monkeypatch):
+    asked = []
+
+    def spy(member, responses, support, *, text_graph=True):
+        asked.append(text_graph and torch.is_grad_enabled())
+        return both_views(member, responses, support, text_graph=text_graph)
+
+    monkeypatch.setattr("train.step.both_views", spy)
+    for objective, graph in (("standard", False), ("vgs", False), ("vgs-lp", True), ("language-steering", True)):
+        found = learner(small(checkpoints, objective=objective))
+        made = batch(found)
+        asked.clear()
+        summed_gradient(found, made, watch())
+        assert asked == [graph]
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights(checkpoints):
+    found = learner(small(checkpoints))
+    made = batch(found)
+    with torch.no_grad():
+        found.parameters[-1].fill_(torch.nan)
+    before = weights(found)
+    outcome = update(found, made, watch())
+    assert outcome.skipped
+    assert torch.equal(weights(found), before) or torch.equal(weights(found).isnan(), before.isnan())
+    assert not found.optimizer.state
+
+
+def test_a_teacher_that_is_not_finite_is_skipped_too(checkpoints):
+    found = learner(small(checkpoints))
+    with torch.no_grad():
+        next(iter(found.pair.teacher.model.parameters())).fill_(torch.nan)
+    outcome = update(found, batch(found), watch())
+    assert outcome.skipped and outcome.tokens is None
+
+
+def test_off_policy_responses_are_the_teacher_s(checkpoints):
+    found = learner(small(checkpoints, objective="off-policy"))
+    theirs = {r.rollout.rollout_id: r.rollout.token_ids for r in batch(found).responses}
+    own = learner(small(checkpoints))
+    assert theirs != {r.rollout.rollout_id: r.rollout.token_ids for r in batch(own).responses}

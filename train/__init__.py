@@ -1,0 +1,1 @@
+"""The bundled trainer: on-policy distillation under the objectives of arXiv:2606.00564, `python -m train`."""

@@ -1,0 +1,101 @@
+"""Checkpoints of a run: `checkpoints/step-N`, and the links `last` and `best` to the two that are kept.
+
+Each is a folder that probes read as any checkpoint: safetensors weights, the processor and `pair.json`, with the
+training state beside them, `training.pt`. It is written under another name and renamed when whole; a link is put in
+place of the old one in one step. So a run can be killed at any moment.
+
+`best` is never later than `last`: whatever is kept as best is also what a resumed run goes on from.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from records.files import TEMPORARY
+from vlm.checkpoint import Member
+
+STATE = "training.pt"
+LAST, BEST = "last", "best"
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What pair.json says of the teacher: its folder or hub id, and the fingerprint of its weights."""
+
+    name: str
+    fingerprint: str
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with weights and optimizer all that its future depends on.
+
+    Whatever is drawn at random is a function of the seed and the step: no generator's state goes from step to step.
+    """
+
+    step: int = 0
+    skipped_in_a_row: int = 0
+    best: float | None = None
+    """The best accuracy evaluated before this step."""
+
+
+def save(run: Path, student: Member, teacher: Teacher, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
+    """Write the checkpoint of the present step and let `last` point to it; return its folder."""
+    folder = run / "checkpoints" / f"step-{progress.step:06d}"
+    if not _is_kept(run, folder):
+        part = folder.with_name(folder.name + TEMPORARY)
+        for stale in (part, folder):
+            shutil.rmtree(stale, ignore_errors=True)
+        student.model.save_pretrained(part)
+        student.processor.save_pretrained(part)
+        _write_pair(part, folder, teacher)
+        torch.save(vars(progress) | {"optimizer": optimizer.state_dict()}, part / STATE)
+        part.rename(folder)
+    _link(run, LAST, folder)
+    return folder
+
+
+def keep_as_best(run: Path, folder: Path) -> None:
+    """Let `best` point to a checkpoint."""
+    _link(run, BEST, folder)
+
+
+def prune(run: Path) -> None:
+    """Remove the checkpoints that neither link points to."""
+    for folder in (run / "checkpoints").glob("step-*"):
+        if not _is_kept(run, folder):
+            shutil.rmtree(folder)
+
+
+def restore(run: Path, student: Member, optimizer: torch.optim.Optimizer) -> Progress:
+    """Load the state of `last` into the optimizer, whose student has been loaded from there; begin where none is."""
+    path = run / LAST / STATE
+    if not path.is_file():
+        return Progress()
+    state: dict[str, Any] = torch.load(path, map_location=student.device, weights_only=True)
+    optimizer.load_state_dict(state.pop("optimizer"))
+    return Progress(**state)
+
+
+def _write_pair(part: Path, folder: Path, teacher: Teacher) -> None:
+    """Name the teacher, a folder by its place relative to the checkpoint."""
+    named = os.path.relpath(teacher.name, folder.resolve()) if Path(teacher.name).is_dir() else teacher.name
+    content = {"teacher": named, "fingerprint": teacher.fingerprint}
+    (part / "pair.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _is_kept(run: Path, folder: Path) -> bool:
+    links = [run / name for name in (LAST, BEST)]
+    return folder.is_dir() and any(link.exists() and link.samefile(folder) for link in links)
+
+
+def _link(run: Path, name: str, folder: Path) -> None:
+    part = run / (name + TEMPORARY)
+    part.unlink(missing_ok=True)
+    part.symlink_to(folder.relative_to(run))
+    part.replace(run / name)

@@ -1,0 +1,54 @@
+"""The student on held-out prompts: losses on rollouts that stay the same all through the run, and greedy accuracy."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+
+from geometry import decompose
+from records.journal import EvaluationLine
+from train.learner import Learner
+from train.line import means
+from train.rollouts import Response, both_views, cut, has_image
+from train.step import Tokens
+from vlm.evaluation import accuracy, evaluate
+from vlm.prompts import Prompt
+from vlm.rollouts import Sampling
+
+
+def evaluation_line(
+    learner: Learner, step: int, prompts: Sequence[Prompt], fixed: Sequence[Response]
+) -> EvaluationLine:
+    """Evaluate the present weights; runs on one process alone."""
+    began = time.perf_counter()
+    config = learner.config
+    greedy = Sampling(config.max_response, greedy=True, batch=config.generation_batch)
+    with torch.no_grad(), learner.accelerator.autocast():
+        verdicts = evaluate(learner.pair.student, prompts, greedy)
+        losses = means(_tokens(learner, fixed))
+    return EvaluationLine(
+        step=step,
+        losses=losses,
+        accuracy=accuracy(verdicts, "dependency"),
+        answers=dict(Counter(verdict.prompt.dependency for verdict in verdicts)),
+        seconds=round(time.perf_counter() - began, 4),
+    )
+
+
+def headline(line: EvaluationLine) -> float:
+    """What the best checkpoint is chosen by: accuracy on prompts that need the picture; on all where none is such."""
+    if "high" in line.accuracy:
+        return line.accuracy["high"]
+    return sum(line.accuracy[group] * n for group, n in line.answers.items()) / sum(line.answers.values())
+
+
+def _tokens(learner: Learner, responses: Sequence[Response]) -> Tokens:
+    pair, rows = learner.pair, []
+    for part in cut(responses, learner.config.micro_batch):
+        views = [view for member in (pair.student, pair.teacher) for view in both_views(member, part, pair.support)]
+        parts = decompose(*views)
+        shown = has_image(part, parts.vds.device).to(parts.vds)
+        unread = torch.zeros_like(parts.vds)
+        rows.append(torch.stack([parts.standard, parts.language, parts.visual, parts.vds, unread, shown], dim=1))
+    return Tokens(*torch.cat(rows).unbind(1))

@@ -1,0 +1,61 @@
+"""What an update acts on, and what it shares with the other processes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from records.journal import PHASES
+from train.config import Config
+from vlm.pair import Pair
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What an update acts on."""
+
+    pair: Pair
+    config: Config
+    optimizer: torch.optim.Optimizer
+    accelerator: Accelerator
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        return [p for p in self.pair.student.model.parameters() if p.requires_grad]
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Rank and number of processes."""
+        return self.accelerator.process_index, self.accelerator.num_processes
+
+
+@dataclass
+class Stopwatch:
+    """Seconds by phase."""
+
+    device: torch.device
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        began = self._now()
+        yield
+        self.seconds[name] += self._now() - began
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+def gather_rows(accelerator: Accelerator, rows: Tensor) -> Tensor:
+    """Join the rows `[n, k]` of all processes, each of which may have another number of them."""
+    if accelerator.num_processes == 1:
+        return rows
+    marked = torch.cat([torch.ones_like(rows[:, :1]), rows], dim=1)
+    marked = accelerator.gather(accelerator.pad_across_processes(marked, dim=0))
+    return marked[marked[:, 0] == 1.0][:, 1:]

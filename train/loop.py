@@ -1,0 +1,217 @@
+"""A run from its first step to its last, and from wherever it was killed.
+
+    runs/NAME/config.json     the flags and the fingerprints of the weights that it began with
+    runs/NAME/metrics.jsonl   the journal, see `records.journal`
+    runs/NAME/held_out.json   the fixed rollouts that evaluations score
+    runs/NAME/last, best      checkpoints that probes read
+
+The weights are read from `last`, so that a run that continues goes through the same steps, bit by bit on a CPU, as one
+that was never stopped.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from records import RecordError
+from records.files import write_json
+from records.journal import JournalWriter, StepLine
+from train import checkpoint
+from train.batch import Batch, collect
+from train.checkpoint import Progress, Teacher
+from train.config import Config, ConfigError
+from train.evaluation import evaluation_line, headline
+from train.folder import opened
+from train.gradients import geometry_line
+from train.learner import Learner, Stopwatch
+from train.line import step_line
+from train.prompts import PromptSource, prompt_source, step_seed
+from train.rollouts import Response, sample
+from train.step import update
+from vlm.checkpoint import load_member, quiet, resolve
+from vlm.families import scopes
+from vlm.pair import Pair, load_pair, pair_of, teacher_of
+from vlm.rollouts import Rollout
+from vlm.views import text_views
+
+HELD_OUT = "held_out.json"
+PATIENCE = 3
+"""Steps in a row without a finite gradient after which a run stops."""
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on; the message is one line."""
+
+
+@dataclass
+class Run:
+    """What is at hand while a run goes on; the journal and the fixed rollouts on the main process alone."""
+
+    folder: Path
+    learner: Learner
+    source: PromptSource
+    teacher: Teacher
+    progress: Progress
+    journal: JournalWriter | None = None
+    fixed: Sequence[Response] = ()
+
+    @property
+    def config(self) -> Config:
+        return self.learner.config
+
+
+def train(config: Config) -> Path:
+    """Train, or continue, and return the run's folder.
+
+    Raises:
+        ConfigError, RecordError, CheckpointError, PromptError: what was asked for cannot be done.
+        TrainingError: losses or gradients have not been finite for `PATIENCE` steps.
+    """
+    quiet()
+    accelerator = Accelerator(
+        cpu=config.device == "cpu", mixed_precision="bf16" if config.dtype == "bfloat16" else "no"
+    )
+    if config.batch < accelerator.num_processes:
+        raise ConfigError(f"`batch` must be at least {accelerator.num_processes}, a prompt a process")
+    folder, source = Path(config.folder), prompt_source(config)
+    pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
+    with opened(folder, config, pair, accelerator):
+        run = prepare(folder, config, source, pair, accelerator)
+        for _ in range(run.progress.step, config.steps):
+            advance(run)
+        _save(run)
+        _evaluate(run)
+    return folder
+
+
+def prepare(folder: Path, config: Config, source: PromptSource, pair: Pair, accelerator: Accelerator) -> Run:
+    """Return the run as it was after its last checkpoint, or as it is before its first step."""
+    if (folder / checkpoint.LAST).exists():
+        student = load_member(str(folder / checkpoint.LAST), device=str(accelerator.device))
+        pair = pair_of(student, pair.teacher)
+    if config.freeze_vision:
+        _freeze_vision(pair)
+    trained = [parameter for parameter in pair.student.model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=config.weight_decay)
+    progress = checkpoint.restore(folder, pair.student, optimizer)
+    for group in optimizer.param_groups:  # as the flags say, also where they were overridden
+        group |= {"lr": config.lr, "weight_decay": config.weight_decay}
+    learner = Learner(pair, config, optimizer, accelerator)
+    run = Run(folder, learner, source, _teacher(config, pair), progress)
+    if accelerator.is_main_process:
+        run.journal = JournalWriter(folder, progress.step)
+        run.fixed = _fixed_rollouts(run)
+    accelerator.wait_for_everyone()  # else one might write a checkpoint that another takes for an old one
+    return run
+
+
+def advance(run: Run) -> None:
+    """Take one step, with the evaluation and measurement that are due before it and the checkpoint after it."""
+    config, progress = run.config, run.progress
+    step = progress.step
+    _evaluate(run)
+    watch = Stopwatch(run.learner.accelerator.device)
+    batch = collect(run.learner, run.source.at(step), step_seed(config.seed, step), watch)
+    if config.geometry_every and step % config.geometry_every == 0 and batch.thresholds is not None:
+        _write(run, geometry_line(run.learner, step, batch))
+    outcome = update(run.learner, batch, watch)
+    if run.journal is not None:
+        line = step_line(step, batch, outcome, watch.seconds, _first_edges(run.journal))
+        _write(run, line)
+        _say(line, config.steps)
+    progress.step += 1
+    progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if outcome.skipped else 0
+    if progress.skipped_in_a_row == PATIENCE:
+        raise TrainingError(_give_up(run, step, batch))
+    if progress.step % config.checkpoint_every == 0:
+        _save(run)
+
+
+def _evaluate(run: Run) -> None:
+    """Evaluate where it is due; a better student than all before becomes `best`."""
+    every, step = run.config.evaluate_every, run.progress.step
+    if not every or (step % every and step != run.config.steps):
+        return
+    if run.learner.accelerator.is_main_process:
+        line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
+        _write(run, line)
+        found = ", ".join(f"{group} {100 * share:.1f} %" for group, share in line.accuracy.items())
+        print(f"step {step}: held-out accuracy {found}", flush=True)
+        if run.progress.best is None or headline(line) > run.progress.best:
+            checkpoint.keep_as_best(run.folder, _write_checkpoint(run))
+            checkpoint.prune(run.folder)
+            run.progress.best = headline(line)
+    run.learner.accelerator.wait_for_everyone()
+
+
+def _save(run: Run) -> None:
+    if run.learner.accelerator.is_main_process:
+        _write_checkpoint(run)
+        checkpoint.prune(run.folder)
+    run.learner.accelerator.wait_for_everyone()
+
+
+def _write_checkpoint(run: Run) -> Path:
+    learner = run.learner
+    return checkpoint.save(run.folder, learner.pair.student, run.teacher, learner.optimizer, run.progress)
+
+
+def _write(run: Run, line: Any) -> None:
+    if run.journal is not None:
+        run.journal.append(line)
+
+
+def _first_edges(journal: JournalWriter) -> Sequence[float | None] | None:
+    """The edges of the bins that stay the same all through the run: those of step 0, unless it had none."""
+    edges = (line.edges_nats for line in journal.lines if isinstance(line, StepLine))
+    return next((found for found in edges if any(edge is not None for edge in found)), None)
+
+
+def _say(line: StepLine, steps: int) -> None:
+    if line.skipped:
+        print(f"step {line.step}: loss or gradient not finite, weights left as they were", flush=True)
+    elif line.step % 10 == 0 or line.step + 1 == steps:
+        losses = ", ".join(f"{name} {value:.4f}" for name, value in line.losses.items() if value is not None)
+        print(f"step {line.step} of {steps}: {losses} nats a token, {sum(line.seconds.values()):.1f} s", flush=True)
+
+
+def _give_up(run: Run, step: int, batch: Batch) -> str:
+    """Save this process's responses of the step, to be looked into, and say so."""
+    path = run.folder / f"not-finite-{step:06d}-{run.learner.accelerator.process_index}.json"
+    write_json(path, {"step": step, "rollouts": [asdict(response.rollout) for response in batch.responses]})
+    return f"loss or gradient not finite in {PATIENCE} steps in a row, the last {step}: its responses are in {path}"
+
+
+def _teacher(config: Config, pair: Pair) -> Teacher:
+    named = config.teacher or teacher_of(resolve(config.student))
+    name = str(Path(named).resolve()) if Path(named).is_dir() else named
+    return Teacher(name, pair.teacher.fingerprint)
+
+
+def _freeze_vision(pair: Pair) -> None:
+    groups = pair.student.groups
+    language = set(scopes(groups)["language_model"])
+    for name, members in groups.items():
+        for parameter in members:
+            parameter.requires_grad_(name in language)
+
+
+def _fixed_rollouts(run: Run) -> list[Response]:
+    """The first student's own responses to the held-out prompts; sampled before the first step, then read back."""
+    path, prompts = run.folder / HELD_OUT, run.source.held_out
+    if not path.is_file():
+        with run.learner.accelerator.autocast():
+            sampled = sample(run.learner.pair.student, run.config, prompts, run.config.seed)
+        write_json(path, {"rollouts": [asdict(response.rollout) for response in sampled]})
+    by_id = dict(zip((prompt.prompt_id for prompt in prompts), prompts, strict=True))
+    texts = dict(zip(by_id, text_views(prompts, run.config.text_view), strict=True))
+    rows = json.loads(path.read_bytes())["rollouts"]
+    if {row["prompt_id"] for row in rows} != set(by_id):
+        raise RecordError(f"`{path}` has rollouts of other prompts: hold out the same ones, or choose another `--out`")
+    rollouts = [Rollout(**row | {"token_ids": tuple(row["token_ids"])}) for row in rows]
+    return [Response(by_id[r.prompt_id], texts[r.prompt_id], r) for r in rollouts]

@@ -1,0 +1,55 @@
+"""Which prompts a step is trained on: a function of the seed and the step alone, so that a run can go on anywhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from train.config import Config, ConfigError
+from vlm.prompts import Prompt
+from vlm.sources import BUNDLED, load_prompts
+from vlm.tiny.prompts import bundled_prompts
+
+FIRST_SEED = 1_000_000  # of training scenes and rollouts: those of evaluations lie below
+STEPS_A_SEED = 1_000_000
+
+
+@dataclass(frozen=True)
+class PromptSource:
+    """Prompts to train on, none of them held out; of the bundled source new ones are drawn in each step."""
+
+    held_out: Sequence[Prompt]
+    pool: Sequence[Prompt] | None
+    batch: int
+    seed: int
+
+    def at(self, step: int) -> list[Prompt]:
+        """Return the prompts of a step; of a pool each once an epoch, what does not fill a batch is left out."""
+        if self.pool is None:
+            return bundled_prompts(self.batch, step_seed(self.seed, step))
+        steps_an_epoch = len(self.pool) // self.batch
+        epoch, place = divmod(step, steps_an_epoch)
+        order = list(range(len(self.pool)))
+        Random(f"{self.seed}/{epoch}").shuffle(order)
+        return [self.pool[index] for index in order[place * self.batch : (place + 1) * self.batch]]
+
+
+def step_seed(seed: int, step: int) -> int:
+    """The seed of a step's scenes and rollouts."""
+    return FIRST_SEED + STEPS_A_SEED * seed + step
+
+
+def prompt_source(config: Config) -> PromptSource:
+    """Load the prompts that a run names.
+
+    Raises:
+        ConfigError: too few for a batch beside those held out.
+    """
+    apart = config.held_out_prompts or (BUNDLED if config.prompts == BUNDLED else None)
+    pool = None if config.prompts == BUNDLED else load_prompts(config.prompts, split=config.split)
+    if apart is None:
+        held_out, pool = (pool or [])[: config.held_out], (pool or [])[config.held_out :]
+    else:
+        held_out = load_prompts(apart, limit=config.held_out, split=config.split)
+    if pool is not None and len(pool) < config.batch:
+        raise ConfigError(f"`batch` must be at most {len(pool)}, the prompts not held out, got {config.batch}")
+    return PromptSource(held_out, pool, config.batch, config.seed)

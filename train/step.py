@@ -1,0 +1,188 @@
+"""One update: the loss's gradient, summed over micro-batches and processes, and the optimizer.
+
+The loss of a step is `sum_t share_t loss_t` over the tokens of all processes, with shares and VDS quantiles of that
+global batch. Its gradient is a sum over tokens, so that how tokens are cut into micro-batches or dealt to processes
+changes nothing.
+
+eta = |g_standard| / |g_steered| (arXiv:2606.00564, Eq. 15, 20, 23, with g_steered = g_standard + gamma g_s; for the
+adaptive objective gamma is a token's) is measured on the step's own batch. That takes the gradients of both, so one
+more backward pass through the image view, and as many more gradients in memory; the objective's own is then corrected:
+g + (eta - 1) g_steered. With a preservation term g is a third gradient, of the text view alone if that term is the
+language loss. A constant eta is without effect under Adam but for the weight of the preservation term; one that is
+measured anew in each step also weighs the steps against each other in Adam's running means.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from geometry import Decomposition, Objective, log_probs, objective_loss
+from train.batch import Batch
+from train.config import Config
+from train.learner import Learner, Stopwatch, gather_rows
+from train.rollouts import both_views, has_image
+
+Gradient = list[Tensor]
+"""One tensor a trained parameter."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Numbers of the response tokens of the global batch, `[T]`, in nats; without a graph."""
+
+    standard: Tensor
+    language: Tensor
+    visual: Tensor
+    vds: Tensor
+    entropy: Tensor
+    has_image: Tensor
+
+
+class Summed(NamedTuple):
+    """What the micro-batches of all processes add up to."""
+
+    gradient: Gradient
+    """Before clipping."""
+    loss: float
+    eta: float
+    tokens: Tokens
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an update."""
+
+    loss: float
+    gradient_norm: float
+    eta: float
+    skipped: bool
+    tokens: Tokens | None
+    """None where the VDS was not finite."""
+
+
+def update(learner: Learner, batch: Batch, watch: Stopwatch) -> Outcome:
+    """Change the student's weights, unless a loss or gradient is not finite."""
+    if batch.thresholds is None:
+        return Outcome(math.nan, math.nan, math.nan, True, None)
+    gradient, loss, eta, tokens = summed_gradient(learner, batch, watch)
+    with watch.phase("update"):
+        norm = _norm(gradient)
+        skipped = not (math.isfinite(loss) and math.isfinite(norm))
+        if not skipped:
+            _apply(learner, gradient)
+    return Outcome(loss, norm, eta, skipped, tokens)
+
+
+def summed_gradient(learner: Learner, batch: Batch, watch: Stopwatch) -> Summed:
+    """Return the loss of the global batch, its gradient, eta, and the tokens' numbers."""
+    objectives = needed(learner.config)
+    parameters = learner.parameters
+    sums = [[torch.zeros_like(p) for p in parameters] for _ in objectives]
+    losses = torch.zeros(len(objectives), dtype=torch.float64)
+    rows: list[Tensor] = []
+    for index in range(len(batch.micro_batches)):
+        with watch.phase("student"):
+            found, about = _losses(learner, objectives, batch, index)
+        with watch.phase("update"):
+            for row, loss in enumerate(found):
+                _add(sums[row], loss, parameters, keep_graph=row + 1 < len(found))
+                losses[row] += loss.item()
+        rows.append(about)
+    with watch.phase("update"):
+        sums = [_over_processes(learner.accelerator, gradient) for gradient in sums]
+        losses = learner.accelerator.reduce(losses.to(learner.accelerator.device, torch.float32), "sum")
+    tokens = Tokens(*gather_rows(learner.accelerator, torch.cat(rows)).unbind(1))
+    eta = 1.0 if len(objectives) == 1 else _ratio(_norm(sums[-1]), _norm(sums[-2]))
+    value = float(losses[0]) + ((eta - 1.0) * float(losses[-2]) if len(objectives) > 1 else 0.0)
+    stated = learner.config.eta
+    return Summed(
+        corrected(objectives, sums, eta), value, float(stated) if isinstance(stated, (int, float)) else eta, tokens
+    )
+
+
+def needed(config: Config) -> list[Objective]:
+    """Return the objectives whose gradients make a step: the trained one; to measure eta, also steered and standard.
+
+    Without a preservation term the trained one is the steered one.
+    """
+    trained = config.training_objective
+    if not config.measures_eta:
+        return [trained]
+    standard = Objective("standard", average=trained.average)
+    steered = replace(trained, lambda_=0.0)
+    return [trained, standard] if trained.terms == steered.terms else [trained, steered, standard]
+
+
+def rest_is_language(objectives: Sequence[Objective]) -> bool:
+    """Whether the trained objective has beyond the steered one nothing but a language loss, at the text view."""
+    trained = objectives[0]
+    return len(objectives) == 3 and trained.terms[2] == "language" and not trained.target_follows
+
+
+def corrected(objectives: Sequence[Objective], gradients: Sequence[Gradient], eta: float) -> Gradient:
+    """Return eta g_steered + g_rest from the gradients of `needed`, the first being that of the rest or of both."""
+    if len(gradients) == 1:
+        return gradients[0]
+    missing = eta if rest_is_language(objectives) else eta - 1.0
+    return [g + missing * steered for g, steered in zip(gradients[0], gradients[-2], strict=True)]
+
+
+def _losses(learner: Learner, objectives: Sequence[Objective], batch: Batch, index: int) -> tuple[list[Tensor], Tensor]:
+    """The losses of a micro-batch under each objective, and the columns of `Tokens`."""
+    pair, responses = learner.pair, batch.micro_batches[index]
+    with learner.accelerator.autocast():
+        image, text = both_views(pair.student, responses, pair.support, text_graph=objectives[0].trains_text_view)
+    shown = has_image(responses, image.device)
+    about = {"shares": batch.shares[index], "has_image": shown}
+    firsts = [image.detach() if rest_is_language(objectives) else image, image, image]
+    found = [
+        objective_loss(first, text, *batch.teacher[index], objective, thresholds=batch.thresholds, **about)
+        for first, objective in zip(firsts, objectives, strict=False)
+    ]
+    return [each.loss for each in found], _columns(found[0].parts, image.detach(), shown)
+
+
+def _columns(parts: Decomposition, image: Tensor, shown: Tensor) -> Tensor:
+    log_p = log_probs(image)
+    entropy = -(log_p.exp() * log_p.masked_fill(log_p.isneginf(), 0.0)).sum(dim=-1)
+    return torch.stack([parts.standard, parts.language, parts.visual, parts.vds, entropy, shown.to(entropy)], dim=1)
+
+
+def _add(total: Gradient, loss: Tensor, parameters: Sequence[nn.Parameter], keep_graph: bool) -> None:
+    if not loss.requires_grad:  # the text views of prompts without a picture, all of them constants
+        return
+    found = torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True)
+    for sum_, gradient in zip(total, found, strict=True):
+        if gradient is not None:
+            sum_ += gradient
+
+
+def _over_processes(accelerator: Accelerator, gradient: Gradient) -> Gradient:
+    if accelerator.num_processes == 1:
+        return gradient
+    flat = accelerator.reduce(torch.cat([g.flatten() for g in gradient]), "sum")
+    pieces = flat.split([g.numel() for g in gradient])
+    return [piece.view_as(g) for piece, g in zip(pieces, gradient, strict=True)]
+
+
+def _norm(gradient: Gradient) -> float:
+    return math.sqrt(sum(float(g.double().square().sum()) for g in gradient))
+
+
+def _ratio(standard: float, steered: float) -> float:
+    """eta; 1 where the steered gradient is 0."""
+    return standard / steered if steered else 1.0
+
+
+def _apply(learner: Learner, gradient: Gradient) -> None:
+    for parameter, g in zip(learner.parameters, gradient, strict=True):
+        parameter.grad = g
+    if learner.config.clip_norm != "none":
+        nn.utils.clip_grad_norm_(learner.parameters, float(learner.config.clip_norm))
+    learner.optimizer.step()
+    learner.optimizer.zero_grad(set_to_none=True)
