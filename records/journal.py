@@ -61,6 +61,10 @@ class StepLine:
     """Mean length of a response."""
     truncated_share: float
     """Share of responses cut at the greatest length."""
+    reward: float | None
+    """Mean reward of the responses whose answer is known: 1 if it is right, else 0."""
+    banned_mass: float
+    """Mean probability that the model that speaks gives to ids which sampling bans: pictures and rows of padding."""
     entropy_nats: float | None
     """Mean entropy of the student's image view."""
     gradient_norm: float | None
@@ -80,6 +84,14 @@ class EvaluationLine:
     step: int
     losses: Mapping[str, float | None]
     """Means over the tokens of fixed rollouts, the first student's; of the visual loss as in `StepLine`."""
+    losses_by_bin: Binned
+    """The same by VDS bin, whose edges make them equally frequent on the fixed rollouts."""
+    own_losses: Mapping[str, float | None]
+    """Means over the tokens of the present student's own responses to the same prompts."""
+    own_losses_by_bin: Binned
+    """The same by VDS bin, with the edges of the fixed rollouts."""
+    own_response_tokens: float
+    """Mean length of those responses."""
     accuracy: Mapping[str, float]
     """Share of greedy answers that are right, by dependency group."""
     answers: Mapping[str, int]
@@ -98,6 +110,10 @@ class GeometryLine:
     """By scope, the length of each of `OBJECTIVES`."""
     angles_deg: Mapping[str, Mapping[str, float | None]]
     """By scope, each of `ANGLES`; null where a gradient is 0."""
+    group_norms: Mapping[str, Mapping[str, float | None]]
+    """By parameter group, as `norms`."""
+    group_angles_deg: Mapping[str, Mapping[str, float | None]]
+    """By parameter group, as `angles_deg`."""
     seconds: float
 
 

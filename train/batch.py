@@ -3,6 +3,7 @@
 Shares and VDS quantiles are of the global batch: of all processes, and before any loss is computed.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from geometry import Thresholds, kl_nats, log_probs, token_shares
 from train.learner import Learner, Stopwatch, gather_rows
 from train.rollouts import MicroBatch, Response, Views, both_views, cut, has_image, sample
+from vlm.answers import is_correct
 from vlm.prompts import Prompt
 
 
@@ -28,6 +30,9 @@ class Batch:
     lengths: Tensor
     """Tokens of every response of the global batch."""
     truncated_share: float
+    reward: float | None
+    """Mean over the responses of the global batch whose answer is known; none if no answer is."""
+    banned_mass: float
 
     @property
     def responses(self) -> list[Response]:
@@ -47,8 +52,9 @@ def collect(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopw
         pairs = zip(micro_batches, teacher, strict=True)
         shown = torch.cat([_vds(views)[has_image(part, views[0].device)] for part, views in pairs])
     vds = gather_rows(learner.accelerator, shown[:, None])[:, 0]
-    about = [[float(r.n_tokens), float(r.rollout.truncated)] for r in responses]
-    lengths, truncated = gather_rows(learner.accelerator, torch.tensor(about, device=vds.device)).unbind(1)
+    about = torch.tensor([_about(response) for response in responses], device=vds.device)
+    lengths, truncated, rewards, banned = gather_rows(learner.accelerator, about).unbind(1)
+    known = rewards[~rewards.isnan()]
     return Batch(
         micro_batches,
         teacher,
@@ -56,7 +62,16 @@ def collect(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopw
         config.training_objective.thresholds(vds) if vds.isfinite().all() else None,
         lengths,
         float(truncated.mean()),
+        float(known.mean()) if len(known) else None,
+        float(banned.mean()),
     )
+
+
+def _about(response: Response) -> list[float]:
+    """Length, whether it was truncated, reward (nan where no answer is known) and banned mass."""
+    rollout, answer = response.rollout, response.prompt.answer
+    reward = float(is_correct(rollout.text, answer)) if answer else math.nan
+    return [float(response.n_tokens), float(rollout.truncated), reward, rollout.banned_mass or 0.0]
 
 
 def _shares(learner: Learner, micro_batches: Sequence[MicroBatch], lengths: Tensor) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""The student on held-out prompts: losses on rollouts that stay the same all through the run, and greedy accuracy."""
+"""The student on held-out prompts: losses on fixed rollouts and on its own present ones, and greedy accuracy."""
 
 import time
 from collections import Counter
@@ -9,8 +9,8 @@ import torch
 from geometry import decompose
 from records.journal import EvaluationLine
 from train.learner import Learner
-from train.line import means
-from train.rollouts import Response, both_views, cut, has_image
+from train.line import binned, edges_of, means
+from train.rollouts import Response, both_views, cut, has_image, sample
 from train.step import Tokens
 from vlm.evaluation import accuracy, evaluate
 from vlm.prompts import Prompt
@@ -26,10 +26,17 @@ def evaluation_line(
     greedy = Sampling(config.max_response, greedy=True, batch=config.generation_batch)
     with torch.no_grad(), learner.accelerator.autocast():
         verdicts = evaluate(learner.pair.student, prompts, greedy)
-        losses = means(_tokens(learner, fixed))
+        on_fixed = _tokens(learner, fixed)
+        own = sample(learner.pair.student, config, prompts, config.seed)
+        on_own = _tokens(learner, own)
+    edges = edges_of(on_fixed)
     return EvaluationLine(
         step=step,
-        losses=losses,
+        losses=means(on_fixed),
+        losses_by_bin=binned(on_fixed, edges),
+        own_losses=means(on_own),
+        own_losses_by_bin=binned(on_own, edges),
+        own_response_tokens=sum(response.n_tokens for response in own) / len(own),
         accuracy=accuracy(verdicts, "dependency"),
         answers=dict(Counter(verdict.prompt.dependency for verdict in verdicts)),
         seconds=round(time.perf_counter() - began, 4),

@@ -24,10 +24,13 @@ def geometry_line(learner: Learner, step: int, batch: Batch) -> GeometryLine:
     began = time.perf_counter()
     grams = batch_grams(learner, batch)
     found = {scope: total(grams, names)[0] for scope, names in scopes(grams).items() if names}
+    groups = {name: gram[0] for name, gram in grams.items()}
     return GeometryLine(
         step=step,
-        norms={scope: dict(zip(OBJECTIVES, norms(gram).tolist(), strict=True)) for scope, gram in found.items()},
+        norms={scope: named_norms(gram) for scope, gram in found.items()},
         angles_deg={scope: named_angles(gram) for scope, gram in found.items()},
+        group_norms={name: named_norms(gram) for name, gram in groups.items()},
+        group_angles_deg={name: named_angles(gram) for name, gram in groups.items()},
         seconds=round(time.perf_counter() - began, 4),
     )
 
@@ -45,6 +48,11 @@ def batch_grams(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     gradients = GradientSum(groups)
     gradients.add({parameter: learner.accelerator.reduce(g, "sum") for parameter, g in sums.items()})
     return gradients.grams()
+
+
+def named_norms(gram: Tensor) -> dict[str, float]:
+    """The lengths of a Gram matrix `[5, 5]` under the objectives' names."""
+    return dict(zip(OBJECTIVES, norms(gram).tolist(), strict=True))
 
 
 def named_angles(gram: Tensor) -> dict[str, float]:

@@ -33,6 +33,8 @@ def step_line(step: int, batch: Batch, outcome: Outcome, seconds: Mapping[str, f
         tokens_by_fixed_bin=[0] * N_BINS if tokens is None else _counts(tokens, fixed).tolist(),
         response_tokens=float(batch.lengths.mean()),
         truncated_share=batch.truncated_share,
+        reward=batch.reward,
+        banned_mass=batch.banned_mass,
         entropy_nats=None if tokens is None else float(tokens.entropy.mean()),
         gradient_norm=outcome.gradient_norm,
         eta=outcome.eta,

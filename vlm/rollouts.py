@@ -6,7 +6,7 @@ inverse of the model's distribution at the t-th number of the rollout's own stre
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ class Rollout:
     token_ids: tuple[int, ...]
     text: str
     truncated: bool
+    banned_mass: float | None = field(default=None, compare=False)
+    """Mean probability, over the tokens, of the ids that sampling bans: pictures and rows of padding."""
 
     @property
     def rollout_id(self) -> str:
@@ -82,30 +84,41 @@ def _generate_batch(member: Member, jobs: Sequence[tuple[Prompt, int]], sampling
         **inputs, generation_config=config, logits_processor=LogitsProcessorList([chooser])
     )
     new = ids[:, inputs["input_ids"].shape[1] :].cpu()
-    return [_rollout(member, prompt, index, row.tolist()) for (prompt, index), row in zip(jobs, new, strict=True)]
+    masses = torch.stack(chooser.banned_mass, dim=1).cpu()
+    return [
+        _rollout(member, prompt, index, row.tolist(), mass)
+        for (prompt, index), row, mass in zip(jobs, new, masses, strict=True)
+    ]
 
 
-def _rollout(member: Member, prompt: Prompt, index: int, row: list[int]) -> Rollout:
+def _rollout(member: Member, prompt: Prompt, index: int, row: list[int], mass: Tensor) -> Rollout:
     ends = [position for position, token in enumerate(row) if token in member.end_ids]
     kept = row[: ends[0] + 1] if ends else row
     text = member.processor.tokenizer.decode(kept[:-1] if ends else kept, skip_special_tokens=False)
-    return Rollout(prompt.prompt_id, index, tuple(kept), text, truncated=not ends)
+    banned_mass = float(mass[: len(kept)].mean())
+    return Rollout(prompt.prompt_id, index, tuple(kept), text, truncated=not ends, banned_mass=banned_mass)
 
 
 class _Chooser(LogitsProcessor):
-    """Leaves one token a row: the most probable, or the one at the row's next random number."""
+    """Leaves one token a row: the most probable, or the one at the row's next random number.
+
+    banned_mass: of each token so far, `[rows]`.
+    """
 
     def __init__(self, seeds: Sequence[int], banned: Sequence[int], *, greedy: bool) -> None:
         self._streams = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._banned = torch.tensor(banned, dtype=torch.long)
         self._greedy = greedy
+        self.banned_mass: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        scores = scores.index_fill(1, self._banned.to(scores.device), -torch.inf)
+        banned = self._banned.to(scores.device)
+        probabilities = torch.softmax(scores.double(), dim=-1)
+        self.banned_mass.append(probabilities[:, banned].sum(dim=-1))
         if self._greedy:
-            return scores
+            return scores.index_fill(1, banned, -torch.inf)
         uniform = torch.stack([torch.rand((), generator=s, dtype=torch.float64) for s in self._streams])
-        cumulative = torch.softmax(scores.double(), dim=-1).cumsum(dim=-1)
+        cumulative = probabilities.index_fill_(1, banned, 0.0).cumsum(dim=-1)
         threshold = uniform.to(scores.device)[:, None] * cumulative[:, -1:]
         chosen = torch.searchsorted(cumulative, threshold, right=True).clamp(max=scores.shape[1] - 1)
         return torch.full_like(scores, -torch.inf).scatter(1, chosen, 0.0)

@@ -31,6 +31,8 @@ def step(number, **changes):
         "tokens_by_fixed_bin": [3] * N_BINS,
         "response_tokens": 7.5,
         "truncated_share": 0.0,
+        "reward": 0.5,
+        "banned_mass": 0.0,
         "entropy_nats": 0.2,
         "gradient_norm": 1.5,
         "eta": 0.4,
@@ -40,11 +42,13 @@ def step(number, **changes):
 
 
 def evaluation(number):
-    return EvaluationLine(number, dict.fromkeys(LOSSES, 0.5), {"high": 0.5}, {"high": 10}, 1.0)
+    losses, bins = dict.fromkeys(LOSSES, 0.5), {name: [0.1] * N_BINS for name in LOSSES}
+    return EvaluationLine(number, losses, bins, losses, bins, 7.5, {"high": 0.5}, {"high": 10}, 1.0)
 
 
 def geometry(number):
-    return GeometryLine(number, {"all": {"standard": 1.0}}, {"all": {"angle_language_visual": None}}, 1.0)
+    norms, angles = {"standard": 1.0}, {"angle_language_visual": None}
+    return GeometryLine(number, {"all": norms}, {"all": angles}, {"layer_00": norms}, {"layer_00": angles}, 1.0)
 
 
 @pytest.fixture

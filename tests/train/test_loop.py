@@ -101,6 +101,16 @@ def test_the_journal_holds_each_step_evaluation_and_measurement(whole):
     assert set(found.geometry[0].norms["all"]) == set(OBJECTIVES)
     assert set(found.geometry[0].angles_deg["all"]) == set(ANGLES)
     assert set(found.evaluations[0].accuracy) == {"high", "low"} and found.evaluations[0].answers["high"] == 3
+    assert found.geometry[0].group_norms.keys() == found.geometry[0].group_angles_deg.keys() > {"merger", "layer_00"}
+    assert found.geometry[0].group_norms["merger"]["language"] == 0.0
+    assert all(0.0 <= line.reward <= 1.0 and 0.0 < line.banned_mass < 1.0 for line in found.steps)
+
+
+def test_the_first_student_s_own_rollouts_are_the_fixed_ones(whole):
+    first, *later = read_journal(whole).evaluations
+    assert first.own_losses == pytest.approx(first.losses, rel=1e-6)
+    assert first.own_losses_by_bin["visual"] == pytest.approx(first.losses_by_bin["visual"], rel=1e-6)
+    assert all(line.own_losses != line.losses for line in later)
 
 
 def test_bins_add_up_to_the_whole(whole):
@@ -118,9 +128,12 @@ def test_the_last_and_the_best_checkpoint_are_kept(whole):
 
 
 def test_the_best_is_that_on_prompts_that_need_the_picture():
+    def line(accuracy, answers):
+        return EvaluationLine(0, {}, {}, {}, {}, 1.0, accuracy=accuracy, answers=answers, seconds=1.0)
+
     groups = {"low": 1.0, "text": 0.5}
-    assert headline(EvaluationLine(0, {}, groups | {"high": 0.2}, {"low": 3, "text": 1, "high": 9}, 1.0)) == 0.2
-    assert headline(EvaluationLine(0, {}, groups, {"low": 3, "text": 1}, 1.0)) == 0.875
+    assert headline(line(groups | {"high": 0.2}, {"low": 3, "text": 1, "high": 9})) == 0.2
+    assert headline(line(groups, {"low": 3, "text": 1})) == 0.875
 
 
 def test_checkpoints_are_read_as_any_pair(whole, checkpoints):
