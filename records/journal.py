@@ -1,7 +1,7 @@
 """The journal of a training run: `metrics.jsonl`, one JSON object a line, written as the run goes.
 
-Three kinds of line, told apart by `kind`; their fields are those of the dataclasses below. A line's `step` is the
-number of updates before it. Within a step the evaluation comes first, then the geometry, then the step itself:
+Three kinds of line, told apart by `kind`; `records.lines` has their fields. A line's `step` is the number of updates
+before it. Within a step the evaluation comes first, then the geometry, then the step itself:
 
     {"version": 1, "kind": "evaluation", "step": 0, ...}
     {"version": 1, "kind": "step", "step": 0, ...}
@@ -13,122 +13,26 @@ A run that continues from a checkpoint at step k drops the lines of step k and l
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from records.files import write_whole
 from records.fingerprint import plain
+from records.lines import EvaluationLine, GeometryLine, Journal, Line, StepLine
 from records.measurement import RecordError
 
 JOURNAL: Final = "metrics.jsonl"
 JOURNAL_VERSION: Final = 1
-LOSSES: Final = ("standard", "language", "visual")
-PHASES: Final = ("rollout", "teacher", "student", "update")
-N_BINS: Final = 10
-
-Binned = Mapping[str, Sequence[float | None]]
-"""A mean a VDS bin for each of `LOSSES`, bin 0 the least visual."""
 
 
 class JournalError(RecordError):
     """A journal that is broken, or has a gap; the message is one line."""
 
 
-@dataclass(frozen=True)
-class StepLine:
-    """One update, on the rollouts of the global batch."""
-
-    kind: ClassVar[str] = "step"
-
-    step: int
-    skipped: bool
-    """Whether a loss or gradient was not finite, so that the weights stayed as they were."""
-    loss: float | None
-    """What was minimised."""
-    losses: Mapping[str, float | None]
-    """Means over response tokens; of the visual loss over those whose prompt has a picture."""
-    losses_by_fixed_bin: Binned
-    """By VDS bin with the edges of step 0."""
-    losses_by_step_bin: Binned
-    """By VDS bin with this step's own edges, `edges_nats`."""
-    edges_nats: Sequence[float | None]
-    """The inner edges of this step's bins of equal frequency; a bin holds its lower edge."""
-    tokens_by_fixed_bin: Sequence[int]
-    """Number of tokens in each bin with the edges of step 0."""
-    response_tokens: float
-    """Mean length of a response."""
-    truncated_share: float
-    """Share of responses cut at the greatest length."""
-    reward: float | None
-    """Mean reward of the responses whose answer is known: 1 if it is right, else 0."""
-    banned_mass: float
-    """Mean probability that the model that speaks gives to ids which sampling bans: pictures and rows of padding."""
-    entropy_nats: float | None
-    """Mean entropy of the student's image view."""
-    gradient_norm: float | None
-    """Before clipping."""
-    eta: float | None
-    """Factor of the steered loss, arXiv:2606.00564, Eq. 15; without effect under Adam but for lambda's term."""
-    seconds: Mapping[str, float]
-    """By phase, `PHASES`."""
-
-
-@dataclass(frozen=True)
-class EvaluationLine:
-    """The student on prompts that it is not trained on."""
-
-    kind: ClassVar[str] = "evaluation"
-
-    step: int
-    losses: Mapping[str, float | None]
-    """Means over the tokens of fixed rollouts, the first student's; of the visual loss as in `StepLine`."""
-    losses_by_bin: Binned
-    """The same by VDS bin, whose edges make them equally frequent on the fixed rollouts."""
-    own_losses: Mapping[str, float | None]
-    """Means over the tokens of the present student's own responses to the same prompts."""
-    own_losses_by_bin: Binned
-    """The same by VDS bin, with the edges of the fixed rollouts."""
-    own_response_tokens: float
-    """Mean length of those responses."""
-    accuracy: Mapping[str, float]
-    """Share of greedy answers that are right, by dependency group."""
-    answers: Mapping[str, int]
-    """Number of prompts by dependency group."""
-    seconds: float
-
-
-@dataclass(frozen=True)
-class GeometryLine:
-    """The gradients of the step's batch loss, by scope (`SCOPES`)."""
-
-    kind: ClassVar[str] = "geometry"
-
-    step: int
-    norms: Mapping[str, Mapping[str, float | None]]
-    """By scope, the length of each of `OBJECTIVES`."""
-    angles_deg: Mapping[str, Mapping[str, float | None]]
-    """By scope, each of `ANGLES`; null where a gradient is 0."""
-    group_norms: Mapping[str, Mapping[str, float | None]]
-    """By parameter group, as `norms`."""
-    group_angles_deg: Mapping[str, Mapping[str, float | None]]
-    """By parameter group, as `angles_deg`."""
-    seconds: float
-
-
-Line = StepLine | EvaluationLine | GeometryLine
 _KINDS: dict[str, type[Line]] = {kind.kind: kind for kind in (EvaluationLine, GeometryLine, StepLine)}
 _ORDER = list(_KINDS)  # within a step
-
-
-@dataclass(frozen=True)
-class Journal:
-    """A whole journal as read back."""
-
-    steps: Sequence[StepLine]
-    evaluations: Sequence[EvaluationLine]
-    geometry: Sequence[GeometryLine]
 
 
 class JournalWriter:

@@ -13,11 +13,14 @@ A record is a folder:
     precision.csv    a row a VDS bin: what the dtype costs (written where it is asked for)
     bin_grams.parquet a row a parameter group and pair of (bin, objective), of corpus-bins that are measured together
 
+What `probes.compare` writes beside `rollouts` stands in `records/comparison.py`, what `train.effects` writes in
+`records/study.py`, what `probes.sensitivity` writes in `records/forecast.py`.
+
 No probe writes all of them. In `layers` and `norms` a bin is text: its number, or `all` for the bins together.
 
 The header has `probe` (its module's name), `pair` (the names of `student` and `teacher`), `weights` (a
 fingerprint each) and `settings` (every flag that changes a number, `unit` among them). Of a series of
-checkpoints `student` is a list. Versions, threads, timings and counts are notes.
+checkpoints, and of two that are compared, `student` is a list. Versions, threads, timings and counts are notes.
 
 Ids are numbers but for `prompt_id`, which a prompt set may name. What a unit of several tokens has not one of
 (its prompt, rollout or position) is "" or -1. A prompt without an image is in no bin: -1.
@@ -30,22 +33,16 @@ from typing import Final
 import pandas as pd
 import pyarrow as pa
 
+from records import comparison, forecast, study
+from records.columns import ANGLES, OBJECTIVES, REAL, TEXT, WHOLE, YES_NO
+
 SCHEMA_VERSION: Final = 1
 HEADER: Final = ("probe", "pair", "weights", "settings")
 SCOPES: Final = ("all", "language_model")
 
-OBJECTIVES: Final = ("standard", "language", "visual", "prior", "shift")  # the order of `geometry.OBJECTIVES`
 GRAM_ENTRIES: Final = tuple(f"gram_{a}_{b}" for a, b in combinations_with_replacement(OBJECTIVES, 2))
 
 NULL_ANGLES: Final = ("angle_language_visual", "angle_language_visual_attached")
-ANGLES: Final = (
-    "angle_language_visual",
-    "angle_standard_visual",
-    "angle_standard_language",
-    "angle_language_visual_attached",
-    "angle_standard_visual_attached",
-    "angle_prior_language",
-)
 STATISTICS: Final = (
     "mean_deg",
     "std_deg",
@@ -62,8 +59,6 @@ LAYER_ANGLES: Final = (
     "angle_standard_visual",
     "angle_standard_language",
 )
-
-TEXT, WHOLE, REAL, YES_NO = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 ROLLOUTS = {
     "rollout_id": WHOLE,
@@ -176,9 +171,28 @@ TABLES: Final[Mapping[str, pa.Schema]] = {
     "bin_grams": pa.schema(BIN_GRAMS),
     "layers": pa.schema(LAYERS),
     "norms": pa.schema(NORMS),
+    **comparison.SCHEMAS,
+    **study.SCHEMAS,
+    **forecast.SCHEMAS,
 }
-TO_READ_BY_EYE: Final = ("bins", "layers", "norms", "precision")  # CSV, the others Parquet
-_WRITERS: Final = {"layers": "probes.layers", "norms": "probes.norms"}  # `probes.angles` writes all others
+TO_READ_BY_EYE: Final = (  # CSV, the others Parquet
+    "bins",
+    "layers",
+    "norms",
+    "precision",
+    "changes",
+    "angle_changes",
+    "accuracy_changes",
+    "effects",
+    *forecast.BY_EYE,
+)
+_WRITERS: Final = {  # `probes.angles` writes all others
+    "layers": "probes.layers",
+    "norms": "probes.norms",
+    **dict.fromkeys(comparison.SCHEMAS, "probes.compare"),
+    **dict.fromkeys(study.SCHEMAS, "train.effects"),
+    **dict.fromkeys(forecast.SCHEMAS, "probes.sensitivity"),
+}
 
 
 class RecordError(ValueError):
@@ -205,7 +219,7 @@ def _type_of(column: pd.Series) -> pa.DataType:
     try:
         found = pa.array(column).type
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.binary()  # a mixture: of no type that a schema asks for
+        return pa.large_binary()  # a mixture: of no type that a schema asks for
     return pa.string() if pa.types.is_large_string(found) else found
 
 

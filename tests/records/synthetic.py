@@ -34,6 +34,7 @@ def frame_of(table: str, n_rows: int = 4, seed: int = 0) -> pd.DataFrame:
         "int64": lambda: draw.integers(100, size=n_rows),
         "double": lambda: draw.normal(size=n_rows),
         "bool": lambda: draw.random(n_rows) < 0.5,
+        "binary": lambda: [bytes([i]) for i in draw.integers(100, size=n_rows)],
     }
     return pd.DataFrame({column.name: values[str(column.type)]() for column in TABLES[table]})
 

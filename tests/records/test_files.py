@@ -18,6 +18,7 @@ VALUES = {
     "int64": st.integers(-(2**63), 2**63 - 1),
     "double": st.floats(width=64),
     "bool": st.booleans(),
+    "binary": st.binary(max_size=8),
 }
 PLAIN_TEXT = st.text('abcNAn_," 0-9', max_size=6)
 

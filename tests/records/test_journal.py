@@ -4,18 +4,8 @@ import json
 
 import pytest
 
-from records.journal import (
-    JOURNAL,
-    LOSSES,
-    N_BINS,
-    PHASES,
-    EvaluationLine,
-    GeometryLine,
-    JournalError,
-    JournalWriter,
-    StepLine,
-    read_journal,
-)
+from records.journal import JOURNAL, JournalError, JournalWriter, read_journal
+from records.lines import LOSSES, N_BINS, PHASES, EvaluationLine, GeometryLine, StepLine
 
 
 def step(number, **changes):

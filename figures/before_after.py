@@ -1,0 +1,209 @@
+"""Draw what changed between two students of one teacher.
+
+    python -m figures.before_after runs/compare-0123456789ab
+    python -m figures.before_after runs/compare-0123456789ab --scope language_model --out pictures
+
+Reads a record written by `python -m probes.compare`; writes `before_after.png` and `.svg`: the change of the losses
+and of the angles by VDS bin, and accuracy before and after, as far as the record has them. Bars are 95 % intervals of
+the mean change of pairs (the same tokens, the same prompts), over prompts. Beside the bins stand all of them together,
+and the tokens of prompts that are text alone.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures import panels
+from figures.style import COLOURS, DASHED, INK, NULL_GREY, WIDE_WIDTH_IN, save, styled
+from records import Measurement, RecordError, read_record
+
+SCOPES = ("all", "language_model")
+TABLES = ("changes", "angle_changes", "accuracy_changes")
+LOSSES = (  # name in the record, label, colour
+    ("kl_standard", "standard", COLOURS["standard"]),
+    ("kl_language", "language", COLOURS["language"]),
+    ("kl_visual", "visual", COLOURS["visual"]),
+    ("student_vds", "student's own dependence", NULL_GREY),
+)
+ANGLES = (  # name in the record, label, colour, whether open points
+    ("angle_language_visual", "language and visual, detached", COLOURS["language"], False),
+    ("angle_language_visual_attached", "language and visual, attached", COLOURS["language"], True),
+    ("angle_standard_visual", "standard and visual", COLOURS["visual"], False),
+    ("angle_standard_language", "standard and language", COLOURS["standard"], False),
+)
+SPREAD = 0.16  # between the points of one bin, in bins
+STRAIGHT = 0.02  # share of the largest change within which the axis of the losses is straight, beyond it logarithmic
+
+
+def read(folder: Path) -> Measurement:
+    """Read a record with those of its tables that are drawn."""
+    found = read_record(folder, "changes")
+    return read_record(folder, *(table for table in TABLES if table in found.record["tables"]))
+
+
+def draw_points(
+    ax: Axes, rows: pd.DataFrame, name: str, unit: str, *, place: float, colour: str, label: str, hollow: bool = False
+) -> None:
+    """Draw mean changes as points beside their bins, with their intervals."""
+    x = np.arange(len(rows)) + place
+    mean, low, high = (rows[f"{name}_change_{end}_{unit}"] for end in ("mean", "low", "high"))
+    panels.interval(ax, x, low, high, colour=colour)
+    inside = "white" if hollow else colour
+    ax.plot(x, mean, linestyle="none", marker="o", color=colour, mfc=inside, ms=3.6, label=label, zorder=4)
+
+
+def name_bins(ax: Axes, rows: pd.DataFrame) -> None:
+    """Name the bins, part off what is no bin, and draw the line of no change."""
+    ax.axhline(0, color=INK, linewidth=0.8, zorder=1)
+    numbered = int(rows["bin"].str.isdigit().sum())
+    ax.axvline(numbered - 0.5, color=NULL_GREY, linewidth=0.6, linestyle=DASHED, zorder=1)
+    ax.set_xticks(range(len(rows)), rows["bin"])
+    ax.set_xlim(-0.6, len(rows) - 0.4)
+    ax.set_xlabel("VDS bin (0 = least visual)")
+
+
+def straight_about_zero(ax: Axes, changes: np.ndarray) -> None:
+    """Make the vertical axis logarithmic but about 0, so that bins whose losses differ by powers of ten are seen."""
+    largest = float(np.nanmax(np.abs(changes), initial=0.0))
+    ax.set_ylabel("mean change (nats), after less before")
+    if largest > 0:
+        straight = 10.0 ** math.floor(math.log10(STRAIGHT * largest))
+        ax.set_yscale("symlog", linthresh=straight, linscale=0.6)
+        ax.margins(y=0.08)
+        ax.set_ylabel(f"mean change (nats), after less before\n(straight within \u00b1{straight:g}, then logarithmic)")
+
+
+def draw_losses(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw the mean change of each loss."""
+    for number, (name, label, colour) in enumerate(LOSSES):
+        place = SPREAD * (number - (len(LOSSES) - 1) / 2)
+        draw_points(ax, rows, name, "nats", place=place, colour=colour, label=label)
+    name_bins(ax, rows)
+    straight_about_zero(ax, rows[[f"{name}_change_mean_nats" for name, _, _ in LOSSES]].to_numpy())
+    ax.set_title("(a) losses on the same tokens")
+    ax.legend(loc="best", handlelength=1.2, labelspacing=0.25)
+
+
+def draw_angles(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw the mean change of each angle."""
+    for number, (name, label, colour, hollow) in enumerate(ANGLES):
+        place = SPREAD * (number - (len(ANGLES) - 1) / 2)
+        draw_points(ax, rows, name, "deg", place=place, colour=colour, label=label, hollow=hollow)
+    name_bins(ax, rows)
+    ax.set_ylabel("mean change (degrees), after less before")
+    ax.legend(loc="best", handlelength=1.2, labelspacing=0.25)
+    ax.set_title("(b) angles of the gradients at the same tokens")
+
+
+def draw_accuracy(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw accuracy before and after, a line a group."""
+    y = np.arange(len(rows))
+    before, after = (rows[f"accuracy_{side}_mean_percent"] for side in ("before", "after"))
+    ax.hlines(y, before, after, color=INK, linewidth=1.0, zorder=3)
+    ax.plot(before, y, linestyle="none", marker="o", color=INK, mfc="white", ms=5.0, zorder=4, label="before")
+    ax.plot(after, y, linestyle="none", marker="o", color=INK, ms=3.6, zorder=5, label="after")
+    name_groups(ax, rows)
+    ax.set_xlabel("greedy accuracy (%)")
+    ax.set_title("(c) answers")
+    ax.legend(loc="lower left", handlelength=1.2, labelspacing=0.25)
+
+
+def draw_accuracy_change(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw the change of accuracy with its interval, a line a group, and how many answers were gained and lost."""
+    y = np.arange(len(rows))
+    mean, low, high = (rows[f"accuracy_change_{end}_percent"] for end in ("mean", "low", "high"))
+    ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
+    ax.hlines(y, low, high, color=INK, linewidth=1.0, zorder=3)
+    ax.plot(mean, y, linestyle="none", marker="o", color=INK, ms=3.6, zorder=4)
+    name_groups(ax, rows)
+    for place, counts in enumerate(zip(rows["n_gained"], rows["n_lost"], strict=True)):
+        words = "+{} \u2212{}".format(*counts)
+        ax.annotate(words, (1.0, place), xycoords=("axes fraction", "data"), va="center", ha="right", fontsize=7)
+    ax.margins(x=0.22)
+    ax.set_xlabel("change (percentage points); right: answers gained, lost")
+    ax.set_title("(d) their change")
+
+
+def name_groups(ax: Axes, rows: pd.DataFrame) -> None:
+    """Name the groups of prompts beside the axis, the first on top, and part those of one kind from the next."""
+    ax.set_yticks(range(len(rows)), [group_name(row) for row in rows.to_dict("records")])
+    kinds = rows["by"].to_numpy()
+    for place in np.flatnonzero(kinds[1:] != kinds[:-1]):
+        ax.axhline(place + 0.5, color=NULL_GREY, linewidth=0.6, linestyle=DASHED, zorder=1)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+
+
+def group_name(row: Mapping) -> str:
+    """Return a group as it is read, with how many prompts it has.
+
+    >>> group_name({"by": "dependency", "name": "high", "n_prompts": 140})
+    'high dependency (140)'
+    """
+    dependency = "text alone" if row["name"] == "text" else f"{row['name']} dependency"
+    name = {"all": "all prompts", "dependency": dependency}.get(row["by"], row["name"])
+    return f"{name} ({row['n_prompts']})"
+
+
+def scoped(record: Measurement, scope: str) -> pd.DataFrame | None:
+    """Return the changes of the angles in a scope, if angles were measured."""
+    if scope not in SCOPES:
+        raise RecordError(f"`scope` must be one of {', '.join(SCOPES)}, not {scope!r}")
+    angles = record.tables.get("angle_changes")
+    return None if angles is None else angles[angles["scope"] == scope].reset_index(drop=True)
+
+
+def caption(record: Measurement) -> str:
+    """Say who is compared: both students and their teacher."""
+    pair = record.header["pair"]
+    before, after = pair["student"]
+    return f"before: {before} \u00b7 after: {after} \u00b7 teacher: {pair['teacher']}"
+
+
+def draw(record: Measurement, scope: str = "all") -> Figure:
+    """Draw the changes of a record that has the table `changes`; angles and accuracy where it has them."""
+    angles, answers = scoped(record, scope), record.tables.get("accuracy_changes", pd.DataFrame())
+    heights_in = [3.5] + ([1.0 + 0.17 * len(answers)] if len(answers) else [])
+    with styled():
+        figure = Figure(figsize=(WIDE_WIDTH_IN, 0.5 + sum(heights_in)), layout="constrained")
+        parts = figure.subfigures(len(heights_in), 1, squeeze=False, height_ratios=heights_in)[:, 0]
+        upper = parts[0].subplots(1, 1 if angles is None else 2, squeeze=False)[0]
+        draw_losses(upper[0], record.tables["changes"])
+        if angles is not None:
+            draw_angles(upper[1], angles)
+        if len(answers):
+            left, right = parts[1].subplots(1, 2, sharey=True)
+            draw_accuracy(left, answers)
+            draw_accuracy_change(right, answers)
+        responses = f"responses of {record.header['settings']['rollouts_of']}"
+        figure.suptitle(f"Before and after\n{caption(record)} \u00b7 {responses}", fontsize=9.5)
+    return figure
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw a record from the command line; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m figures.before_after", description="Draw what changed between two students."
+    )
+    parser.add_argument("record", type=Path, help="folder written by `python -m probes.compare`")
+    parser.add_argument("--scope", default="all", help="parameters of the angles: all (default) or language_model")
+    parser.add_argument("--out", type=Path, help="folder of the pictures (default: the record's)")
+    options = parser.parse_args(argv)
+    name = "before_after" if options.scope == "all" else f"before_after-{options.scope}"
+    try:
+        paths = save(draw(read(options.record), options.scope), (options.out or options.record) / name)
+    except (RecordError, OSError) as error:
+        print(f"figures.before_after: error: {error}", file=sys.stderr)
+        return 2
+    print(*paths, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
