@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from figures import panels
+from figures import captions, panels
 from figures.style import (
     COLOURS,
     DASHED,
@@ -140,13 +140,14 @@ def legend_entries() -> list[Line2D | Patch]:
 
 
 def caption(record: Measurement, rows: pd.DataFrame, scope: str) -> str:
-    """Say what was measured: the pair, the unit and how many of them, the parameters."""
+    """Say what was measured: the pair, the unit and how many of them, the parameters, the metric."""
     pair, unit = record.header["pair"], record.header["settings"]["unit"]
     least, most = rows["n_units"].min(), rows["n_units"].max()
     count = f"{least}" if least == most else f"{least}\u2013{most}"
     student, teacher = pair["student"], pair["teacher"]
     parameters = "all parameters" if scope == "all" else f"parameters: {scope.replace('_', ' ')}"
-    return f"student {student}, teacher {teacher} \u00b7 unit: {unit}, {count} a bin \u00b7 {parameters}"
+    measured = f"unit: {unit}, {count} a bin \u00b7 {parameters}{captions.metric(record)}"
+    return f"student {student}, teacher {teacher} \u00b7 {measured}"
 
 
 def upper_limit_deg(rows: pd.DataFrame) -> float:

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from figures import panels
+from figures import captions, panels
 from figures.style import WIDE_WIDTH_IN, save, styled
 from records import Measurement, RecordError, read_record
 
@@ -72,10 +72,11 @@ def draw_grid(ax: Axes, values: pd.DataFrame, colours: str, span: Normalize, uni
 
 
 def caption(record: Measurement, rows: pd.DataFrame) -> str:
-    """Say what was measured: the pair, the unit and how many of them."""
+    """Say what was measured: the pair, the unit and how many of them, the metric."""
     pair, unit = record.header["pair"], record.header["settings"]["unit"]
     count = rows.loc[rows["bin"] == "all", "n_units"].max()
-    return f"student {pair['student']}, teacher {pair['teacher']} \u00b7 unit: {unit}, {count} in all"
+    units = f"unit: {unit}, {count} in all{captions.metric(record)}"
+    return f"student {pair['student']}, teacher {pair['teacher']} \u00b7 {units}"
 
 
 def draw(record: Measurement, scope: str = "all") -> Figure:

@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import panels
+from figures import captions, panels
 from figures.style import COLOURS, INK, WIDE_WIDTH_IN, save, styled
 from records import Measurement, RecordError, read_record
 
@@ -81,12 +81,13 @@ def name_checkpoints(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def caption(record: Measurement, rows: pd.DataFrame, scope: str, bin_: str) -> str:
-    """Say what was measured: the teacher, the unit and how many of them, the tokens, the parameters."""
+    """Say what was measured: the teacher, the unit and how many of them, the tokens, the parameters, the metric."""
     teacher, unit = record.header["pair"]["teacher"], record.header["settings"]["unit"]
     tokens = "all bins" if bin_ == "all" else f"VDS bin {bin_}"
     parameters = "all parameters" if scope == "all" else f"parameters: {scope.replace('_', ' ')}"
     count = rows["n_units"].max()
-    return f"teacher {teacher} \u00b7 unit: {unit}, up to {count} a checkpoint, {tokens} \u00b7 {parameters}"
+    units = f"unit: {unit}, up to {count} a checkpoint, {tokens}"
+    return f"teacher {teacher} \u00b7 {units} \u00b7 {parameters}{captions.metric(record)}"
 
 
 def draw(record: Measurement, scope: str = "all", bin_: str = "all") -> Figure:

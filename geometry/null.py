@@ -71,6 +71,8 @@ def null_products(
     pairs: Int[np.ndarray | Tensor, "pairs 2"] | Sequence[tuple[int, int]],
     unit_views: Callable[[int], UnitViews],
     groups: Groups,
+    *,
+    metric: Mapping[nn.Parameter, Tensor] | None = None,
 ) -> Iterator[dict[str, Float64[Tensor, "2 2 2"]]]:
     """Yield for each pair (i, j), per group, the Gram matrices of (language of i, visual of j).
 
@@ -81,6 +83,7 @@ def null_products(
         pairs: unit numbers, in the order of `chain_order`.
         unit_views: gives what a unit needs, by its number.
         groups: disjoint lists of trainable parameters.
+        metric: of the inner products, see `Gramian`.
     """
     parameters = partition(groups)
     walk = [(int(i), int(j)) for i, j in pairs]
@@ -89,8 +92,8 @@ def null_products(
     for (i, j), next_start in zip(walk, [*starts, None][1:], strict=True):
         held = held or unit_views(i).run().of(["language"], parameters)
         unit = unit_views(j).run()
-        detached = _pair_grams(held, unit.of(["visual"], parameters), groups)
-        attached = _pair_grams(held, unit.of(["visual", "shift"], parameters), groups)
+        detached = _pair_grams(held, unit.of(["visual"], parameters), groups, metric)
+        attached = _pair_grams(held, unit.of(["visual", "shift"], parameters), groups, metric)
         held = unit.of(["language"], parameters) if next_start == j else []
         yield {name: torch.stack([detached[name], attached[name]]) for name in groups}
 
@@ -102,11 +105,14 @@ def null_angles_deg(
     return angles_deg(total(products, names))[:, 0, 1]
 
 
-def _pair_grams(language: list[Tensor], visual: list[Tensor], groups: Groups) -> dict[str, Float64[Tensor, "2 2"]]:
+def _pair_grams(
+    language: list[Tensor], visual: list[Tensor], groups: Groups, metric: Mapping[nn.Parameter, Tensor] | None
+) -> dict[str, Float64[Tensor, "2 2"]]:
     pairs = zip(language, visual, strict=True)
     grams = {name: torch.zeros(2, 2, dtype=torch.float64) for name in groups}
     for name, members in groups.items():
-        for _ in members:
+        for parameter in members:
             rows = torch.stack(next(pairs)).flatten(1).double()  # [2, n]
-            grams[name] += (rows @ rows.mT).cpu()
+            moved = rows if metric is None else rows * metric[parameter].flatten()
+            grams[name] += (moved @ rows.mT).cpu()
     return grams

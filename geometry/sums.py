@@ -47,11 +47,21 @@ def unit_gradients(
 
 
 class GradientSum:
-    """The gradients of units that span rollouts, added up over rollouts; `4 U` numbers a parameter are held."""
+    """The gradients of units that span rollouts, added up over rollouts; `4 U` numbers a parameter are held.
 
-    def __init__(self, groups: Groups, dtype: torch.dtype = torch.float64) -> None:
+    metric: of the inner products, see `Gramian`.
+    """
+
+    def __init__(
+        self,
+        groups: Groups,
+        dtype: torch.dtype = torch.float64,
+        *,
+        metric: Mapping[nn.Parameter, Tensor] | None = None,
+    ) -> None:
         partition(groups)
         self._groups = groups
+        self._metric = metric
         self._dtype = dtype
         self._sums: dict[nn.Parameter, Tensor] = {}
 
@@ -69,7 +79,8 @@ class GradientSum:
         for name, members in self._groups.items():
             for parameter in filter(self._sums.__contains__, members):
                 rows = self._sums[parameter].flatten(2).flatten(0, 1).double()  # [U 4, n]
-                gram = (rows @ rows.mT).cpu()
+                moved = rows if self._metric is None else rows * self._metric[parameter].flatten()
+                gram = (moved @ rows.mT).cpu()
                 grams[name] = grams[name] + gram if name in grams else gram
         return {name: _five_by_five(gram) for name, gram in grams.items()}
 

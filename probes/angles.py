@@ -4,12 +4,17 @@
     python -m probes.angles runs/my-student --teacher Qwen/Qwen3-VL-8B-Instruct --prompts data.parquet
     python -m probes.angles --unit trajectory-bin --probe-per-bin all --scope language_model
     python -m probes.angles --dtype bfloat16 --precision-check 100
+    python -m probes.angles runs/train/last --metric adam
 
 The analysis of arXiv:2606.00564, Section 3.2 and Figure 3: on-policy rollouts of the student, the visual dependency of
 every response token (Eq. 12), equal-frequency bins, and at tokens drawn from each bin the exact gradients of the five
 objectives. Reads a student checkpoint and its teacher; writes a record (`record.json`, `rollouts`, `tokens`, `units`,
 `grams` and `bins`; `bin_grams` of corpus-bins, `precision` where it is checked) with the picture `angle_bins` (png,
 svg), and prints the table of the bins.
+
+`--metric adam` measures the same gradients, and the null, in the inner product in which Adam steps: the product of
+each entry over sqrt(v) + eps, with v the bias-corrected second moment in the checkpoint's `training.pt`, which `python
+-m train` writes, or in another optimizer's state, `--optimizer-state FILE` (see `vlm.optimizer_state`).
 """
 
 import sys
@@ -26,6 +31,7 @@ from probes.grams import add_grams
 from probes.options import (
     BinOptions,
     CheckOptions,
+    MetricOptions,
     OutputOptions,
     PairOptions,
     PromptOptions,
@@ -34,7 +40,7 @@ from probes.options import (
     pick,
     run,
 )
-from probes.precision import load_reference, precision_rows, reference_options, sample, summary
+from probes.precision import exact_corpus, precision_rows, reference_options, sample, summary
 from probes.progress import progress
 from probes.tables import bin_rows, gram_rows, unit_rows
 from probes.terminal import angle_table
@@ -43,7 +49,7 @@ from records import RecordWriter, read_record
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    groups = (PairOptions, PromptOptions, BinOptions, UnitOptions, CheckOptions, OutputOptions)
+    groups = (PairOptions, PromptOptions, BinOptions, UnitOptions, MetricOptions, CheckOptions, OutputOptions)
     parsed = parser_for(__doc__ or "", groups).parse_args(argv)
     return run(
         lambda: measure(
@@ -52,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             pick(parsed, PromptOptions),
             pick(parsed, BinOptions),
             pick(parsed, UnitOptions),
+            pick(parsed, MetricOptions),
             pick(parsed, CheckOptions),
             pick(parsed, OutputOptions),
         )
@@ -64,6 +71,7 @@ def measure(
     prompt_options: PromptOptions,
     bin_options: BinOptions,
     unit_options: UnitOptions,
+    metric_options: MetricOptions,
     check_options: CheckOptions,
     output: OutputOptions,
 ) -> None:
@@ -72,7 +80,7 @@ def measure(
     if check_options.precision_check:
         reference_options(pair_options)  # refuses, before anything is loaded
     asked = (checkpoint, pair_options, prompt_options, output, bin_options, unit_options, check_options)
-    with corpora.measuring("angles", *asked) as (corpus, writer):
+    with corpora.measuring("angles", *asked, metric=metric_options) as (corpus, writer):
         tokens = corpora.token_table(corpus, bin_options.bins, writer)
         units = choose_units(
             tokens, unit_options.unit, unit_options.probe_per_bin, seed, normalised=unit_options.normalise
@@ -83,10 +91,10 @@ def measure(
         tables = {"rollouts": corpora.rollout_table(corpus), "tokens": tokens, **_gathered(tokens, writer, seed)}
         if check_options.precision_check:
             drawn = sample(units, check_options.precision_check, seed)
-            reference = load_reference(checkpoint, pair_options)
-            checked = precision_rows(corpus, reference, tokens, drawn, tables["units"], unit_options.scope)
+            exact = exact_corpus(corpus, checkpoint, pair_options, metric_options)
+            checked = precision_rows(exact, tokens, drawn, tables["units"], unit_options.scope)
             tables["precision"] = checked
-            print(summary(checked, str(reference.student.model.dtype).removeprefix("torch.")))
+            print(summary(checked, str(exact.pair.student.model.dtype).removeprefix("torch.")))
         writer.finish(tables, corpora.notes(corpus, began) | {"unreached": unreached})
     record = read_record(writer.path, "bins")
     print(angle_table(record.tables["bins"], unit_options.scope))

@@ -6,26 +6,30 @@ import sys
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor, nn
 
 from geometry import decompose, equal_frequency_bins
-from probes.options import OutputOptions, PairOptions, PromptOptions
+from probes.fitting import fitting
+from probes.metric import metric_of, optimizer_state
+from probes.options import MetricOptions, OutputOptions, PairOptions, PromptOptions
 from probes.progress import progress
 from records import RecordWriter, Shards, fingerprint, open_record
 from vlm.answers import is_correct
 from vlm.checkpoint import quiet
+from vlm.optimizer_state import AdamMetric
 from vlm.pair import Pair, load_pair
 from vlm.prompts import Prompt, prompts_fingerprint
 from vlm.rollouts import Rollout, Sampling, generate
 from vlm.scoring import FourViews, score
 from vlm.sources import PromptError, load_prompts
-from vlm.views import View, image_view, prompt_length, text_views
+from vlm.views import View, image_view, text_views
 
 SHARD = 32  # prompts a shard: what an interrupted run loses at most
 
@@ -41,12 +45,21 @@ class Asked:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Prompts and what the student answered to them; a rollout's `rollout_id` is its place in `rollouts`."""
+    """Prompts and what the student answered to them; a rollout's `rollout_id` is its place in `rollouts`.
+
+    metric: in which its gradients are multiplied; the plain one if none.
+    """
 
     pair: Pair
     asked: Asked
     rollouts: Sequence[Rollout]
     batch: int
+    metric: AdamMetric | None = None
+
+    @property
+    def metric_factors(self) -> Mapping[nn.Parameter, Tensor] | None:
+        """What `geometry` takes as the metric."""
+        return None if self.metric is None else self.metric.factors
 
     def views(self, rollout: Rollout) -> tuple[View, View]:
         """The image view and the text view of a rollout's prompt."""
@@ -65,16 +78,22 @@ def measuring(
     prompt_options: PromptOptions,
     output: OutputOptions,
     *others: Any,
+    metric: MetricOptions | None = None,
 ) -> Iterator[tuple[Corpus, RecordWriter]]:
     """Load the pair, ask the prompts, open the record and sample the responses; a context that holds the record.
 
     others: further groups of settings that belong to the record's header.
+    metric: likewise, of probes that measure gradients.
     """
+    optimizer_state(checkpoint, metric)  # refuses, before anything is loaded
     pair = load(checkpoint, pair_options)
+    adam = metric_of(pair, checkpoint, metric)
     asked = ask(pair, prompt_options)
-    opened = header(probe, pair, asked, pair_options, prompt_options, *others)
+    opened = header(probe, pair, asked, pair_options, prompt_options, *others, *([metric] if metric else []))
+    if adam is not None:
+        opened["weights"]["optimizer_state"] = adam.fingerprint
     with open_folder(probe, opened, output) as writer:
-        yield collect(pair, asked, prompt_options, writer), writer
+        yield replace(collect(pair, asked, prompt_options, writer), metric=adam), writer
 
 
 def load(checkpoint: str, options: PairOptions) -> Pair:
@@ -108,7 +127,7 @@ def open_folder(probe: str, opened: Mapping[str, Any], output: OutputOptions) ->
 def ask(pair: Pair, options: PromptOptions) -> Asked:
     """Load the prompts and make their text views; done before a record is begun, so that bad ones leave no trace."""
     loaded = load_prompts(options.prompts, limit=options.limit, seed=options.seed, split=options.split)
-    prompts, left_out = _fitting(pair, loaded, options.max_response)
+    prompts, left_out = fitting(pair, loaded, options.max_response)
     if not any(prompt.has_image for prompt in prompts):
         raise PromptError(f"`prompts` must hold a prompt with a picture, got {len(prompts)} without; add one")
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
@@ -174,7 +193,8 @@ def rollout_row(number: int, prompt: Prompt, rollout: Rollout) -> dict[str, Any]
 
 def notes(corpus: Corpus, began: float) -> dict[str, Any]:
     """How a run went: what it ran on, how long it took, what it left out."""
-    return run_notes(corpus.asked, corpus.pair.student.device, began)
+    metric = {} if corpus.metric is None else {"second_moments_zero_share": corpus.metric.zero_share}
+    return run_notes(corpus.asked, corpus.pair.student.device, began) | metric
 
 
 def run_notes(asked: Asked, device: torch.device, began: float) -> dict[str, Any]:
@@ -190,23 +210,6 @@ def run_notes(asked: Asked, device: torch.device, began: float) -> dict[str, Any
         "prompts_with_image": sum(prompt.has_image for prompt in asked.prompts.values()),
         "left_out": dict(asked.left_out),
     }
-
-
-def _fitting(pair: Pair, prompts: Sequence[Prompt], max_response: int) -> tuple[list[Prompt], dict[str, int]]:
-    """Leave out prompts that, with a full response, exceed the context of either model; say how many."""
-    kept = [prompt for prompt in prompts if not _too_long(pair, prompt, max_response)]
-    if not kept:
-        raise PromptError(
-            f"`max_response` {max_response} leaves none of the {len(prompts)} prompts within the models' context;"
-            " give a smaller one or shorter prompts"
-        )
-    return kept, {"longer than the context": len(prompts) - len(kept)}
-
-
-def _too_long(pair: Pair, prompt: Prompt, max_response: int) -> bool:
-    """Whether the prompt, pictures included, and a response of full length exceed either model's context."""
-    members = (pair.student, pair.teacher)
-    return any(prompt_length(image_view(prompt), m.processor) + max_response > m.context for m in members)
 
 
 def _read_rollout(row: Mapping[Hashable, Any]) -> Rollout:

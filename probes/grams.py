@@ -28,7 +28,7 @@ def add_grams(
     Corpus-bins that are measured together also leave the products between them, `bin_grams`. Returns the names of
     the parameters that no backward pass has reached, as far as units were measured in this run.
     """
-    engine = Gramian(corpus.pair.student.model, groups)
+    engine = Gramian(corpus.pair.student.model, groups, metric=corpus.metric_factors)
     with progress("gradients", len(units)) as show:
         for shard, part in enumerate(_cut(units, groups)):
             if not all(shards.has(table, shard) for table in tables):

@@ -12,7 +12,7 @@ null is measured: whether an angle near 90 degrees means something is for `probe
 
 Reads a student checkpoint and its teacher; writes a record (`record.json`, `rollouts`, `tokens`, `units`, `grams` by
 group and `layers`) with the picture `layers` (png, svg), and prints the groups over all bins. `--scope` chooses the
-groups that are printed and drawn; shares are of the whole model either way.
+groups that are printed and drawn; shares are of the whole model either way. `--metric adam` as for `probes.angles`.
 """
 
 import sys
@@ -23,7 +23,17 @@ from figures import layers as picture
 from figures.style import save
 from probes import corpus as corpora
 from probes.grams import add_grams
-from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions, parser_for, pick, run
+from probes.options import (
+    BinOptions,
+    MetricOptions,
+    OutputOptions,
+    PairOptions,
+    PromptOptions,
+    UnitOptions,
+    parser_for,
+    pick,
+    run,
+)
 from probes.summaries import layer_rows
 from probes.tables import gram_rows, unit_rows
 from probes.terminal import layer_table
@@ -33,7 +43,7 @@ from vlm.families import parameter_kinds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    groups = (PairOptions, PromptOptions, BinOptions, UnitOptions, OutputOptions)
+    groups = (PairOptions, PromptOptions, BinOptions, UnitOptions, MetricOptions, OutputOptions)
     parsed = parser_for(__doc__ or "", groups).parse_args(argv)
     return run(
         lambda: measure(
@@ -42,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             pick(parsed, PromptOptions),
             pick(parsed, BinOptions),
             pick(parsed, UnitOptions),
+            pick(parsed, MetricOptions),
             pick(parsed, OutputOptions),
         )
     )
@@ -53,12 +64,13 @@ def measure(
     prompt_options: PromptOptions,
     bin_options: BinOptions,
     unit_options: UnitOptions,
+    metric_options: MetricOptions,
     output: OutputOptions,
 ) -> None:
     """Measure, record, print and draw."""
     began = time.monotonic()
     asked = (checkpoint, pair_options, prompt_options, output, bin_options, unit_options)
-    with corpora.measuring("layers", *asked) as (corpus, writer):
+    with corpora.measuring("layers", *asked, metric=metric_options) as (corpus, writer):
         tokens = corpora.token_table(corpus, bin_options.bins, writer)
         units = choose_units(
             tokens,

@@ -10,7 +10,8 @@ are taken in the order given; one whose tokenizer differs in vocabulary is refus
 
 Units are tokens, 16 a bin, a quarter of what `probes.angles` takes: enough for a mean over all bins, at a cost that
 a series can bear. The gradient of a trajectory-bin costs as much, and its norm carries the weight 1/|tau|, so that it
-would change with the length of the responses alone; a token's norm does not.
+would change with the length of the responses alone; a token's norm does not. `--metric adam` as for `probes.angles`,
+each checkpoint by its own optimizer's state.
 
 Reads the checkpoints, one at a time, and the teacher; writes a record (`record.json` and `norms`: by checkpoint, scope
 and bin, and over `all` bins) with the picture `norm_dynamics` (png, svg), and prints the checkpoints over all bins. An
@@ -20,7 +21,7 @@ interrupted series continues where it stood.
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -31,8 +32,11 @@ from figures.style import save
 from probes import corpus as corpora
 from probes.corpus import Asked
 from probes.grams import add_grams
+from probes.metric import metric_of, optimizer_state
 from probes.options import (
     BinOptions,
+    MetricOptions,
+    OptionError,
     OutputOptions,
     PairOptions,
     PromptOptions,
@@ -48,6 +52,7 @@ from probes.terminal import norm_table
 from probes.units import choose_units
 from records import Shards, read_record
 from vlm.checkpoint import CheckpointError, Member, load_member
+from vlm.optimizer_state import STATE
 from vlm.pair import Pair, pair_of
 
 
@@ -64,6 +69,7 @@ class _Series:
 
     checkpoints: Sequence[str]
     options: PairOptions
+    metric: MetricOptions
     teacher: Member
     asked: Asked
     header: Mapping[str, Any]
@@ -77,7 +83,7 @@ class _Series:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    groups = (PairOptions, PromptOptions, BinOptions, SeriesUnitOptions, OutputOptions)
+    groups = (PairOptions, PromptOptions, BinOptions, SeriesUnitOptions, MetricOptions, OutputOptions)
     parsed = parser_for(__doc__ or "", groups, series=True).parse_args(argv)
     return run(
         lambda: measure(
@@ -86,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             pick(parsed, PromptOptions),
             pick(parsed, BinOptions),
             pick(parsed, SeriesUnitOptions),
+            pick(parsed, MetricOptions),
             pick(parsed, OutputOptions),
         )
     )
@@ -97,11 +104,12 @@ def measure(
     prompt_options: PromptOptions,
     bin_options: BinOptions,
     unit_options: SeriesUnitOptions,
+    metric_options: MetricOptions,
     output: OutputOptions,
 ) -> None:
     """Measure, record, print and draw."""
     began = time.monotonic()
-    series = _load(checkpoints, pair_options, prompt_options, bin_options, unit_options)
+    series = _load(checkpoints, pair_options, prompt_options, metric_options, bin_options, unit_options)
     with corpora.open_folder("norms", series.header, output) as writer:
         for number, name in enumerate(series.names):
             if not writer.has("norms", number):
@@ -117,21 +125,43 @@ def measure(
 
 
 def _load(
-    checkpoints: Sequence[str], pair_options: PairOptions, prompt_options: PromptOptions, *others: Any
+    checkpoints: Sequence[str],
+    pair_options: PairOptions,
+    prompt_options: PromptOptions,
+    metric_options: MetricOptions,
+    *others: Any,
 ) -> _Series:
     """Load every checkpoint once, so that one that does not fit is refused before any is measured."""
+    _check_states(checkpoints, metric_options)
     first = corpora.load(checkpoints[0], pair_options)
     teacher, asked = first.teacher, corpora.ask(first, prompt_options)
-    header = corpora.header("norms", first, asked, pair_options, prompt_options, *others)
-    known = [(first.student.name, first.student.fingerprint)]
+    header = corpora.header("norms", first, asked, pair_options, prompt_options, metric_options, *others)
+    known = [_identified(first, checkpoints[0], metric_options)]
     del first  # its weights, before the next are loaded
     for checkpoint in checkpoints[1:]:
-        student = _beside(teacher, checkpoint, pair_options).student
-        known.append((student.name, student.fingerprint))
-        del student
-    for field, values in zip(("pair", "weights"), zip(*known, strict=True), strict=True):
-        header[field]["student"] = list(values)
-    return _Series(checkpoints, pair_options, teacher, asked, header)
+        known.append(_identified(_beside(teacher, checkpoint, pair_options), checkpoint, metric_options))
+    names, weights, states = (list(values) for values in zip(*known, strict=True))
+    header["pair"]["student"], header["weights"]["student"] = names, weights
+    if metric_options.metric == "adam":
+        header["weights"]["optimizer_state"] = states
+    return _Series(checkpoints, pair_options, metric_options, teacher, asked, header)
+
+
+def _check_states(checkpoints: Sequence[str], options: MetricOptions) -> None:
+    """Refuse checkpoints without an optimizer's state, where that is needed, and one state for several."""
+    if options.optimizer_state is not None and len(checkpoints) > 1:
+        raise OptionError(
+            f"`optimizer_state` belongs to one checkpoint, got {len(checkpoints)};"
+            f" leave it out and put the state of each beside its weights, as {STATE}"
+        )
+    for checkpoint in checkpoints:
+        optimizer_state(checkpoint, options)
+
+
+def _identified(pair: Pair, checkpoint: str, options: MetricOptions) -> tuple[str, str, str | None]:
+    """The student's name, and the fingerprints of its weights and of its optimizer's state."""
+    metric = metric_of(pair, checkpoint, options)
+    return pair.student.name, pair.student.fingerprint, None if metric is None else metric.fingerprint
 
 
 def _beside(teacher: Member, checkpoint: str, options: PairOptions) -> Pair:
@@ -158,7 +188,9 @@ def _measured(
     shards: Shards,
 ) -> pd.DataFrame:
     """The rows of one checkpoint; its weights are held no longer than this call."""
-    corpus = corpora.collect(series.pair(number), series.asked, prompt_options, shards)
+    pair = series.pair(number)
+    metric = metric_of(pair, series.checkpoints[number], series.metric)
+    corpus = replace(corpora.collect(pair, series.asked, prompt_options, shards), metric=metric)
     tokens = corpora.token_table(corpus, bin_options.bins, shards)
     units = choose_units(
         tokens, unit_options.unit, unit_options.probe_per_bin, prompt_options.seed, normalised=unit_options.normalise

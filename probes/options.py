@@ -76,6 +76,22 @@ class UnitOptions:
 
 
 @dataclass(frozen=True)
+class MetricOptions:
+    """The inner product"""
+
+    metric: Literal["plain", "adam"] = flag(
+        "plain", "of the gradients; adam: under the preconditioner of the checkpoint's optimizer"
+    )
+    optimizer_state: str | None = flag(
+        None, "file with the state of Adam or AdamW (default: training.pt beside the weights)"
+    )
+
+    def __post_init__(self) -> None:
+        if self.metric == "plain" and self.optimizer_state is not None:
+            raise OptionError("`optimizer_state` is read for the metric adam only; add --metric adam or leave it out")
+
+
+@dataclass(frozen=True)
 class CheckOptions:
     """Checks"""
 

@@ -13,11 +13,12 @@ import torch
 
 from geometry import Gramian, bin_edges, decompose
 from probes.corpus import Corpus
-from probes.options import Dtype, OptionError, PairOptions
+from probes.metric import metric_of
+from probes.options import Dtype, MetricOptions, OptionError, PairOptions
 from probes.tables import unit_rows
 from probes.units import Unit, grams_by_rollout
 from records import ANGLES
-from vlm.pair import Pair, load_pair
+from vlm.pair import load_pair
 
 
 def reference_options(options: PairOptions) -> PairOptions:
@@ -28,24 +29,23 @@ def reference_options(options: PairOptions) -> PairOptions:
     return replace(options, dtype=exact, teacher_dtype=exact)
 
 
-def load_reference(checkpoint: str, options: PairOptions) -> Pair:
-    """Load the pair again in the dtype that serves as the truth."""
-    return load_pair(checkpoint, **asdict(reference_options(options)))
+def exact_corpus(corpus: Corpus, checkpoint: str, options: PairOptions, metric: MetricOptions) -> Corpus:
+    """The same responses, with the pair loaded again in the dtype that serves as the truth."""
+    pair = load_pair(checkpoint, **asdict(reference_options(options)))
+    return replace(corpus, pair=pair, metric=metric_of(pair, checkpoint, metric))
 
 
 def precision_rows(
-    corpus: Corpus, reference: Pair, tokens: pd.DataFrame, units: Sequence[Unit], measured: pd.DataFrame, scope: str
+    exact: Corpus, tokens: pd.DataFrame, units: Sequence[Unit], measured: pd.DataFrame, scope: str
 ) -> pd.DataFrame:
     """A row a bin: tokens scored again and the share that keeps the bin; units and the shift of each angle, degrees.
 
     Args:
-        corpus: as measured.
-        reference: the pair in the dtype that serves as the truth.
+        exact: see `exact_corpus`.
         tokens, measured: the tables `tokens` and `units` of the measurement.
         units: those to measure again; all tokens of their rollouts are scored again.
         scope: of the angles.
     """
-    exact = replace(corpus, pair=reference)
     kept = _kept_tokens(exact, tokens, {unit.rollout_id for unit in units})
     shifts = _shifts(exact, units, measured[measured["scope"] == scope])
     rows = kept.groupby("bin")["kept"].agg(n_tokens="size", same_bin_share="mean")
@@ -88,7 +88,7 @@ def _kept_tokens(exact: Corpus, tokens: pd.DataFrame, rollouts: set[int]) -> pd.
 def _shifts(exact: Corpus, units: Sequence[Unit], measured: pd.DataFrame) -> pd.DataFrame:
     """Absolute differences of the angles, a row a unit."""
     student = exact.pair.student
-    engine = Gramian(student.model, student.groups)
+    engine = Gramian(student.model, student.groups, metric=exact.metric_factors)
     found = pd.concat([unit_rows(members, grams) for members, grams in grams_by_rollout(exact, engine, units)])
     scope = measured["scope"].iloc[0]
     columns = [f"{angle}_deg" for angle in ANGLES]

@@ -106,7 +106,7 @@ def sum_of_corpus_bins(
     corpus: Corpus, units: Sequence[Unit], groups: Mapping[str, Sequence[nn.Parameter]]
 ) -> GradientSum:
     """The gradients of some corpus-bins, added up over rollouts; each rollout is run once for all of them."""
-    gradients = GradientSum(groups)
+    gradients = GradientSum(groups, metric=corpus.metric_factors)
     for number in sorted({number for unit in units for number in unit.weights}):
         rollout = corpus.rollouts[number]
         scene = _Scene.of(corpus, rollout)
@@ -124,7 +124,9 @@ def null_angles(corpus: Corpus, units: Sequence[Unit], seed: int) -> Iterator[di
     bins = np.array([unit.bin for unit in units], dtype=int)
     prompts = np.array([unit.prompt_id for unit in units], dtype=str)
     pairs = chain_order(bins, prompts, np.random.default_rng(seed))
-    products = null_products(pairs, lambda number: _unit_views(corpus, units[number]), groups)
+    products = null_products(
+        pairs, lambda number: _unit_views(corpus, units[number]), groups, metric=corpus.metric_factors
+    )
     for (first, _), gram in zip(pairs.tolist(), products, strict=True):
         for scope, names in scopes(groups).items():
             detached, attached = null_angles_deg(gram, names).tolist()

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from geometry import UnitViews, angles_deg, null_angles_deg, null_products
 from geometry import _backward as backward
-from tests.geometry.problems import TinyStudent
+from tests.geometry.problems import TinyStudent, normal
 from tests.geometry.test_gramian import TOKENS, plain_gradient
 
 SCOPES = (None, ["layer", "head"], ["head"])
@@ -37,6 +37,22 @@ def test_equals_dense_gradients_over_chains_and_breaks(pairs: list[tuple[int, in
         for names in SCOPES:
             expected = plain_angles(student, i, j, names)
             torch.testing.assert_close(null_angles_deg(products, names), expected, rtol=0, atol=1e-6)
+
+
+def test_in_a_metric() -> None:
+    student = TinyStudent()
+    groups = student.groups()
+    parameters = [p for members in groups.values() for p in members]
+    metric = {p: normal(*p.shape, seed=7).square() for p in parameters}
+    scale = torch.cat([metric[p].sqrt().flatten() for p in parameters])
+    (products,) = null_products([(0, 3)], lambda token: unit_views(student, token), groups, metric=metric)
+    language = scale * plain_gradient(student, "language", TOKENS[0], parameters)
+    visual, shift = (scale * plain_gradient(student, k, TOKENS[3], parameters) for k in ("visual", "shift"))
+    expected = [torch.cosine_similarity(language, other, dim=0) for other in (visual, visual + shift)]
+    found = null_angles_deg(products)
+    torch.testing.assert_close(found, torch.stack(expected).arccos().rad2deg(), rtol=0, atol=1e-6)
+    plain = plain_angles(student, 0, 3, None)
+    assert ((found - plain).abs() > 0.1).all()
 
 
 def test_takes_a_tensor_of_pairs_and_is_lazy() -> None:

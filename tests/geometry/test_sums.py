@@ -33,6 +33,18 @@ def test_products_between_units_and_objectives() -> None:
         torch.testing.assert_close(gram.flatten(2).flatten(0, 1), rows @ rows.T, rtol=1e-10, atol=1e-12)
 
 
+def test_products_in_a_metric() -> None:
+    student = ModuleStudent()
+    metric = {p: normal(*p.shape, seed=5).square() for p in student.parameters()}
+    added = GradientSum(student.groups(), metric=metric)
+    added.add(gradients_of(student, MIXED[:1]))
+    for name, gram in added.grams().items():
+        members = student.groups()[name]
+        scale = torch.cat([metric[p].flatten() for p in members])
+        rows = torch.stack([plain_gradient(student, k, MIXED[0], members) for k in OBJECTIVES])
+        torch.testing.assert_close(gram[0], (rows * scale) @ rows.T, rtol=1e-10, atol=1e-12)
+
+
 def test_a_unit_without_weight_adds_nothing() -> None:
     student = TinyStudent()
     gradients = gradients_of(student, MIXED[2:])

@@ -46,8 +46,11 @@ def kl(log_a, log_b):
     return (log_a.exp() * (log_a - log_b)).sum()
 
 
-def angles_by_definition(pair, prompt, response, position, names):
-    """The six angles of one token from the losses of Eq. 4, 7, 11 and autograd, nothing of ours between."""
+def angles_by_definition(pair, prompt, response, position, names, scale=lambda parameter: 1.0):
+    """The six angles of one token from the losses of Eq. 4, 7, 11 and autograd, nothing of ours between.
+
+    scale: what a parameter's gradient is multiplied by, the root of a diagonal metric.
+    """
     allowed = [index for index in range(pair.support) if index not in pair.student.visual_ids]
     args = (response, position, allowed)
     p_image, p_text = (log_probs(pair.student, view(prompt), *args) for view in (image_view, text_view))
@@ -61,7 +64,8 @@ def angles_by_definition(pair, prompt, response, position, names):
 
     def gradient(loss):
         found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        return models.flat(parameters, found)
+        scaled = [None if g is None else g * scale(p) for p, g in zip(parameters, found, strict=True)]
+        return models.flat(parameters, scaled)
 
     def angle(a, b):
         return float((a @ b / a.norm() / b.norm()).clamp(-1, 1).arccos().rad2deg())
