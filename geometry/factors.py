@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
 
+GRADIENT_BYTES = 1 << 27
+"""Of the gradients of one weight that are held at once, where they are formed; at least one unit's are."""
 _BLOCK = 1 << 14  # numbers that are multiplied and added in the gradients' own precision
 
 
@@ -48,6 +50,11 @@ class Factors:
         """The rows as a slice: a view's objectives stand together."""
         return slice(self.rows[0], self.rows[-1] + 1)
 
+    def of(self, units: slice) -> "Factors":
+        """The factors of some of the units."""
+        inputs = self.inputs if len(self.by_unit) == 1 else self.inputs[units]
+        return Factors(self.weight, self.rows, inputs, self.outputs[units])
+
 
 def packed(factors: Factors) -> Factors:
     """Keep of each unit the positions that have a gradient, where those are few.
@@ -80,7 +87,10 @@ def weight_grams(uses: Sequence[Factors], metric: Tensor | None = None) -> Float
     """
     if metric is None and _cost_of_products(uses) < _cost_of_gradients(uses):
         return _grams_of_products(uses)
-    return grams_of_rows(weight_gradients(uses), metric)
+    n_units, outputs = len(uses[0].outputs), uses[0].outputs
+    at_once = max(GRADIENT_BYTES // (4 * uses[0].weight.numel() * outputs.element_size()), 1)
+    parts = (slice(start, start + at_once) for start in range(0, n_units, at_once))
+    return torch.cat([grams_of_rows(weight_gradients([use.of(units) for use in uses]), metric) for units in parts])
 
 
 def grams_of_rows(

@@ -91,9 +91,7 @@ def _curves(journal: Journal) -> Iterator[dict[str, Any]]:
         yield from _losses(found.step, "own", found.own_losses, found.own_losses_by_bin)
 
 
-def _losses(
-    step: int, rollouts: str, whole: Mapping[str, float | None], binned: Binned
-) -> Iterator[dict[str, int | str | float | None]]:
+def _losses(step: int, rollouts: str, whole: Mapping[str, float | None], binned: Binned) -> Iterator[dict[str, Any]]:
     for number in range(ALL_BINS, N_BINS):
         means = whole if number == ALL_BINS else {loss: binned[loss][number] for loss in LOSSES}
         yield {"step": step, "rollouts": rollouts, "bin": number} | {f"{loss}_nats": means[loss] for loss in LOSSES}

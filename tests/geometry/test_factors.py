@@ -1,5 +1,7 @@
 """Products of rows long enough to be cut into blocks, against float64."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -27,6 +29,27 @@ def test_either_way_of_a_large_weight_is_the_same(places: int) -> None:
     gradients: Tensor = weight_gradients(uses)
     assert gradients.shape == (3, 4, 180 * 200)
     torch.testing.assert_close(weight_grams(uses), gradients @ gradients.mT, rtol=1e-10, atol=1e-8)
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+@pytest.mark.parametrize("own_inputs", [False, True])
+def test_gradients_of_a_few_units_at_a_time_are_the_same(monkeypatch, weighed: bool, own_inputs: bool) -> None:
+    """Whether the units share their inputs or not."""
+    metric = normal(180, 200, seed=9).square() if weighed else None
+    uses = [_use(rows, 300, seed) for seed, rows in enumerate(((2, 3), (0, 1)))]
+    if own_inputs:
+        uses = [replace(use, inputs=normal(3, 300, 200, seed=7)) for use in uses]
+    whole = weight_grams(uses, metric)
+    formed: list[int] = []
+    monkeypatch.setattr("geometry.factors.weight_gradients", lambda uses: _noted(formed, weight_gradients(uses)))
+    monkeypatch.setattr("geometry.factors.GRADIENT_BYTES", 2 * 4 * 8 * 180 * 200)
+    torch.testing.assert_close(weight_grams(uses, metric), whole, rtol=1e-12, atol=1e-9)
+    assert formed == [2, 1]
+
+
+def _noted(formed: list[int], gradients: Tensor) -> Tensor:
+    formed.append(len(gradients))
+    return gradients
 
 
 def _use(rows: tuple[int, int], places: int, seed: int) -> Factors:
