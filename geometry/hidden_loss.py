@@ -2,8 +2,11 @@
 
 Four views of T tokens over V ids are `16 T V` bytes in float32, and autograd keeps several times as much. Here the last
 linear map of each model, its head, is applied to a chunk of tokens at a time. The gradients of the objectives at the
-logits are known in closed form (see `cotangents`), so each chunk gives its part of the loss *and* of the gradients, and
-its logits are let go. What is held is one chunk, the gradients of the hidden states, and one of the head.
+logits are known in closed form (see `closed_form`), so each chunk gives its part of the loss *and* of the gradients,
+and its logits are let go. What is held is one chunk, the gradients of the hidden states, and one of the head.
+
+Within a chunk, which is large for the sake of the products with the head, a few tokens at a time are normalised and
+compared, so that what a processor works on stays in its cache.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,59 +17,29 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import linear
 
-from geometry._checks import same_shape
-from geometry.cotangents import cotangents
+from geometry._checks import one_support, same_shape
+from geometry.buckets import bucketed, spread, top_ids
+from geometry.closed_form import (
+    Distribution,
+    FourDistributions,
+    LogitGradients,
+    Workspace,
+    gradients_of,
+    kl_of,
+    loss_of,
+)
 from geometry.decomposition import Decomposition
-from geometry.divergence import kl_nats, log_probs
-from geometry.loss import ObjectiveLoss, check_tokens, objective_loss
+from geometry.heads import Head, HeadGradients, Hidden, chunks, cuts
+from geometry.loss import ObjectiveLoss, check_tokens
 from geometry.objectives import Coefficients, Objective, Thresholds
 
-CHUNK_BYTES = 1 << 23
-"""Of the logits of one view of a chunk in float32; some sixteen such tensors live at a time. Chosen for processors:
-twice the size is somewhat faster, but leaves the heap in pieces and takes four times the memory. Accelerators want a
-larger `chunk`."""
+BLOCK_BYTES = 1 << 20
+"""Of one view of the tokens that a processor compares at a time, in float32; sixteen such tensors are
+held, see `Workspace`. Other devices take the whole chunk."""
 
-Hidden = Float[Tensor, "_T _d"]
 Views = tuple[Tensor, Tensor, Tensor, Tensor]
 Record = TypeVar("Record", Decomposition, Coefficients)
-
-
-@dataclass(frozen=True)
-class Head:
-    """The last linear map of a model, from hidden states to the logits of the ids that count.
-
-    Raises:
-        ValueError: `weight`, `bias` and `support` do not fit each other.
-    """
-
-    weight: Float[Tensor, "_rows _d"]
-    bias: Float[Tensor, " _rows"] | None = None
-    support: int | None = None
-    """Number of leading ids that count, all rows by default; heads have padding rows beyond the tokenizer's ids."""
-    masked: Sequence[int] = ()
-    """Ids that take no mass, such as those banned at sampling."""
-
-    def __post_init__(self) -> None:
-        rows = len(self.weight)
-        if self.bias is not None and len(self.bias) != rows:
-            raise ValueError(f"`bias` must have one number a row of `weight`, got {len(self.bias)} and {rows}.")
-        if self.support is not None and not 1 <= self.support <= rows:
-            raise ValueError(f"`support` must lie in 1..{rows}, the rows of `weight`, got {self.support}.")
-        if not all(0 <= index < rows for index in self.masked):
-            raise ValueError(f"`masked` must hold ids in 0..{rows - 1}, got {list(self.masked)}.")
-
-    @property
-    def n_ids(self) -> int:
-        """V, the ids that count."""
-        return len(self.weight) if self.support is None else self.support
-
-    def logits(self, hidden: Float[Tensor, "n _d"]) -> Float[Tensor, "n _V"]:
-        """Return logits in the precision of the weight, as the model itself does; masked ids have -inf."""
-        logits = linear(hidden, self.weight[: self.n_ids], None if self.bias is None else self.bias[: self.n_ids])
-        masked = [index for index in self.masked if index < self.n_ids]
-        return logits.index_fill(1, torch.tensor(masked, device=logits.device), -torch.inf) if masked else logits
 
 
 @dataclass(frozen=True)
@@ -93,18 +66,21 @@ def objective_loss_from_hidden(
     thresholds: Thresholds | None = None,
     shares: Float[Tensor, " _T"],
     has_image: Bool[Tensor, " _T"] | None = None,
+    top_k: int | None = None,
     chunk: int | None = None,
 ) -> ObjectiveLoss:
     """Return what `objective_loss` of the four views' logits returns, holding those of a chunk of tokens at a time.
 
-    Differentiable once, in the student's hidden states, head weight and bias. The head's gradient is added up in
-    float32 or better. The text view gets no gradient unless `objective.trains_text_view`.
+    Differentiable once, in the student's hidden states, head weight and bias. The gradients at the logits are in the
+    precision of the head, as autograd has them; the head's own is added up in float32 or better. The text view gets no
+    gradient unless `objective.trains_text_view`.
 
     Args:
         student_image_hidden: what the student's head is applied to under the image view; the others likewise. The
         widths of student and teacher may differ.
         thresholds, shares, has_image: see `objective_loss`.
-        chunk: tokens a chunk; by default as many as keep a view's logits within `CHUNK_BYTES`.
+        top_k: take the loss of `bucketed` views over the teacher's `top_k` ids and their tail; of all ids by default.
+        chunk: tokens a chunk; by default as many as keep a view's logits within `heads.CHUNK_BYTES`.
 
     Raises:
         ValueError: shapes, dtypes or ids do not fit each other, the thresholds are missing, or chunk is below 1.
@@ -113,94 +89,100 @@ def objective_loss_from_hidden(
     teacher = _Model(teacher_image_hidden, teacher_text_hidden, teacher_head)
     _check_models(student=student, teacher=teacher)
     check_tokens(student.image.shape[:1], shares=shares, has_image=has_image)
-    gradients = _Gradients(student, objective)
+    gradients = _gradients(student, objective)
+    task = _Task(objective, thresholds, top_k, gradients, Workspace())
     found: list[ObjectiveLoss] = []
-    for rows in _chunks(len(shares), student.head.n_ids, chunk):
-        seen = None if has_image is None else has_image[rows]
-        with torch.no_grad():
-            views: Views = *student.logits(rows), *teacher.logits(rows)
-            part = objective_loss(*views, objective, thresholds=thresholds, shares=shares[rows], has_image=seen)
-            gradients.add(rows, views, part.weights)
-        found.append(part)
-    loss = gradients.give(torch.stack([part.loss for part in found]).sum())
+    with torch.no_grad():
+        for rows in chunks(len(shares), student.head.n_ids, chunk):
+            seen = None if has_image is None else has_image[rows]
+            found += task.chunk(student, teacher, rows, shares[rows], seen)
+    loss = torch.stack([part.loss for part in found]).sum()
+    if gradients is not None and gradients.sources:
+        loss = _Known.apply(loss, list(gradients.sums.values()), *gradients.sources.values())
     parts = _joined(Decomposition, [part.parts for part in found])
     return ObjectiveLoss(loss, parts, _joined(Coefficients, [part.weights for part in found]))
 
 
 @torch.no_grad()
 def vds_from_hidden(
-    teacher_image_hidden: Hidden, teacher_text_hidden: Hidden, teacher_head: Head, *, chunk: int | None = None
+    teacher_image_hidden: Hidden,
+    teacher_text_hidden: Hidden,
+    teacher_head: Head,
+    *,
+    top_k: int | None = None,
+    chunk: int | None = None,
 ) -> Float[Tensor, " T"]:
     """Return the visual dependency of each token in nats (arXiv:2606.00564, Eq. 12), by chunks.
 
-    For the thresholds, which are needed before the loss. With the same tokens and chunk the values are, bit for bit,
-    those that the loss compares with them.
+    For the thresholds, which are needed before the loss. With the same tokens, top_k and chunk the values are, bit for
+    bit, those that the loss compares with them.
 
     Raises:
-        ValueError: shapes or dtypes do not fit each other, or chunk is below 1.
+        ValueError: shapes or dtypes do not fit each other, or chunk or top_k is below 1.
     """
     teacher = _Model(teacher_image_hidden, teacher_text_hidden, teacher_head)
     _check_models(teacher=teacher)
-    chunks = _chunks(len(teacher.image), teacher.head.n_ids, chunk)
-    return torch.cat([kl_nats(*map(log_probs, teacher.logits(rows))) for rows in chunks])
+    found, work = [], Workspace()
+    for rows in chunks(len(teacher.image), teacher.head.n_ids, chunk):
+        image, text = teacher.logits(rows)
+        found += [_vds(image[block], text[block], top_k, work) for block in _blocks(image)]
+        del image, text  # before the next chunk's are made
+    return torch.cat(found)
 
 
-@torch.no_grad()
-def logit_gradients(views: Views, weights: Coefficients, objective: Objective) -> tuple[Tensor, Tensor | None]:
-    """Return the gradients of the loss at the student's image-view and text-view logits, `[n, V]`, in closed form.
-
-    Those of the text view are none unless `objective.trains_text_view`.
-    """
-    student_image, student_text, teacher_image, teacher_text = views
-    w = {field.name: getattr(weights, field.name).unsqueeze(-1) for field in fields(weights)}
-    c = cotangents(*views)
-    image = w["standard"] * c.standard + w["visual"] * c.visual
-    if "forward" in objective.terms:  # d KL(q || p) / dz = p - q
-        image += w["forward"] * (log_probs(student_image).exp() - log_probs(teacher_image).exp())
-    if not objective.trains_text_view:
-        return image, None
-    text = w["language"] * c.language
-    if objective.target_follows:
-        text += w["visual"] * c.shift
-    if "printed" in objective.terms:  # Eq. 11 with the text view in the image view's place
-        c = cotangents(student_text, student_text, teacher_image, teacher_text)
-        text += w["printed"] * (c.visual + c.shift if objective.target_follows else c.visual)
-    return image, text
+def _vds(image: Tensor, text: Tensor, top_k: int | None, work: Workspace) -> Tensor:
+    if top_k is not None:
+        ids = top_ids(image, top_k)
+        image, text = bucketed(image, ids), bucketed(text, ids)
+    return kl_of(Distribution.of(image, work, "q_image"), Distribution.of(text, work, "q_text"), work)
 
 
-class _Gradients:
-    """The gradients of a loss in a model's hidden states and head, added up over chunks."""
+@dataclass(frozen=True)
+class _Task:
+    """What to make of each chunk's logits."""
 
-    def __init__(self, model: _Model, objective: Objective) -> None:
-        self._model, self._objective = model, objective
-        text = model.text if objective.trains_text_view else None
-        sources = {"image": model.image, "text": text, "weight": model.head.weight, "bias": model.head.bias}
-        wanted = {name: source for name, source in sources.items() if source is not None and source.requires_grad}
-        self._sources = wanted if torch.is_grad_enabled() else {}
-        self._sums = {name: _zeros_like(source) for name, source in self._sources.items()}
+    objective: Objective
+    thresholds: Thresholds | None
+    top_k: int | None
+    gradients: HeadGradients | None
+    work: Workspace
 
-    def add(self, rows: slice, views: Views, weights: Coefficients) -> None:
-        """Add those of a chunk, given its logits."""
-        if self._sources:
-            image, text = logit_gradients(views, weights, self._objective)
-            self._add("image", rows, image)
-            if text is not None:
-                self._add("text", rows, text)
+    def chunk(
+        self, student: _Model, teacher: _Model, rows: slice, shares: Tensor, has_image: Tensor | None
+    ) -> list[ObjectiveLoss]:
+        """Return the losses of a chunk's blocks, its gradients added; they overwrite the student's logits."""
+        views: Views = *student.logits(rows), *teacher.logits(rows)
+        names = ("student_image", "student_text", "teacher_image", "teacher_text")
+        # A head masks all tokens alike.
+        one_support(**{name: view[:1] for name, view in zip(names, views, strict=True)})
+        found = []
+        for block in _blocks(views[0]):
+            seen = None if has_image is None else has_image[block]
+            loss, at_logits = self._block(tuple(view[block] for view in views), shares[block], seen)
+            found.append(loss)
+            if at_logits is not None:
+                views[0][block] = at_logits.image
+                if at_logits.text is not None:
+                    views[1][block] = at_logits.text
+        if self.gradients is not None:
+            self.gradients.add("image", rows, views[0])
+            if self.objective.trains_text_view:
+                self.gradients.add("text", rows, views[1])
+        return found
 
-    def _add(self, view: str, rows: slice, gradient: Tensor) -> None:
-        """Carry the gradient `[n, V]` at a view's logits on to the hidden states and the head."""
-        weight, n_ids = self._model.head.weight, self._model.head.n_ids
-        if view in self._sums:
-            self._sums[view][rows] = gradient.to(weight) @ weight[:n_ids]
-        if "weight" in self._sums:
-            total, hidden = self._sums["weight"][:n_ids], getattr(self._model, view)[rows]
-            total.addmm_(gradient.to(total).T, hidden.to(total))
-        if "bias" in self._sums:
-            self._sums["bias"][:n_ids] += gradient.sum(dim=0)
-
-    def give(self, loss: Tensor) -> Tensor:
-        """Return the loss as a function of its sources."""
-        return _Known.apply(loss, list(self._sums.values()), *self._sources.values()) if self._sources else loss
+    def _block(
+        self, logits: Sequence[Tensor], shares: Tensor, has_image: Tensor | None
+    ) -> tuple[ObjectiveLoss, LogitGradients | None]:
+        ids = None if self.top_k is None else top_ids(logits[2], self.top_k)
+        views = FourDistributions.of(logits if ids is None else [bucketed(view, ids) for view in logits], self.work)
+        loss = loss_of(views, self.objective, self.thresholds, shares, has_image, self.work)
+        if self.gradients is None:
+            return loss, None
+        found = gradients_of(views, loss.weights, self.objective, self.work)
+        if ids is None:
+            return loss, found
+        text = None if found.text is None else spread(found.text, logits[1], ids)
+        return loss, LogitGradients(spread(found.image, logits[0], ids), text)
 
 
 class _Known(torch.autograd.Function):
@@ -220,20 +202,22 @@ class _Known(torch.autograd.Function):
         return None, None, *(gradient.to(dtype) for gradient, dtype in zip(scaled, ctx.dtypes, strict=True))
 
 
-def _zeros_like(source: Tensor) -> Tensor:
-    return torch.zeros_like(source, dtype=torch.promote_types(source.dtype, torch.float32))
+def _gradients(student: _Model, objective: Objective) -> HeadGradients | None:
+    """Where the student's gradients are added up; None where there are none to be had."""
+    if not torch.is_grad_enabled():
+        return None
+    found = HeadGradients(student.head, image=student.image, text=student.text if objective.trains_text_view else None)
+    return found if found.sources else None
 
 
-def _chunks(n_tokens: int, n_ids: int, chunk: int | None) -> Iterator[slice]:
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"`chunk` must be at least 1 token, got {chunk}.")
-    size = chunk or max(CHUNK_BYTES // (4 * n_ids), 1)
-    return (slice(start, min(start + size, n_tokens)) for start in range(0, max(n_tokens, 1), size))
+def _blocks(logits: Tensor) -> Iterator[slice]:
+    n_tokens, n_ids = logits.shape
+    return cuts(n_tokens, max(BLOCK_BYTES // (4 * n_ids), 1) if logits.device.type == "cpu" else max(n_tokens, 1))
 
 
-def _joined(kind: type[Record], chunks: Sequence[Record]) -> Record:
-    """Put the vectors of several chunks end to end."""
-    return kind(**{field.name: torch.cat([getattr(part, field.name) for part in chunks]) for field in fields(kind)})
+def _joined(kind: type[Record], blocks: Sequence[Record]) -> Record:
+    """Put the vectors of several blocks end to end."""
+    return kind(**{field.name: torch.cat([getattr(part, field.name) for part in blocks]) for field in fields(kind)})
 
 
 def _check_models(**models: _Model) -> None:

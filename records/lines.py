@@ -46,7 +46,8 @@ class StepLine:
     gradient_norm: float | None
     """Before clipping."""
     eta: float | None
-    """Factor of the steered loss, arXiv:2606.00564, Eq. 15; without effect under Adam but for lambda's term."""
+    """Factor of the steered loss, arXiv:2606.00564, Eq. 15; without effect under Adam but for lambda's term. Where a
+    mix of rewards and distillation matches norms, the factor of the standard loss."""
     seconds: Mapping[str, float]
     """By phase, `PHASES`."""
 

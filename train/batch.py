@@ -1,18 +1,21 @@
-"""The batch of a step: responses, the teacher's views of them, and what all of them together decide.
+"""The batch of an update: responses, the teacher's views of them, and what all of them together decide.
 
-Shares and VDS quantiles are of the global batch: of all processes, and before any loss is computed.
+Shares and VDS quantiles are of the global batch: of all processes, and before any loss is computed. A step samples
+once; where its rollouts are cut into several updates, each has a batch of its own, with all responses of its prompts.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from geometry import Thresholds, kl_nats, log_probs, token_shares
+from train.grpo import Sampled, advantages, before_updates
 from train.learner import Learner, Stopwatch, gather_rows
 from train.rollouts import MicroBatch, Response, Views, both_views, cut, has_image, sample
+from train.trajectories import responses_to
 from vlm.answers import is_correct
 from vlm.prompts import Prompt
 
@@ -27,12 +30,31 @@ class Batch:
     """Of each micro-batch, `[T]`."""
     thresholds: Thresholds | None
     """None if the VDS is not finite."""
-    lengths: Tensor
-    """Tokens of every response of the global batch."""
-    truncated_share: float
-    reward: float | None
-    """Mean over the responses of the global batch whose answer is known; none if no answer is."""
-    banned_mass: float
+    about: Tensor
+    """Of every response of the global batch, `[N, 4]`: see `_about`."""
+    advantages: Sequence[Tensor] | None = None
+    """Of each micro-batch, `[T]`; None for objectives without a reward."""
+    sampled: Sequence[Sampled] | None = None
+    """Of each micro-batch; None where the update is made with the weights that sampled."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of every response of the global batch."""
+        return self.about[:, 0]
+
+    @property
+    def truncated_share(self) -> float:
+        return float(self.about[:, 1].mean())
+
+    @property
+    def reward(self) -> float | None:
+        """Mean over the responses of the global batch whose answer is known; none if no answer is."""
+        known = self.about[:, 2][~self.about[:, 2].isnan()]
+        return float(known.mean()) if len(known) else None
+
+    @property
+    def banned_mass(self) -> float:
+        return float(self.about[:, 3].mean())
 
     @property
     def responses(self) -> list[Response]:
@@ -40,31 +62,59 @@ class Batch:
         return [response for part in self.micro_batches for response in part]
 
 
+def batches_of_step(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopwatch) -> list[Batch]:
+    """Sample responses to the prompts of a step and deal them, prompt by prompt, to the batches of its updates."""
+    updates = learner.config.updates
+    found = [collect(learner, prompts[number::updates], seed, watch) for number in range(updates)]
+    if updates == 1:
+        return found
+    with watch.phase("student"):
+        return [replace(batch, sampled=before_updates(learner, batch.micro_batches)) for batch in found]
+
+
 def collect(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopwatch) -> Batch:
     """Sample responses to the prompts of the global batch and have the teacher score this process's."""
     pair, config = learner.pair, learner.config
-    speaker = pair.teacher if config.objective == "off-policy" else pair.student
     with watch.phase("rollout"), learner.accelerator.autocast():
-        responses = sample(speaker, config, prompts, seed, learner.part)
+        responses = _responses(learner, prompts, seed)
     micro_batches = cut(responses, config.micro_batch)
     with watch.phase("teacher"), torch.no_grad(), learner.accelerator.autocast():
         teacher = [both_views(pair.teacher, part, pair.support) for part in micro_batches]
         pairs = zip(micro_batches, teacher, strict=True)
         shown = torch.cat([_vds(views)[has_image(part, views[0].device)] for part, views in pairs])
     vds = gather_rows(learner.accelerator, shown[:, None])[:, 0]
-    about = torch.tensor([_about(response) for response in responses], device=vds.device)
-    lengths, truncated, rewards, banned = gather_rows(learner.accelerator, about).unbind(1)
-    known = rewards[~rewards.isnan()]
+    own = torch.tensor([_about(response) for response in responses], device=vds.device)
+    about = gather_rows(learner.accelerator, own)
     return Batch(
         micro_batches,
         teacher,
-        _shares(learner, micro_batches, lengths),
+        _shares(learner, micro_batches, about[:, 0]),
         config.training_objective.thresholds(vds) if vds.isfinite().all() else None,
-        lengths,
-        float(truncated.mean()),
-        float(known.mean()) if len(known) else None,
-        float(banned.mean()),
+        about,
+        advantages(own[:, 2], config.rollouts_per_prompt, micro_batches) if config.has_rewards else None,
     )
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Return the responses of several updates as one batch, for the journal; shares and thresholds are as they were."""
+    first, *others = batches
+    if not others:
+        return first
+    return replace(
+        first,
+        micro_batches=[part for batch in batches for part in batch.micro_batches],
+        teacher=[views for batch in batches for views in batch.teacher],
+        shares=[shares for batch in batches for shares in batch.shares],
+        about=torch.cat([batch.about for batch in batches]),
+    )
+
+
+def _responses(learner: Learner, prompts: Sequence[Prompt], seed: int) -> list[Response]:
+    config = learner.config
+    if learner.given is not None:
+        return responses_to(prompts, learner.given, config, learner.part)
+    speaker = learner.pair.teacher if config.objective == "off-policy" else learner.pair.student
+    return sample(speaker, config, prompts, seed, learner.part)
 
 
 def _about(response: Response) -> list[float]:

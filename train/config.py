@@ -2,6 +2,7 @@
 
     python -m train                                        # the bundled pair, vgs-lp, 100 steps
     python -m train --objective standard --seed 1
+    python -m train --objective grpo+vgs-lp --rollouts-per-prompt 4
     python -m train --preset paper-2b --teacher FOLDER
 
 A preset is what the flags are where they are not given.
@@ -9,7 +10,7 @@ A preset is what the flags are where they are not given.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, cast, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -17,10 +18,16 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat,
 from geometry import Objective
 from geometry.objectives import Average, Name, Preservation, Prior
 from records import fingerprint
+from train.presets import PRESETS, PUBLISHED_ETA
 
 
 class ConfigError(ValueError):
     """Flags that make no sense together; the message is one line."""
+
+
+RewardName = Literal["grpo", "grpo+standard", "grpo+vgs-lp"]
+"""Objectives with a reward, alone or mixed with a distillation loss (arXiv:2606.00564, Eq. 22)."""
+ALPHA = 0.3
 
 
 def flag(default: Any, text: str) -> Any:
@@ -32,7 +39,9 @@ def flag(default: Any, text: str) -> Any:
 class Config:
     """What a run is made of."""
 
-    preset: Literal["bundled", "paper-2b", "paper-4b"] = flag("bundled", "what the other flags are by default")
+    preset: Literal["bundled", "paper-2b", "paper-4b", "paper-teacher"] = flag(
+        "bundled", "what the other flags are by default"
+    )
     student: str = flag("bundled", "folder or hub id of the student, or bundled")
     teacher: str | None = flag(None, "folder or hub id of the teacher (default: what the student's pair.json names)")
     prompts: str = flag("bundled", "bundled, a .jsonl or .parquet file, a datasets folder or a hub id")
@@ -41,23 +50,31 @@ class Config:
     split: str = flag("train", "split of a datasets folder or hub id")
     text_view: Literal["drop", "blank", "other"] = flag("drop", "what replaces the picture in the text view")
 
-    objective: Name = flag("vgs-lp", "what the student is trained on")
+    objective: Name | RewardName = flag("vgs-lp", "what the student is trained on")
     gamma: NonNegativeFloat = flag(2.0, "strength of the steering")
     lambda_: NonNegativeFloat = flag(0.01, "strength of the preservation term")
     quantile: float = flag(0.7, "quantile of VDS above which a token is preserved, over the step's whole batch")
     prior: Prior = flag("detached", "whether the visual target follows the student's text view")
     vp: Preservation = flag("gated", "visual preservation: gated Eq. 11, or Eq. 21 as printed")
-    eta: PositiveFloat | Literal["measured", "none"] = flag(
-        "measured", "factor of the steered loss; measured: of each step's batch, one or two more backward passes"
+    eta: PositiveFloat | Literal["measured", "none"] | None = flag(
+        None,
+        "factor of the steered loss; measured: of each step's batch, one or two more backward passes"
+        " (default: measured; with a reward none, as in Eq. 22)",
     )
     average: Average = flag("trajectory", "what the loss is the mean over")
 
-    steps: PositiveInt = flag(100, "number of updates")
+    alpha: float = flag(ALPHA, "share of the distillation loss where it is mixed with a reward")
+    match_norm: bool = flag(False, "grpo+standard: as long a distillation gradient as that of vgs-lp, in each step")
+    rollouts: str | None = flag(None, "off-policy: .jsonl with responses to train on (default: the teacher's own)")
+
+    steps: PositiveInt = flag(100, "number of steps: batches of rollouts")
     lr: PositiveFloat = flag(3e-4, "learning rate of AdamW, constant")
     weight_decay: NonNegativeFloat = flag(0.01, "weight decay of AdamW")
     clip_norm: PositiveFloat | Literal["none"] = flag(1.0, "greatest length of a step's gradient")
     batch: PositiveInt = flag(64, "prompts a step, over all processes")
-    rollouts_per_prompt: PositiveInt = flag(1, "responses a prompt: temperature 1, no truncation")
+    rollouts_per_prompt: PositiveInt = flag(1, "responses a prompt, at temperature 1")
+    top_p: float = flag(1.0, "share of the most probable ids that responses are drawn from; below 1 for grpo alone")
+    updates: PositiveInt = flag(1, "updates that the rollouts of a step are cut into, for objectives with a reward")
     max_response: PositiveInt = flag(64, "longest response, tokens")
     micro_batch: PositiveInt = flag(16, "responses a forward and backward pass; the gradient does not depend on it")
     generation_batch: PositiveInt = flag(64, "responses generated together")
@@ -78,71 +95,88 @@ class Config:
         _ = self.training_objective  # refuses what makes no sense together
         if self.override and not self.resume:
             raise ConfigError("`override` belongs to `resume`: give both or neither")
-        published = _PUBLISHED_ETA.get(self.preset)
-        if self.eta == published and (self.objective not in ("vgs", "vgs-lp") or self.gamma != 2.0):
+        published = PUBLISHED_ETA.get(self.preset)
+        if (
+            published is not None
+            and self.eta == published
+            and (self.objective not in ("vgs", "vgs-lp") or self.gamma != 2.0)
+        ):
             raise ConfigError(
                 f"`eta` {published} of {self.preset} is published for vgs at gamma 2 alone; give --eta measured or none"
             )
         if isinstance(self.eta, float) and not self.steers:
             raise ConfigError(f"`eta` must be measured or none for '{self.objective}' without steering, got {self.eta}")
+        _refuse_rewards(self)
+        if self.rollouts is not None and self.objective != "off-policy":
+            raise ConfigError(f"`rollouts` belongs to off-policy: '{self.objective}' samples its own, leave it out")
+
+    @property
+    def has_rewards(self) -> bool:
+        return self.objective in get_args(RewardName)
+
+    @property
+    def normalisation(self) -> float | Literal["measured", "none"]:
+        """eta, or how it is found."""
+        return self.eta if self.eta is not None else "none" if self.has_rewards else "measured"
 
     @property
     def training_objective(self) -> Objective:
-        """The objective of `geometry`, eta not yet measured."""
+        """The objective of `geometry`, eta not yet measured.
+
+        Of a mix its distillation loss, or that whose norm is matched; of grpo alone the standard loss, to be recorded.
+        """
         names = {f.name for f in fields(Objective)} - {"name", "eta"}
         shared = {name: value for name, value in asdict(self).items() if name in names}
         eta = self.eta if isinstance(self.eta, (int, float)) else 1.0
+        mixed_in = "vgs-lp" if self.match_norm else self.objective.removeprefix("grpo").removeprefix("+") or "standard"
         try:
-            return Objective(self.objective, eta=eta, **shared)
+            return Objective(cast(Name, mixed_in), eta=eta, **shared)
         except ValueError as error:
-            raise ConfigError(str(error)) from None
+            raise ConfigError(str(error).replace(f"'{mixed_in}'", f"'{self.objective}'")) from None
 
     @property
     def steers(self) -> bool:
         """Whether there is a steered term."""
-        return self.objective not in ("standard", "off-policy") and self.gamma > 0.0
+        return self.training_objective.terms[1] is not None
 
     @property
     def measures_eta(self) -> bool:
-        return self.eta == "measured" and self.steers
+        return self.normalisation == "measured" and self.steers
 
     @property
     def settings(self) -> dict[str, Any]:
         """What identifies the run: every flag but those that say how it is started."""
-        return {name: value for name, value in asdict(self).items() if name not in ("out", "resume", "override")}
+        stated = {name: value for name, value in asdict(self).items() if name not in ("out", "resume", "override")}
+        return stated | {"eta": self.normalisation}
 
     @property
     def folder(self) -> str:
         return self.out or f"runs/train-{self.objective}-{fingerprint(self.settings)}"
 
 
-_PUBLISHED_ETA = {"paper-2b": 0.41, "paper-4b": 0.36}
-"""arXiv:2606.00564, Appendix: at gamma = 2 with visual steering."""
-
-
-def _paper(size: str) -> dict[str, Any]:
-    """The settings of arXiv:2606.00564, Tables 3, 4: a global batch of 512 rollouts, one epoch of 45,246 prompts.
-
-    Rollouts a prompt are not stated; 4 is our choice. The teacher is not published: name one.
-    """
-    return {
-        "student": f"Qwen/Qwen3-VL-{size.upper()}-Instruct",
-        "prompts": "tomyoon2/OPD_train",
-        "held_out_prompts": "tomyoon2/OPD_val",
-        "steps": 353,
-        "lr": 1e-6,
-        "batch": 128,
-        "rollouts_per_prompt": 4,
-        "max_response": 2048,
-        "micro_batch": 1,
-        "eta": _PUBLISHED_ETA[f"paper-{size}"],
-        "geometry_every": 0,
-        "dtype": "bfloat16",
-        "device": "auto",
-    }
-
-
-PRESETS: dict[str, dict[str, Any]] = {"bundled": {}, "paper-2b": _paper("2b"), "paper-4b": _paper("4b")}
+def _refuse_rewards(config: Config) -> None:
+    """Refuse what a reward needs and lacks, and what only a reward has use for."""
+    name = config.objective
+    if config.has_rewards and config.rollouts_per_prompt < 2:
+        raise ConfigError(
+            f"`rollouts_per_prompt` must be at least 2 for '{name}', whose advantages compare the responses of a prompt"
+        )
+    if config.has_rewards and config.eta not in (None, "none"):
+        raise ConfigError(f"`eta` must be none for '{name}', Eq. 22 has none, got {config.eta}; leave it out")
+    if not 0.0 <= config.alpha <= 1.0:
+        raise ConfigError(f"`alpha` must lie in [0, 1], got {config.alpha}; the paper's is {ALPHA}")
+    if config.alpha != ALPHA and name not in ("grpo+standard", "grpo+vgs-lp"):
+        raise ConfigError(f"`alpha` belongs to grpo+standard and grpo+vgs-lp, '{name}' is no mix; leave it out")
+    if config.match_norm and name != "grpo+standard":
+        raise ConfigError(f"`match_norm` belongs to grpo+standard, got '{name}'; leave it out")
+    if not 0.0 < config.top_p <= 1.0:
+        raise ConfigError(f"`top_p` must lie in (0, 1], got {config.top_p}; 1 draws from all ids")
+    if config.top_p < 1.0 and name != "grpo":
+        raise ConfigError(f"`top_p` must be 1 for '{name}', distillation is on-policy there alone, got {config.top_p}")
+    if config.updates > 1 and not config.has_rewards:
+        raise ConfigError(f"`updates` must be 1 for '{name}', which does not correct for old rollouts; lower `batch`")
+    if config.batch % config.updates:
+        raise ConfigError(f"`batch` must be a multiple of `updates`, got {config.batch} and {config.updates}")
 
 
 def parse(argv: Sequence[str] | None = None) -> Config:

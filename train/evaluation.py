@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from geometry import decompose
-from records.journal import EvaluationLine
+from records.lines import EvaluationLine
 from train.learner import Learner
 from train.line import binned, edges_of, means
 from train.rollouts import Response, both_views, cut, has_image, sample

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from geometry import BACKWARD, IMAGE_VIEW, OBJECTIVES, GradientSum, angles_deg, attached, cotangents, norms, total
-from records.journal import GeometryLine
+from records.lines import GeometryLine
 from records.measurement import ANGLES
 from train.batch import Batch
 from train.learner import Learner

@@ -1,7 +1,7 @@
 """What an update acts on, and what it shares with the other processes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -9,9 +9,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from records.journal import PHASES
+from records.lines import PHASES
 from train.config import Config
 from vlm.pair import Pair
+from vlm.rollouts import Rollout
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Learner:
     config: Config
     optimizer: torch.optim.Optimizer
     accelerator: Accelerator
+    given: Mapping[str, Sequence[Rollout]] | None = None
+    """Responses by prompt to train on, where they are read from a file and not sampled."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from geometry import bin_edges, equal_frequency_bins
-from records.journal import LOSSES, N_BINS, StepLine
+from records.lines import LOSSES, N_BINS, StepLine
 from train.batch import Batch
 from train.step import Outcome, Tokens
 

@@ -11,7 +11,7 @@ that was never stopped.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from accelerate import Accelerator
 
 from records import RecordError
 from records.files import write_json
-from records.journal import JournalWriter, StepLine
+from records.journal import JournalWriter
+from records.lines import StepLine
 from train import checkpoint
-from train.batch import Batch, collect
+from train.batch import Batch, batches_of_step, joined
 from train.checkpoint import Progress, Teacher
 from train.config import Config, ConfigError
 from train.evaluation import evaluation_line, headline
@@ -32,7 +33,8 @@ from train.learner import Learner, Stopwatch
 from train.line import step_line
 from train.prompts import PromptSource, prompt_source, step_seed
 from train.rollouts import Response, sample
-from train.step import update
+from train.step import together, update
+from train.trajectories import read_trajectories
 from vlm.checkpoint import load_member, quiet, resolve
 from vlm.families import scopes
 from vlm.pair import Pair, load_pair, pair_of, teacher_of
@@ -76,10 +78,13 @@ def train(config: Config) -> Path:
     accelerator = Accelerator(
         cpu=config.device == "cpu", mixed_precision="bf16" if config.dtype == "bfloat16" else "no"
     )
-    if config.batch < accelerator.num_processes:
-        raise ConfigError(f"`batch` must be at least {accelerator.num_processes}, a prompt a process")
+    if config.batch < accelerator.num_processes * config.updates:
+        least = accelerator.num_processes * config.updates
+        raise ConfigError(f"`batch` must be at least {least}, a prompt a process and update, got {config.batch}")
     folder, source = Path(config.folder), prompt_source(config)
     pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
+    if config.rollouts is not None:
+        source = replace(source, given=read_trajectories(config, source.pool, pair))
     with opened(folder, config, pair, accelerator):
         run = prepare(folder, config, source, pair, accelerator)
         for _ in range(run.progress.step, config.steps):
@@ -101,7 +106,7 @@ def prepare(folder: Path, config: Config, source: PromptSource, pair: Pair, acce
     progress = checkpoint.restore(folder, pair.student, optimizer)
     for group in optimizer.param_groups:  # as the flags say, also where they were overridden
         group |= {"lr": config.lr, "weight_decay": config.weight_decay}
-    learner = Learner(pair, config, optimizer, accelerator)
+    learner = Learner(pair, config, optimizer, accelerator, source.given)
     run = Run(folder, learner, source, _teacher(config, pair), progress)
     if accelerator.is_main_process:
         run.journal = JournalWriter(folder, progress.step)
@@ -116,10 +121,11 @@ def advance(run: Run) -> None:
     step = progress.step
     _evaluate(run)
     watch = Stopwatch(run.learner.accelerator.device)
-    batch = collect(run.learner, run.source.at(step), step_seed(config.seed, step), watch)
-    if config.geometry_every and step % config.geometry_every == 0 and batch.thresholds is not None:
-        _write(run, geometry_line(run.learner, step, batch))
-    outcome = update(run.learner, batch, watch)
+    batches = batches_of_step(run.learner, run.source.at(step), step_seed(config.seed, step), watch)
+    if config.geometry_every and step % config.geometry_every == 0 and batches[0].thresholds is not None:
+        _write(run, geometry_line(run.learner, step, batches[0]))
+    outcome = together([update(run.learner, batch, watch) for batch in batches])
+    batch = joined(batches)
     if run.journal is not None:
         line = step_line(step, batch, outcome, watch.seconds, _first_edges(run.journal))
         _write(run, line)

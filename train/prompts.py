@@ -1,11 +1,12 @@
 """Which prompts a step is trained on: a function of the seed and the step alone, so that a run can go on anywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from train.config import Config, ConfigError
 from vlm.prompts import Prompt
+from vlm.rollouts import Rollout
 from vlm.sources import BUNDLED, load_prompts
 from vlm.tiny.prompts import bundled_prompts
 
@@ -21,6 +22,8 @@ class PromptSource:
     pool: Sequence[Prompt] | None
     batch: int
     seed: int
+    given: Mapping[str, Sequence[Rollout]] | None = None
+    """Responses by prompt, where they are read from a file."""
 
     def at(self, step: int) -> list[Prompt]:
         """Return the prompts of a step; of a pool each once an epoch, what does not fill a batch is left out."""
@@ -42,7 +45,7 @@ def prompt_source(config: Config) -> PromptSource:
     """Load the prompts that a run names.
 
     Raises:
-        ConfigError: too few for a batch beside those held out.
+        ConfigError: too few for a batch beside those held out, or one without the answer that a reward needs.
     """
     apart = config.held_out_prompts or (BUNDLED if config.prompts == BUNDLED else None)
     pool = None if config.prompts == BUNDLED else load_prompts(config.prompts, split=config.split)
@@ -52,4 +55,9 @@ def prompt_source(config: Config) -> PromptSource:
         held_out = load_prompts(apart, limit=config.held_out, split=config.split)
     if pool is not None and len(pool) < config.batch:
         raise ConfigError(f"`batch` must be at most {len(pool)}, the prompts not held out, got {config.batch}")
+    if config.has_rewards and (unknown := [prompt.prompt_id for prompt in pool or [] if not prompt.answer]):
+        raise ConfigError(
+            f"`prompts` must have answers for '{config.objective}', but {len(unknown)} have none, the first "
+            f"{unknown[0]!r}: leave them out"
+        )
     return PromptSource(held_out, pool, config.batch, config.seed)

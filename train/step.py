@@ -10,18 +10,24 @@ more backward pass through the image view, and as many more gradients in memory;
 g + (eta - 1) g_steered. With a preservation term g is a third gradient, of the text view alone if that term is the
 language loss. A constant eta is without effect under Adam but for the weight of the preservation term; one that is
 measured anew in each step also weighs the steps against each other in Adam's running means.
+
+Objectives with a reward mix a surrogate with a distillation loss, see `grpo`; they have no eta. With `match_norm` the
+gradient is (1 - alpha) g_grpo + alpha eta g_standard with eta = |g_vgs-lp| / |g_standard|, measured on the step's own
+batch: a control that hears as much of the teacher as `grpo+vgs-lp` does, without its direction. It costs two more
+backward passes and two more gradients.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from geometry import Decomposition, Objective, log_probs, objective_loss
+from geometry import Decomposition, Objective, log_probs, mixed, objective_loss, surrogate_loss
+from train import grpo
 from train.batch import Batch
 from train.config import Config
 from train.learner import Learner, Stopwatch, gather_rows
@@ -65,6 +71,22 @@ class Outcome:
     """None where the VDS was not finite."""
 
 
+def together(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return what came of the updates of a step: means, all tokens, and skipped if any of them was."""
+    first, *others = outcomes
+    if not others:
+        return first
+
+    def mean(name: str) -> float:
+        return sum(getattr(outcome, name) for outcome in outcomes) / len(outcomes)
+
+    tokens = [outcome.tokens for outcome in outcomes if outcome.tokens is not None]
+    whole = len(tokens) == len(outcomes)
+    every = Tokens(*(torch.cat([getattr(t, f.name) for t in tokens]) for f in fields(Tokens))) if whole else None
+    skipped = any(outcome.skipped for outcome in outcomes)
+    return Outcome(mean("loss"), mean("gradient_norm"), mean("eta"), skipped, every)
+
+
 def update(learner: Learner, batch: Batch, watch: Stopwatch) -> Outcome:
     """Change the student's weights, unless a loss or gradient is not finite."""
     if batch.thresholds is None:
@@ -82,8 +104,9 @@ def summed_gradient(learner: Learner, batch: Batch, watch: Stopwatch) -> Summed:
     """Return the loss of the global batch, its gradient, eta, and the tokens' numbers."""
     objectives = needed(learner.config)
     parameters = learner.parameters
-    sums = [[torch.zeros_like(p) for p in parameters] for _ in objectives]
-    losses = torch.zeros(len(objectives), dtype=torch.float64)
+    n_sums = n_gradients(learner.config)
+    sums = [[torch.zeros_like(p) for p in parameters] for _ in range(n_sums)]
+    losses = torch.zeros(n_sums, dtype=torch.float64)
     rows: list[Tensor] = []
     for index in range(len(batch.micro_batches)):
         with watch.phase("student"):
@@ -97,25 +120,34 @@ def summed_gradient(learner: Learner, batch: Batch, watch: Stopwatch) -> Summed:
         sums = [_over_processes(learner.accelerator, gradient) for gradient in sums]
         losses = learner.accelerator.reduce(losses.to(learner.accelerator.device, torch.float32), "sum")
     tokens = Tokens(*gather_rows(learner.accelerator, torch.cat(rows)).unbind(1))
-    eta = 1.0 if len(objectives) == 1 else _ratio(_norm(sums[-1]), _norm(sums[-2]))
-    value = float(losses[0]) + ((eta - 1.0) * float(losses[-2]) if len(objectives) > 1 else 0.0)
-    stated = learner.config.eta
+    if learner.config.match_norm:
+        return _matched(learner.config.alpha, sums, losses, tokens)
+    eta = 1.0 if n_sums == 1 else _ratio(_norm(sums[-1]), _norm(sums[-2]))
+    value = float(losses[0]) + ((eta - 1.0) * float(losses[-2]) if n_sums > 1 else 0.0)
+    stated = learner.config.normalisation
     return Summed(
         corrected(objectives, sums, eta), value, float(stated) if isinstance(stated, (int, float)) else eta, tokens
     )
 
 
 def needed(config: Config) -> list[Objective]:
-    """Return the objectives whose gradients make a step: the trained one; to measure eta, also steered and standard.
+    """Return the distillation objectives that make a step: the trained one; to measure eta, also steered and standard.
 
     Without a preservation term the trained one is the steered one.
     """
     trained = config.training_objective
+    standard = Objective("standard", average=trained.average)
+    if config.match_norm:
+        return [trained, standard]
     if not config.measures_eta:
         return [trained]
-    standard = Objective("standard", average=trained.average)
     steered = replace(trained, lambda_=0.0)
     return [trained, standard] if trained.terms == steered.terms else [trained, steered, standard]
+
+
+def n_gradients(config: Config) -> int:
+    """How many gradients are summed apart: one a distillation objective; a surrogate is mixed in, or one more."""
+    return len(needed(config)) + config.match_norm
 
 
 def rest_is_language(objectives: Sequence[Objective]) -> bool:
@@ -139,12 +171,32 @@ def _losses(learner: Learner, objectives: Sequence[Objective], batch: Batch, ind
         image, text = both_views(pair.student, responses, pair.support, text_graph=objectives[0].trains_text_view)
     shown = has_image(responses, image.device)
     about = {"shares": batch.shares[index], "has_image": shown}
-    firsts = [image.detach() if rest_is_language(objectives) else image, image, image]
+    constant = rest_is_language(objectives) or learner.config.objective == "grpo"
+    firsts = [image.detach() if constant else image, image, image]
     found = [
         objective_loss(first, text, *batch.teacher[index], objective, thresholds=batch.thresholds, **about)
         for first, objective in zip(firsts, objectives, strict=False)
     ]
-    return [each.loss for each in found], _columns(found[0].parts, image.detach(), shown)
+    losses = [each.loss for each in found]
+    if batch.advantages is not None:
+        losses = grpo.losses(learner.config, _surrogate(learner, batch, index, image), losses)
+    return losses, _columns(found[0].parts, image.detach(), shown)
+
+
+def _surrogate(learner: Learner, batch: Batch, index: int, image: Tensor) -> Tensor:
+    """The surrogate loss of a micro-batch, from the image view's logits `[T, V]`."""
+    assert batch.advantages is not None
+    ids = grpo.token_ids(batch.micro_batches[index], image.device)
+    old = None if batch.sampled is None else batch.sampled[index]
+    pair = grpo.log_probs_and_old(image, ids, old, learner.config.top_p)
+    return surrogate_loss(*pair, batch.advantages[index], batch.shares[index]).loss
+
+
+def _matched(alpha: float, sums: Sequence[Gradient], losses: Tensor, tokens: Tokens) -> Summed:
+    """Surrogate and standard loss, the second as strong as vgs-lp would be; `sums` are surrogate, vgs-lp, standard."""
+    eta = _ratio(_norm(sums[1]), _norm(sums[2]))
+    gradient = [mixed(g, eta * standard, alpha) for g, standard in zip(sums[0], sums[2], strict=True)]
+    return Summed(gradient, float(mixed(losses[0], eta * losses[2], alpha)), eta, tokens)
 
 
 def _columns(parts: Decomposition, image: Tensor, shown: Tensor) -> Tensor:
@@ -174,9 +226,9 @@ def _norm(gradient: Gradient) -> float:
     return math.sqrt(sum(float(g.double().square().sum()) for g in gradient))
 
 
-def _ratio(standard: float, steered: float) -> float:
-    """eta; 1 where the steered gradient is 0."""
-    return standard / steered if steered else 1.0
+def _ratio(wanted: float, found: float) -> float:
+    """The factor that makes a gradient as long as another; 1 where it is 0."""
+    return wanted / found if found else 1.0
 
 
 def _apply(learner: Learner, gradient: Gradient) -> None:

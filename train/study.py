@@ -4,7 +4,8 @@
     python -m train.study --arms standard vgs-lp --seeds 0 --steps 20 --scenes 100
 
 An arm is a set of flags of `python -m train`. All arms of a seed see the same prompts in the same order, 64 rollouts a
-step, and answer the same scenes at the end, so that they are compared scene by scene. eta is left out: under Adam it
+step, and answer the same scenes at the end, so that they are compared scene by scene. Those with a reward see a quarter
+of the prompts, four rollouts each. eta is left out: under Adam it
 is without effect where it is constant, and weighs the steps against each other where it is measured anew.
 
 A run is in `OUT/<arm>-<seed>`: its journal, its last checkpoint and `answers.parquet`, a row a scene. What is complete
@@ -27,6 +28,7 @@ from vlm.rollouts import Sampling
 from vlm.sources import BUNDLED
 from vlm.tiny.prompts import group_prompts
 
+_GROUPS_OF_FOUR: Mapping[str, Any] = {"batch": 16, "rollouts_per_prompt": 4}
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "standard": {"objective": "standard"},
     "vgs-lp": {"objective": "vgs-lp"},
@@ -37,6 +39,10 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "adaptive": {"objective": "adaptive"},
     "language-steering-printed": {"objective": "language-steering", "vp": "printed"},
     "off-policy": {"objective": "off-policy"},
+    "grpo": {"objective": "grpo", **_GROUPS_OF_FOUR},
+    "grpo+standard": {"objective": "grpo+standard", **_GROUPS_OF_FOUR},
+    "grpo+standard-matched": {"objective": "grpo+standard", "match_norm": True, **_GROUPS_OF_FOUR},
+    "grpo+vgs-lp": {"objective": "grpo+vgs-lp", **_GROUPS_OF_FOUR},
 }
 """By name, what an arm has other than `SHARED` and the defaults."""
 SHARED: Mapping[str, Any] = {"eta": "none", "evaluate_every": 50, "checkpoint_every": 50}

@@ -1,4 +1,4 @@
-"""On-policy rollouts: batched, cached, untruncated sampling, with one seeded random stream a rollout.
+"""On-policy rollouts: batched, cached sampling, untruncated unless asked, with one seeded random stream a rollout.
 
 Sampling is exact and its randomness belongs to the rollout (seed, prompt, index), not to the batch: token t is the
 inverse of the model's distribution at the t-th number of the rollout's own stream.
@@ -43,6 +43,8 @@ class Sampling:
     seed: int = 0
     greedy: bool = False
     batch: int = 32
+    top_p: float = 1.0
+    """Probability that the ids which can be drawn have together, see `nucleus`; 1 for all ids."""
 
 
 def generate(
@@ -73,7 +75,7 @@ def _generate_batch(member: Member, jobs: Sequence[tuple[Prompt, int]], sampling
     views = [image_view(prompt) for prompt, _ in jobs]
     inputs = {name: value.to(member.device) for name, value in encode_prompts(views, member.processor).items()}
     seeds = [_stream_seed(sampling.seed, prompt.prompt_id, index) for prompt, index in jobs]
-    chooser = _Chooser(seeds, member.banned_ids, greedy=sampling.greedy)
+    chooser = _Chooser(seeds, member.banned_ids, greedy=sampling.greedy, top_p=sampling.top_p)
     config = GenerationConfig(
         max_new_tokens=sampling.max_response,
         do_sample=False,
@@ -99,16 +101,27 @@ def _rollout(member: Member, prompt: Prompt, index: int, row: list[int], mass: T
     return Rollout(prompt.prompt_id, index, tuple(kept), text, truncated=not ends, banned_mass=banned_mass)
 
 
+def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
+    """Return which ids are in the smallest set of the most probable ones with a share of `top_p` in all, `[..., V]`.
+
+    The id that completes the share is in it, and so there is always one; of equals the lower ids are.
+    """
+    ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
+    cumulative = ordered.cumsum(dim=-1)
+    before = cumulative - ordered
+    return torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before < top_p * cumulative[..., -1:])
+
+
 class _Chooser(LogitsProcessor):
     """Leaves one token a row: the most probable, or the one at the row's next random number.
 
     banned_mass: of each token so far, `[rows]`.
     """
 
-    def __init__(self, seeds: Sequence[int], banned: Sequence[int], *, greedy: bool) -> None:
+    def __init__(self, seeds: Sequence[int], banned: Sequence[int], *, greedy: bool, top_p: float = 1.0) -> None:
         self._streams = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._banned = torch.tensor(banned, dtype=torch.long)
-        self._greedy = greedy
+        self._greedy, self._top_p = greedy, top_p
         self.banned_mass: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -118,7 +131,10 @@ class _Chooser(LogitsProcessor):
         if self._greedy:
             return scores.index_fill(1, banned, -torch.inf)
         uniform = torch.stack([torch.rand((), generator=s, dtype=torch.float64) for s in self._streams])
-        cumulative = probabilities.index_fill_(1, banned, 0.0).cumsum(dim=-1)
+        probabilities.index_fill_(1, banned, 0.0)
+        if self._top_p < 1.0:
+            probabilities.masked_fill_(~nucleus(probabilities, self._top_p), 0.0)
+        cumulative = probabilities.cumsum(dim=-1)
         threshold = uniform.to(scores.device)[:, None] * cumulative[:, -1:]
         chosen = torch.searchsorted(cumulative, threshold, right=True).clamp(max=scores.shape[1] - 1)
         return torch.full_like(scores, -torch.inf).scatter(1, chosen, 0.0)

@@ -4,12 +4,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import linear
 
-from vlm.checkpoint import Member
+from geometry import Head
+from vlm.checkpoint import CheckpointError, Member
 from vlm.pair import Pair
 from vlm.rollouts import Rollout
 from vlm.views import Encoded, View, encode
+
+_PROBE = 64.0  # a hidden state this much longer shows a cap on the logits in any precision
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,33 @@ def view_logits(
     return [logits.masked_fill(masked, -torch.inf) for logits in response_logits(member, encoded, support)]
 
 
+def view_hidden(member: Member, views: Sequence[View], responses: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Return the hidden states `[T, d]` of each response under its view: `head_of(...)` of them is `view_logits`.
+
+    Differentiable where gradients are enabled. The logits of the response are never made.
+
+    Raises:
+        CheckpointError: the model's logits are not one linear map of these.
+    """
+    if not views:
+        return []
+    encoded = encode(views, responses, member.processor, member.visual_ids).to(member.device)
+    return response_hidden(member, encoded)
+
+
+def head_of(member: Member, support: int) -> Head:
+    """Return the last linear map of a model, over the ids below `support`, those that stand for pictures masked.
+
+    Its weight is the model's parameter: a gradient in one is a gradient in the other.
+
+    Raises:
+        CheckpointError: the model's output layer is none.
+    """
+    layer = _output_layer(member)
+    masked = tuple(index for index in member.visual_ids if index < support)
+    return Head(layer.weight, layer.bias, support=support, masked=masked)
+
+
 class ResponseView:
     """One response under one view, encoded once and run as often and as far as asked."""
 
@@ -108,9 +139,69 @@ def _pictured(member: Member, support: int) -> Tensor:
 
 def response_logits(member: Member, encoded: Encoded, support: int) -> list[Tensor]:
     """One forward pass; the head runs from the first response column on, and rows of padding are cut off."""
-    width = encoded.inputs["input_ids"].shape[1]
-    begin = min(encoded.first)
-    kept = torch.arange(begin, width - 1, device=member.device)
-    logits = member.model(**encoded.inputs, logits_to_keep=kept, use_cache=False).logits
-    spans = zip(encoded.first, encoded.lengths, strict=True)
-    return [logits[row, first - begin : first - begin + n, :support] for row, (first, n) in enumerate(spans)]
+    return [logits[:, :support] for logits in _spans(_kept_logits(member, encoded), encoded)]
+
+
+def response_hidden(member: Member, encoded: Encoded) -> list[Tensor]:
+    """Likewise what the head is handed, in its precision; it runs on one column alone, to see that it is all there is.
+
+    Raises:
+        CheckpointError: the model's logits are not one linear map of what its output layer is handed.
+    """
+    layer = _output_layer(member)
+    handed: list[Tensor] = []
+
+    def take(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        handed.append(inputs[0])
+        return (_probe(inputs[0]),)
+
+    hook = layer.register_forward_pre_hook(take)
+    try:
+        logits = _kept_logits(member, encoded)
+    finally:
+        hook.remove()
+    (hidden,) = handed
+    _check_linear(member, layer, _probe(hidden), logits.detach())
+    return _spans(hidden.to(layer.weight.dtype), encoded)
+
+
+def _kept_logits(member: Member, encoded: Encoded) -> Tensor:
+    """The model's logits from the first response column on."""
+    kept = torch.arange(min(encoded.first), encoded.inputs["input_ids"].shape[1] - 1, device=member.device)
+    return member.model(**encoded.inputs, logits_to_keep=kept, use_cache=False).logits
+
+
+def _spans(rows: Tensor, encoded: Encoded) -> list[Tensor]:
+    """Cut `[B, columns, ...]` from the first response column on into each response's own rows."""
+    begin, spans = min(encoded.first), zip(encoded.first, encoded.lengths, strict=True)
+    return [rows[row, first - begin : first - begin + n] for row, (first, n) in enumerate(spans)]
+
+
+def _output_layer(member: Member) -> nn.Linear:
+    layer = member.model.get_output_embeddings()
+    if not isinstance(layer, nn.Linear):
+        raise CheckpointError(
+            f"`checkpoint` {member.name} must have a linear output layer for a loss from hidden states, got "
+            f"{type(layer).__name__}; leave it out of the adapter, or take the loss from `view_logits`"
+        )
+    return layer
+
+
+def _probe(hidden: Tensor) -> Tensor:
+    """The first column of hidden states `[B, columns, d]` as it is and lengthened, `[B, 2, d]`."""
+    first = hidden[:, :1].detach()
+    return torch.cat([first, _PROBE * first], dim=1)
+
+
+@torch.no_grad()
+def _check_linear(member: Member, layer: nn.Linear, probe: Tensor, found: Tensor) -> None:
+    """Refuse logits that are capped or scaled behind the output layer; the tolerance is half precision's."""
+    expected = linear(probe, layer.weight, layer.bias).to(found.dtype)
+    apart, most = ((x.abs().amax(dim=(0, 2)).tolist()) for x in (found - expected, expected))
+    worst = max(range(2), key=lambda column: apart[column] - 0.02 * most[column])
+    if apart[worst] > 0.02 * most[worst]:
+        raise CheckpointError(
+            f"`checkpoint` {member.name} must have logits that are one linear map of its last hidden state, got a "
+            f"difference of {apart[worst]:.3g} at logits up to {most[worst]:.3g} (a cap or scale follows that layer); "
+            "take the loss from `view_logits`"
+        )

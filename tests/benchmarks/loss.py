@@ -1,29 +1,36 @@
 """Time and memory of the loss and its gradient, from whole logits and from hidden states.
 
-    python -m tests.benchmarks.loss --tokens 512 --ids 151936 --width 256
+    python -m tests.benchmarks.loss --tokens 512 2048 --threads 1        # Qwen3-VL's ids: minutes
+    python -m tests.benchmarks.loss --tokens 64 --ids 20000              # seconds
 
-`logits` is what people write: the logits of all tokens under the four views, log_softmax, sums of p (log p - log q),
-backward. `hidden` is `objective_loss_from_hidden`. Both take the same hidden states and heads, random, in float32, to
-the same gradients of the student's hidden states and head under vgs-lp; `hidden` gives the divergences of each token
-besides. Each runs in a process of its own; its memory is the most that the process ever held beyond what it held
-before the call, the head's gradient included; its time is the processor's, which other jobs disturb less.
+`plain` is what people write: the logits of all tokens under the four views, log_softmax, sums of p (log p - log q) for
+the loss alone, backward. `logits` is `objective_loss` of those logits, `hidden` is `objective_loss_from_hidden`; both
+give the five divergences of each token besides. All take the same hidden states and heads, random, in float32, to the
+same gradients of the student's hidden states and head under vgs-lp. Each runs in a process of its own; its memory is
+the peak on top of what the process held before the call, the head's gradient included; its time is the processor's,
+which other jobs disturb less.
+
+Writes `loss.md` into `--out`.
 """
 
 import argparse
 import json
-import resource
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from geometry import Head, Objective, Thresholds, objective_loss_from_hidden, token_shares
+from geometry import Head, Objective, Thresholds, objective_loss, objective_loss_from_hidden, token_shares
+from tests.benchmarks.memory import _peak, _start
 
-WAYS = ("logits", "hidden")
+TENSORS = {"plain": 12, "logits": 55, "hidden": 0}
+"""The ways, and how many float32 tensors `[T, V]` each holds at its peak, as measured."""
 OBJECTIVE, THRESHOLDS = Objective("vgs-lp"), Thresholds(low=0.1, high=0.5)
 
 
@@ -44,8 +51,8 @@ class Inputs:
         student = [view.requires_grad_() for view in views[:2]]
         return cls(student, head.clone().requires_grad_(), views[2:], head)
 
-    def logits(self, shares: Tensor) -> Tensor:
-        """Return the loss from whole logits."""
+    def plain(self, shares: Tensor) -> Tensor:
+        """Return the loss from whole logits, written out."""
         p_image, p_text = ((hidden @ self.student_head.T).log_softmax(-1) for hidden in self.student)
         with torch.no_grad():
             q_image, q_text = ((hidden @ self.teacher_head.T).log_softmax(-1) for hidden in self.teacher)
@@ -53,6 +60,12 @@ class Inputs:
             gate = plain_kl(q_image, q_text) > THRESHOLDS.high
         steered = plain_kl(p_image, q_image) + OBJECTIVE.gamma * plain_kl(p_image, target)
         return ((steered + OBJECTIVE.lambda_ * gate * plain_kl(p_text, q_text)) * shares.float()).sum()
+
+    def logits(self, shares: Tensor) -> Tensor:
+        """Return it from whole logits."""
+        students = [hidden @ self.student_head.T for hidden in self.student]
+        teachers = [hidden @ self.teacher_head.T for hidden in self.teacher]
+        return objective_loss(*students, *teachers, OBJECTIVE, thresholds=THRESHOLDS, shares=shares).loss
 
     def hidden(self, shares: Tensor) -> Tensor:
         """Return it from hidden states."""
@@ -69,51 +82,69 @@ def measure(way: str, n_tokens: int, n_ids: int, width: int) -> dict[str, float]
     inputs = Inputs.draw(n_tokens, n_ids, width)
     shares = token_shares([n_tokens])
     getattr(Inputs.draw(8, 16, 4), way)(token_shares([8])).backward()  # loads what is loaded at the first call
-    held, began = peak_mib(), time.process_time()
+    held, began = _start(), time.process_time()
     loss = getattr(inputs, way)(shares)
     loss.backward()
-    seconds, mib = time.process_time() - began, peak_mib() - held
+    seconds, mib = time.process_time() - began, (_peak() - held) / 2**20
     leaves = [*inputs.student, inputs.student_head]
     norm = sum(float(leaf.grad.norm()) ** 2 for leaf in leaves if leaf.grad is not None) ** 0.5
     return {"seconds": seconds, "mib": mib, "loss": loss.item(), "norm": norm}
 
 
-def peak_mib() -> float:
-    """Return the most memory that this process has held, in MiB (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def in_a_process(way: str, options: argparse.Namespace) -> dict[str, float]:
+def in_a_process(way: str, n_tokens: int, options: argparse.Namespace) -> dict[str, float]:
     """Measure one way in a process of its own."""
-    sizes = [f"--{name}={getattr(options, name)}" for name in ("tokens", "ids", "width", "threads")]
+    sizes = [f"--tokens={n_tokens}", f"--ids={options.ids}", f"--width={options.width}", f"--threads={options.threads}"]
     command = [sys.executable, "-m", "tests.benchmarks.loss", f"--way={way}", *sizes]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def too_large(way: str, n_tokens: int, options: argparse.Namespace) -> str:
+    """Say why a way is not run; nothing if it is."""
+    gb = 4e-9 * TENSORS[way] * n_tokens * options.ids
+    allowed = min(options.limit_gb, 1e-9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return f"not run: about {gb:.0f} GB, more than {allowed:.0f}" if gb > allowed else ""
+
+
+def rows_of(n_tokens: int, options: argparse.Namespace) -> list[str]:
+    """The lines of the table for one number of tokens; ratios are to `plain`."""
+    lines, plain = [], None
+    for way in TENSORS:
+        if why := too_large(way, n_tokens, options):
+            lines.append(f"| {n_tokens} | {way} | {why} |  |  |  |  |  |")
+            continue
+        found = in_a_process(way, n_tokens, options)
+        plain = found if way == "plain" else plain
+        ratios = [f"{found[name] / plain[name]:.2f}" if plain else "" for name in ("mib", "seconds")]
+        cells = [f"{found['mib']:.0f}", ratios[0], f"{found['seconds']:.1f}", ratios[1]]
+        lines.append(f"| {n_tokens} | {way} | {' | '.join(cells)} | {found['loss']:.6f} | {found['norm']:.5e} |")
+    return lines
+
+
+def table(options: argparse.Namespace) -> str:
+    """Measure all and return the table, in markdown."""
+    sizes = f"V = {options.ids}, d = {options.width}, {options.threads} thread(s), {OBJECTIVE.name}, float32"
+    lines = ["| T | way | peak, MiB | / plain | CPU s | / plain | loss | gradient's length |", "|---" * 8 + "|"]
+    return "\n".join([sizes, "", *lines, *(line for n_tokens in options.tokens for line in rows_of(n_tokens, options))])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, default=512, help="T")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[512, 2048], help="T")
     parser.add_argument("--ids", type=int, default=151_936, help="V, that of Qwen3-VL by default")
     parser.add_argument("--width", type=int, default=256, help="of the hidden states, d")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--way", choices=WAYS, help="run one way in this process and print its numbers as JSON")
+    parser.add_argument("--limit-gb", type=float, default=20.0, help="ways that would take more are not run")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"))
+    parser.add_argument("--way", choices=TENSORS, help="run one way in this process and print its numbers as JSON")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     if options.way:
-        print(json.dumps(measure(options.way, options.tokens, options.ids, options.width)))
+        print(json.dumps(measure(options.way, options.tokens[0], options.ids, options.width)))
         return
-    found = {way: in_a_process(way, options) for way in WAYS}
-    report(found, options)
-
-
-def report(found: dict[str, dict[str, float]], options: argparse.Namespace) -> None:
-    """Print a table of both ways and their ratios."""
-    whole, hidden = (found[way] for way in WAYS)
-    print(f"T = {options.tokens}, V = {options.ids}, d = {options.width}, {options.threads} threads, {OBJECTIVE.name}")
-    print(f"{'':8}{'peak MiB':>10}{'CPU s':>9}{'loss':>11}{'|gradient|':>13}")
-    for way, row in found.items():
-        print(f"{way:8}{row['mib']:10.0f}{row['seconds']:9.1f}{row['loss']:11.6f}{row['norm']:13.6e}")
-    print(f"{'ratio':8}{whole['mib'] / hidden['mib']:10.1f}{whole['seconds'] / hidden['seconds']:9.2f}")
+    text = table(options)
+    print(text)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "loss.md").write_text(text + "\n")
 
 
 if __name__ == "__main__":

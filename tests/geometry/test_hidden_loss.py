@@ -15,12 +15,17 @@ from geometry import (
     Objective,
     ObjectiveLoss,
     Thresholds,
+    bucketed,
     decompose,
+    kl_nats,
+    log_probs,
     objective_loss,
     objective_loss_from_hidden,
     token_shares,
+    top_ids,
     vds_from_hidden,
 )
+from geometry.closed_form import Distribution, Workspace, kl_of
 from tests.geometry.problems import normal
 from tests.geometry.test_objectives import EVERY, HAS_IMAGE, LENGTHS, OBJECTIVES
 
@@ -53,6 +58,9 @@ class Problem:
         inputs = *self.student, self.head, *self.teacher, self.teacher_head
         return objective_loss_from_hidden(*inputs, objective, chunk=chunk, **self.options(objective, options))
 
+    def heads_and_hidden(self) -> list[tuple[Head, Tensor]]:
+        return [*((self.head, h) for h in self.student), *((self.teacher_head, h) for h in self.teacher)]
+
     def options(self, objective: Objective, options: dict) -> dict:
         return {
             "thresholds": EDGES,
@@ -78,6 +86,55 @@ def test_equals_the_plain_loss(objective: Objective, bias: bool) -> None:
     for record in ("parts", "weights"):
         for name, values in vars(getattr(expected, record)).items():
             torch.testing.assert_close(getattr(getattr(found, record), name), values, **EXACT)
+
+
+@EVERY
+@pytest.mark.parametrize("top_k", [1, 3, 7, 20])
+def test_top_k_equals_the_loss_of_buckets(objective: Objective, top_k: int) -> None:
+    """Of nine ids one is masked: seven leave a tail of one, twenty of none."""
+    problem = Problem()
+    views = [head.logits(hidden) for head, hidden in problem.heads_and_hidden()]
+    ids = top_ids(views[2], top_k)
+    reduced = [bucketed(view, ids) for view in views]
+    expected = objective_loss(*reduced, objective, **problem.options(objective, {}))
+    found = problem.from_hidden(objective, chunk=3, top_k=top_k)
+    torch.testing.assert_close(found.loss, expected.loss, **EXACT)
+    for got, want in zip(problem.gradients(found.loss), problem.gradients(expected.loss), strict=True):
+        torch.testing.assert_close(got, want, **EXACT)
+    for name, values in vars(expected.parts).items():
+        torch.testing.assert_close(getattr(found.parts, name), values, **EXACT)
+    vds = vds_from_hidden(*problem.teacher, problem.teacher_head, chunk=3, top_k=top_k)
+    assert torch.equal(vds, found.parts.vds)
+
+
+def test_blocks_within_a_chunk_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, objective = Problem(), OBJECTIVES["vgs-lp attached"]
+    whole = problem.from_hidden(objective)
+    monkeypatch.setattr("geometry.hidden_loss.BLOCK_BYTES", 3 * SUPPORT * 4)
+    found = problem.from_hidden(objective, chunk=7)
+    torch.testing.assert_close(found.loss, whole.loss, **EXACT)
+    for got, want in zip(problem.gradients(found.loss), problem.gradients(whole.loss), strict=True):
+        torch.testing.assert_close(got, want, **EXACT)
+
+
+def test_a_blind_teacher_and_a_missing_picture_leave_exactly_nothing() -> None:
+    """Equal hidden states give equal logits, and the target of a blind teacher is the text view bit for bit."""
+    problem = Problem(dtype=torch.float32)
+    problem.teacher[1] = problem.teacher[0]
+    assert (problem.from_hidden(OBJECTIVES["vgs"]).parts.vds == 0).all()
+    problem.student[1] = problem.student[0]
+    parts = problem.from_hidden(OBJECTIVES["vgs"], chunk=3).parts
+    assert (parts.visual == 0).all() and (parts.student_vds == 0).all()
+    assert torch.equal(parts.standard, parts.language)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_divergences_in_float32_are_those_of_kl_nats(scale: float) -> None:
+    """Near ratios and far ones, and probabilities that are 0 in float32."""
+    views = [(scale * normal(6, 40, seed=seed)).float() for seed in (0, 1)]
+    work = Workspace()
+    found = kl_of(*(Distribution.of(view, work, name) for view, name in zip(views, "ab", strict=True)), work)
+    torch.testing.assert_close(found, kl_nats(*map(log_probs, views)), rtol=1e-4, atol=0)
 
 
 def test_the_gates_are_open_for_some_tokens_only() -> None:
@@ -246,7 +303,7 @@ def test_never_holds_all_logits(objective: Objective) -> None:
 
 
 def test_default_chunk_keeps_to_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geometry.hidden_loss.CHUNK_BYTES", 7 * 500 * 4 + 1)
+    monkeypatch.setattr("geometry.heads.CHUNK_BYTES", 7 * 500 * 4 + 1)
     inputs, options = hidden_problem(60, 500)
     with Largest() as made:
         objective_loss_from_hidden(*inputs, OBJECTIVES["vgs"], **options).loss.backward()

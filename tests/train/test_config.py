@@ -8,6 +8,8 @@ from tests.train.small import flags, small
 from train.__main__ import main
 from train.config import PRESETS, Config, ConfigError, parse
 
+REWARD = {"objective": "grpo", "rollouts_per_prompt": 2}
+
 
 def test_without_flags_it_is_the_bundled_preset():
     assert parse([]) == Config()
@@ -31,6 +33,32 @@ def test_flags_reach_their_fields(tmp_path):
     assert parse(flags(config)) == config
 
 
+def test_with_a_reward_there_is_no_eta_without_asking(tmp_path):
+    assert parse([]).normalisation == parse(["--eta", "measured"]).normalisation == "measured"
+    assert parse([]).settings["eta"] == "measured"
+    given = ["--rollouts-per-prompt", "2", "--objective"]
+    for name in ("grpo", "grpo+standard", "grpo+vgs-lp"):
+        config = parse([*given, name])
+        assert (config.normalisation, config.settings["eta"], config.measures_eta) == ("none", "none", False)
+        assert parse([*given, name, "--eta", "none"]).settings == config.settings
+
+
+def test_what_a_mix_is_distilled_with():
+    def about(**changes):
+        found = Config(**REWARD | changes).training_objective
+        return found.name, found.gamma, found.eta
+
+    assert about() == about(objective="grpo+standard") == ("standard", 2.0, 1.0)
+    assert about(objective="grpo+vgs-lp", gamma=1.0) == ("vgs-lp", 1.0, 1.0)
+    assert about(objective="grpo+standard", match_norm=True, gamma=1.0) == ("vgs-lp", 1.0, 1.0)
+
+
+def test_the_teacher_s_preset_is_four_updates_of_128_prompts():
+    config = parse(["--preset", "paper-teacher"])
+    assert (config.objective, config.top_p, config.rollouts_per_prompt) == ("grpo", 0.99, 8)
+    assert (config.batch / config.updates, config.steps) == (128, 2 * (45_246 // config.batch))
+
+
 def test_the_run_is_named_for_what_it_computes():
     assert parse([]).folder.startswith("runs/train-vgs-lp-")
     assert parse(["--resume"]).folder == parse([]).folder
@@ -50,6 +78,23 @@ def test_the_run_is_named_for_what_it_computes():
         ({"preset": "paper-2b", "gamma": 1.0, "eta": 0.41}, "`eta` 0.41"),
         ({"preset": "paper-4b", "objective": "adaptive", "eta": 0.36}, "`eta` 0.36"),
         ({"override": True}, "`override`"),
+        ({"objective": "grpo"}, "`rollouts_per_prompt` must be at least 2 for 'grpo'"),
+        ({"objective": "grpo+standard", "rollouts_per_prompt": 1}, "`rollouts_per_prompt`"),
+        ({**REWARD, "eta": "measured"}, "`eta` must be none for 'grpo', Eq. 22 has none, got measured"),
+        ({**REWARD, "eta": 0.41}, "`eta` must be"),
+        ({**REWARD, "gamma": 1.0}, "`gamma` must be left at 2.0 for 'grpo'"),
+        ({**REWARD, "objective": "grpo+standard", "lambda_": 0.1}, "`lambda_` .* for 'grpo\\+standard'"),
+        ({**REWARD, "alpha": 0.5}, "`alpha` belongs to grpo\\+standard and grpo\\+vgs-lp, 'grpo' is no mix"),
+        ({"alpha": 0.5}, "`alpha` belongs to"),
+        ({**REWARD, "objective": "grpo+vgs-lp", "alpha": 1.5}, "`alpha` must lie in \\[0, 1\\], got 1.5"),
+        ({**REWARD, "match_norm": True}, "`match_norm`"),
+        ({**REWARD, "objective": "grpo+vgs-lp", "match_norm": True}, "`match_norm`"),
+        ({**REWARD, "top_p": 0.0}, "`top_p` must lie in"),
+        ({"top_p": 0.9}, "`top_p` must be 1 for 'vgs-lp'"),
+        ({**REWARD, "objective": "grpo+standard", "top_p": 0.9}, "`top_p` must be 1"),
+        ({"updates": 2}, "`updates` must be 1 for 'vgs-lp'"),
+        ({**REWARD, "updates": 3}, "`batch` must be a multiple of `updates`, got 64 and 3"),
+        ({"rollouts": "x.jsonl"}, "`rollouts` belongs to off-policy"),
     ],
 )
 def test_what_makes_no_sense_together_is_refused(changes, named):
@@ -61,7 +106,7 @@ def test_what_makes_no_sense_together_is_refused(changes, named):
 @pytest.mark.parametrize(
     ("argv", "named"),
     [
-        (("--objective", "grpo"), "objective"),
+        (("--objective", "ppo"), "objective"),
         (("--lambda", "-1"), "lambda"),
         (("--eta", "0"), "eta"),
         (("--steps", "0"), "steps"),

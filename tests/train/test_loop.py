@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from records.journal import JOURNAL, LOSSES, N_BINS, PHASES, EvaluationLine, read_journal
+from records.journal import JOURNAL, read_journal
+from records.lines import LOSSES, N_BINS, PHASES, EvaluationLine
 from records.measurement import ANGLES, OBJECTIVES, RecordError
 from tests.train.small import flags, small
 from train.__main__ import main

@@ -7,7 +7,8 @@ import sys
 import pytest
 import torch
 
-from records.journal import LOSSES, read_journal
+from records.journal import read_journal
+from records.lines import LOSSES
 from tests.train import both
 
 
@@ -29,6 +30,8 @@ def test_two_processes_sum_to_the_gradient_of_one(folders):
     one, two = (torch.load(folder / "step.pt", weights_only=True) for folder in folders)
     assert (one["processes"], two["processes"]) == (1, 2)
     assert (one["gradient"] - two["gradient"]).norm() < 1e-5 * one["gradient"].norm()
+    assert (one["rewarded"] - two["rewarded"]).norm() < 1e-4 * one["rewarded"].norm()
+    assert one["rewarded"].norm() > 0.1
     torch.testing.assert_close(two["about"], one["about"], rtol=1e-5, atol=0.0)
     torch.testing.assert_close(two["gram"], one["gram"], rtol=1e-4, atol=1e-6 * one["gram"].abs().max().item())
 

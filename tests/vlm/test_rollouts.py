@@ -8,7 +8,7 @@ import torch
 
 from tests import models
 from vlm.checkpoint import load_member
-from vlm.rollouts import Sampling, _Chooser, _stream_seed, generate
+from vlm.rollouts import Sampling, _Chooser, _stream_seed, generate, nucleus
 from vlm.scoring import view_logits
 from vlm.views import image_view
 
@@ -50,6 +50,32 @@ def test_draws_follow_the_softmax():
     expected = n * torch.softmax(logits[:6].double(), dim=0)
     assert counts[6] == 0
     assert ((counts[:6] - expected) ** 2 / expected).sum() < 25.7
+
+
+def test_the_nucleus_is_the_fewest_ids_that_have_the_share():
+    p = torch.tensor([0.1, 0.4, 0.0, 0.3, 0.2], dtype=torch.float64)
+    for top_p, ids in ((1e-9, [1]), (0.39, [1]), (0.41, [1, 3]), (0.85, [1, 3, 4]), (0.95, [0, 1, 3, 4])):
+        assert nucleus(p, top_p).nonzero()[:, 0].tolist() == ids
+        assert nucleus(7 * torch.stack([p, p.flip(0)]), top_p)[1].nonzero()[:, 0].tolist() == [4 - i for i in ids[::-1]]
+    assert nucleus(torch.ones(4), 0.5).tolist() == [True, True, False, False]
+
+
+def test_draws_below_top_p_1_follow_the_softmax_over_the_nucleus():
+    """18.4 is the 0.9999 quantile of chi2 with 2; the banned id, the most probable, has no part in the share."""
+    n = 20_000
+    logits = torch.tensor([0.0, 1.0, -1.0, 2.0, 0.5, -2.0, 9.0])
+    chooser = _Chooser(range(n), banned=[6], greedy=False, top_p=0.8)
+    counts = torch.bincount(chooser(torch.zeros(n, 1), logits.expand(n, -1)).argmax(dim=1), minlength=7)
+    drawn = torch.tensor([1, 3, 4])
+    expected = n * torch.softmax(logits[drawn].double(), dim=0)
+    assert counts[drawn].sum() == n
+    assert ((counts[drawn] - expected) ** 2 / expected).sum() < 18.4
+
+
+def test_top_p_is_that_of_the_request(pair):
+    prompts = models.scenes(4)
+    assert tokens(pair.student, prompts, top_p=1e-6) == tokens(pair.student, prompts, greedy=True)
+    assert tokens(pair.student, prompts, top_p=0.5) != tokens(pair.student, prompts)
 
 
 @pytest.mark.parametrize("greedy", [False, True])

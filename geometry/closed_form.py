@@ -1,0 +1,169 @@
+"""An objective's loss and its gradients at the logits in closed form, in few passes over the ids.
+
+What `objective_loss` and `cotangents` say plainly, for tensors that are large: each view is normalised and
+exponentiated once for all divergences and gradients, and nothing is chosen by a mask, which on a processor takes
+twenty times as long as a product. A loss is linear in the divergences, so all reverse KLs at one view's logits share
+one centring:
+
+    gradient of sum_k w_k KL(p || q_k)  =  p (r - E_p[r]),    r = sum_k w_k (log p - log q_k).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from geometry._checks import View
+from geometry.decomposition import Decomposition
+from geometry.loss import ObjectiveLoss
+from geometry.objectives import Coefficients, Objective, Thresholds, coefficients
+
+FLOOR = -1e4
+"""Log-probabilities below it, those of masked ids first, count as it: exp(FLOOR) is 0, and no difference is inf."""
+
+_NEAR = 0.5  # as in `kl_nats`
+
+
+class Workspace:
+    """Working tensors under names, made once and used again from block to block.
+
+    What is freed and made anew a thousand times costs more, in pages that the system takes back, than the arithmetic.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, shape: torch.Size, like: Tensor) -> Tensor:
+        """Return the tensor of this name, its content left from before, in the dtype of `like` or float32."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        held = self._held.get(name)
+        if held is None or held.shape[1:] != shape[1:] or len(held) < len(like) or held.dtype != dtype:
+            held = self._held[name] = torch.empty(shape, dtype=dtype, device=like.device)
+        return held[: len(like)]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Log-probabilities and probabilities `[n, V]` of some tokens."""
+
+    log: Tensor
+    p: Tensor
+
+    @classmethod
+    def of(cls, logits: View, work: Workspace, name: str) -> "Distribution":
+        """Normalise logits or log-probabilities; the result is held in `work` under `name`."""
+        log, p = (work(f"{name}.{part}", logits.shape, logits) for part in ("log", "p"))
+        log.copy_(logits)
+        log -= log.amax(dim=-1, keepdim=True)
+        total = torch.exp(log, out=p).sum(dim=-1, keepdim=True)
+        log.sub_(total.log()).clamp_(min=FLOOR)
+        return cls(log, p.div_(total))
+
+
+@dataclass(frozen=True)
+class FourDistributions:
+    """Those of the four views, and the visual target."""
+
+    p_image: Distribution
+    p_text: Distribution
+    q_image: Distribution
+    q_text: Distribution
+    target: Distribution
+
+    @classmethod
+    def of(cls, views: Sequence[View], work: Workspace) -> "FourDistributions":
+        """Normalise the views: the student's with and without the image, then the teacher's."""
+        names = ("p_image", "p_text", "q_image", "q_text")
+        found = {name: Distribution.of(view, work, name) for name, view in zip(names, views, strict=True)}
+        return cls(**found, target=_target(found["p_text"], found["q_image"], found["q_text"], work))
+
+
+@dataclass(frozen=True)
+class LogitGradients:
+    """The gradients of a loss at the student's logits, `[n, V]`."""
+
+    image: Tensor
+    text: Tensor | None
+    """None unless the objective trains the text view."""
+
+
+def kl_of(a: Distribution, b: Distribution, work: Workspace) -> Float[Tensor, " n"]:
+    """Return KL(a || b) of each token as `kl_nats` does, both branches computed everywhere and one kept."""
+    fall, clipped, near, is_near = (work(name, a.log.shape, a.log) for name in ("fall", "clipped", "near", "is_near"))
+    torch.sub(b.log, a.log, out=fall)  # -r
+    torch.clamp(fall, -_NEAR, _NEAR, out=clipped)
+    torch.eq(fall, clipped, out=is_near)
+    torch.expm1(clipped, out=near).sub_(clipped).clamp_(min=0.0).mul_(a.p).mul_(is_near)
+    far = torch.sub(b.p, fall.add_(1.0).mul_(a.p), out=fall).mul_(is_near.neg_().add_(1.0))
+    return near.add_(far).sum(dim=-1)
+
+
+def loss_of(
+    views: FourDistributions,
+    objective: Objective,
+    thresholds: Thresholds | None,
+    shares: Float[Tensor, " n"],
+    has_image: Bool[Tensor, " n"] | None,
+    work: Workspace,
+) -> ObjectiveLoss:
+    """Return what `objective_loss` returns, without a graph."""
+    parts = Decomposition(
+        standard=kl_of(views.p_image, views.q_image, work),
+        language=kl_of(views.p_text, views.q_text, work),
+        visual=kl_of(views.p_image, views.target, work),
+        vds=kl_of(views.q_image, views.q_text, work),
+        student_vds=kl_of(views.p_image, views.p_text, work),
+    )
+    found = {"standard": parts.standard, "language": parts.language, "visual": parts.visual}
+    if "printed" in objective.terms:
+        found["printed"] = kl_of(views.p_text, views.target, work)
+    if "forward" in objective.terms:
+        found["forward"] = kl_of(views.q_image, views.p_image, work)
+    weights = coefficients(objective, parts.vds, thresholds, has_image).times(shares)
+    loss = torch.stack([(getattr(weights, term) * found[term]).sum() for term in objective.terms if term]).sum()
+    return ObjectiveLoss(loss, parts, weights)
+
+
+def gradients_of(
+    views: FourDistributions, weights: Coefficients, objective: Objective, work: Workspace
+) -> LogitGradients:
+    """Return the gradients of a loss with these weights at the student's logits, in `work`; each row sums to 0."""
+    w = {name: getattr(weights, name).unsqueeze(-1) for name in objective.terms if name}
+    image = work("image", views.p_image.log.shape, views.p_image.log)
+    _gradient(views.p_image, _present(w, standard=views.q_image, visual=views.target), work, image)
+    if "forward" in w:  # d KL(q || p) / dz = p - q
+        image += w["forward"] * (views.p_image.p - views.q_image.p)
+    if not objective.trains_text_view:
+        return LogitGradients(image, None)
+    text = work("text", views.p_text.log.shape, views.p_text.log)
+    _gradient(views.p_text, _present(w, language=views.q_text, printed=views.target), work, text)
+    if objective.target_follows:  # the shift of `cotangents`, for either divergence from q*
+        for weight, a in _present(w, visual=views.p_image, printed=views.p_text):
+            text += weight * (views.target.p - a.p)
+    return LogitGradients(image, text)
+
+
+def _present(weights: Mapping[str, Tensor], **of: Distribution) -> list[tuple[Tensor, Distribution]]:
+    """The weight `[n, 1]` and the distribution of each divergence that the objective has."""
+    return [(weights[name], distribution) for name, distribution in of.items() if name in weights]
+
+
+def _gradient(a: Distribution, terms: list[tuple[Tensor, Distribution]], work: Workspace, out: Tensor) -> None:
+    """Write the gradient of sum_k w_k KL(a || b_k) at the logits of `a` into `out`."""
+    out.zero_()
+    product = work("fall", a.log.shape, a.log)
+    for weight, b in terms:
+        out += torch.sub(a.log, b.log, out=product).mul_(weight)
+    out.sub_(torch.mul(a.p, out, out=product).sum(dim=-1, keepdim=True)).mul_(a.p)
+
+
+def _target(p_text: Distribution, q_image: Distribution, q_text: Distribution, work: Workspace) -> Distribution:
+    """Eq. 10 as `target_of_log_probs` has it: a blind teacher's target is `p_text` bit for bit."""
+    dependency = torch.sub(q_image.log, q_text.log, out=work("fall", p_text.log.shape, p_text.log))
+    blind = (dependency.amax(dim=-1) == 0) & (dependency.amin(dim=-1) == 0)
+    target = Distribution.of(dependency.add_(p_text.log), work, "target")
+    if blind.any():
+        target.log[blind], target.p[blind] = p_text.log[blind], p_text.p[blind]
+    return target

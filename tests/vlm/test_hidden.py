@@ -1,0 +1,177 @@
+"""Hidden states and heads against the models' own logits, family by family."""
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, SmolVLMConfig
+from transformers import SmolVLMForConditionalGeneration as SmolVLM
+
+from geometry import Objective, objective_loss, objective_loss_from_hidden, token_shares
+from tests import models
+from tests.vlm import test_families as families
+from vlm.checkpoint import CheckpointError, Member
+from vlm.prompts import Prompt
+from vlm.rollouts import Sampling, generate
+from vlm.scoring import head_of, response_hidden, response_logits, view_hidden, view_logits
+from vlm.views import Encoded, image_view, text_view
+
+
+@pytest.fixture(scope="module")
+def inputs(pair):
+    """Image and text views of prompts with and without pictures, and responses of other lengths."""
+    prompts = models.scenes(7)
+    rollouts = generate(pair.student, prompts, Sampling(max_response=7))
+    views = [text_view(p) if number % 3 == 1 else image_view(p) for number, p in enumerate(prompts)]
+    return views, [rollout.token_ids for rollout in rollouts]
+
+
+def other_inputs(build):
+    """The same for a family of `test_families`."""
+    model, processor = build()
+    model.config.image_token_id = model.model.config.image_token_id = families.words().convert_tokens_to_ids("<image>")
+    picture, text = Image.new("RGB", (16, 16), (200, 9, 90)), {"type": "text", "text": "what colour is it"}
+    pictured = Prompt("p", ({"role": "user", "content": [{"type": "image"}, text]},), (picture,), "")
+    bare = Prompt("q", ({"role": "user", "content": [text]},), (), "")
+    views, responses = [image_view(pictured), image_view(bare), text_view(pictured)], [[5, 6, 1], [7, 1], [5, 6, 1]]
+    return Member("random", model.eval(), processor, ""), views, responses
+
+
+def qwen25():
+    """With a picture of one token, whose input is written by hand."""
+    config = families.qwen25().config
+    vision = {**config.vision_config.to_dict(), "spatial_merge_size": 2, "temporal_patch_size": 2}
+    config = Qwen2_5_VLConfig(**{**config.to_dict(), "vision_config": vision})
+    return Qwen2_5_VLForConditionalGeneration(config), {
+        "pixel_values": torch.randn(8, 3 * 2 * 8 * 8),
+        "image_grid_thw": torch.tensor([[1, 2, 2]] * 2),
+    }
+
+
+def smolvlm():
+    config = families.idefics3().config.to_dict()
+    del config["model_type"], config["vision_config"]["model_type"]
+    made = SmolVLM(SmolVLMConfig(**config))
+    return made, {"pixel_values": torch.randn(2, 1, 3, 16, 16)}
+
+
+def by_hand(build):
+    model, pictures = build()
+    models.widen(model, seed=1, factor=10.0)
+    ids = torch.tensor([[3, 42, 40, 43, 5, 6, 7, 1], [42, 40, 43, 8, 9, 1, 0, 0]])
+    mask = torch.tensor([[1] * 8, [1] * 6 + [0] * 2])
+    text = {"input_ids": ids, "attention_mask": mask}
+    if "image_grid_thw" in pictures:
+        text["mm_token_type_ids"] = (ids == 40).long()
+    return Member("random", model.eval(), None, ""), Encoded({**text, **pictures}, (4, 2), (3, 3))
+
+
+def assert_linear(hidden, logits, layer, support):
+    assert len(hidden) == len(logits)
+    for states, expected in zip(hidden, logits, strict=True):
+        assert states.shape == (len(expected), layer.weight.shape[1])
+        found = nn.functional.linear(states, layer.weight, layer.bias)[:, :support]
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        assert expected.std() > 1e-3
+
+
+@pytest.mark.parametrize("side", ["student", "teacher"])
+def test_qwen3_vl(pair, inputs, side):
+    member = getattr(pair, side)
+    head = head_of(member, pair.support)
+    assert head.weight is member.model.get_output_embeddings().weight
+    for hidden, expected in zip(view_hidden(member, *inputs), view_logits(member, *inputs, pair.support), strict=True):
+        torch.testing.assert_close(head.logits(hidden), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("build", [families.llava_member, families.idefics3_member])
+def test_llava_and_idefics3(build):
+    member, views, responses = other_inputs(build)
+    head = head_of(member, 48)
+    together = view_hidden(member, views, responses)
+    for hidden, expected in zip(together, view_logits(member, views, responses, 48), strict=True):
+        torch.testing.assert_close(head.logits(hidden), expected, rtol=1e-5, atol=1e-5)
+    for view, response, hidden in zip(views, responses, together, strict=True):
+        torch.testing.assert_close(hidden, view_hidden(member, [view], [response])[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("build", [qwen25, smolvlm])
+def test_qwen25_vl_and_smolvlm(build):
+    member, encoded = by_hand(build)
+    layer = member.model.get_output_embeddings()
+    hidden, logits = response_hidden(member, encoded), response_logits(member, encoded, 44)
+    assert_linear(hidden, logits, layer, 44)
+    changed = {**encoded.inputs, "pixel_values": 2 * encoded.inputs["pixel_values"]}
+    other = response_hidden(member, Encoded(changed, encoded.first, encoded.lengths))
+    assert not torch.allclose(hidden[0], other[0], atol=1e-4)  # the picture is seen
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # the newer name is not in all versions
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_are_those_of_the_logits(checkpoints, inputs, checkpointing):
+    pair = models.load(checkpoints, "float64")
+    model, teacher = pair.student.model, view_logits(pair.teacher, *inputs, pair.support)
+    if checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        assert model.train().is_gradient_checkpointing  # in training mode alone; nothing here drops out
+    target, objective = torch.cat(teacher), Objective("standard")
+    shares = {"shares": token_shares([len(response) for response in inputs[1]])}
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    logits = torch.cat(view_logits(pair.student, *inputs, pair.support))
+    want = objective_loss(logits, logits.detach(), target, target, objective, **shares).loss
+    hidden, head = torch.cat(view_hidden(pair.student, *inputs)), head_of(pair.student, pair.support)
+    taught, other = torch.cat(view_hidden(pair.teacher, *inputs)), head_of(pair.teacher, pair.support)
+    got = objective_loss_from_hidden(hidden, hidden, head, taught, taught, other, objective, **shares).loss
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+    found = [models.flat(parameters, torch.autograd.grad(x, parameters, allow_unused=True)) for x in (got, want)]
+    assert found[1].abs().max() > 1e-4
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
+
+
+def test_nothing_is_left_behind(pair, inputs):
+    before = view_logits(pair.student, *inputs, pair.support)
+    view_hidden(pair.student, *inputs)
+    assert not pair.student.model.get_output_embeddings()._forward_pre_hooks
+    for first, again in zip(before, view_logits(pair.student, *inputs, pair.support), strict=True):
+        assert torch.equal(first, again)
+    assert view_hidden(pair.student, [], []) == []
+
+
+class Behind(nn.Module):
+    """A model whose logits are changed after its output layer."""
+
+    def __init__(self, model, change):
+        super().__init__()
+        self.model, self.change, self.config = model, change, model.config
+
+    def get_output_embeddings(self):
+        return self.model.get_output_embeddings()
+
+    def forward(self, **inputs):
+        result = self.model(**inputs)
+        result.logits = self.change(result.logits)
+        return result
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: 30 * torch.tanh(x / 30), lambda x: 0.0625 * x, lambda x: x + x.std(), lambda x: 0.9 * x]
+)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_refuses_logits_that_are_no_linear_map(checkpoints, inputs, change, dtype):
+    member = models.load(checkpoints, dtype).student
+    assert view_hidden(member, *inputs)[0].dtype == head_of(member, 9).weight.dtype
+    spoilt = Member(member.name, Behind(member.model, change), member.processor, "")
+    with pytest.raises(
+        CheckpointError, match=r"must have logits that are one linear map .*; take the loss from `view"
+    ) as e:
+        view_hidden(spoilt, *inputs)
+    assert "\n" not in str(e.value)
+
+
+def test_refuses_an_output_layer_that_is_not_linear(checkpoints, inputs):
+    member = models.load(checkpoints).student
+    member.model.set_output_embeddings(nn.Sequential(member.model.get_output_embeddings()))
+    for call in (lambda: head_of(member, 9), lambda: view_hidden(member, *inputs)):
+        with pytest.raises(CheckpointError, match=r"must have a linear output layer .* got Sequential; leave it out"):
+            call()
