@@ -11,7 +11,7 @@ from geometry.cotangents import IMAGE_VIEW, OBJECTIVES, TEXT_VIEW, Cotangents, c
 from geometry.decomposition import Decomposition, decompose, visual_target
 from geometry.divergence import kl_nats, log_probs
 from geometry.gramian import BACKWARD, Gramian, adam_metric, five_from_four, total
-from geometry.heads import Head
+from geometry.heads import Head, entropy_from_hidden
 from geometry.hidden_loss import objective_loss_from_hidden, vds_from_hidden
 from geometry.intervals import Interval, bootstrap_interval, bootstrap_of_mean, chain_order
 from geometry.loss import ObjectiveLoss, objective_loss, token_shares
@@ -52,6 +52,7 @@ __all__ = [
     "cosines",
     "cotangents",
     "decompose",
+    "entropy_from_hidden",
     "equal_frequency_bins",
     "eta",
     "five_from_four",

@@ -165,7 +165,8 @@ class _Task:
                 if at_logits.text is not None:
                     views[1][block] = at_logits.text
         if self.gradients is not None:
-            self.gradients.add("image", rows, views[0])
+            if self.objective.trains_image_view:
+                self.gradients.add("image", rows, views[0])
             if self.objective.trains_text_view:
                 self.gradients.add("text", rows, views[1])
         return found
@@ -206,7 +207,8 @@ def _gradients(student: _Model, objective: Objective) -> HeadGradients | None:
     """Where the student's gradients are added up; None where there are none to be had."""
     if not torch.is_grad_enabled():
         return None
-    found = HeadGradients(student.head, image=student.image, text=student.text if objective.trains_text_view else None)
+    image = student.image if objective.trains_image_view else None
+    found = HeadGradients(student.head, image=image, text=student.text if objective.trains_text_view else None)
     return found if found.sources else None
 
 

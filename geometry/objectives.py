@@ -54,6 +54,7 @@ _READ_BY: dict[str, tuple[str, ...]] = {  # the fields that not every objective 
     "quantile": ("vgs-lp", "adaptive", "language-steering"),
     "low_quantile": ("adaptive",),
     "vp": ("language-steering",),
+    "preservation_alone": ("vgs-lp", "adaptive", "language-steering"),
 }
 
 
@@ -92,23 +93,30 @@ class Objective:
     """How `token_shares` weighs the tokens of a batch."""
     eta: float = 1.0
     """Factor of the steered loss, see `geometry.eta`. Inert under Adam but for lambda's term."""
+    preservation_alone: bool = False
+    """Leave out all but lambda's term: what eta does not multiply, whose gradient is wanted apart to measure it."""
 
     def __post_init__(self) -> None:
         _refuse_values(self)
         _refuse_unread(self)
 
     @property
-    def terms(self) -> tuple[str, str | None, str | None]:
+    def terms(self) -> tuple[str | None, str | None, str | None]:
         """The divergences that are weighed by 1, by gamma and by lambda; none where that is 0."""
         base, steered, kept = _TERMS[self.name]
-        printed = kept == "visual" and self.vp == "printed"
-        return base, steered if self.gamma else None, ("printed" if printed else kept) if self.lambda_ else None
+        kept = ("printed" if kept == "visual" and self.vp == "printed" else kept) if self.lambda_ else None
+        return (None, None, kept) if self.preservation_alone else (base, steered if self.gamma else None, kept)
 
     @property
     def is_gated(self) -> bool:
         """Whether the weights depend on VDS."""
         _, steered, kept = self.terms
         return kept is not None or (self.name == "adaptive" and steered is not None)
+
+    @property
+    def trains_image_view(self) -> bool:
+        """Whether any gradient goes through the student's image view."""
+        return bool({"standard", "forward", "visual"} & set(self.terms))
 
     @property
     def trains_text_view(self) -> bool:
@@ -166,7 +174,8 @@ def coefficients(
     base, steered, kept = objective.terms
     pictured = torch.ones_like(vds) if has_image is None else has_image.to(vds)
     weights = {field.name: torch.zeros_like(vds) for field in fields(Coefficients)}
-    weights[base] += objective.eta
+    if base:
+        weights[base] += objective.eta
     if steered:
         steering = objective.eta * _gamma(objective, vds, thresholds)
         weights[steered] += steering * pictured
@@ -208,6 +217,8 @@ def _refuse_values(objective: Objective) -> None:
     if not 0.0 <= objective.low_quantile <= 1.0 or not 0.0 <= objective.quantile <= 1.0:
         given = objective.low_quantile, objective.quantile
         raise ValueError(f"`low_quantile` and `quantile` must lie in [0, 1], got {given}. The paper's are 0.4 and 0.7.")
+    if objective.preservation_alone and not objective.lambda_:
+        raise ValueError("`preservation_alone` needs a `lambda_` above 0, got 0. Give one, or train the whole.")
     if objective.name == "adaptive" and objective.low_quantile > objective.quantile:
         raise ValueError(
             f"`low_quantile` must be at most `quantile`, got {objective.low_quantile} and {objective.quantile}. "

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from geometry import Thresholds, kl_nats, log_probs, token_shares
+from geometry import Thresholds, token_shares, vds_from_hidden
 from train.grpo import Sampled, advantages, before_updates
 from train.learner import Learner, Stopwatch, gather_rows
 from train.rollouts import MicroBatch, Response, Views, both_views, cut, has_image, sample
@@ -28,8 +28,8 @@ class Batch:
     teacher: Sequence[Views]
     shares: Sequence[Tensor]
     """Of each micro-batch, `[T]`."""
-    thresholds: Thresholds | None
-    """None if the VDS is not finite."""
+    thresholds: Sequence[Thresholds] | None
+    """Of each micro-batch, the same for all unless its own are asked for; None if the VDS is not finite."""
     about: Tensor
     """Of every response of the global batch, `[N, 4]`: see `_about`."""
     advantages: Sequence[Tensor] | None = None
@@ -74,22 +74,19 @@ def batches_of_step(learner: Learner, prompts: Sequence[Prompt], seed: int, watc
 
 def collect(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopwatch) -> Batch:
     """Sample responses to the prompts of the global batch and have the teacher score this process's."""
-    pair, config = learner.pair, learner.config
+    config = learner.config
     with watch.phase("rollout"), learner.accelerator.autocast():
         responses = _responses(learner, prompts, seed)
     micro_batches = cut(responses, config.micro_batch)
     with watch.phase("teacher"), torch.no_grad(), learner.accelerator.autocast():
-        teacher = [both_views(pair.teacher, part, pair.support) for part in micro_batches]
-        pairs = zip(micro_batches, teacher, strict=True)
-        shown = torch.cat([_vds(views)[has_image(part, views[0].device)] for part, views in pairs])
-    vds = gather_rows(learner.accelerator, shown[:, None])[:, 0]
-    own = torch.tensor([_about(response) for response in responses], device=vds.device)
+        scored = [_scored(learner, part) for part in micro_batches]
+    own = torch.tensor([_about(response) for response in responses], device=learner.accelerator.device)
     about = gather_rows(learner.accelerator, own)
     return Batch(
         micro_batches,
-        teacher,
+        [views for views, _ in scored],
         _shares(learner, micro_batches, about[:, 0]),
-        config.training_objective.thresholds(vds) if vds.isfinite().all() else None,
+        _thresholds(learner, [vds for _, vds in scored]),
         about,
         advantages(own[:, 2], config.rollouts_per_prompt, micro_batches) if config.has_rewards else None,
     )
@@ -131,7 +128,19 @@ def _shares(learner: Learner, micro_batches: Sequence[MicroBatch], lengths: Tens
     return [token_shares(part, average, **counts).to(device, torch.float32) for part in own]
 
 
-def _vds(teacher: Views) -> Tensor:
-    """The VDS of each token (arXiv:2606.00564, Eq. 12), as `decompose` computes it."""
-    image, text = map(log_probs, teacher)
-    return kl_nats(image, text)
+def _scored(learner: Learner, responses: MicroBatch) -> tuple[Views, Tensor]:
+    """The teacher's views, and the VDS of the tokens whose prompt has a picture (arXiv:2606.00564, Eq. 12)."""
+    views = both_views(learner.pair.teacher, responses, learner.pair.support)
+    vds = vds_from_hidden(views.image, views.text, views.head, top_k=learner.config.top_k)
+    return views.kept(), vds[has_image(responses, vds.device)]
+
+
+def _thresholds(learner: Learner, vds: Sequence[Tensor]) -> list[Thresholds] | None:
+    """Of each micro-batch: quantiles of the global batch, or its own."""
+    objective = learner.config.training_objective
+    whole = gather_rows(learner.accelerator, torch.cat(list(vds))[:, None])[:, 0]
+    if not whole.isfinite().all():
+        return None
+    if learner.config.quantile_scope == "micro-batch":
+        return [objective.thresholds(own) for own in vds]
+    return [objective.thresholds(whole)] * len(vds)

@@ -28,6 +28,10 @@ class ConfigError(ValueError):
 RewardName = Literal["grpo", "grpo+standard", "grpo+vgs-lp"]
 """Objectives with a reward, alone or mixed with a distillation loss (arXiv:2606.00564, Eq. 22)."""
 ALPHA = 0.3
+Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow", "comet_ml", "aim", "clearml", "swanlab", "dvclive"]
+"""What accelerate can log to."""
+_STARTED = ("out", "resume", "override", "track")
+"""Flags that say how a run is started and watched, not what comes of it."""
 
 
 def flag(default: Any, text: str) -> Any:
@@ -53,7 +57,10 @@ class Config:
     objective: Name | RewardName = flag("vgs-lp", "what the student is trained on")
     gamma: NonNegativeFloat = flag(2.0, "strength of the steering")
     lambda_: NonNegativeFloat = flag(0.01, "strength of the preservation term")
-    quantile: float = flag(0.7, "quantile of VDS above which a token is preserved, over the step's whole batch")
+    quantile: float = flag(0.7, "quantile of VDS above which a token is preserved")
+    quantile_scope: Literal["batch", "micro-batch"] = flag(
+        "batch", "what the quantiles are of: the tokens of all processes in an update, or of a micro-batch alone"
+    )
     prior: Prior = flag("detached", "whether the visual target follows the student's text view")
     vp: Preservation = flag("gated", "visual preservation: gated Eq. 11, or Eq. 21 as printed")
     eta: PositiveFloat | Literal["measured", "none"] | None = flag(
@@ -62,6 +69,7 @@ class Config:
         " (default: measured; with a reward none, as in Eq. 22)",
     )
     average: Average = flag("trajectory", "what the loss is the mean over")
+    support: str = flag("full", "ids that losses are over: full, or topk:K, the teacher's K most probable and the rest")
 
     alpha: float = flag(ALPHA, "share of the distillation loss where it is mixed with a reward")
     match_norm: bool = flag(False, "grpo+standard: as long a distillation gradient as that of vgs-lp, in each step")
@@ -79,6 +87,11 @@ class Config:
     micro_batch: PositiveInt = flag(16, "responses a forward and backward pass; the gradient does not depend on it")
     generation_batch: PositiveInt = flag(64, "responses generated together")
     freeze_vision: bool = flag(False, "leave the vision tower as it is")
+    gradient_checkpointing: bool = flag(False, "keep a layer's input alone, and run it again in the backward pass")
+    lora_rank: NonNegativeInt = flag(0, "train adapters of this rank and no weights; 0 for the weights themselves")
+    lora_targets: str | None = flag(
+        None, "regular expression, which of the linear layers have adapters (default: all of attention and MLP)"
+    )
     seed: NonNegativeInt = flag(0, "seed of the prompts and of the rollouts")
 
     evaluate_every: NonNegativeInt = flag(25, "steps between evaluations; 0 for none")
@@ -90,6 +103,7 @@ class Config:
     out: str | None = flag(None, "folder of the run (default: runs/train-<objective>-<fingerprint>)")
     resume: bool = flag(False, "continue the run in --out, or begin it if there is none")
     override: bool = flag(False, "with --resume: continue although flags or weights have changed")
+    track: Tracker | None = flag(None, "log the journal's numbers there, too; see train.trackers")
 
     def __post_init__(self) -> None:
         _ = self.training_objective  # refuses what makes no sense together
@@ -106,7 +120,13 @@ class Config:
             )
         if isinstance(self.eta, float) and not self.steers:
             raise ConfigError(f"`eta` must be measured or none for '{self.objective}' without steering, got {self.eta}")
+        _ = self.top_k
+        if self.quantile_scope != "batch" and not self.training_objective.is_gated:
+            raise ConfigError(
+                f"`quantile_scope` must be batch for '{self.objective}', which has no gates; leave it out"
+            )
         _refuse_rewards(self)
+        _refuse_adapters(self)
         if self.rollouts is not None and self.objective != "off-policy":
             raise ConfigError(f"`rollouts` belongs to off-policy: '{self.objective}' samples its own, leave it out")
 
@@ -135,6 +155,16 @@ class Config:
             raise ConfigError(str(error).replace(f"'{mixed_in}'", f"'{self.objective}'")) from None
 
     @property
+    def top_k(self) -> int | None:
+        """K of `support`; None for all ids."""
+        if self.support == "full":
+            return None
+        kind, _, number = self.support.partition(":")
+        if kind != "topk" or not number.isdecimal() or int(number) < 1:
+            raise ConfigError(f"`support` must be full or topk:K with K at least 1, got {self.support!r}; try topk:64")
+        return int(number)
+
+    @property
     def steers(self) -> bool:
         """Whether there is a steered term."""
         return self.training_objective.terms[1] is not None
@@ -146,7 +176,7 @@ class Config:
     @property
     def settings(self) -> dict[str, Any]:
         """What identifies the run: every flag but those that say how it is started."""
-        stated = {name: value for name, value in asdict(self).items() if name not in ("out", "resume", "override")}
+        stated = {name: value for name, value in asdict(self).items() if name not in _STARTED}
         return stated | {"eta": self.normalisation}
 
     @property
@@ -177,6 +207,14 @@ def _refuse_rewards(config: Config) -> None:
         raise ConfigError(f"`updates` must be 1 for '{name}', which does not correct for old rollouts; lower `batch`")
     if config.batch % config.updates:
         raise ConfigError(f"`batch` must be a multiple of `updates`, got {config.batch} and {config.updates}")
+
+
+def _refuse_adapters(config: Config) -> None:
+    """Refuse what adapters make void, and what only they have use for."""
+    if config.lora_targets is not None and not config.lora_rank:
+        raise ConfigError(f"`lora_targets` belongs to `lora_rank`, got {config.lora_targets!r} and rank 0: give both")
+    if config.lora_rank and config.freeze_vision:
+        raise ConfigError("`freeze_vision` belongs to rank 0: adapters are in the language model alone, leave it out")
 
 
 def parse(argv: Sequence[str] | None = None) -> Config:

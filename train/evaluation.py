@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from geometry import decompose
+from geometry import Objective, objective_loss_from_hidden
 from records.lines import EvaluationLine
 from train.learner import Learner
 from train.line import binned, edges_of, means
@@ -51,10 +51,13 @@ def headline(line: EvaluationLine) -> float:
 
 
 def _tokens(learner: Learner, responses: Sequence[Response]) -> Tokens:
+    """The losses of the tokens over all ids, whatever the student is trained on."""
     pair, rows = learner.pair, []
     for part in cut(responses, learner.config.micro_batch):
-        views = [view for member in (pair.student, pair.teacher) for view in both_views(member, part, pair.support)]
-        parts = decompose(*views)
+        student, teacher = (both_views(member, part, pair.support) for member in (pair.student, pair.teacher))
+        views = student.image, student.text, student.head, teacher.image, teacher.text, teacher.head
+        shares = torch.ones(len(student.image), device=student.image.device)
+        parts = objective_loss_from_hidden(*views, Objective("standard"), shares=shares).parts
         shown = has_image(part, parts.vds.device).to(parts.vds)
         unread = torch.zeros_like(parts.vds)
         rows.append(torch.stack([parts.standard, parts.language, parts.visual, parts.vds, unread, shown], dim=1))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from geometry import BACKWARD, IMAGE_VIEW, OBJECTIVES, GradientSum, angles_deg, attached, cotangents, norms, total
+from geometry.heads import HeadGradients, chunks
 from records.lines import GeometryLine
 from records.measurement import ANGLES
 from train.batch import Batch
@@ -72,15 +73,31 @@ def _add(
     """Add the four gradients of a micro-batch; tokens without a picture have weight 0."""
     pair, parameters = learner.pair, list(sums)
     with learner.accelerator.autocast():
-        image, text = both_views(pair.student, responses, pair.support)
-    weights = (shares * has_image(responses, shares.device))[:, None]
-    seeds = cotangents(image, text, *teacher)
+        student = both_views(pair.student, responses, pair.support)
+    at_heads = _at_heads(student, teacher.at_hand(), shares * has_image(responses, shares.device))
     for row, objective in enumerate(BACKWARD):
-        view = image if objective in IMAGE_VIEW else text
-        if not view.requires_grad:  # the text view, where no prompt has a picture
+        found = at_heads[objective].sums
+        sources = {"image": student.image, "text": student.text, "weight": student.head.weight}
+        sources |= {} if student.head.bias is None else {"bias": student.head.bias}
+        known = [name for name in found if sources[name].requires_grad]
+        if not known:  # of the text view, where no prompt has a picture, and with the head frozen
             continue
-        seed = (weights * getattr(seeds, objective)).to(view)
-        found = torch.autograd.grad(view, parameters, seed, retain_graph=row + 1 < len(BACKWARD), allow_unused=True)
-        for parameter, gradient in zip(parameters, found, strict=True):
+        seeds = [found[name].to(sources[name]) for name in known]
+        gradients = torch.autograd.grad(
+            [sources[name] for name in known], parameters, seeds, retain_graph=True, allow_unused=True
+        )
+        for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None:
                 sums[parameter][0, row] += gradient
+
+
+def _at_heads(student: Views, teacher: Views, weights: Tensor) -> dict[str, HeadGradients]:
+    """The gradients of each of `BACKWARD`, weighed, in what the student's head is applied to and in the head itself."""
+    views = {objective: "image" if objective in IMAGE_VIEW else "text" for objective in BACKWARD}
+    found = {o: HeadGradients(student.head, **{view: getattr(student, view)}) for o, view in views.items()}
+    with torch.no_grad():
+        for rows in chunks(len(weights), student.head.n_ids):
+            seeds = cotangents(*student.logits(rows), *teacher.logits(rows))
+            for objective, view in views.items():
+                found[objective].add(view, rows, weights[rows, None] * getattr(seeds, objective))
+    return found

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geometry import group_advantages, log_probs, mixed
+from geometry import Head, chosen_log_probs_from_hidden, group_advantages, log_probs, mixed
+from geometry.heads import chunks
 from train.config import Config
 from train.learner import Learner
 from train.rollouts import MicroBatch
 from vlm.rollouts import nucleus
-from vlm.scoring import view_logits
+from vlm.scoring import head_of, view_hidden
 from vlm.views import image_view
 
 
@@ -61,41 +62,40 @@ def token_ids(responses: MicroBatch, device: torch.device) -> Tensor:
     return torch.tensor([token for response in responses for token in response.rollout.token_ids], device=device)
 
 
-def sampled(logits: Tensor, ids: Tensor, top_p: float) -> Sampled:
-    """Return what logits `[T, V]` of the weights that sampled say of the drawn ids `[T]`."""
-    logits = logits.detach()
+@torch.no_grad()
+def sampled(hidden: Tensor, head: Head, ids: Tensor, top_p: float) -> Sampled:
+    """Return what hidden states `[T, d]` of the weights that sampled say of the drawn ids `[T]`."""
     if top_p == 1.0:
-        return Sampled(drawn_log_probs(logits, ids, None), None)
-    kept = nucleus(log_probs(logits).exp(), top_p)
+        return Sampled(chosen_log_probs_from_hidden(hidden, head, ids), None)
+    probabilities = (log_probs(head.logits(hidden[rows])).exp() for rows in chunks(len(ids), head.n_ids))
+    kept = torch.cat([nucleus(p, top_p) for p in probabilities])
     kept[torch.arange(len(ids), device=ids.device), ids] = True  # it was drawn, whatever this pass rounds to
-    return Sampled(drawn_log_probs(logits, ids, kept), kept.nonzero().int())
-
-
-def drawn_log_probs(logits: Tensor, ids: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the log-probability of the drawn ids `[T]` among those of `mask`, `[T, V]`; among all by default."""
-    among = logits if mask is None else logits.masked_fill(~mask, -torch.inf)
-    return log_probs(among).gather(1, ids[:, None])[:, 0]
+    return Sampled(chosen_log_probs_from_hidden(hidden, head, ids, allowed=kept), kept.nonzero().int())
 
 
 def before_updates(learner: Learner, micro_batches: Sequence[MicroBatch]) -> list[Sampled]:
     """Return what the present weights, which sampled these responses, say of them."""
-    member, support, top_p = learner.pair.student, learner.pair.support, learner.config.top_p
+    member, top_p = learner.pair.student, learner.config.top_p
     found = []
     for part in micro_batches:
         with torch.no_grad(), learner.accelerator.autocast():
             views, responses = [image_view(r.prompt) for r in part], [r.rollout.token_ids for r in part]
-            logits = torch.cat(view_logits(member, views, responses, support))
-        found.append(sampled(logits, token_ids(part, logits.device), top_p))
+            hidden = torch.cat(view_hidden(member, views, responses))
+        head = head_of(member, learner.pair.support)
+        found.append(sampled(hidden, head, token_ids(part, hidden.device), top_p))
     return found
 
 
-def log_probs_and_old(logits: Tensor, ids: Tensor, old: Sampled | None, top_p: float) -> tuple[Tensor, Tensor]:
-    """Return the log-probabilities `[T]` of the drawn ids under logits `[T, V]` and under the weights that sampled.
+def log_probs_and_old(
+    hidden: Tensor, head: Head, ids: Tensor, old: Sampled | None, top_p: float
+) -> tuple[Tensor, Tensor]:
+    """Return the log-probabilities `[T]` of the drawn ids from hidden states `[T, d]` and under the sampling weights.
 
-    old: what those weights say; by default they are the weights that `logits` come from.
+    old: what those weights say; by default they are the weights that `hidden` comes from.
     """
-    old = old or sampled(logits, ids, top_p)
-    return drawn_log_probs(logits, ids, old.mask(logits.shape)), old.log_probs
+    old = old or sampled(hidden, head, ids, top_p)
+    allowed = old.mask(torch.Size([len(ids), head.n_ids]))
+    return chosen_log_probs_from_hidden(hidden, head, ids, allowed=allowed), old.log_probs
 
 
 def losses(config: Config, reward: Tensor, distilled: Sequence[Tensor]) -> list[Tensor]:

@@ -1,16 +1,17 @@
 """The responses of a step and their four views, cut into micro-batches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from geometry import Head
 from train.config import Config
 from vlm.checkpoint import Member
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling, generate
-from vlm.scoring import view_logits
+from vlm.scoring import head_of, view_hidden
 from vlm.views import View, image_view, text_views
 
 
@@ -28,8 +29,28 @@ class Response:
 
 
 MicroBatch = Sequence[Response]
-Views = tuple[Tensor, Tensor]
-"""Logits `[T, V]` of the image view and the text view, responses one after the other."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a model's head is applied to under both views, `[T, d]`, responses one after the other."""
+
+    image: Tensor
+    text: Tensor
+    head: Head
+
+    def logits(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Logits `[n, V]` of some of the tokens under the image and the text view."""
+        return self.head.logits(self.image[rows]), self.head.logits(self.text[rows])
+
+    def kept(self) -> "Views":
+        """The same in host memory: a whole step's are kept there, and taken to the device as they are needed."""
+        return replace(self, image=self.image.cpu(), text=self.text.cpu())
+
+    def at_hand(self) -> "Views":
+        """The same on the device of the head."""
+        device = self.head.weight.device
+        return replace(self, image=self.image.to(device), text=self.text.to(device))
 
 
 def sample(
@@ -64,17 +85,16 @@ def both_views(member: Member, responses: MicroBatch, support: int, *, text_grap
 
     text_graph: whether the text view is differentiable, where gradients are enabled.
     """
-    images = view_logits(
-        member, [image_view(r.prompt) for r in responses], [r.rollout.token_ids for r in responses], support
-    )
+    images = view_hidden(member, [image_view(r.prompt) for r in responses], _ids(responses))
     pictured = [row for row, response in enumerate(responses) if response.prompt.has_image]
+    shown = [responses[row] for row in pictured]
     with torch.set_grad_enabled(text_graph and torch.is_grad_enabled()):
-        found = view_logits(
-            member,
-            [responses[row].text_view for row in pictured],
-            [responses[row].rollout.token_ids for row in pictured],
-            support,
-        )
+        found = view_hidden(member, [response.text_view for response in shown], _ids(shown))
     own = [image.detach() for image in images]
     texts = dict(enumerate(own)) | dict(zip(pictured, found, strict=True))
-    return torch.cat(images), torch.cat([texts[row] for row in range(len(images))])
+    text = torch.cat([texts[row] for row in range(len(images))])
+    return Views(torch.cat(images), text, head_of(member, support))
+
+
+def _ids(responses: MicroBatch) -> list[tuple[int, ...]]:
+    return [response.rollout.token_ids for response in responses]

@@ -5,11 +5,11 @@ global batch. Its gradient is a sum over tokens, so that how tokens are cut into
 changes nothing.
 
 eta = |g_standard| / |g_steered| (arXiv:2606.00564, Eq. 15, 20, 23, with g_steered = g_standard + gamma g_s; for the
-adaptive objective gamma is a token's) is measured on the step's own batch. That takes the gradients of both, so one
-more backward pass through the image view, and as many more gradients in memory; the objective's own is then corrected:
-g + (eta - 1) g_steered. With a preservation term g is a third gradient, of the text view alone if that term is the
-language loss. A constant eta is without effect under Adam but for the weight of the preservation term; one that is
-measured anew in each step also weighs the steps against each other in Adam's running means.
+adaptive objective gamma is a token's) is measured on the step's own batch. That takes the gradients of both apart, so
+one more backward pass through the image view and one more gradient in memory; with a preservation term, which eta does
+not multiply, its own besides, at the text view alone if that term is the language loss. A constant eta is without
+effect under Adam but for the weight of the preservation term; one that is measured anew in each step also weighs the
+steps against each other in Adam's running means.
 
 Objectives with a reward mix a surrogate with a distillation loss, see `grpo`; they have no eta. With `match_norm` the
 gradient is (1 - alpha) g_grpo + alpha eta g_standard with eta = |g_vgs-lp| / |g_standard|, measured on the step's own
@@ -26,12 +26,19 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from geometry import Decomposition, Objective, log_probs, mixed, objective_loss, surrogate_loss
+from geometry import (
+    Decomposition,
+    Objective,
+    entropy_from_hidden,
+    mixed,
+    objective_loss_from_hidden,
+    surrogate_loss,
+)
 from train import grpo
 from train.batch import Batch
 from train.config import Config
 from train.learner import Learner, Stopwatch, gather_rows
-from train.rollouts import both_views, has_image
+from train.rollouts import Views, both_views, has_image
 
 Gradient = list[Tensor]
 """One tensor a trained parameter."""
@@ -122,18 +129,16 @@ def summed_gradient(learner: Learner, batch: Batch, watch: Stopwatch) -> Summed:
     tokens = Tokens(*gather_rows(learner.accelerator, torch.cat(rows)).unbind(1))
     if learner.config.match_norm:
         return _matched(learner.config.alpha, sums, losses, tokens)
-    eta = 1.0 if n_sums == 1 else _ratio(_norm(sums[-1]), _norm(sums[-2]))
-    value = float(losses[0]) + ((eta - 1.0) * float(losses[-2]) if n_sums > 1 else 0.0)
+    if learner.config.measures_eta:
+        return _normalised(sums, losses, tokens)
     stated = learner.config.normalisation
-    return Summed(
-        corrected(objectives, sums, eta), value, float(stated) if isinstance(stated, (int, float)) else eta, tokens
-    )
+    return Summed(sums[0], float(losses[0]), float(stated) if isinstance(stated, (int, float)) else 1.0, tokens)
 
 
 def needed(config: Config) -> list[Objective]:
-    """Return the distillation objectives that make a step: the trained one; to measure eta, also steered and standard.
+    """Return the distillation objectives that make a step: the trained one alone, unless eta is measured.
 
-    Without a preservation term the trained one is the steered one.
+    Then the preservation term alone, if there is one, the steered loss without it, and the standard loss.
     """
     trained = config.training_objective
     standard = Objective("standard", average=trained.average)
@@ -142,7 +147,8 @@ def needed(config: Config) -> list[Objective]:
     if not config.measures_eta:
         return [trained]
     steered = replace(trained, lambda_=0.0)
-    return [trained, standard] if trained.terms == steered.terms else [trained, steered, standard]
+    kept = [replace(trained, preservation_alone=True)] if trained.terms[2] else []
+    return [*kept, steered, standard]
 
 
 def n_gradients(config: Config) -> int:
@@ -150,46 +156,48 @@ def n_gradients(config: Config) -> int:
     return len(needed(config)) + config.match_norm
 
 
-def rest_is_language(objectives: Sequence[Objective]) -> bool:
-    """Whether the trained objective has beyond the steered one nothing but a language loss, at the text view."""
-    trained = objectives[0]
-    return len(objectives) == 3 and trained.terms[2] == "language" and not trained.target_follows
-
-
-def corrected(objectives: Sequence[Objective], gradients: Sequence[Gradient], eta: float) -> Gradient:
-    """Return eta g_steered + g_rest from the gradients of `needed`, the first being that of the rest or of both."""
-    if len(gradients) == 1:
-        return gradients[0]
-    missing = eta if rest_is_language(objectives) else eta - 1.0
-    return [g + missing * steered for g, steered in zip(gradients[0], gradients[-2], strict=True)]
-
-
 def _losses(learner: Learner, objectives: Sequence[Objective], batch: Batch, index: int) -> tuple[list[Tensor], Tensor]:
     """The losses of a micro-batch under each objective, and the columns of `Tokens`."""
-    pair, responses = learner.pair, batch.micro_batches[index]
+    pair, config, responses = learner.pair, learner.config, batch.micro_batches[index]
+    assert batch.thresholds is not None
+    text_graph = any(objective.trains_text_view for objective in objectives)
     with learner.accelerator.autocast():
-        image, text = both_views(pair.student, responses, pair.support, text_graph=objectives[0].trains_text_view)
-    shown = has_image(responses, image.device)
-    about = {"shares": batch.shares[index], "has_image": shown}
-    constant = rest_is_language(objectives) or learner.config.objective == "grpo"
-    firsts = [image.detach() if constant else image, image, image]
-    found = [
-        objective_loss(first, text, *batch.teacher[index], objective, thresholds=batch.thresholds, **about)
-        for first, objective in zip(firsts, objectives, strict=False)
-    ]
+        student = both_views(pair.student, responses, pair.support, text_graph=text_graph)
+    teacher, shown = batch.teacher[index].at_hand(), has_image(responses, student.image.device)
+    models = student.image, student.text, student.head, teacher.image, teacher.text, teacher.head
+    with torch.set_grad_enabled(config.objective != "grpo"):  # there they are recorded alone
+        found = [
+            objective_loss_from_hidden(
+                *models,
+                objective,
+                thresholds=batch.thresholds[index],
+                shares=batch.shares[index],
+                has_image=shown,
+                top_k=config.top_k,
+            )
+            for objective in objectives
+        ]
     losses = [each.loss for each in found]
     if batch.advantages is not None:
-        losses = grpo.losses(learner.config, _surrogate(learner, batch, index, image), losses)
-    return losses, _columns(found[0].parts, image.detach(), shown)
+        losses = grpo.losses(config, _surrogate(learner, batch, index, student), losses)
+    return losses, _columns(found[0].parts, entropy_from_hidden(student.image, student.head), shown)
 
 
-def _surrogate(learner: Learner, batch: Batch, index: int, image: Tensor) -> Tensor:
-    """The surrogate loss of a micro-batch, from the image view's logits `[T, V]`."""
+def _surrogate(learner: Learner, batch: Batch, index: int, student: Views) -> Tensor:
+    """The surrogate loss of a micro-batch."""
     assert batch.advantages is not None
-    ids = grpo.token_ids(batch.micro_batches[index], image.device)
+    ids = grpo.token_ids(batch.micro_batches[index], student.image.device)
     old = None if batch.sampled is None else batch.sampled[index]
-    pair = grpo.log_probs_and_old(image, ids, old, learner.config.top_p)
+    pair = grpo.log_probs_and_old(student.image, student.head, ids, old, learner.config.top_p)
     return surrogate_loss(*pair, batch.advantages[index], batch.shares[index]).loss
+
+
+def _normalised(sums: Sequence[Gradient], losses: Tensor, tokens: Tokens) -> Summed:
+    """The steered loss times eta, and what it does not multiply; `sums` are that, if any, then steered and standard."""
+    *rest, steered, standard = sums
+    eta = _ratio(_norm(standard), _norm(steered))
+    gradient = [sum((own[place] for own in rest), eta * g) for place, g in enumerate(steered)]
+    return Summed(gradient, float(losses[:-2].sum() + eta * losses[-2]), eta, tokens)
 
 
 def _matched(alpha: float, sums: Sequence[Gradient], losses: Tensor, tokens: Tokens) -> Summed:
@@ -199,9 +207,7 @@ def _matched(alpha: float, sums: Sequence[Gradient], losses: Tensor, tokens: Tok
     return Summed(gradient, float(mixed(losses[0], eta * losses[2], alpha)), eta, tokens)
 
 
-def _columns(parts: Decomposition, image: Tensor, shown: Tensor) -> Tensor:
-    log_p = log_probs(image)
-    entropy = -(log_p.exp() * log_p.masked_fill(log_p.isneginf(), 0.0)).sum(dim=-1)
+def _columns(parts: Decomposition, entropy: Tensor, shown: Tensor) -> Tensor:
     return torch.stack([parts.standard, parts.language, parts.visual, parts.vds, entropy, shown.to(entropy)], dim=1)
 
 

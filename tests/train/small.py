@@ -1,5 +1,6 @@
 """A run that takes seconds: the random pair, six prompts a step, responses of at most five tokens."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -10,7 +11,11 @@ from train.batch import Batch, collect
 from train.config import Config
 from train.learner import Learner, Stopwatch
 from train.prompts import prompt_source, step_seed
+from train.rollouts import Response
+from vlm.checkpoint import Member
 from vlm.pair import load_pair
+from vlm.scoring import view_logits
+from vlm.views import image_view
 
 
 def small(checkpoints: Path, **changes) -> Config:
@@ -41,6 +46,14 @@ def batch(found: Learner, step: int = 0) -> Batch:
     """Return the batch of a step."""
     config = found.config
     return collect(found, prompt_source(config).at(step), step_seed(config.seed, step), watch())
+
+
+def both_logits(member: Member, responses: Sequence[Response], support: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits `[T, V]` of the image and the text view, made whole."""
+    ids = [r.rollout.token_ids for r in responses]
+    views = [image_view(r.prompt) for r in responses], [r.text_view for r in responses]
+    image, text = (torch.cat(view_logits(member, view, ids, support)) for view in views)
+    return image, text
 
 
 def watch() -> Stopwatch:

@@ -8,12 +8,12 @@ from zlib import crc32
 import pytest
 import torch
 
-from geometry import objective_loss, surrogate_loss, token_shares
+from geometry import Head, objective_loss, surrogate_loss, token_shares
 from records.journal import read_journal
-from tests.train.small import batch, learner, small, watch, weights
+from tests.train.small import batch, both_logits, learner, small, watch, weights
 from train.batch import batches_of_step, joined
 from train.config import ConfigError
-from train.grpo import drawn_log_probs, losses, sampled
+from train.grpo import log_probs_and_old, losses, sampled
 from train.loop import train
 from train.prompts import prompt_source, step_seed
 from train.rollouts import both_views, has_image
@@ -54,7 +54,7 @@ def relative(a, b):
 
 def log_probs_of(member, response, support, top_p=1.0, among=None):
     """The log-probabilities of a response's tokens, one response alone, and the ids that it was drawn from."""
-    [logits], ids = [both_views(member, [response], support)[0]], torch.tensor(response.rollout.token_ids)
+    logits, ids = both_logits(member, [response], support)[0], torch.tensor(response.rollout.token_ids)
     probabilities = logits.detach().softmax(dim=-1)
     if among is None:
         among = torch.zeros_like(probabilities, dtype=torch.bool)
@@ -96,8 +96,8 @@ def twin(found, made, alpha, before=None):
         new, _ = log_probs_of(pair.student, r, pair.support, among=among)
         ratio = (new - old).exp()
         surrogate = (share * torch.minimum(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)).sum()
-        views = [*both_views(pair.student, [r], pair.support), *both_views(pair.teacher, [r], pair.support)]
-        about = {"thresholds": made.thresholds, "shares": share, "has_image": has_image([r], share.device)}
+        views = [*both_logits(pair.student, [r], pair.support), *both_logits(pair.teacher, [r], pair.support)]
+        about = {"thresholds": made.thresholds[0], "shares": share, "has_image": has_image([r], share.device)}
         total = total - (1 - alpha) * surrogate
         total = total + alpha * objective_loss(*views, config.training_objective, **about).loss
     gradient = torch.autograd.grad(total, found.parameters, allow_unused=True)
@@ -203,9 +203,9 @@ def test_the_first_of_several_updates_has_ratio_one(checkpoints):
     first, _ = step_batches(found)
     assert first.sampled is not None
     for part, old in zip(first.micro_batches, first.sampled, strict=True):
-        [logits] = [both_views(found.pair.student, part, found.pair.support)[0]]
+        views = both_views(found.pair.student, part, found.pair.support)
         ids = torch.tensor([token for r in part for token in r.rollout.token_ids])
-        new = drawn_log_probs(logits, ids, old.mask(logits.shape))
+        new, _ = log_probs_and_old(views.image, views.head, ids, old, 0.8)
         torch.testing.assert_close(new, old.log_probs, rtol=1e-5, atol=1e-6)
 
 
@@ -225,15 +225,16 @@ def test_a_ratio_below_top_p_1_is_over_the_nucleus(checkpoints, top_p):
 
 
 def test_what_the_sampler_says_is_kept_by_its_ids(generator):
-    logits = 3 * torch.randn(6, 50, generator=generator).masked_fill(torch.arange(50) == 7, -torch.inf)
+    hidden, head = 3 * torch.randn(6, 50, generator=generator), Head(torch.eye(50), masked=(7,))
+    logits = hidden.masked_fill(torch.arange(50) == 7, -torch.inf)
     ids = torch.randint(8, 50, (6,), generator=generator)
-    about = sampled(logits, ids, 0.8)
+    about = sampled(hidden, head, ids, 0.8)
     expected = nucleus(logits.softmax(dim=-1), 0.8)
     expected[torch.arange(6), ids] = True
     assert torch.equal(about.mask(logits.shape), expected) and not expected[:, 7].any()
     p = logits.softmax(dim=-1) * expected
     torch.testing.assert_close(about.log_probs.exp(), p[torch.arange(6), ids] / p.sum(dim=-1))
-    everything = sampled(logits, ids, 1.0)
+    everything = sampled(hidden, head, ids, 1.0)
     assert everything.mask(logits.shape) is None
     torch.testing.assert_close(everything.log_probs.exp(), logits.softmax(dim=-1)[torch.arange(6), ids])
 

@@ -274,6 +274,7 @@ def test_a_frozen_vision_tower_stays_as_it_is(checkpoints, tmp_path):
         {"objective": "language-steering", "vp": "printed", "eta": 0.5},
         {"objective": "vgs", "prior": "attached", "text_view": "other"},
         {"objective": "vgs-lp", "dtype": "bfloat16", "rollouts_per_prompt": 2},
+        {"objective": "adaptive", "support": "topk:4", "quantile_scope": "micro-batch"},
     ],
 )
 def test_every_objective_runs(checkpoints, tmp_path, changes):

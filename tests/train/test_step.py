@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
+from geometry import bucketed, norms, objective_loss, token_shares, top_ids, total
 from geometry import eta as eta_of
-from geometry import norms, objective_loss, token_shares, total
-from tests.train.small import batch, learner, small, watch, weights
+from tests.train.small import batch, both_logits, learner, small, watch, weights
 from train.gradients import batch_grams
 from train.rollouts import both_views, has_image
-from train.step import needed, summed_gradient, update
+from train.step import _losses, needed, summed_gradient, update
 
 
 def gradient_of(checkpoints, **changes):
@@ -50,11 +50,11 @@ def test_the_loss_is_the_objective_s_over_the_whole_batch(checkpoints):
     responses = made.responses
     shares = token_shares([r.n_tokens for r in responses]).float().split([r.n_tokens for r in responses])
     views = [
-        both_views(pair.student, [r], pair.support) + both_views(pair.teacher, [r], pair.support) for r in responses
+        both_logits(pair.student, [r], pair.support) + both_logits(pair.teacher, [r], pair.support) for r in responses
     ]
     loss = sum(
         objective_loss(
-            *view, objective, thresholds=made.thresholds, shares=share, has_image=has_image([r], share.device)
+            *view, objective, thresholds=made.thresholds[0], shares=share, has_image=has_image([r], share.device)
         ).loss
         for view, share, r in zip(views, shares, responses, strict=True)
     )
@@ -103,12 +103,59 @@ def test_measured_eta_scales_all_but_the_preservation_term(checkpoints, changes)
 
 def test_what_eta_is_measured_with(checkpoints):
     def names(**changes):
-        return [(o.name, o.lambda_) for o in needed(small(checkpoints, **changes))]
+        return [(o.name, o.terms) for o in needed(small(checkpoints, **changes))]
 
-    assert names(eta="none") == [("vgs-lp", 0.01)]
-    assert names(objective="standard") == [("standard", 0.01)]
-    assert names(objective="vgs") == [("vgs", 0.01), ("standard", 0.01)]
-    assert names() == [("vgs-lp", 0.01), ("vgs-lp", 0.0), ("standard", 0.01)]
+    standard, steered = ("standard", ("standard", None, None)), ("standard", "visual", None)
+    assert names(eta="none") == [("vgs-lp", ("standard", "visual", "language"))]
+    assert names(objective="standard") == [standard]
+    assert names(objective="vgs") == [("vgs", steered), standard]
+    assert names() == [("vgs-lp", (None, None, "language")), ("vgs-lp", steered), standard]
+
+
+def test_a_preservation_term_apart_does_not_run_through_the_image_view(checkpoints):
+    """Nor through the head: its gradient is the language loss's alone."""
+    found = learner(small(checkpoints))
+    made = batch(found)
+    alone, *_ = needed(found.config)
+    losses, _ = _losses(found, [alone], made, 0)
+    gradients = torch.autograd.grad(losses[0], found.parameters, allow_unused=True)
+    vision = {p for name in ("vision_tower", "merger") for p in found.pair.student.groups[name]}
+    pairs = list(zip(found.parameters, gradients, strict=True))
+    assert all(g is None for p, g in pairs if p in vision)
+    whole, steered = (gradient_of(checkpoints, eta="none", lambda_=lambda_)[0] for lambda_ in (0.01, 0.0))
+    flat = torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in pairs])
+    assert relative(whole - steered, flat) < 1e-3 and flat.norm() > 0
+
+
+def test_a_support_of_all_ids_is_the_full_one(checkpoints):
+    full, loss, _, _ = gradient_of(checkpoints, eta="none")
+    every, its_loss, _, _ = gradient_of(checkpoints, eta="none", support="topk:100000")
+    assert relative(every, full) < 1e-4 and its_loss == pytest.approx(loss, rel=1e-5)
+    few, _, _, _ = gradient_of(checkpoints, eta="none", support="topk:3")
+    assert relative(few, full) > 1e-2
+
+
+def test_a_support_of_few_ids_is_the_loss_of_their_buckets(checkpoints):
+    found = learner(small(checkpoints, eta="none", support="topk:3"))
+    made, objective = batch(found), found.config.training_objective
+    pair, responses = found.pair, made.responses
+    views = [*both_logits(pair.student, responses, pair.support), *both_logits(pair.teacher, responses, pair.support)]
+    ids = top_ids(views[2], 3)
+    shares = token_shares([r.n_tokens for r in responses]).float()
+    about = {"thresholds": made.thresholds[0], "has_image": has_image(responses, shares.device)}
+    loss = objective_loss(*(bucketed(view, ids) for view in views), objective, shares=shares, **about).loss
+    slow = torch.cat([g.flatten() for g in torch.autograd.grad(loss, found.parameters)])
+    gradient, value, _, _ = summed_gradient(found, made, watch())
+    assert relative(torch.cat([g.flatten() for g in gradient]), slow) < 1e-5
+    assert value == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_quantiles_of_the_batch_or_of_each_micro_batch(checkpoints):
+    whole = batch(learner(small(checkpoints, micro_batch=2))).thresholds
+    parts = batch(learner(small(checkpoints, micro_batch=2, quantile_scope="micro-batch"))).thresholds
+    assert len(whole) == len(parts) == 3
+    assert len(set(whole)) == 1 and len(set(parts)) > 1
+    assert batch(learner(small(checkpoints, quantile_scope="micro-batch"))).thresholds == [whole[0]]
 
 
 def moved(checkpoints, eta, steps=1, eps=1e-8):
