@@ -30,6 +30,30 @@ COLOURS: Final = {
     "prior": "#CC79A7",
     "shift": "#E69F00",
 }
+# What a student was trained on. An arm has its objective's hue, a variant of it another lightness and a broken line.
+ARM_COLOURS: Final = {
+    "initial": NULL_GREY,
+    "standard": COLOURS["standard"],
+    "vgs-lp": COLOURS["visual"],
+    "vgs": "#00543D",
+    "vgs-gamma-1": "#6CCBB0",
+    "vgs-lp-attached": "#8A8F00",
+    "language-steering": COLOURS["language"],
+    "language-steering-printed": "#8A3D00",
+    "adaptive": "#E69F00",
+    "off-policy": "#56B4E9",
+    "grpo": "#CC79A7",
+    "grpo+standard": "#882255",
+    "grpo+standard-matched": "#B5739A",
+    "grpo+vgs-lp": "#332288",
+}
+ARM_LINES: Final[dict[str, Any]] = {  # those that are not drawn through
+    "vgs": DASHED,
+    "vgs-gamma-1": (0, (6, 1.4, 1.2, 1.4)),
+    "vgs-lp-attached": DASHED,
+    "language-steering-printed": DASHED,
+    "grpo+standard-matched": DASHED,
+}
 # Each angle lies between two objectives: its line has the colour of the first, its points that of the second.
 PAIRS: Final = {
     "angle_language_visual": ("language", "visual"),
@@ -72,6 +96,26 @@ STYLE: Final[dict[str, Any]] = {
     "savefig.dpi": 200,
     "svg.hashsalt": "vgs-geometry",  # else the names inside an SVG differ from run to run
 }
+
+
+def _known_arm(arm: str) -> str | None:
+    """Return the known arm that a name is or begins with, the longest: `vgs` of `vgs-gamma-4`."""
+    return max((known for known in ARM_COLOURS if f"{arm}-".startswith(f"{known}-")), key=len, default=None)
+
+
+def arm_colour(arm: str) -> str:
+    """Return an arm's colour: its own, else that of the arm which its name begins with, else ink.
+
+    >>> arm_colour("vgs-lp-lambda-0.1") == ARM_COLOURS["vgs-lp"], arm_colour("other") == INK
+    (True, True)
+    """
+    known = _known_arm(arm)
+    return INK if known is None else ARM_COLOURS[known]
+
+
+def arm_line(arm: str) -> Any:
+    """Return an arm's kind of line; that of an arm without a colour of its own is dotted."""
+    return ARM_LINES.get(arm, "-" if arm in ARM_COLOURS else DOTTED)
 
 
 @contextmanager

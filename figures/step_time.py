@@ -1,0 +1,103 @@
+"""Draw Figure 9 of arXiv:2606.00564: how long a training step takes, by phase.
+
+    python -m figures.step_time figures/gallery/study
+    python -m figures.step_time RECORD --arms standard vgs-lp --out pictures
+
+Reads the table `steps` of a record written by `python -m train.effects`; writes `step_time.png` and `.svg`. A phase's
+time is its median over the steps of a run, the mean over seeds; ticks are the totals of single seeds. Beside a bar
+stands its ratio to standard distillation, with the least and the greatest of a seed; the dashed line is the published
+ratio, 1.375. Runs that shared a machine with others were slowed down by them.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures import arms as study
+from figures import command
+from figures.style import DASHED, INK, PAPER_INK, WIDE_WIDTH_IN, styled
+from records import Measurement
+from records.lines import PHASES
+
+PUBLISHED_RATIO = 1.375
+PHASE_COLOURS = {"rollout": "#4D4D4D", "teacher": "#8C8C8C", "student": "#BDBDBD", "update": "#E0E0E0"}
+
+
+def seconds(steps: pd.DataFrame) -> pd.DataFrame:
+    """Return the median seconds of each phase, a row an arm and seed."""
+    return steps.groupby(["arm", "seed"])[[f"{phase}_seconds" for phase in PHASES]].median()
+
+
+def ratios(totals: pd.Series, arm: str) -> pd.Series:
+    """Return an arm's total over standard's, by seed: of the seeds that both have, else over standard's mean."""
+    ours, theirs = totals[arm], totals[study.STANDARD]
+    each = (ours / theirs).dropna()
+    return each if len(each) else ours / theirs.mean()
+
+
+def draw_bars(ax: Axes, medians: pd.DataFrame, arms: Sequence[str]) -> None:
+    """Draw a bar an arm, stacked by phase, and the totals of its seeds."""
+    totals = medians.sum(axis=1)
+    means = medians.groupby("arm").mean().loc[list(arms)]
+    left = np.zeros(len(arms))
+    for phase in PHASES:
+        width = means[f"{phase}_seconds"].to_numpy()
+        ax.barh(range(len(arms)), width, left=left, height=0.62, color=PHASE_COLOURS[phase], label=phase)
+        left = left + width
+    for place, (arm, end) in enumerate(zip(arms, left, strict=True)):
+        each = totals[arm]
+        if len(each) > 1:
+            ax.plot(each, [place] * len(each), ls="none", marker="|", color=INK, ms=8, mew=0.9)
+        words = ratio_words(totals, arm) if study.STANDARD in medians.index else f"{end:.2f} s"
+        ax.annotate(words, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=7.5)
+
+
+def ratio_words(totals: pd.Series, arm: str) -> str:
+    """Return an arm's ratio to standard as it is read."""
+    each = ratios(totals, arm)
+    ends = f" ({each.min():.2f} to {each.max():.2f})" if len(each) > 1 and arm != study.STANDARD else ""
+    return f"{totals[arm].mean():.2f} s, {each.mean():.2f} \u00d7{ends}"
+
+
+def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
+    """Draw a record that has the table `steps`."""
+    steps = record.tables["steps"]
+    chosen = study.choose(record, "steps", arms)
+    medians = seconds(steps)
+    with styled():
+        figure = Figure(figsize=(WIDE_WIDTH_IN, 1.5 + 0.27 * len(chosen)), layout="constrained")
+        ax = figure.subplots()
+        draw_bars(ax, medians, chosen)
+        if study.STANDARD in medians.index:
+            published = PUBLISHED_RATIO * float(medians.sum(axis=1)[study.STANDARD].mean())
+            ax.axvline(published, color=PAPER_INK, lw=1.1, linestyle=DASHED, label="published: 1.375 \u00d7 standard")
+        study.name_arms(ax, chosen)
+        ax.set_xlim(left=0)
+        ax.set_xlabel("seconds a step (medians)")
+        figure.suptitle(f"Time of a training step\n{study.caption(record, steps)}", fontsize=9.5)
+        figure.legend(loc="outside lower center", ncols=5, columnspacing=1.8)
+    return figure
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = command.parser("step_time", "Draw how long a step of each arm takes, by phase.")
+    made.add_argument("--arms", nargs="+", help="arms to draw (default: all)")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw a record from the command line; return the exit code."""
+    options = parser().parse_args(argv)
+    return command.draw_and_save(
+        "step_time", options, ("steps",), lambda record: {"step_time": draw(record, options.arms)}
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

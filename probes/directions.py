@@ -1,0 +1,193 @@
+"""Directions in parameter space from one half of the responses, and what they do to the tokens of the other half.
+
+A direction is minus the gradient of an objective's mean loss, what plain descent adds to the weights per unit of its
+rate; in Adam's metric it is divided by sqrt(v) + eps. Of directions one is held at a time, so that their products come
+from forward mode too: along the direction of one loss, another changes by minus the product of the two gradients.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from geometry import Cotangents, Sensitivity, cotangents, push_forward, sensitivity, token_shares, vds_quantile
+from probes.corpus import Corpus
+from records.forecast import CHANGED, DIRECTIONS
+from vlm.rollouts import Rollout
+from vlm.scoring import FourViews, view_logits
+from vlm.sources import PromptError
+
+Direction = dict[nn.Parameter, Tensor]
+
+GATE_QUANTILE = 0.7  # arXiv:2606.00564, Eq. 16
+PASSES = ("visual", "prior", "language", "shift", "gated_language")
+"""The directions that are measured; standard is the sum of the first two."""
+_IMAGE, _TEXT = ("standard", "visual", "prior"), ("language", "gated_language", "shift")
+
+
+@dataclass(frozen=True)
+class Half:
+    """Rollouts by number; of each the tokens' shares in the mean loss, and which have their language preserved."""
+
+    shares: Mapping[int, Tensor]
+    gates: Mapping[int, Tensor]
+
+    @property
+    def numbers(self) -> list[int]:
+        return list(self.shares)
+
+    def weights(self, number: int, name: str) -> Tensor:
+        """What each token's cotangent of an objective is weighed by in the mean loss."""
+        share = self.shares[number]
+        return share * self.gates[number] if name == "gated_language" else share
+
+
+def halves(tokens: pd.DataFrame, seed: int) -> tuple[Half, Half]:
+    """Part the prompts at random, those with and those without a picture alike; the gate's quantile is the first's.
+
+    Raises:
+        PromptError: a half is left without a picture.
+    """
+    prompts = (
+        tokens[["prompt_id", "has_image"]].drop_duplicates().sort_values("has_image", ascending=False, kind="stable")
+    )
+    n_pictured = int(prompts["has_image"].sum())
+    if n_pictured < 2:
+        raise PromptError(f"`limit` must leave a prompt with a picture in each half, got {n_pictured}; raise it")
+    draw = np.random.default_rng(seed)
+    shuffled = [
+        *draw.permutation(prompts["prompt_id"][:n_pictured]),
+        *draw.permutation(prompts["prompt_id"][n_pictured:]),
+    ]
+    in_first = tokens["prompt_id"].isin(shuffled[::2])
+    of_gate = tokens.loc[in_first & tokens["has_image"], "vds_nats"].to_numpy(copy=True)
+    gate_nats = float(vds_quantile(torch.from_numpy(of_gate), GATE_QUANTILE))
+    return _half(tokens[in_first], gate_nats), _half(tokens[~in_first], gate_nats)
+
+
+def _half(tokens: pd.DataFrame, gate_nats: float) -> Half:
+    rows = {number: tokens[tokens["rollout_id"] == number] for number in tokens["rollout_id"].unique().tolist()}
+    lengths = [len(group) for group in rows.values()]
+    gates = {n: ((group["vds_nats"] > gate_nats) & group["has_image"]).to_numpy(copy=True) for n, group in rows.items()}
+    shares = dict(zip(rows, token_shares(lengths).split(lengths), strict=True))
+    return Half(shares, {number: torch.from_numpy(gate) for number, gate in gates.items()})
+
+
+def descent(corpus: Corpus, half: Half, terms: Mapping[str, float]) -> Direction:
+    """Return minus the gradient of the half's mean loss, a weighted sum of objectives, in the corpus's metric."""
+    parameters = [p for p in corpus.pair.student.model.parameters() if p.requires_grad]
+    found = {p: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters}
+    for numbers in _batches(corpus, half.numbers):
+        rollouts = [corpus.rollouts[number] for number in numbers]
+        cots = [_cotangents(views) for views in corpus.score(rollouts)]
+        for place, names in enumerate((_IMAGE, _TEXT)):
+            chosen = {name: weight for name, weight in terms.items() if name in names}
+            if chosen:
+                seeds = [_seed(half, number, c, chosen) for number, c in zip(numbers, cots, strict=True)]
+                _pull(corpus, rollouts, place, seeds, found)
+    factors = corpus.metric_factors
+    return found if factors is None else {p: vector.mul_(factors[p]) for p, vector in found.items()}
+
+
+def _seed(half: Half, number: int, cots: Cotangents, terms: Mapping[str, float]) -> Tensor:
+    """Minus the gradient of the weighed losses at the logits `[T, V]` of a response."""
+    total = torch.zeros_like(cots.standard)
+    for name, weight in terms.items():
+        rows = half.weights(number, name).to(total)
+        total -= weight * rows.unsqueeze(1) * getattr(cots, name.removeprefix("gated_"))
+    return total
+
+
+def _pull(corpus: Corpus, rollouts: Sequence[Rollout], place: int, seeds: Sequence[Tensor], found: Direction) -> None:
+    """Run a view backward and add what arrives at the parameters."""
+    views = [corpus.views(rollout)[place] for rollout in rollouts]
+    responses = [rollout.token_ids for rollout in rollouts]
+    with torch.enable_grad():
+        logits = view_logits(corpus.pair.student, views, responses, corpus.pair.support)
+    seeds = [seed.to(row) for seed, row in zip(seeds, logits, strict=True)]
+    arrived = torch.autograd.grad(logits, list(found), seeds, allow_unused=True)
+    for vector, gradient in zip(found.values(), arrived, strict=True):
+        if gradient is not None:
+            vector += gradient
+
+
+def changes(corpus: Corpus, numbers: Sequence[int], direction: Direction) -> Iterator[tuple[int, Sensitivity]]:
+    """Yield each rollout's number and the change of its tokens' losses a unit of the direction."""
+    for part in _batches(corpus, numbers):
+        rollouts = [corpus.rollouts[number] for number in part]
+        logits, tangents = push_forward(corpus.pair.student.model, partial(_both_views, corpus, rollouts), direction)
+        rows = zip(part, corpus.score(rollouts), *logits, *tangents, strict=True)
+        for number, views, image, text, image_tangent, text_tangent in rows:
+            teacher = views.teacher_image, views.teacher_text
+            yield number, sensitivity(image, text, *teacher, image_tangent, text_tangent)
+
+
+def change_rows(corpus: Corpus, tokens: pd.DataFrame, half: Half, direction: Direction, name: str) -> pd.DataFrame:
+    """The rows of the table `sensitivity` of one direction."""
+    found = dict(changes(corpus, half.numbers, direction))
+    known = tokens.loc[tokens["rollout_id"].isin(half.numbers), ["prompt_id", "rollout_id", "position", "bin"]]
+    columns = {
+        f"d_{loss}_nats": torch.cat([getattr(found[number], loss) for number in half.numbers]).cpu().numpy()
+        for loss in CHANGED
+    }
+    return known.reset_index(drop=True).assign(direction=name, **columns)
+
+
+def products(corpus: Corpus, half: Half, direction: Direction) -> dict[str, float]:
+    """The products of a direction with that of each of `PASSES`, both of this half."""
+    total = dict.fromkeys(PASSES, 0.0)
+    for number, found in changes(corpus, half.numbers, direction):
+        parts = {
+            "visual": found.visual_held,
+            "prior": found.standard - found.visual_held,
+            "language": found.language,
+            "shift": found.visual - found.visual_held,
+            "gated_language": found.language,
+        }
+        for name, part in parts.items():
+            total[name] -= float((half.weights(number, name).to(part) * part).sum())
+    return total
+
+
+def with_standard(rows: pd.DataFrame) -> pd.DataFrame:
+    """Put before the rows of `PASSES` those of standard, the sum of visual and prior."""
+    visual, prior = (rows[rows["direction"] == name].reset_index(drop=True) for name in ("visual", "prior"))
+    columns = [f"d_{loss}_nats" for loss in CHANGED]
+    standard = visual.assign(direction="standard", **{column: visual[column] + prior[column] for column in columns})
+    return pd.concat([standard, rows], ignore_index=True)
+
+
+def product_rows(found: pd.DataFrame) -> pd.DataFrame:
+    """The table `direction_products` from a row of `products` for each of `PASSES`; made symmetric."""
+    expand = np.array(
+        [[name == part or (name == "standard" and part in _IMAGE) for part in PASSES] for name in DIRECTIONS]
+    )
+    square = found[list(PASSES)].to_numpy()
+    gram = expand @ ((square + square.T) / 2) @ expand.T
+    pairs = pd.MultiIndex.from_product([DIRECTIONS, DIRECTIONS], names=["direction_a", "direction_b"])
+    return pd.DataFrame({"product": gram.ravel()}, index=pairs).reset_index()
+
+
+def _both_views(corpus: Corpus, rollouts: Sequence[Rollout]) -> tuple[list[Tensor], list[Tensor]]:
+    """The student's logits of both views; of a prompt without a picture the same tensor."""
+    views = [corpus.views(rollout) for rollout in rollouts]
+    responses = [rollout.token_ids for rollout in rollouts]
+    student, support = corpus.pair.student, corpus.pair.support
+    image = view_logits(student, [a for a, _ in views], responses, support)
+    rows = [row for row, (a, b) in enumerate(views) if a != b]
+    text = view_logits(student, [views[row][1] for row in rows], [responses[row] for row in rows], support)
+    own = dict(zip(rows, text, strict=True))
+    return image, [own.get(row, logits) for row, logits in enumerate(image)]
+
+
+def _cotangents(views: FourViews) -> Cotangents:
+    return cotangents(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
+
+
+def _batches(corpus: Corpus, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(numbers), corpus.batch):
+        yield numbers[start : start + corpus.batch]

@@ -1,0 +1,94 @@
+"""Figures 1 and 10: points and bars are the record's, by group, by task and against standard."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import same_color
+
+from figures import accuracy, arms
+from figures.style import arm_colour
+from tests.figures.lines import in_colour, panels_overlap
+from tests.figures.studies import TASKS
+
+
+@pytest.fixture(scope="module")
+def figure(study):
+    return accuracy.draw(study)
+
+
+def named(ax):
+    """The arms beside the leftmost panel of a row, which the others share."""
+    return [text.get_text() for text in ax.figure.axes[0].get_yticklabels()]
+
+
+def points(ax):
+    """Arm to place of its point and whether it is full."""
+    names = named(ax)
+    drawn = [found for found in ax.lines if found.get_marker() == "o"]
+    return {names[int(p.get_ydata()[0])]: (p.get_xdata()[0], same_color(p.get_mfc(), p.get_color())) for p in drawn}
+
+
+def bars(ax):
+    """Arm to the ends of its bar."""
+    names = named(ax)
+    segments = [segment for found in ax.collections for segment in found.get_segments()]
+    return {names[int(segment[0, 1])]: segment[:, 0] for segment in segments}
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_accuracies_are_the_verdicts(study, figure, place):
+    group, verdicts = list(TASKS)[place], study.tables["verdicts"]
+    found, ends = points(figure.axes[place]), bars(figure.axes[place])
+    assert list(found) == arms.in_order(list(verdicts["arm"]))
+    for arm, rows in verdicts[verdicts["group"] == group].groupby("arm"):
+        interval = arms.accuracy(rows)
+        assert found[arm] == (pytest.approx(100 * rows["correct"].mean()), True)
+        np.testing.assert_allclose(ends[arm], [100 * interval["low"], 100 * interval["high"]])
+    assert "greedy accuracy (%)" in figure.axes[place].get_xlabel()
+
+
+def test_every_seed_has_a_tick(study, figure):
+    verdicts = study.tables["verdicts"].query("arm == 'vgs' and group == 'high'")
+    [ticks] = [found for found in in_colour(figure.axes[0], arm_colour("vgs")) if found.get_marker() == "|"]
+    np.testing.assert_allclose(ticks.get_xdata(), 100 * verdicts.groupby("seed")["correct"].mean())
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_differences_are_the_effects_and_open_where_they_do_not_count(study, figure, place):
+    effects = study.tables["effects"].query(f"where == '{list(TASKS)[place]}'").set_index("arm")
+    ax = figure.axes[3 + place]
+    found, ends = points(ax), bars(ax)
+    assert set(found) == set(effects.index) and "standard" not in found
+    for arm, row in effects.iterrows():
+        assert found[arm] == (pytest.approx(100 * row["difference"]), row["counts_as"] == "better")
+        np.testing.assert_allclose(ends[arm], [100 * row["low"], 100 * row["high"]])
+    assert {full for _, full in found.values()} == {True, False}
+
+
+def test_other_comparisons_are_not_drawn(study):
+    effects = study.tables["effects"]
+    for column, value in (("against", "initial"), ("quantity", "visual"), ("where", "low")):
+        assert accuracy.against_standard(effects.assign(**{column: value}), "high").empty
+
+
+def test_tasks_have_a_panel_each_with_their_scenes(study):
+    figure = accuracy.draw_tasks(study, ["standard", "grpo"])
+    drawn = [ax for ax in figure.axes if ax.axison]
+    assert [ax.get_title(loc="left") for ax in drawn] == [
+        f"{task} ({group}, 40)" for group, tasks in TASKS.items() for task in tasks
+    ]
+    shares = study.tables["verdicts"].query("task == 'place'").groupby("arm")["correct"].mean()
+    found = points(drawn[1])
+    assert list(found) == ["standard", "grpo"]
+    assert found["grpo"][0] == pytest.approx(100 * shares["grpo"])
+    assert not panels_overlap(figure)
+
+
+def test_both_pictures_are_written(one_seed, tmp_path, capsys):
+    assert accuracy.main([str(one_seed.path), "--out", str(tmp_path)]) == 0
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["accuracy.png", "accuracy.svg", "accuracy_by_task.png", "accuracy_by_task.svg"]
+    assert len(capsys.readouterr().out.split()) == 4
+
+
+def test_nothing_overlaps(figure):
+    assert not panels_overlap(figure)

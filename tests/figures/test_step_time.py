@@ -1,0 +1,62 @@
+"""Figure 9: bars are the phases' medians, and the ratio to standard is written beside them."""
+
+import numpy as np
+import pytest
+
+from figures import step_time
+from figures.arms import in_order
+from figures.style import PAPER_INK
+from records.lines import PHASES
+from tests.figures.lines import in_colour, panels_overlap
+from tests.figures.studies import SETTINGS, study_tables
+
+
+@pytest.fixture(scope="module")
+def ax(study):
+    return step_time.draw(study).axes[0]
+
+
+def test_bars_are_stacked_in_the_order_of_the_phases(ax):
+    arms = list(SETTINGS)
+    assert [text.get_text() for text in ax.get_yticklabels()] == in_order(arms)
+    for number, phase in enumerate(PHASES, start=1):
+        [bars] = [found for found in ax.containers if found.get_label() == phase]
+        slower = np.array([1 + 0.1 * arms.index(arm) for arm in in_order(arms)])
+        np.testing.assert_allclose([bar.get_width() for bar in bars], 0.1 * number * slower)
+        np.testing.assert_allclose([bar.get_x() for bar in bars], sum(0.1 * k for k in range(1, number)) * slower)
+
+
+def test_ratios_are_written_and_the_published_one_is_a_line(ax):
+    words = [text.get_text() for text in ax.texts]
+    assert words[0] == "1.00 s, 1.00 ×" and "1.20 s, 1.20 × (1.20 to 1.20)" in words
+    [published] = in_colour(ax, PAPER_INK)
+    assert published.get_xdata()[0] == pytest.approx(1.375)
+
+
+def test_ratios_are_of_the_same_seed():
+    steps = study_tables(("standard", "vgs"), (0, 1))["steps"]
+    seconds = [name for name in steps if name.endswith("_seconds")]
+    steps.loc[steps["seed"] == 1, seconds] *= 2
+    steps.loc[(steps["seed"] == 1) & (steps["arm"] == "vgs"), seconds] *= 3
+    totals = step_time.seconds(steps).sum(axis=1)
+    np.testing.assert_allclose(step_time.ratios(totals, "vgs"), [1.1, 3.3])
+    assert step_time.ratio_words(totals, "vgs") == "3.85 s, 2.20 × (1.10 to 3.30)"
+    np.testing.assert_allclose(step_time.ratios(totals.drop(("standard", 1)).drop(("vgs", 0)), "vgs"), [6.6])
+
+
+def test_one_slow_step_does_not_move_a_bar():
+    steps = study_tables(("standard",), (0,))["steps"]
+    steps.loc[0, "rollout_seconds"] = 1000.0
+    assert step_time.seconds(steps)["rollout_seconds"].tolist() == [0.1]
+
+
+def test_without_standard_there_is_no_ratio(study):
+    from dataclasses import replace
+
+    steps = study.tables["steps"].query("arm == 'vgs'")
+    found = step_time.draw(replace(study, tables={"steps": steps})).axes[0]
+    assert [text.get_text() for text in found.texts] == ["1.20 s"] and in_colour(found, PAPER_INK) == []
+
+
+def test_nothing_overlaps(study):
+    assert not panels_overlap(step_time.draw(study))

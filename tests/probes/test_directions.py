@@ -1,0 +1,142 @@
+"""Directions of one half of the prompts: they, their products and what they change, against plain autograd."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from geometry import decompose
+from probes import corpus as corpora
+from probes import directions, forecast, steps
+from probes.corpus import Asked, Corpus
+from records import Shards
+from records.forecast import DIRECTIONS
+from tests import models
+from vlm.rollouts import Sampling, generate
+from vlm.scoring import view_logits
+from vlm.sources import PromptError
+from vlm.views import text_views
+
+
+@pytest.fixture(scope="module")
+def corpus(checkpoints):
+    pair, prompts = models.load(checkpoints, "float64"), models.scenes(8)
+    views = text_views(prompts, "drop")
+    by_id = {prompt.prompt_id: prompt for prompt in prompts}
+    asked = Asked(by_id, dict(zip(by_id, views, strict=True)), {})
+    return Corpus(pair, asked, generate(pair.student, prompts, Sampling(5)), batch=3)
+
+
+@pytest.fixture(scope="module")
+def tokens(corpus, tmp_path_factory):
+    return corpora.token_table(corpus, 3, Shards(tmp_path_factory.mktemp("tokens")))
+
+
+@pytest.fixture(scope="module")
+def halves(tokens):
+    return directions.halves(tokens, seed=0)
+
+
+def losses_of(corpus, number):
+    """The losses of a response, with a graph, each as in its definition."""
+    rollout, pair = corpus.rollouts[number], corpus.pair
+    views, responses = corpus.views(rollout), [rollout.token_ids]
+    (image,), (text,) = (view_logits(pair.student, [view], responses, pair.support) for view in views)
+    with torch.no_grad():
+        teacher = [view_logits(pair.teacher, [view], responses, pair.support)[0] for view in views]
+    parts, held = decompose(image, text, *teacher), decompose(image, text.detach(), *teacher).visual
+    return {
+        "standard": parts.standard,
+        "language": parts.language,
+        "visual": held,
+        "prior": parts.standard - held,
+        "shift": parts.visual - held,
+        "gated_language": parts.language,
+    }
+
+
+def dense(corpus, half, name):
+    """The gradient of the mean over responses of the mean over tokens, by autograd, flattened."""
+    parameters = list(corpus.pair.student.model.parameters())
+    means = []
+    for number in half.numbers:
+        values = losses_of(corpus, number)[name]
+        means.append((values * half.gates[number]).mean() if name == "gated_language" else values.mean())
+    gradients = torch.autograd.grad(torch.stack(means).mean(), parameters, allow_unused=True)
+    return models.flat(parameters, gradients)
+
+
+def test_halves_part_the_prompts(tokens, halves):
+    first, second = (set(tokens[tokens["rollout_id"].isin(half.numbers)]["prompt_id"]) for half in halves)
+    assert not first & second and first | second == set(tokens["prompt_id"])
+    assert abs(len(first) - len(second)) <= 1
+    pictured = tokens[tokens["rollout_id"].isin(halves[0].numbers) & tokens["has_image"]]
+    gate = pictured["vds_nats"].quantile(0.7)
+    assert sum(int(gates.sum()) for gates in halves[0].gates.values()) == (pictured["vds_nats"] > gate).sum() > 0
+    assert len({tuple(directions.halves(tokens, seed)[0].numbers) for seed in range(5)}) > 1
+
+
+def test_prompts_with_and_without_a_picture_are_parted_alike():
+    numbers = np.arange(12)
+    known = {"prompt_id": numbers.astype(str), "rollout_id": numbers, "has_image": numbers % 2 == 0}
+    made = pd.DataFrame(known | {"vds_nats": numbers / 12})
+    for half in directions.halves(made, seed=0):
+        assert len(half.numbers) == 6 and sum(number % 2 for number in half.numbers) == 3
+
+
+def test_halves_keep_the_responses_of_a_prompt_together(tokens):
+    doubled = pd.concat([tokens, tokens.assign(rollout_id=tokens["rollout_id"] + 8)], ignore_index=True)
+    for half in directions.halves(doubled, seed=0):
+        assert {number % 8 for number in half.numbers if number >= 8} == {n for n in half.numbers if n < 8}
+
+
+def test_a_half_without_a_picture_is_refused(tokens):
+    lone = tokens["prompt_id"] == tokens["prompt_id"].iloc[0]
+    with pytest.raises(PromptError, match="`limit` must leave a prompt with a picture in each half, got 1"):
+        directions.halves(tokens.assign(has_image=lone), seed=0)
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+def test_a_direction_is_minus_the_gradient_of_its_mean_loss(corpus, halves, name):
+    found = directions.descent(corpus, halves[0], {name: 1.0})
+    twin = -dense(corpus, halves[0], name)
+    torch.testing.assert_close(torch.cat([v.ravel() for v in found.values()]), twin, rtol=1e-8, atol=1e-12)
+    assert twin.abs().max() > 1e-4
+
+
+def test_products_are_those_of_the_gradients(corpus, halves):
+    rows = []
+    for name in directions.PASSES:
+        rows.append(directions.products(corpus, halves[0], directions.descent(corpus, halves[0], {name: 1.0})))
+    gram = forecast.gram_of(directions.product_rows(pd.DataFrame(rows)))
+    vectors = torch.stack([dense(corpus, halves[0], name) for name in DIRECTIONS])
+    np.testing.assert_allclose(gram, (vectors @ vectors.T).numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_changes_are_products_with_the_gradients_of_the_tokens(corpus, tokens, halves):
+    along = directions.descent(corpus, halves[0], {"visual": 1.0})
+    rows = directions.change_rows(corpus, tokens, halves[1], along, "visual")
+    assert rows[["rollout_id", "position"]].equals(
+        tokens[tokens["rollout_id"].isin(halves[1].numbers)][["rollout_id", "position"]].reset_index(drop=True)
+    )
+    number = halves[1].numbers[0]
+    values = losses_of(corpus, number)
+    whole = {"standard": values["standard"], "language": values["language"], "visual_held": values["visual"]}
+    whole["visual"] = values["visual"] + values["shift"]
+    for loss, tokens_losses in whole.items():
+        gradients = torch.autograd.grad(tokens_losses[1], list(along), retain_graph=True, allow_unused=True)
+        pairs = zip(gradients, along.values(), strict=True)
+        expected = sum(float((g * v).sum()) for g, v in pairs if g is not None)
+        row = rows[(rows["rollout_id"] == number) & (rows["position"] == 1)].iloc[0]
+        assert row[f"d_{loss}_nats"] == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+def test_weights_are_put_back(corpus):
+    model = corpus.pair.student.model
+    before = [parameter.clone() for parameter in model.parameters()]
+    direction = {parameter: torch.ones_like(parameter) for parameter in model.parameters()}
+    with pytest.raises(KeyError), steps.moved(model):
+        steps.step_with(torch.optim.SGD(list(direction), lr=0.5), direction)
+        assert not torch.equal(before[0], next(model.parameters()))
+        raise KeyError
+    assert all(torch.equal(*two) for two in zip(before, model.parameters(), strict=True))
