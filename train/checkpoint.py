@@ -4,6 +4,8 @@ Each is a folder that probes read as any checkpoint: safetensors weights, the pr
 training state beside them, `training.pt`. It is written under another name and renamed when whole; a link is put in
 place of the old one in one step. So a run can be killed at any moment.
 
+With adapters the weights are the merged ones, and the adapters part of the training state; see `train.adapters`.
+
 `best` is never later than `last`: whatever is kept as best is also what a resumed run goes on from.
 """
 
@@ -16,7 +18,9 @@ from typing import Any
 
 import torch
 
+from records import RecordError
 from records.files import TEMPORARY
+from train.adapters import Adapters
 from vlm.checkpoint import Member
 
 STATE = "training.pt"
@@ -44,17 +48,25 @@ class Progress:
     """The best accuracy evaluated before this step."""
 
 
-def save(run: Path, student: Member, teacher: Teacher, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
+def save(
+    run: Path,
+    student: Member,
+    teacher: Teacher,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    adapters: Adapters | None = None,
+) -> Path:
     """Write the checkpoint of the present step and let `last` point to it; return its folder."""
     folder = run / "checkpoints" / f"step-{progress.step:06d}"
     if not _is_kept(run, folder):
         part = folder.with_name(folder.name + TEMPORARY)
         for stale in (part, folder):
             shutil.rmtree(stale, ignore_errors=True)
-        student.model.save_pretrained(part)
+        student.model.save_pretrained(part, state_dict=adapters.merged() if adapters else None)
         student.processor.save_pretrained(part)
         _write_pair(part, folder, teacher)
-        torch.save(vars(progress) | {"optimizer": optimizer.state_dict()}, part / STATE)
+        state = vars(progress) | {"optimizer": optimizer.state_dict()}
+        torch.save(state | ({"adapters": adapters.state()} if adapters else {}), part / STATE)
         part.rename(folder)
     _link(run, LAST, folder)
     return folder
@@ -72,12 +84,23 @@ def prune(run: Path) -> None:
             shutil.rmtree(folder)
 
 
-def restore(run: Path, student: Member, optimizer: torch.optim.Optimizer) -> Progress:
-    """Load the state of `last` into the optimizer, whose student has been loaded from there; begin where none is."""
+def restore(run: Path, student: Member, optimizer: torch.optim.Optimizer, adapters: Adapters | None = None) -> Progress:
+    """Load the state of `last` into the optimizer and the adapters; begin where none is.
+
+    A student without adapters has been loaded from there.
+
+    Raises:
+        RecordError: the adapters are others than those of the checkpoint.
+    """
     path = run / LAST / STATE
     if not path.is_file():
         return Progress()
     state: dict[str, Any] = torch.load(path, map_location=student.device, weights_only=True)
+    held = state.pop("adapters", None)
+    if adapters is not None:
+        adapters.load(held)
+    elif held is not None:
+        raise RecordError("`lora_rank` must be that which the run began with, got 0: choose another `--out`")
     optimizer.load_state_dict(state.pop("optimizer"))
     return Progress(**state)
 

@@ -5,8 +5,8 @@
     runs/NAME/held_out.json   the fixed rollouts that evaluations score
     runs/NAME/last, best      checkpoints that probes read
 
-The weights are read from `last`, so that a run that continues goes through the same steps, bit by bit on a CPU, as one
-that was never stopped.
+The weights are read from `last`, adapters from its training state, so that a run that continues goes through the same
+steps, bit by bit on a CPU, as one that was never stopped.
 """
 
 import json
@@ -22,7 +22,8 @@ from records import RecordError
 from records.files import write_json
 from records.journal import JournalWriter
 from records.lines import StepLine
-from train import checkpoint
+from train import checkpoint, trackers
+from train.adapters import Adapters
 from train.batch import Batch, batches_of_step, joined
 from train.checkpoint import Progress, Teacher
 from train.config import Config, ConfigError
@@ -34,9 +35,9 @@ from train.line import step_line
 from train.prompts import PromptSource, prompt_source, step_seed
 from train.rollouts import Response, sample
 from train.step import together, update
+from train.student import made_ready
 from train.trajectories import read_trajectories
 from vlm.checkpoint import load_member, quiet, resolve
-from vlm.families import scopes
 from vlm.pair import Pair, load_pair, pair_of, teacher_of
 from vlm.rollouts import Rollout
 from vlm.views import text_views
@@ -59,6 +60,7 @@ class Run:
     source: PromptSource
     teacher: Teacher
     progress: Progress
+    adapters: Adapters | None = None
     journal: JournalWriter | None = None
     fixed: Sequence[Response] = ()
 
@@ -75,18 +77,22 @@ def train(config: Config) -> Path:
         TrainingError: losses or gradients have not been finite for `PATIENCE` steps.
     """
     quiet()
+    folder = Path(config.folder)
     accelerator = Accelerator(
-        cpu=config.device == "cpu", mixed_precision="bf16" if config.dtype == "bfloat16" else "no"
+        cpu=config.device == "cpu",
+        mixed_precision="bf16" if config.dtype == "bfloat16" else "no",
+        **trackers.logging(config, folder),
     )
     if config.batch < accelerator.num_processes * config.updates:
         least = accelerator.num_processes * config.updates
         raise ConfigError(f"`batch` must be at least {least}, a prompt a process and update, got {config.batch}")
-    folder, source = Path(config.folder), prompt_source(config)
+    source = prompt_source(config)
     pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
+    pair, adapters = made_ready(pair, config)
     if config.rollouts is not None:
         source = replace(source, given=read_trajectories(config, source.pool, pair))
-    with opened(folder, config, pair, accelerator):
-        run = prepare(folder, config, source, pair, accelerator)
+    with opened(folder, config, pair, accelerator), trackers.tracked(accelerator, config, folder):
+        run = prepare(folder, config, source, pair, accelerator, adapters)
         for _ in range(run.progress.step, config.steps):
             advance(run)
         _save(run)
@@ -94,20 +100,28 @@ def train(config: Config) -> Path:
     return folder
 
 
-def prepare(folder: Path, config: Config, source: PromptSource, pair: Pair, accelerator: Accelerator) -> Run:
-    """Return the run as it was after its last checkpoint, or as it is before its first step."""
-    if (folder / checkpoint.LAST).exists():
+def prepare(
+    folder: Path,
+    config: Config,
+    source: PromptSource,
+    pair: Pair,
+    accelerator: Accelerator,
+    adapters: Adapters | None = None,
+) -> Run:
+    """Return the run as it was after its last checkpoint, or as it is before its first step.
+
+    pair: as `made_ready` returns it, with its adapters.
+    """
+    if adapters is None and (folder / checkpoint.LAST).exists():
         student = load_member(str(folder / checkpoint.LAST), device=str(accelerator.device))
-        pair = pair_of(student, pair.teacher)
-    if config.freeze_vision:
-        _freeze_vision(pair)
+        pair, _ = made_ready(pair_of(student, pair.teacher), config)
     trained = [parameter for parameter in pair.student.model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=config.weight_decay)
-    progress = checkpoint.restore(folder, pair.student, optimizer)
+    progress = checkpoint.restore(folder, pair.student, optimizer, adapters)
     for group in optimizer.param_groups:  # as the flags say, also where they were overridden
         group |= {"lr": config.lr, "weight_decay": config.weight_decay}
     learner = Learner(pair, config, optimizer, accelerator, source.given)
-    run = Run(folder, learner, source, _teacher(config, pair), progress)
+    run = Run(folder, learner, source, _teacher(config, pair), progress, adapters)
     if accelerator.is_main_process:
         run.journal = JournalWriter(folder, progress.step)
         run.fixed = _fixed_rollouts(run)
@@ -163,13 +177,14 @@ def _save(run: Run) -> None:
 
 
 def _write_checkpoint(run: Run) -> Path:
-    learner = run.learner
-    return checkpoint.save(run.folder, learner.pair.student, run.teacher, learner.optimizer, run.progress)
+    student, optimizer = run.learner.pair.student, run.learner.optimizer
+    return checkpoint.save(run.folder, student, run.teacher, optimizer, run.progress, run.adapters)
 
 
 def _write(run: Run, line: Any) -> None:
     if run.journal is not None:
         run.journal.append(line)
+        trackers.log(run.learner.accelerator, line)
 
 
 def _first_edges(journal: JournalWriter) -> Sequence[float | None] | None:
@@ -197,14 +212,6 @@ def _teacher(config: Config, pair: Pair) -> Teacher:
     named = config.teacher or teacher_of(resolve(config.student))
     name = str(Path(named).resolve()) if Path(named).is_dir() else named
     return Teacher(name, pair.teacher.fingerprint)
-
-
-def _freeze_vision(pair: Pair) -> None:
-    groups = pair.student.groups
-    language = set(scopes(groups)["language_model"])
-    for name, members in groups.items():
-        for parameter in members:
-            parameter.requires_grad_(name in language)
 
 
 def _fixed_rollouts(run: Run) -> list[Response]:

@@ -24,6 +24,7 @@ _KINDS = (
     (r"mlp|feed_?forward|ffn|expert|moe", "mlp"),
     (r"attn|attention", "attention"),
 )
+_ATTENTION_OR_MLP = re.compile(r"layer_\d+\.(attention|mlp)")
 _LANGUAGE = re.compile(r"layer_\d+(\.\w+)?|embedding_head|final_norm")
 _VISUAL_SPECIAL = re.compile(r"image|img|vision|video|row_\d|tile_|patch|fake_token", re.IGNORECASE)
 _VISUAL_FIELD = re.compile(r"(image|img|video|vision).*token_(id|index)$")
@@ -45,6 +46,12 @@ def parameter_kinds(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     Norms inside an attention block (of queries and keys) count as norms.
     """
     return _split(model, _kind)
+
+
+def language_layers(model: nn.Module) -> list[str]:
+    """The names of the linear layers in the language model's attention and MLP."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return [name for name in linear if _ATTENTION_OR_MLP.fullmatch(_kind(f"{name}.weight"))]
 
 
 def train_only(model: nn.Module, pattern: str) -> None:

@@ -1,0 +1,72 @@
+"""The journal's numbers, logged elsewhere as they are written: `--track tensorboard`, or what else accelerate knows.
+
+Nothing is imported unless asked for. Each number of a line is logged under its kind and its place in the line, at the
+line's step: `step/losses/visual`, `evaluation/accuracy/high`, `geometry/angles_deg/all/language_visual`. Lists, which
+are by bin, and gaps are left to the journal, which stays the record: a run that is continued logs the steps since its
+last checkpoint again. What tensorboard and wandb write to disk is in the run's folder.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
+
+from records.lines import Line
+from train.config import Config, ConfigError
+
+PROJECT = "vgs-geometry"
+
+
+def logging(config: Config, folder: Path) -> dict[str, Any]:
+    """Return what an `Accelerator` needs to be told.
+
+    Raises:
+        ConfigError: the tracker's package is not installed.
+    """
+    if config.track is None:
+        return {}
+    if config.track not in {str(name) for name in get_available_trackers()}:
+        package = config.track.replace("_", "-")
+        raise ConfigError(f"`track` needs the package {package}, which is not installed: pip install {package}")
+    return {"log_with": [config.track], "project_dir": str(folder)}
+
+
+@contextmanager
+def tracked(accelerator: Accelerator, config: Config, folder: Path) -> Iterator[None]:
+    """Begin what was asked for, with the flags of the run, and end it whatever happens."""
+    if config.track is None:
+        yield
+        return
+    settings = {name: v if isinstance(v, (bool, int, float, str)) else str(v) for name, v in config.settings.items()}
+    places = {"wandb": {"name": folder.resolve().name, "dir": str(folder)}}
+    accelerator.init_trackers(PROJECT, settings, places)
+    try:
+        yield
+    finally:
+        for tracker in accelerator.trackers:
+            tracker.finish()
+
+
+def log(accelerator: Accelerator, line: Line) -> None:
+    """Log the numbers of a journal line; nothing where nothing is tracked."""
+    if accelerator.trackers:
+        accelerator.log(scalars(line), step=line.step)
+
+
+def scalars(line: Line) -> dict[str, float]:
+    """Return the finite numbers of a line by their place in it."""
+    content = {name: value for name, value in asdict(line).items() if name != "step"}
+    return dict(_scalars(line.kind, content))
+
+
+def _scalars(place: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _scalars(f"{place}/{name}", inner)
+    elif isinstance(value, (bool, int, float)) and isfinite(value):
+        yield place, float(value)
