@@ -56,7 +56,7 @@ def draw_differences(ax: Axes, effects: pd.DataFrame, arms: Sequence[str]) -> No
         points = {"mean": row["difference"], "low": row["low"], "high": row["high"]}
         percent = {name: 100.0 * value for name, value in points.items()}
         seeds = [100.0 * row[end] for end in ("least", "greatest")] if row["n_seeds"] > 1 else []
-        full = row["counts_as"] != "no difference"
+        full = row["counts_as"] in ("better", "worse")
         draw_row(ax, arms.index(row["arm"]), percent, seeds, arm_colour(row["arm"]), full)
     study.name_arms(ax, arms)
 

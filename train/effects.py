@@ -5,8 +5,7 @@
 The rule, set before the study was run. An arm is *better* (*worse*) than another in accuracy if the difference, per
 scene the mean over seeds, has a 95 % bootstrap interval over scenes above (below) 0 and the same sign in all seeds. It
 is *lower* (*higher*) in a loss if the difference on the fixed rollouts after the last step has the same sign in all
-seeds and is at least twice its standard error over seeds. Anything else is *no difference*; with one seed nothing
-counts.
+seeds and is at least twice its standard error over seeds. Anything else is *no difference*; one seed is *not judged*.
 """
 
 import argparse
@@ -57,7 +56,7 @@ def effects(curves: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
     """Return a row for every two arms that are compared and every quantity."""
     arms = list(dict.fromkeys(verdicts["arm"]))
     rows: list[dict[str, Any]] = []
-    for arm in arms:
+    for arm in sorted(set(arms) - {INITIAL}, key=arms.index):
         for other in (INITIAL, "standard", *AGAINST.get(arm, ())):
             if arm != other and other in arms:
                 rows += _accuracies(verdicts, arm, other)
@@ -124,7 +123,7 @@ def _row(
     row = {"arm": arm, "against": other, "quantity": quantity, "where": where, "n_seeds": len(each)}
     row |= {"mean": ours.mean(), "mean_against": theirs.mean(), "difference": each.mean()}
     row |= {"low": interval[0], "high": interval[1], "least": each.min(), "greatest": each.max()}
-    counts = "no difference"
+    counts = "no difference" if len(each) > 1 else "not judged"
     if len(each) > 1 and (interval[0] > 0 < each.min() or interval[1] < 0 > each.max()):
         counts = names[0] if interval[0] > 0 else names[1]
     return row | {"counts_as": counts}
