@@ -11,10 +11,10 @@ export PIP_NO_INPUT := 1
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench
+.PHONY: help demo test lint bench notebooks
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## measure the angles of Figure 3 on the bundled pair and draw them
 	@$(BIN)/python -m probes.angles --out $(RECORD) --overwrite
@@ -28,8 +28,13 @@ lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(STAMP) ## time the exact gradients against simpler ways of getting them
+bench: $(STAMP) ## time gradients, losses and training steps against simpler ways of getting them
 	@$(BIN)/python -m tests.benchmarks.gradients
+	@$(BIN)/python -m tests.benchmarks.loss
+	@$(BIN)/python -m tests.benchmarks.steps
+
+notebooks: $(STAMP) ## run the notebooks headless, copies in runs/notebooks/executed
+	@$(BIN)/python -m tests.notebooks.execute
 
 # One caller installs; the others wait at the lock, look again and find the stamp made.
 ifndef LOCKED

@@ -13,8 +13,8 @@ A record is a folder:
     precision.csv    a row a VDS bin: what the dtype costs (written where it is asked for)
     bin_grams.parquet a row a parameter group and pair of (bin, objective), of corpus-bins that are measured together
 
-What `probes.compare` writes beside `rollouts` stands in `records/comparison.py`, what `train.effects` writes in
-`records/study.py`, what `probes.sensitivity` writes in `records/forecast.py`.
+Further tables: of `probes.compare` in `records/comparison.py`, of `train.effects` in `records/study.py`, of
+`probes.sensitivity`, `probes.support` and `probes.diagnose` in `forecast.py`, `support.py` and `diagnosis.py` there.
 
 No probe writes all of them. In `layers` and `norms` a bin is text: its number, or `all` for the bins together.
 
@@ -33,7 +33,7 @@ from typing import Final
 import pandas as pd
 import pyarrow as pa
 
-from records import comparison, forecast, study
+from records import comparison, diagnosis, forecast, study, support
 from records.columns import ANGLES, OBJECTIVES, REAL, TEXT, WHOLE, YES_NO
 
 SCHEMA_VERSION: Final = 1
@@ -174,6 +174,8 @@ TABLES: Final[Mapping[str, pa.Schema]] = {
     **comparison.SCHEMAS,
     **study.SCHEMAS,
     **forecast.SCHEMAS,
+    **support.SCHEMAS,
+    **diagnosis.SCHEMAS,
 }
 TO_READ_BY_EYE: Final = (  # CSV, the others Parquet
     "bins",
@@ -185,6 +187,8 @@ TO_READ_BY_EYE: Final = (  # CSV, the others Parquet
     "accuracy_changes",
     "effects",
     *forecast.BY_EYE,
+    "support",
+    *diagnosis.BY_EYE,
 )
 _WRITERS: Final = {  # `probes.angles` writes all others
     "layers": "probes.layers",
@@ -192,6 +196,8 @@ _WRITERS: Final = {  # `probes.angles` writes all others
     **dict.fromkeys(comparison.SCHEMAS, "probes.compare"),
     **dict.fromkeys(study.SCHEMAS, "train.effects"),
     **dict.fromkeys(forecast.SCHEMAS, "probes.sensitivity"),
+    **dict.fromkeys(support.SCHEMAS, "probes.support"),
+    **dict.fromkeys(diagnosis.SCHEMAS, "probes.diagnose"),
 }
 
 

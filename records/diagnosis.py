@@ -1,0 +1,61 @@
+"""The schema of what `probes.diagnose` writes beside the tables of `probes.angles`, `layers` and `sensitivity`:
+
+    content.parquet      a row a response token whose prompt has a partner: the picture against another prompt's
+    pictures.parquet     a row a response that the report shows: its prompt's pictures
+    token_classes.csv    a row a class of tokens: where the losses lie
+    findings.csv         a row a thing measured, by question
+    recommendation.csv   a row a setting: what is recommended, and why
+
+low and high are 95 % intervals over prompts, missing where there are none.
+"""
+
+from typing import Final
+
+import pyarrow as pa
+
+from records.columns import BYTES, REAL, TEXT, WHOLE
+
+MEANS: Final = ("vds", "student_vds", "kl_standard", "kl_language", "kl_visual")
+CLASSES: Final = ("format", "answer", "number", "function", "content")
+
+CONTENT = {
+    "prompt_id": TEXT,
+    "partner_id": TEXT,  # whose picture was shown instead
+    "rollout_id": WHOLE,
+    "position": WHOLE,
+    "teacher_nats": REAL,  # KL of the teacher with the right picture to itself with the partner's
+    "student_nats": REAL,
+}
+PICTURES = {"rollout_id": WHOLE, "prompt_id": TEXT, "picture": BYTES}  # PNG, several side by side
+TOKEN_CLASSES = {
+    "token_class": TEXT,  # of prompts with a picture, by the rules of `probes.token_classes`
+    "n_tokens": WHOLE,
+    "token_share": REAL,
+    **{f"{name}_mean_nats": REAL for name in MEANS},
+    "standard_share": REAL,  # of the sum of the standard loss over all classes
+    "visual_share": REAL,
+}
+FINDINGS = {
+    "question": TEXT,
+    "measure": TEXT,
+    "unit": TEXT,
+    "value": REAL,
+    "low": REAL,
+    "high": REAL,
+    "verdict": TEXT,  # a word or two, empty where the number stands for itself
+    "reason": TEXT,
+}
+RECOMMENDATION = {
+    "setting": TEXT,  # verdict, objective, gamma, lambda, prior, command, in this order
+    "choice": TEXT,
+    "reason": TEXT,
+}
+
+SCHEMAS: Final = {
+    "content": pa.schema(CONTENT),
+    "pictures": pa.schema(PICTURES),
+    "token_classes": pa.schema(TOKEN_CLASSES),
+    "findings": pa.schema(FINDINGS),
+    "recommendation": pa.schema(RECOMMENDATION),
+}
+BY_EYE: Final = ("token_classes", "findings", "recommendation")
