@@ -1,0 +1,166 @@
+"""The gallery: every picture can be drawn, pictures and records stay small, and numbers follow from the weights."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from figures.gallery import __main__ as command
+from figures.gallery import keep
+from figures.gallery.rows import GALLERY, ROWS
+from geometry import Gramian, decompose
+from probes import corpus as corpora
+from probes.options import PairOptions, PromptOptions
+from probes.units import Unit, grams_by_rollout
+from records import RecordError, read_record
+from records.columns import OBJECTIVES
+from tests.figures import studies
+from vlm.rollouts import Rollout
+
+THERE = [row for row in ROWS if (GALLERY / row.record / "record.json").is_file()]
+ANGLES = read_record(GALLERY / "angles", "rollouts", "tokens", "units", "grams", "bins")
+PROBED = (3, 300, 600)  # unit ids: from the first, a middle and one of the last rollouts
+
+
+@pytest.mark.parametrize("row", THERE, ids=lambda row: f"{row.record}/{row.name}")
+def test_every_row_draws(row):
+    figure = row.drawn()
+    assert figure.get_suptitle() and len(figure.axes) > 0
+    assert (GALLERY / row.record / f"{row.name}.png").is_file(), "run `python -m figures.gallery`"
+
+
+def test_rows_of_a_study_draw(tmp_path):
+    studies.write_study(tmp_path / "study")
+    rows = [row for row in ROWS if row.record == "study"]
+    assert len(rows) == 8
+    assert all(row.drawn(tmp_path).axes for row in rows)
+
+
+def test_pictures_and_records_are_small():
+    files = [path for path in GALLERY.rglob("*") if path.is_file()]
+    large = [path.name for path in files if path.suffix in (".png", ".svg") and path.stat().st_size > 250_000]
+    assert large == []
+    others = [path for path in files if path.suffix in (".parquet", ".csv", ".json") and "study" not in path.parts]
+    assert sum(path.stat().st_size for path in others) < 3_000_000
+
+
+# --- the command ---
+
+
+def test_the_command_draws_again_what_is_there(tmp_path, capsys):
+    assert command.main(["--records", "layers", "--out", str(tmp_path)]) == 0
+    drawn = tmp_path / "layers" / "layers.png"
+    assert str(drawn) in capsys.readouterr().out
+    with Image.open(drawn) as new, Image.open(GALLERY / "layers" / "layers.png") as old:
+        assert new.mode == "P" and new.size == old.size
+        apart = np.abs(np.asarray(new.convert("RGB"), dtype=float) - np.asarray(old.convert("RGB"), dtype=float))
+    assert apart.mean() < 0.5  # of 255: the committed picture is that of the committed record
+
+
+def test_a_record_that_is_not_there_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "GALLERY", tmp_path / "empty")
+    assert command.main(["--records", "study", "--out", str(tmp_path / "out")]) == 0
+    written = capsys.readouterr()
+    assert written.err.startswith("study: no record in ") and written.out == ""
+
+
+def test_a_broken_record_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "layers").mkdir()
+    (tmp_path / "layers" / "record.json").write_text("{}")
+    monkeypatch.setattr(command, "GALLERY", tmp_path)
+    assert command.main(["--records", "layers", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("figures.gallery: error: ")
+
+
+def test_large_vector_pictures_are_left_out(tmp_path, monkeypatch):
+    figure = next(row for row in ROWS if row.record == "layers").drawn()
+    assert [path.suffix for path in command.save_small(figure, tmp_path / "one")] == [".png", ".svg"]
+    monkeypatch.setattr(command, "LARGEST_SVG_BYTES", 10)
+    assert [path.name for path in command.save_small(figure, tmp_path / "two")] == ["two.png"]
+    assert not (tmp_path / "two.svg").exists()
+
+
+def test_keeping_a_record_drops_what_no_picture_reads(tmp_path, capsys):
+    kept = read_record(keep.keep(GALLERY / "angles", "corpus_bin", tmp_path), "bins")
+    assert dict(kept.record["tables"]) == {"bins": 20}
+    assert kept.header == ANGLES.header and kept.record["fingerprint"] == ANGLES.record["fingerprint"]
+    assert not (tmp_path / "corpus_bin" / "grams.parquet").exists()
+    assert kept.tables["bins"].equals(ANGLES.tables["bins"])
+    assert keep.main([str(GALLERY / "angles"), "nothing"]) == 2
+    assert "`name` must be one that pictures are drawn from" in capsys.readouterr().err
+    with pytest.raises(RecordError, match="forecast"):
+        keep.keep(GALLERY / "angles", "sensitivity", tmp_path)
+
+
+# --- the numbers of `angles`, from the weights ---
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    """The bundled pair and the stored responses."""
+    settings = ANGLES.header["settings"]
+    pair = corpora.load("bundled", PairOptions())
+    assert {side: f["fingerprint"] for side, f in pair.describe().items() if side in ("student", "teacher")} == dict(
+        ANGLES.header["weights"]
+    )
+    asked = corpora.ask(pair, PromptOptions(limit=settings["limit"], seed=settings["seed"]))
+    ids = ANGLES.tables["tokens"].sort_values(["rollout_id", "position"]).groupby("rollout_id")["token_id"].apply(tuple)
+    rows = ANGLES.tables["rollouts"].sort_values("rollout_id").to_dict("records")
+    rollouts = [Rollout(row["prompt_id"], 0, ids[row["rollout_id"]], row["response"], row["truncated"]) for row in rows]
+    return corpora.Corpus(pair, asked, rollouts, settings["batch"])
+
+
+def probed(corpus):
+    units = ANGLES.tables["units"]
+    rows = units[(units["scope"] == "all") & units["unit_id"].isin(PROBED)].to_dict("records")
+    for row in rows:
+        weights = torch.zeros(len(corpus.rollouts[row["rollout_id"]].token_ids))
+        weights[row["position"]] = 1.0
+        place = (row["unit_id"], "token", row["bin"], row["prompt_id"], row["rollout_id"], row["position"])
+        yield Unit(*place, {row["rollout_id"]: weights})
+
+
+def stored(unit_id, group):
+    rows = ANGLES.tables["grams"]
+    row = rows[(rows["unit_id"] == unit_id) & (rows["group"] == group)].iloc[0]
+    pairs = [(a, b) if (a <= b) else (b, a) for a in range(5) for b in range(5)]
+    return np.reshape([row[f"gram_{OBJECTIVES[a]}_{OBJECTIVES[b]}"] for a, b in pairs], (5, 5))
+
+
+def test_grams_follow_from_the_weights(corpus):
+    engine = Gramian(corpus.pair.student.model, corpus.pair.student.groups)
+    compared = 0
+    for members, grams in grams_by_rollout(corpus, engine, list(probed(corpus))):
+        for place, unit in enumerate(members):
+            for group, found in grams.items():
+                ours, theirs = found[place].double().numpy(), stored(unit.unit_id, group)
+                lengths = np.sqrt(np.diag(theirs))
+                assert (np.abs(ours - theirs) <= 1e-3 * np.outer(lengths, lengths) + 1e-12).all(), (unit, group)
+                compared += 1
+    assert compared == len(PROBED) * ANGLES.tables["grams"]["group"].nunique()
+
+
+def test_divergences_follow_from_the_weights(corpus):
+    names = {"vds": "vds", "student_vds": "student_vds", "standard": "kl_standard", "visual": "kl_visual"}
+    tokens = ANGLES.tables["tokens"].sort_values("position")
+    for number, views in enumerate(corpus.score(corpus.rollouts[:4])):
+        parts = decompose(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
+        rows = tokens[tokens["rollout_id"] == number]
+        for name, column in names.items():
+            found = getattr(parts, name).double().numpy()
+            np.testing.assert_allclose(found, rows[f"{column}_nats"], rtol=1e-3, atol=1e-5)
+
+
+def test_bins_follow_from_the_units():
+    units, bins = ANGLES.tables["units"], ANGLES.tables["bins"]
+    means = units.groupby(["scope", "bin"])["angle_language_visual_deg"].mean()
+    for row in bins.to_dict("records"):
+        assert row["angle_language_visual_mean_deg"] == pytest.approx(means[row["scope"], row["bin"]], abs=1e-6)
+
+
+def test_headers_name_the_bundled_pair():
+    for name in ("layers", "trajectory_bin", "corpus_bin", "sensitivity"):
+        record = json.loads((GALLERY / name / "record.json").read_bytes())
+        assert record["header"]["weights"] == ANGLES.header["weights"], name
