@@ -7,6 +7,7 @@ once; where its rollouts are cut into several updates, each has a batch of its o
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from train.rollouts import MicroBatch, Response, Views, both_views, cut, has_ima
 from train.trajectories import responses_to
 from vlm.answers import is_correct
 from vlm.prompts import Prompt
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,14 +71,14 @@ def batches_of_step(learner: Learner, prompts: Sequence[Prompt], seed: int, watc
     found = [collect(learner, prompts[number::updates], seed, watch) for number in range(updates)]
     if updates == 1:
         return found
-    with watch.phase("student"):
+    with watch.phase("student"), learner.whole():
         return [replace(batch, sampled=before_updates(learner, batch.micro_batches)) for batch in found]
 
 
 def collect(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopwatch) -> Batch:
     """Sample responses to the prompts of the global batch and have the teacher score this process's."""
     config = learner.config
-    with watch.phase("rollout"), learner.accelerator.autocast():
+    with watch.phase("rollout"), learner.whole(), learner.accelerator.autocast():
         responses = _responses(learner, prompts, seed)
     micro_batches = cut(responses, config.micro_batch)
     with watch.phase("teacher"), torch.no_grad(), learner.accelerator.autocast():
@@ -103,6 +106,24 @@ def joined(batches: Sequence[Batch]) -> Batch:
         teacher=[views for batch in batches for views in batch.teacher],
         shares=[shares for batch in batches for shares in batch.shares],
         about=torch.cat([batch.about for batch in batches]),
+    )
+
+
+def padded(batch: Batch, n_parts: int) -> Batch:
+    """Repeat the last micro-batch, its tokens without a share, until there are `n_parts`."""
+    lacking = n_parts - len(batch.micro_batches)
+
+    def longer(parts: Sequence[T]) -> list[T]:
+        return [*parts, *[parts[-1]] * lacking]
+
+    return replace(
+        batch,
+        micro_batches=longer(batch.micro_batches),
+        teacher=longer(batch.teacher),
+        shares=[*batch.shares, *[torch.zeros_like(batch.shares[-1])] * lacking],
+        thresholds=None if batch.thresholds is None else longer(batch.thresholds),
+        advantages=None if batch.advantages is None else longer(batch.advantages),
+        sampled=None if batch.sampled is None else longer(batch.sampled),
     )
 
 

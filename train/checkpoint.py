@@ -21,6 +21,7 @@ import torch
 from records import RecordError
 from records.files import TEMPORARY
 from train.adapters import Adapters
+from train.sharding import State, load_optimizer
 from vlm.checkpoint import Member
 
 STATE = "training.pt"
@@ -55,17 +56,22 @@ def save(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     adapters: Adapters | None = None,
+    whole: State | None = None,
 ) -> Path:
-    """Write the checkpoint of the present step and let `last` point to it; return its folder."""
+    """Write the checkpoint of the present step and let `last` point to it; return its folder.
+
+    whole: what is written of a student in shards, and of its optimizer.
+    """
     folder = run / "checkpoints" / f"step-{progress.step:06d}"
     if not _is_kept(run, folder):
         part = folder.with_name(folder.name + TEMPORARY)
         for stale in (part, folder):
             shutil.rmtree(stale, ignore_errors=True)
-        student.model.save_pretrained(part, state_dict=adapters.merged() if adapters else None)
+        weights = whole.weights if whole else adapters.merged() if adapters else None
+        student.model.save_pretrained(part, state_dict=weights)
         student.processor.save_pretrained(part)
         _write_pair(part, folder, teacher)
-        state = vars(progress) | {"optimizer": optimizer.state_dict()}
+        state = vars(progress) | {"optimizer": whole.optimizer if whole else optimizer.state_dict()}
         torch.save(state | ({"adapters": adapters.state()} if adapters else {}), part / STATE)
         part.rename(folder)
     _link(run, LAST, folder)
@@ -101,7 +107,7 @@ def restore(run: Path, student: Member, optimizer: torch.optim.Optimizer, adapte
         adapters.load(held)
     elif held is not None:
         raise RecordError("`lora_rank` must be that which the run began with, got 0: choose another `--out`")
-    optimizer.load_state_dict(state.pop("optimizer"))
+    load_optimizer(optimizer, state.pop("optimizer"))
     return Progress(**state)
 
 

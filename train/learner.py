@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from records.lines import PHASES
 from train.config import Config
+from train.sharding import Sharding
 from vlm.pair import Pair
 from vlm.rollouts import Rollout
 
@@ -25,10 +26,19 @@ class Learner:
     accelerator: Accelerator
     given: Mapping[str, Sequence[Rollout]] | None = None
     """Responses by prompt to train on, where they are read from a file and not sampled."""
+    sharding: Sharding | None = None
+    """Of the student; None where each process has it whole."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:
+        """What is trained; of a model in shards the optimizer's, for it shows others while its weights are together."""
+        if self.sharding is not None:
+            return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         return [p for p in self.pair.student.model.parameters() if p.requires_grad]
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Have the student whole in each process, without gradients."""
+        return nullcontext() if self.sharding is None else self.sharding.whole()
 
     @property
     def part(self) -> tuple[int, int]:
@@ -53,6 +63,11 @@ class Stopwatch:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
+
+
+def most(accelerator: Accelerator, number: int) -> int:
+    """The greatest of the processes' numbers."""
+    return int(accelerator.gather(torch.tensor([number], device=accelerator.device)).max())
 
 
 def gather_rows(accelerator: Accelerator, rows: Tensor) -> Tensor:

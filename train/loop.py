@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, FullyShardedDataParallelPlugin
 
 from records import RecordError
 from records.files import write_json
@@ -30,10 +30,11 @@ from train.config import Config, ConfigError
 from train.evaluation import evaluation_line, headline
 from train.folder import opened
 from train.gradients import geometry_line
-from train.learner import Learner, Stopwatch
+from train.learner import Learner, Stopwatch, most
 from train.line import step_line
 from train.prompts import PromptSource, prompt_source, step_seed
 from train.rollouts import Response, sample
+from train.sharding import asked_for, shard, whole_state
 from train.step import together, update
 from train.student import made_ready
 from train.trajectories import read_trajectories
@@ -86,13 +87,14 @@ def train(config: Config) -> Path:
     if config.batch < accelerator.num_processes * config.updates:
         least = accelerator.num_processes * config.updates
         raise ConfigError(f"`batch` must be at least {least}, a prompt a process and update, got {config.batch}")
+    plugin = asked_for(accelerator, config)
     source = prompt_source(config)
     pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
     pair, adapters = made_ready(pair, config)
     if config.rollouts is not None:
         source = replace(source, given=read_trajectories(config, source.pool, pair))
     with opened(folder, config, pair, accelerator), trackers.tracked(accelerator, config, folder):
-        run = prepare(folder, config, source, pair, accelerator, adapters)
+        run = prepare(folder, config, source, pair, accelerator, adapters, plugin)
         for _ in range(run.progress.step, config.steps):
             advance(run)
         _save(run)
@@ -107,24 +109,28 @@ def prepare(
     pair: Pair,
     accelerator: Accelerator,
     adapters: Adapters | None = None,
+    plugin: FullyShardedDataParallelPlugin | None = None,
 ) -> Run:
     """Return the run as it was after its last checkpoint, or as it is before its first step.
 
     pair: as `made_ready` returns it, with its adapters.
+    plugin: how the student is to be sharded, if it is.
     """
     if adapters is None and (folder / checkpoint.LAST).exists():
         student = load_member(str(folder / checkpoint.LAST), device=str(accelerator.device))
         pair, _ = made_ready(pair_of(student, pair.teacher), config)
+    sharding = None if plugin is None else shard(pair.student, accelerator, plugin)
     trained = [parameter for parameter in pair.student.model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=config.weight_decay)
     progress = checkpoint.restore(folder, pair.student, optimizer, adapters)
     for group in optimizer.param_groups:  # as the flags say, also where they were overridden
         group |= {"lr": config.lr, "weight_decay": config.weight_decay}
-    learner = Learner(pair, config, optimizer, accelerator, source.given)
+    learner = Learner(pair, config, optimizer, accelerator, source.given, sharding)
     run = Run(folder, learner, source, _teacher(config, pair), progress, adapters)
-    if accelerator.is_main_process:
-        run.journal = JournalWriter(folder, progress.step)
-        run.fixed = _fixed_rollouts(run)
+    with learner.whole():
+        if accelerator.is_main_process:
+            run.journal = JournalWriter(folder, progress.step)
+            run.fixed = _fixed_rollouts(run)
     accelerator.wait_for_everyone()  # else one might write a checkpoint that another takes for an old one
     return run
 
@@ -157,28 +163,31 @@ def _evaluate(run: Run) -> None:
     every, step = run.config.evaluate_every, run.progress.step
     if not every or (step % every and step != run.config.steps):
         return
-    if run.learner.accelerator.is_main_process:
-        line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
-        _write(run, line)
-        found = ", ".join(f"{group} {100 * share:.1f} %" for group, share in line.accuracy.items())
-        print(f"step {step}: held-out accuracy {found}", flush=True)
-        if run.progress.best is None or headline(line) > run.progress.best:
-            checkpoint.keep_as_best(run.folder, _write_checkpoint(run))
-            checkpoint.prune(run.folder)
-            run.progress.best = headline(line)
-    run.learner.accelerator.wait_for_everyone()
+    found = None
+    with run.learner.whole():
+        if run.learner.accelerator.is_main_process:
+            line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
+            _write(run, line)
+            shares = ", ".join(f"{group} {100 * share:.1f} %" for group, share in line.accuracy.items())
+            print(f"step {step}: held-out accuracy {shares}", flush=True)
+            found = headline(line)
+    better = found is not None and (run.progress.best is None or found > run.progress.best)
+    if most(run.learner.accelerator, int(better)):
+        _save(run, best=found)
 
 
-def _save(run: Run) -> None:
-    if run.learner.accelerator.is_main_process:
-        _write_checkpoint(run)
+def _save(run: Run, best: float | None = None) -> None:
+    """Write a checkpoint; one with a new best accuracy is kept as `best`."""
+    learner = run.learner
+    student, optimizer, is_main = learner.pair.student, learner.optimizer, learner.accelerator.is_main_process
+    whole = None if learner.sharding is None else whole_state(student.model, optimizer, kept=is_main)
+    if is_main:
+        folder = checkpoint.save(run.folder, student, run.teacher, optimizer, run.progress, run.adapters, whole)
+        if best is not None:
+            checkpoint.keep_as_best(run.folder, folder)
         checkpoint.prune(run.folder)
-    run.learner.accelerator.wait_for_everyone()
-
-
-def _write_checkpoint(run: Run) -> Path:
-    student, optimizer = run.learner.pair.student, run.learner.optimizer
-    return checkpoint.save(run.folder, student, run.teacher, optimizer, run.progress, run.adapters)
+        run.progress.best = run.progress.best if best is None else best
+    learner.accelerator.wait_for_everyone()
 
 
 def _write(run: Run, line: Any) -> None:

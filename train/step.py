@@ -19,12 +19,14 @@ backward passes and two more gradients.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from dataclasses import fields, replace
+from functools import reduce
+from operator import add
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from geometry import (
     Decomposition,
@@ -35,47 +37,12 @@ from geometry import (
     surrogate_loss,
 )
 from train import grpo
-from train.batch import Batch
+from train.batch import Batch, padded
 from train.config import Config
-from train.learner import Learner, Stopwatch, gather_rows
+from train.learner import Learner, Stopwatch, gather_rows, most
+from train.outcome import Gradient, Outcome, Summed, Tokens
 from train.rollouts import Views, both_views, has_image
-
-Gradient = list[Tensor]
-"""One tensor a trained parameter."""
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Numbers of the response tokens of the global batch, `[T]`, in nats; without a graph."""
-
-    standard: Tensor
-    language: Tensor
-    visual: Tensor
-    vds: Tensor
-    entropy: Tensor
-    has_image: Tensor
-
-
-class Summed(NamedTuple):
-    """What the micro-batches of all processes add up to."""
-
-    gradient: Gradient
-    """Before clipping."""
-    loss: float
-    eta: float
-    tokens: Tokens
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of an update."""
-
-    loss: float
-    gradient_norm: float
-    eta: float
-    skipped: bool
-    tokens: Tokens | None
-    """None where the VDS was not finite."""
+from train.sharding import gradients_of, whole
 
 
 def together(outcomes: Sequence[Outcome]) -> Outcome:
@@ -115,6 +82,9 @@ def summed_gradient(learner: Learner, batch: Batch, watch: Stopwatch) -> Summed:
     sums = [[torch.zeros_like(p) for p in parameters] for _ in range(n_sums)]
     losses = torch.zeros(n_sums, dtype=torch.float64)
     rows: list[Tensor] = []
+    n_parts = len(batch.micro_batches)
+    if learner.sharding is not None:
+        batch = padded(batch, most(learner.accelerator, n_parts))
     for index in range(len(batch.micro_batches)):
         with watch.phase("student"):
             found, about = _losses(learner, objectives, batch, index)
@@ -123,10 +93,12 @@ def summed_gradient(learner: Learner, batch: Batch, watch: Stopwatch) -> Summed:
                 _add(sums[row], loss, parameters, keep_graph=row + 1 < len(found))
                 losses[row] += loss.item()
         rows.append(about)
+    if learner.sharding is not None:
+        learner.sharding.release()
     with watch.phase("update"):
         sums = [_over_processes(learner.accelerator, gradient) for gradient in sums]
         losses = learner.accelerator.reduce(losses.to(learner.accelerator.device, torch.float32), "sum")
-    tokens = Tokens(*gather_rows(learner.accelerator, torch.cat(rows)).unbind(1))
+    tokens = Tokens(*gather_rows(learner.accelerator, torch.cat(rows[:n_parts])).unbind(1))
     if learner.config.match_norm:
         return _matched(learner.config.alpha, sums, losses, tokens)
     if learner.config.measures_eta:
@@ -163,6 +135,8 @@ def _losses(learner: Learner, objectives: Sequence[Objective], batch: Batch, ind
     text_graph = any(objective.trains_text_view for objective in objectives)
     with learner.accelerator.autocast():
         student = both_views(pair.student, responses, pair.support, text_graph=text_graph)
+        if learner.sharding is not None:
+            student = learner.sharding.even(pair.student, responses, student, text_graph=text_graph)
     teacher, shown = batch.teacher[index].at_hand(), has_image(responses, student.image.device)
     models = student.image, student.text, student.head, teacher.image, teacher.text, teacher.head
     with torch.set_grad_enabled(config.objective != "grpo"):  # there they are recorded alone
@@ -214,14 +188,14 @@ def _columns(parts: Decomposition, entropy: Tensor, shown: Tensor) -> Tensor:
 def _add(total: Gradient, loss: Tensor, parameters: Sequence[nn.Parameter], keep_graph: bool) -> None:
     if not loss.requires_grad:  # the text views of prompts without a picture, all of them constants
         return
-    found = torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True)
+    found = gradients_of(loss, parameters, keep_graph=keep_graph)
     for sum_, gradient in zip(total, found, strict=True):
         if gradient is not None:
             sum_ += gradient
 
 
 def _over_processes(accelerator: Accelerator, gradient: Gradient) -> Gradient:
-    if accelerator.num_processes == 1:
+    if accelerator.num_processes == 1 or isinstance(gradient[0], DTensor):  # shards are added up as they are made
         return gradient
     flat = accelerator.reduce(torch.cat([g.flatten() for g in gradient]), "sum")
     pieces = flat.split([g.numel() for g in gradient])
@@ -229,7 +203,7 @@ def _over_processes(accelerator: Accelerator, gradient: Gradient) -> Gradient:
 
 
 def _norm(gradient: Gradient) -> float:
-    return math.sqrt(sum(float(g.double().square().sum()) for g in gradient))
+    return math.sqrt(float(whole(reduce(add, (g.double().square().sum() for g in gradient)))))
 
 
 def _ratio(wanted: float, found: float) -> float:

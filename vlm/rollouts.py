@@ -83,7 +83,10 @@ def _generate_batch(member: Member, jobs: Sequence[tuple[Prompt, int]], sampling
         pad_token_id=member.processor.tokenizer.pad_token_id,
     )
     ids = member.model.generate(  # type: ignore[operator]  # PreTrainedModel's annotations lack its generation part
-        **inputs, generation_config=config, logits_processor=LogitsProcessorList([chooser])
+        **inputs,
+        generation_config=config,
+        logits_processor=LogitsProcessorList([chooser]),
+        synced_gpus=False,  # each process samples by itself, also from weights that were in shards
     )
     new = ids[:, inputs["input_ids"].shape[1] :].cpu()
     masses = torch.stack(chooser.banned_mass, dim=1).cpu()

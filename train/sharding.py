@@ -1,0 +1,182 @@
+"""The student in shards, a part of each weight in each process: FSDP2, where accelerate is told to use it.
+
+    accelerate launch --use_fsdp --fsdp_version 2 --num_processes 2 -m train --geometry-every 0
+
+Weights, gradient and Adam's moments are cut. Each layer of the language model is put together when it runs and, unless
+`--fsdp_reshard_after_forward false`, let go after it; all else, the vision tower too, from the first pass of an update
+to its end. The teacher is whole. So is the student while it samples and is evaluated: a process then runs it by
+itself, as far as its own responses go, and no token waits for another process.
+
+In an update all processes run the same passes, for each gathers and scatters: who has fewer micro-batches repeats one
+without a share in the loss, and who has no picture in one runs a text view for nothing.
+
+torch shards here, not `Accelerator.prepare`, which does not on a CPU, and keeps no weight of the head for a loss that
+is made outside the model. Weights are gathered in float32; autocast rounds them, as it does where they are whole.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from accelerate import Accelerator, FullyShardedDataParallelPlugin
+from accelerate.utils import disable_fsdp_ram_efficient_loading, parse_flag_from_env
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from train.config import Config, ConfigError
+from train.rollouts import MicroBatch, Views
+from vlm.checkpoint import Member
+from vlm.scoring import view_hidden
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """A model in shards.
+
+    layers: what is put together and let go by itself; all else is the model's own part.
+    frees_layers: whether a layer is let go after its forward pass.
+    """
+
+    model: nn.Module
+    layers: Sequence[FSDPModule]
+    frees_layers: bool
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Have all weights in each process, which runs the model without the others; there are no gradients."""
+        parts = [self.root, *self.layers]
+        for part in parts:
+            part.set_reshard_after_forward(False, recurse=False)
+            part.unshard()
+        try:
+            yield
+        finally:
+            for layer in self.layers:
+                layer.set_reshard_after_forward(self.frees_layers, recurse=False)
+            self.release()
+
+    def release(self) -> None:
+        """Let go of what is together: an optimizer changes the shards."""
+        for part in (self.root, *self.layers):
+            part.reshard()
+
+    @property
+    def root(self) -> FSDPModule:
+        assert isinstance(self.model, FSDPModule)
+        return self.model
+
+    def even(self, student: Member, responses: MicroBatch, views: Views, *, text_graph: bool) -> Views:
+        """Return the views of a micro-batch, in whose graph all processes have the same layers and weights."""
+        together = [p.sum() for p in self.model.parameters() if p.requires_grad and not isinstance(p, DTensor)]
+        image, text = views.image + 0.0 * sum(together), views.text
+        if not any(response.prompt.has_image for response in responses):
+            with torch.set_grad_enabled(text_graph and torch.is_grad_enabled()):
+                first = responses[0]
+                (unread,) = view_hidden(student, [first.text_view], [first.rollout.token_ids])
+                text = text + 0.0 * unread.sum()
+        return replace(views, image=image, text=text)
+
+
+def asked_for(accelerator: Accelerator, config: Config) -> FullyShardedDataParallelPlugin | None:
+    """Return what accelerate was told of sharding; None for one process or whole weights.
+
+    Raises:
+        ConfigError: what was asked for does not go together with shards, or not in accelerate's way.
+    """
+    if accelerator.num_processes == 1 or not parse_flag_from_env("ACCELERATE_USE_FSDP"):
+        return None
+    plugin = FullyShardedDataParallelPlugin()
+    if plugin.fsdp_version != 2:
+        raise ConfigError(f"`fsdp_version` must be 2, got {plugin.fsdp_version}: pass accelerate --fsdp_version 2")
+    if isinstance(plugin.cpu_offload, CPUOffloadPolicy):
+        raise ConfigError("`fsdp_offload_params` must be false: shards stay on their device, add processes instead")
+    if plugin.activation_checkpointing:
+        raise ConfigError("`fsdp_activation_checkpointing` must be false: give `gradient_checkpointing` instead")
+    if config.geometry_every:
+        raise ConfigError(
+            f"`geometry_every` must be 0 for a student in shards, got {config.geometry_every}: measure its checkpoints"
+        )
+    if config.lora_rank:
+        raise ConfigError(f"`lora_rank` must be 0 for a student in shards, got {config.lora_rank}: launch without FSDP")
+    disable_fsdp_ram_efficient_loading()  # else transformers gives all processes but one empty weights, a teacher's too
+    return plugin
+
+
+def shard(student: Member, accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin) -> Sharding:
+    """Cut the student's weights, in place; its parameters are others from then on."""
+    mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    frees_layers = bool(plugin.reshard_after_forward)
+    for layer in _language_layers(student):
+        fully_shard(layer, mesh=mesh, reshard_after_forward=frees_layers)
+    fully_shard(student.model, mesh=mesh, reshard_after_forward=False)
+    parts = [module for module in student.model.modules() if isinstance(module, FSDPModule)]
+    for part in parts:  # a loss has the shares of the global batch: gradients are added up
+        part.set_gradient_divide_factor(1.0)
+        part.set_force_sum_reduction_for_comms(True)
+    parts[0].set_reshard_after_backward(False, recurse=False)  # several losses may be walked back from one pass
+    return Sharding(student.model, parts[1:], frees_layers)
+
+
+def gradients_of(loss: Tensor, parameters: Sequence[nn.Parameter], *, keep_graph: bool) -> list[Tensor | None]:
+    """Return the gradients of a loss; of shards they are added up over the processes, each of which has its part."""
+    if not isinstance(parameters[0], DTensor):
+        return list(torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True))
+    loss.backward(retain_graph=keep_graph)
+    found = [parameter.grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    return found
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Put the parts of all processes together."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+@dataclass(frozen=True)
+class State:
+    """Weights and the optimizer's state, as they are without shards; empty where they are not to be kept."""
+
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any]
+
+
+def whole_state(model: nn.Module, optimizer: torch.optim.Optimizer, *, kept: bool) -> State:
+    """Gather the state, a tensor at a time, in all processes; kept in host memory where asked."""
+
+    def taken(tensor: Tensor) -> Tensor:
+        found = whole(tensor.detach())
+        return found.cpu() if kept else found.new_empty(0)
+
+    named = model.state_dict(keep_vars=True)
+    each = {id(tensor): taken(tensor) for tensor in {id(t): t for t in named.values()}.values()}  # a tied weight once
+    state = optimizer.state_dict()
+    slots = {
+        number: {name: taken(value) if isinstance(value, Tensor) else value for name, value in slot.items()}
+        for number, slot in state["state"].items()
+    }
+    return State({name: each[id(tensor)] for name, tensor in named.items()}, state | {"state": slots})
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take over a state without shards, cut as the parameters are."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, slot in state["state"].items():
+        parameter = parameters[number]
+        if isinstance(parameter, DTensor):
+            for name, value in slot.items():
+                if value.shape == parameter.shape:
+                    slot[name] = distribute_tensor(value, parameter.device_mesh, parameter.placements)
+    optimizer.load_state_dict(state)
+
+
+def _language_layers(student: Member) -> list[nn.Module]:
+    """The layers of the language model, which every pass runs; those of a vision tower wait for a picture."""
+    own = {id(p) for name, members in student.groups.items() if name.startswith("layer_") for p in members}
+    layers = [module for module in student.model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    return [layer for layer in layers if all(id(p) in own for p in layer.parameters())]
