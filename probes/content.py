@@ -1,0 +1,77 @@
+"""Does this picture matter, or only that there is one? The same responses with another prompt's picture.
+
+Each prompt is shown the picture of the next one, in a ring, whose pictures have the same sizes and another content:
+the inputs then differ in nothing but what is seen. The divergence between the two, for teacher and student, is 0 for a
+model that reacts to the presence of a picture only, however large its visual dependency is.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from geometry import decompose
+from probes.corpus import Corpus
+from probes.progress import progress
+from records import Shards
+from records.diagnosis import CONTENT
+from vlm.prompts import Prompt
+from vlm.views import View, image_view
+
+SHARD = 64  # rollouts a shard
+
+
+def partners(prompts: Sequence[Prompt]) -> dict[str, Prompt]:
+    """By `prompt_id`, the prompt whose pictures are shown instead; those without a partner are missing."""
+    by_size: dict[tuple[tuple[int, int], ...], list[Prompt]] = {}
+    for prompt in prompts:
+        if prompt.has_image:
+            by_size.setdefault(tuple(image.size for image in prompt.images), []).append(prompt)
+    found = {}
+    for members in by_size.values():
+        seen = [_digest(prompt) for prompt in members]
+        for place, prompt in enumerate(members):
+            ring = [(place + step) % len(members) for step in range(1, len(members))]
+            if (other := next((number for number in ring if seen[number] != seen[place]), None)) is not None:
+                found[prompt.prompt_id] = members[other]
+    return found
+
+
+def content_table(corpus: Corpus, writer: Shards) -> pd.DataFrame:
+    """The table `content`, a row a token of the responses whose prompt has a partner."""
+    paired = partners(list(corpus.asked.prompts.values()))
+    shown = {name: View(image_view(corpus.asked.prompts[name]).messages, paired[name].images) for name in paired}
+    swapped = replace(corpus, asked=replace(corpus.asked, text_views=shown))
+    numbers = [number for number, rollout in enumerate(corpus.rollouts) if rollout.prompt_id in paired]
+    if not numbers:
+        return pd.DataFrame(columns=list(CONTENT))
+    with progress("other pictures", len(numbers)) as show:
+        for shard, start in enumerate(range(0, len(numbers), SHARD)):
+            part = numbers[start : start + SHARD]
+            if not writer.has("content", shard):
+                writer.add("content", shard, _rows(swapped, part, paired))
+            show(start + len(part))
+    return writer.gather("content")
+
+
+def _rows(swapped: Corpus, numbers: Sequence[int], paired: dict[str, Prompt]) -> pd.DataFrame:
+    """Where the text view is the partner's picture, the visual dependency is what the picture's content changes."""
+    rollouts = [swapped.rollouts[number] for number in numbers]
+    frames = []
+    for number, rollout, views in zip(numbers, rollouts, swapped.score(rollouts), strict=True):
+        parts = decompose(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
+        columns = {
+            "prompt_id": rollout.prompt_id,
+            "partner_id": paired[rollout.prompt_id].prompt_id,
+            "rollout_id": number,
+            "position": range(len(rollout.token_ids)),
+            "teacher_nats": parts.vds.double().cpu().numpy(),
+            "student_nats": parts.student_vds.double().cpu().numpy(),
+        }
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _digest(prompt: Prompt) -> str:
+    return hashlib.sha256(b"".join(image.tobytes() for image in prompt.images)).hexdigest()

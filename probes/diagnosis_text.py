@@ -1,0 +1,99 @@
+"""The diagnosis in the terminal: the recommendation first, then what it rests on."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probes.decision import Choice
+from probes.terminal import aligned
+from records import Measurement
+from records.diagnosis import MEANS
+
+_WIDTH, _BESIDE = 112, 60  # characters: of a line, and of a reason that stands beside its number
+
+
+def summary(record: Measurement) -> str:
+    """All of it."""
+    tables = record.tables
+    parts = [finding_lines(tables["findings"]), class_table(tables["token_classes"])]
+    return "\n\n".join([*parts, recommendation_lines(tables["recommendation"])])
+
+
+def finding_lines(findings: pd.DataFrame) -> str:
+    """The findings, a block a question."""
+    blocks = []
+    for question, rows in findings.groupby("question", sort=False):
+        cells = [_cells(row) for row in rows.to_dict("records")]
+        widths = [max(len(cell[column]) for cell in cells) for column in range(4)]
+        lines = [
+            f"  {a:{widths[0]}}  {b:>{widths[1]}}  {c:{widths[2]}}  {d:{widths[3]}}  {e}".rstrip()
+            for a, b, c, d, e in cells
+        ]
+        for reason in dict.fromkeys(row for row in rows["reason"] if len(row) > _BESIDE):
+            lines += textwrap.wrap(reason, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+        blocks.append("\n".join([f"{str(question).capitalize()}", *lines]))
+    return "\n\n".join(blocks)
+
+
+def class_table(classes: pd.DataFrame) -> str:
+    """Where the losses lie by class of token."""
+    titles = [
+        "class",
+        "tokens",
+        "share %",
+        "VDS",
+        "own",
+        "standard",
+        "language",
+        "visual",
+        "of standard %",
+        "of visual %",
+    ]
+    lines = []
+    for row in classes.to_dict("records"):
+        means = [f"{row[f'{name}_mean_nats']:.2g}" for name in MEANS]
+        shares = [f"{100 * row[name]:.0f}" for name in ("standard_share", "visual_share")]
+        lines.append([row["token_class"], str(row["n_tokens"]), f"{100 * row['token_share']:.0f}", *means, *shares])
+    return f"Mean nats by class of token, of responses to a prompt with a picture.\n{aligned([titles, *lines])}"
+
+
+def recommendation_lines(rows: pd.DataFrame) -> str:
+    """Every setting with its reason."""
+    lines = []
+    for row in rows.to_dict("records"):
+        lines.append(f"{row['setting']:>10}: {row['choice']}")
+        lines += textwrap.wrap(row["reason"], _WIDTH, initial_indent=" " * 12, subsequent_indent=" " * 12)
+    return "\n".join(lines)
+
+
+def command(choices: Sequence[Choice], student: str, teacher: str | None) -> str:
+    """The command that trains on the recommendation; empty where there is nothing to train on."""
+    chosen = {choice.setting: choice.choice for choice in choices}
+    if chosen["objective"] == "none":
+        return ""
+    flags = {"student": student} | ({"teacher": teacher} if teacher else {}) | {"objective": chosen["objective"]}
+    if chosen["objective"] != "standard":
+        flags |= {name: chosen[name] for name in ("gamma", "lambda", "prior")}
+    return " ".join(["python -m train", *(f"--{name} {value}" for name, value in flags.items())])
+
+
+def _cells(row: dict) -> list[str]:
+    reason = row["reason"] if len(row["reason"]) <= _BESIDE else ""
+    return [row["measure"], _value(row), _interval(row), row["verdict"], reason]
+
+
+def _value(row: dict) -> str:
+    value, unit = row["value"], row["unit"]
+    if math.isnan(value):
+        return "-"
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    form = "d" if float(value).is_integer() and abs(value) < 1e6 and unit == "" else ".3g"
+    return f"{int(value) if form == 'd' else value:{form}} {unit}".rstrip()
+
+
+def _interval(row: dict) -> str:
+    scale = 100 if row["unit"] == "share" else 1
+    return "" if math.isnan(row["low"]) else f"({scale * row['low']:.3g} to {scale * row['high']:.3g})"

@@ -1,0 +1,68 @@
+"""What the decision rule reads of a measurement, and what it calls blind.
+
+The thresholds are choices of this project.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+BLIND_NATS = 1e-3  # a dependence on the picture up to which a model is blind; of the mean over tokens
+BLIND_SHARE = 0.05  # ... or of the other model's
+PRESENCE_SHARE = 0.1  # of VDS: a content control up to which a model reacts to the presence of a picture only
+GAMMA_MOST = 4.0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rule reads: means over the response tokens of prompts with a picture, in nats."""
+
+    standard_nats: float
+    language_nats: float
+    visual_nats: float
+    vds_nats: float
+    student_vds_nats: float
+    content_nats: float = math.nan
+    """The teacher's content control; nan without partners."""
+    student_content_nats: float = math.nan
+    gamma_rise: Mapping[str, float] = field(default_factory=dict)
+    """By prior, the gamma from which the language loss of the upper bins surely rises; empty without a forecast."""
+    lambda_stop: Mapping[tuple[str, float], float] = field(default_factory=dict)
+    """By prior and gamma, the least lambda that stops it."""
+
+    @property
+    def teacher_looks_nats(self) -> float:
+        return self.vds_nats if math.isnan(self.content_nats) else self.content_nats
+
+    @property
+    def student_looks_nats(self) -> float:
+        return self.student_vds_nats if math.isnan(self.content_nats) else self.student_content_nats
+
+    @property
+    def teacher_is_blind(self) -> bool:
+        return self.vds_nats <= max(BLIND_NATS, BLIND_SHARE * self.student_vds_nats)
+
+    @property
+    def student_is_blind(self) -> bool:
+        return self.student_looks_nats <= max(BLIND_NATS, BLIND_SHARE * self.teacher_looks_nats)
+
+    @property
+    def sees_presence_only(self) -> bool:
+        return self.content_nats <= PRESENCE_SHARE * self.vds_nats  # never of nan
+
+    @property
+    def looking_share(self) -> float:
+        """s: the teacher's share of the looking."""
+        total = self.teacher_looks_nats + self.student_looks_nats
+        return self.teacher_looks_nats / total if total > 0 else 0.0
+
+    @property
+    def visual_share(self) -> float:
+        """v: the visual part of the gap."""
+        total = self.visual_nats + self.language_nats
+        return self.visual_nats / total if total > 0 else 0.0
+
+    @property
+    def gamma(self) -> float:
+        """Before it is rounded, and before the forecast is asked."""
+        return GAMMA_MOST * self.looking_share * min(1.0, 2.0 * self.visual_share)

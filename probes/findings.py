@@ -1,0 +1,184 @@
+"""From the tables of a diagnosis to its findings, and to the facts that the decision rule reads."""
+
+from collections.abc import Mapping
+from math import inf, nan
+
+import numpy as np
+import pandas as pd
+
+from geometry import bootstrap_interval, bootstrap_of_mean
+from probes.facts import GAMMA_MOST, Facts
+from probes.forecast import high_from
+from records import ANGLES
+from records.diagnosis import FINDINGS
+from records.forecast import PRIORS
+
+Tables = Mapping[str, pd.DataFrame]
+Row = dict[str, object]
+SEES, LOOKS, GAP, GEOMETRY, FORECAST, PRECISION, STRENGTH = (
+    "does the teacher see",
+    "does the student look",
+    "where the gap lies",
+    "how the gradients stand",
+    "what a first step does",
+    "what the dtype costs",
+    "how hard to steer",
+)
+
+
+def facts_of(tables: Tables) -> Facts:
+    """What the rule reads, from `tokens`, `content` and, where it is there, `readings`."""
+    means = _pictured(tables).filter(like="_nats").mean()
+    content = tables["content"]
+    rise: dict[str, float] = {}
+    stop: dict[tuple[str, float], float] = {}
+    for row in tables.get("readings", pd.DataFrame()).to_dict("records"):
+        if row["reading"] == "gamma_rise":
+            rise[row["prior"]] = row["high"]  # 95 % of resampled prompts agree from here on
+        else:
+            stop[row["prior"], row["gamma"]] = row["estimate"]
+    return Facts(
+        standard_nats=float(means["kl_standard_nats"]),
+        language_nats=float(means["kl_language_nats"]),
+        visual_nats=float(means["kl_visual_nats"]),
+        vds_nats=float(means["vds_nats"]),
+        student_vds_nats=float(means["student_vds_nats"]),
+        content_nats=float(content["teacher_nats"].mean()) if len(content) else nan,
+        student_content_nats=float(content["student_nats"].mean()) if len(content) else nan,
+        gamma_rise=rise,
+        lambda_stop=stop,
+    )
+
+
+def finding(
+    question: str,
+    measure: str,
+    unit: str,
+    value: float,
+    low: float = nan,
+    high: float = nan,
+    verdict: str = "",
+    reason: str = "",
+) -> Row:
+    """A row of the table `findings`."""
+    return dict(zip(FINDINGS, (question, measure, unit, float(value), low, high, verdict, reason), strict=True))
+
+
+def finding_rows(tables: Tables, facts: Facts, n_prompts: int, seed: int) -> list[Row]:
+    """All rows but compatibility and cost."""
+    rows = [*_looking(tables, facts, n_prompts, seed), *_gap(tables, facts, seed)]
+    if "bins" in tables:
+        rows += _geometry(tables["bins"])
+    if "readings" in tables:
+        rows += _forecast(tables["readings"])
+    if "precision" in tables:
+        rows += _precision(tables["precision"])
+    return [*rows, *_strength(tables, facts, seed)]
+
+
+def _looking(tables: Tables, facts: Facts, n_prompts: int, seed: int) -> list[Row]:
+    """Both models' dependence on the picture, and on its content."""
+    tokens, content = _pictured(tables), tables["content"]
+    n_paired = content["prompt_id"].nunique()
+    reason = f"another prompt's picture of the same size, for {n_paired} of {n_prompts} prompts with a picture"
+    if n_paired < n_prompts:
+        reason += f"; {n_prompts - n_paired} had no partner"
+    rows = []
+    sides = ((SEES, "teacher", "vds_nats", "VDS"), (LOOKS, "student", "student_vds_nats", "own dependence"))
+    for question, side, column, name in sides:
+        upper = tokens[tokens[column] >= tokens[column].quantile(0.9)]
+        blind = facts.teacher_is_blind if side == "teacher" else facts.student_is_blind
+        verdict = "blind" if blind else "sees"
+        if side == "teacher" and not blind and facts.sees_presence_only:
+            verdict = "presence only"
+        rows.append(finding(question, f"{name}, mean", "nats", *_mean(tokens, column, seed), verdict))
+        rows.append(finding(question, f"{name}, median", "nats", tokens[column].median()))
+        rows.append(finding(question, f"{name}, upper tenth of tokens", "nats", *_mean(upper, column, seed)))
+        rows.append(
+            finding(question, "content control, mean", "nats", *_mean(content, f"{side}_nats", seed), "", reason)
+        )
+    return rows
+
+
+def _gap(tables: Tables, facts: Facts, seed: int) -> list[Row]:
+    tokens = _pictured(tables)
+    rows = []
+    for loss in ("standard", "visual", "language"):
+        rows.append(finding(GAP, f"{loss} loss, mean", "nats", *_mean(tokens, f"kl_{loss}_nats", seed)))
+    where = tables["token_classes"].sort_values("visual_share", ascending=False).iloc[0]
+    words = (
+        f"{where['visual_share']:.0%} of the visual loss lies in {where['token_class']} tokens" if len(tokens) else ""
+    )
+    return [*rows, finding(GAP, "visual part of visual + language", "share", facts.visual_share, reason=words)]
+
+
+def _geometry(bins: pd.DataFrame) -> list[Row]:
+    """The upper bins' angle of language and visual gradient against the null, by scope and kind of q*."""
+    first = high_from(int(bins["bin"].max()) + 1)
+    rows = []
+    for scope, members in bins[bins["bin"] >= first].groupby("scope"):
+        for prior, angle in zip(PRIORS, (ANGLES[0], ANGLES[3]), strict=True):
+            null = members[f"{angle}_null_mean_deg"]
+            above, below = ((members[f"{angle}_low_deg"] > null).sum(), (members[f"{angle}_high_deg"] < null).sum())
+            verdict = "conflict" if above > below else "agree" if below > above else "as unrelated tokens"
+            reason = (
+                f"null {null.mean():.0f}; of {len(members)} bins {above} above, {below} below it by their intervals"
+            )
+            name = f"language-visual angle, bins {first} and up, q* {prior}, {str(scope).replace('_', ' ')}"
+            rows.append(
+                finding(GEOMETRY, name, "degrees", members[f"{angle}_mean_deg"].mean(), nan, nan, verdict, reason)
+            )
+    return rows
+
+
+def _forecast(readings: pd.DataFrame) -> list[Row]:
+    rows = []
+    for prior in PRIORS:
+        of_prior = readings[readings["prior"] == prior]
+        rise = of_prior[of_prior["reading"] == "gamma_rise"].iloc[0]
+        verdict = "not sure to rise" if rise["high"] == inf else ""
+        name = f"gamma from which the upper bins' language loss rises, q* {prior}"
+        rows.append(finding(FORECAST, name, "", rise["estimate"], rise["low"], rise["high"], verdict))
+        stops = of_prior[(of_prior["reading"] == "lambda_stop") & (of_prior["gamma"] == 2.0)].iloc[0]
+        name = f"lambda that stops it at gamma 2, q* {prior}"
+        rows.append(finding(FORECAST, name, "", stops["estimate"], stops["low"], stops["high"]))
+    return rows
+
+
+def _precision(rows: pd.DataFrame) -> list[Row]:
+    kept = float(np.average(rows["same_bin_share"], weights=rows["n_tokens"]))
+    worst = max(rows[f"{angle}_shift_mean_deg"].max() for angle in ANGLES)
+    verdict = "fine" if kept >= 0.95 and not worst > 5.0 else "measure in a better dtype"
+    return [
+        finding(PRECISION, "tokens that keep their bin", "share", kept, verdict=verdict),
+        finding(PRECISION, "largest mean shift of an angle in a bin", "degrees", worst),
+    ]
+
+
+def _strength(tables: Tables, facts: Facts, seed: int) -> list[Row]:
+    """s and gamma with the interval that s gives it."""
+    content, tokens = tables["content"], _pictured(tables)
+    source, columns = (content, ["teacher_nats", "student_nats"])
+    if not len(content):
+        source, columns = tokens, ["vds_nats", "student_vds_nats"]
+
+    def share(means: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return means[:, 0] / means.sum(axis=1)
+
+    found = bootstrap_of_mean(source[columns].to_numpy(copy=True), source["prompt_id"].to_numpy(str), share, seed=seed)
+    factor = GAMMA_MOST * min(1.0, 2.0 * facts.visual_share)
+    return [
+        finding(STRENGTH, "the teacher's share of the looking", "share", facts.looking_share, found.low, found.high),
+        finding(STRENGTH, "gamma by the rule", "", facts.gamma, factor * found.low, factor * found.high),
+    ]
+
+
+def _pictured(tables: Tables) -> pd.DataFrame:
+    return tables["tokens"][tables["tokens"]["bin"] >= 0]
+
+
+def _mean(rows: pd.DataFrame, column: str, seed: int) -> tuple[float, float, float]:
+    """The mean with its interval over prompts."""
+    found = bootstrap_interval(rows[column].to_numpy(dtype=float), rows["prompt_id"].to_numpy(dtype=str), seed=seed)
+    return found.estimate, found.low, found.high

@@ -1,0 +1,261 @@
+"""The diagnosis: right verdicts on pairs whose answer is known, and a record and report that hold what was measured.
+
+Models are blinded at their vision tower's output: what remains is that a picture is there. With `--text-view blank`,
+where one is there in both views, nothing remains.
+"""
+
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from probes import corpus, diagnose
+from probes.content import partners
+from probes.costs import step_seconds
+from probes.token_classes import class_rows, classify
+from records import read_record
+from records.diagnosis import CLASSES, SCHEMAS
+from tests import models
+from vlm.pair import load_pair, pair_of
+from vlm.prompts import Prompt
+
+LOSSES_ALONE = ("--limit", "28", "--skip-geometry", "--skip-forecast", "--shown", "0")
+AMOUNTS = (0.0, 0.25, 0.5, 1.0)
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return load_pair("bundled")
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """Diagnose a loaded pair without gradients or report; returns the tables."""
+
+    def measure(pair, *argv):
+        monkeypatch.setattr(corpus, "load_pair", lambda *_, **__: pair)
+        monkeypatch.setattr(diagnose.report, "write", lambda *_: None)
+        out = tmp_path / "record"
+        assert diagnose.main(["bundled", *LOSSES_ALONE, *argv, "--out", str(out), "--overwrite"]) == 0
+        return read_record(out, "tokens", *SCHEMAS).tables
+
+    return measure
+
+
+@contextmanager
+def seeing(member, change):
+    """Let `change` have the features that leave the vision tower."""
+
+    def hook(module, inputs, output):
+        for name, value in output.items():
+            output[name] = change(value) if isinstance(value, torch.Tensor) else [change(one) for one in value]
+        return output
+
+    handle = member.model.model.visual.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def mixed(amount):
+    """Features with noise mixed in, the same noise for every picture."""
+
+    def change(features):
+        noise = torch.randn(features.shape, generator=torch.Generator().manual_seed(0)).to(features)
+        return (1 - amount) * features + amount * (noise * features.std() + features.mean())
+
+    return change
+
+
+def recommended(tables):
+    rows = tables["recommendation"]
+    return dict(zip(rows["setting"], rows["choice"], strict=True)), dict(
+        zip(rows["setting"], rows["reason"], strict=True)
+    )
+
+
+def value(tables, question, measure):
+    rows = tables["findings"]
+    [found] = rows.loc[(rows["question"] == question) & (rows["measure"] == measure), "value"]
+    return found
+
+
+def gamma(tables):
+    """What is recommended; 0 where it is not to steer."""
+    found = recommended(tables)[0]["gamma"]
+    return 0.0 if found == "-" else float(found)
+
+
+def test_a_blind_teacher_of_a_seeing_student_is_harmful(bundled, measured):
+    """Steering would teach the student not to look: the visual loss is its own dependence, exactly."""
+    with seeing(bundled.teacher, torch.zeros_like), seeing(bundled.student, lambda features: features):
+        tables = measured(bundled, "--text-view", "blank")
+    choice, reason = recommended(tables)
+    assert choice["verdict"] == "harmful" and choice["objective"] == "standard" and choice["gamma"] == "-"
+    assert "stop looking" in reason["verdict"]
+    tokens = tables["tokens"]
+    assert tokens["vds_nats"].max() < 1e-6 and tokens["student_vds_nats"].mean() > 0.01
+    np.testing.assert_allclose(tokens["kl_visual_nats"], tokens["student_vds_nats"], atol=1e-5)
+
+
+def test_a_teacher_that_sees_only_that_there_is_a_picture(bundled, measured):
+    with seeing(bundled.teacher, torch.zeros_like):
+        tables = measured(bundled)
+    choice, reason = recommended(tables)
+    assert tables["tokens"]["vds_nats"].mean() > 0.005 and tables["content"]["teacher_nats"].max() < 1e-6
+    assert choice["verdict"] == "harmful" and "presence of a picture only" in reason["verdict"]
+    assert choice["objective"] == "standard" and gamma(tables) == 0.0
+    sees = tables["findings"].query("question == 'does the teacher see'")
+    assert sees["verdict"].iloc[0] == "presence only"
+
+
+def test_neither_looks(bundled, measured):
+    with seeing(bundled.teacher, torch.zeros_like), seeing(bundled.student, torch.zeros_like):
+        choice, reason = recommended(measured(bundled))
+    assert choice["verdict"] == "do not steer" and "presence of a picture only" in reason["verdict"]
+
+
+def test_a_teacher_that_is_the_student_has_nothing_to_teach(bundled, measured):
+    choice, _ = recommended(measured(pair_of(bundled.student, bundled.student)))
+    assert choice["verdict"] == "nothing to distil" and choice["objective"] == "none" and "command" not in choice
+    bundled.student.model.requires_grad_(True)  # a teacher is frozen
+
+
+def test_a_blind_student_is_to_be_steered(bundled, measured):
+    with seeing(bundled.student, torch.zeros_like):
+        tables = measured(bundled)
+    choice, reason = recommended(tables)
+    assert choice["verdict"] == "steer" and choice["objective"] == "vgs-lp" and gamma(tables) == 4.0
+    assert "hardly looks" in reason["verdict"]
+    assert choice["command"].startswith("python -m train --student bundled --objective vgs-lp --gamma 4 ")
+
+
+@pytest.mark.parametrize("side", ["teacher", "student"])
+def test_noise_in_what_a_model_sees(bundled, measured, side):
+    """A teacher that sees less is followed less; a student that sees less is steered more."""
+    series = []
+    for amount in AMOUNTS:
+        with seeing(getattr(bundled, side), mixed(amount)) if amount else nullcontext():
+            series.append(measured(bundled))
+    gammas = [gamma(tables) for tables in series]
+    by_rule = [value(tables, "how hard to steer", "gamma by the rule") for tables in series]
+    if side == "teacher":
+        vds = [value(tables, "does the teacher see", "VDS, mean") for tables in series]
+        assert all(np.diff(vds) < 0) and all(np.diff(by_rule) < 0) and all(np.diff(gammas) <= 0)
+    else:
+        visual = [value(tables, "where the gap lies", "visual loss, mean") for tables in series]
+        assert all(np.diff(visual) > 0) and all(np.diff(by_rule) > 0) and all(np.diff(gammas) >= 0)
+    assert abs(gammas[-1] - gammas[0]) >= 0.5
+
+
+def test_pictures_of_a_size_of_their_own_have_no_partner(bundled, measured, tmp_path):
+    sizes = {"a": (48, 48), "b": (48, 48), "c": (72, 48), "d": (48, 48)}
+    shades = {"a": 10, "b": 200, "c": 90, "d": 10}  # d shows what a shows
+    for name, size in sizes.items():
+        Image.new("RGB", size, (shades[name],) * 3).save(tmp_path / f"{name}.png")
+    lines = [f'{{"problem": "what colour is the shape?", "id": "{n}", "images": ["{n}.png"]}}' for n in sizes]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    tables = measured(bundled, "--prompts", str(tmp_path / "rows.jsonl"))
+    pairs = tables["content"].groupby("prompt_id")["partner_id"].first().to_dict()
+    assert pairs == {"a": "b", "b": "d", "d": "b"}
+    reasons = tables["findings"]["reason"]
+    assert reasons.str.contains("for 3 of 4 prompts with a picture; 1 had no partner").any()
+
+
+def test_without_any_partner_the_dependencies_decide(bundled, measured, tmp_path):
+    Image.new("RGB", (48, 48), "red").save(tmp_path / "a.png")
+    (tmp_path / "rows.jsonl").write_text('{"problem": "what colour is the shape?", "images": ["a.png"]}')
+    tables = measured(bundled, "--prompts", str(tmp_path / "rows.jsonl"))
+    assert tables["content"].empty
+    means = tables["tokens"][["vds_nats", "student_vds_nats"]].mean()
+    share = value(tables, "how hard to steer", "the teacher's share of the looking")
+    assert share == pytest.approx(means["vds_nats"] / means.sum())
+
+
+def test_the_whole_of_it(flags, tmp_path, capsys):
+    """On the random pair: every table, the report, and the same numbers as the probes it is made of."""
+    out = tmp_path / "record"
+    argv = [*flags, "--probe-per-bin", "2", "--precision-check", "3", "--shown", "2", "--out", str(out)]
+    assert diagnose.main(argv) == 0
+    said = capsys.readouterr().out
+    assert "Does the teacher see" in said and "verdict: " in said and f"report: {out / 'report.html'}" in said
+    tables = read_record(out, "units", "bins", "layers", "readings", "precision", *SCHEMAS).tables
+    assert set(tables["bins"]["scope"]) == {"all", "language_model"} and len(tables["pictures"]) == 2
+    questions = list(tables["findings"]["question"].unique())
+    assert questions[0] == "do the two fit" and questions[-1] == "what a full run would cost" and len(questions) == 10
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 4 + 2
+    assert list(tables["recommendation"]["setting"][:5]) == ["verdict", "objective", "gamma", "lambda", "prior"]
+
+
+def test_gradients_that_are_zero_are_no_obstacle(flags, tmp_path):
+    """Of a teacher that is the student no angle, no forecast and no share is known, and the report says so."""
+    out = tmp_path / "record"
+    argv = [flags[0], "--teacher", flags[0], *flags[3:], "--probe-per-bin", "2", "--out", str(out)]
+    assert diagnose.main(argv) == 0
+    tables = read_record(out, "bins", *SCHEMAS).tables
+    assert recommended(tables)[0]["verdict"] == "nothing to distil"
+    assert (out / "report.html").is_file()
+
+
+def test_tokenizers_that_differ_are_refused(checkpoints, flags, tmp_path, capsys):
+    other = models.copy_of(checkpoints / "student", tmp_path / "other")
+    path = other / "tokenizer.json"
+    path.write_text(path.read_text().replace('"colour":', '"color":'))
+    argv = [str(other), *flags[1:], "--out", str(tmp_path / "record")]
+    assert diagnose.main(argv) == 2
+    said = capsys.readouterr()
+    assert "the tokenizers must agree, but `vocab` differs at" in said.err and said.err.count("\n") == 1
+    assert said.out == "" and not (tmp_path / "record").exists()
+
+
+def test_partners_show_another_picture_of_the_same_sizes():
+    def prompt(name, *pictures):
+        images = tuple(Image.new("RGB", size, colour) for size, colour in pictures)
+        return Prompt(name, (), images, "")
+
+    small, wide = (2, 2), (4, 2)
+    prompts = [prompt("a", (small, "red")), prompt("b", (small, "red")), prompt("c", (small, "blue")), prompt("d")]
+    prompts += [prompt("e", (small, "red"), (wide, "red")), prompt("f", (wide, "red"))]
+    assert {name: other.prompt_id for name, other in partners(prompts).items()} == {"a": "c", "b": "c", "c": "a"}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "classes"),
+    [
+        (
+            "<reason> there are two red shapes . </reason>",
+            "format function function number content content format format",
+        ),
+        ("\\boxed{ 2 } <|im_end|>", "format answer format format"),
+        (
+            "\u0120\\ boxed {\\ frac { 1 }{ 2 }} so",
+            "format format format answer format answer format answer format function",
+        ),
+        ("<rea son >", "format format format"),
+        ("3.5 cm \u2192 \u0120The \u010a", "number content format function format"),
+        ("\\boxed{ never closed", "format answer answer"),
+    ],
+)
+def test_classes_of_tokens(tokens, classes):
+    assert classify(tokens.split(" ")) == classes.split(" ")
+
+
+def test_shares_of_classes_add_up():
+    texts = ["<reason>", "two", "red", "\\boxed{", "2", "}"] * 2
+    tokens = pd.DataFrame({"token_text": texts, "rollout_id": [0] * 6 + [1] * 6, "position": [*range(6)] * 2})
+    tokens["has_image"] = tokens["rollout_id"] == 0
+    columns = ("vds", "student_vds", "kl_standard", "kl_language", "kl_visual")
+    rows = class_rows(tokens.assign(**{f"{name}_nats": np.arange(12.0) for name in columns}))
+    assert rows["token_class"].tolist() == list(CLASSES) and rows["n_tokens"].tolist() == [3, 1, 1, 0, 1]
+    assert rows["visual_share"].sum() == pytest.approx(1.0) and rows["visual_share"].iloc[1] == pytest.approx(4 / 15)
+
+
+def test_a_step_costs_what_its_parts_cost():
+    """Two models of one size: a view is a quarter of scoring, a backward pass two views."""
+    spent = step_seconds({"rollouts": 1.0, "scoring": 4.0}, 10.0, 5, 5)
+    assert spent == pytest.approx({"standard": 10 * (1 + 2 + 2), "vgs-lp": 10 * (1 + 4 + 4)})
