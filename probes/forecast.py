@@ -110,8 +110,9 @@ def gram_of(direction_products: pd.DataFrame) -> np.ndarray:
 
 
 def eta(gram: np.ndarray, prior: str, gamma: float) -> float:
-    """|g_std| / |g_std + gamma g_vis| (arXiv:2606.00564, Eq. 15)."""
-    return float(_norm(gram, vector({"standard": 1.0})) / _norm(gram, vector(term_weights(prior, gamma, 0.0))))
+    """|g_std| / |g_std + gamma g_vis| (arXiv:2606.00564, Eq. 15); nan where there is no steered gradient."""
+    steered = _norm(gram, vector(term_weights(prior, gamma, 0.0)))
+    return float(_norm(gram, vector({"standard": 1.0})) / steered) if steered else np.nan
 
 
 def steering_rows(gram: np.ndarray) -> pd.DataFrame:

@@ -155,3 +155,7 @@ def test_eta_is_that_of_geometry():
 @pytest.mark.parametrize(("n_bins", "first"), [(10, 7), (3, 2), (1, 0), (5, 4)])
 def test_the_upper_three_tenths(n_bins, first):
     assert forecast.high_from(n_bins) == first
+
+
+def test_without_any_gradient_there_is_no_eta():
+    assert np.isnan(forecast.eta(np.zeros((len(DIRECTIONS), len(DIRECTIONS))), "detached", 2.0))
