@@ -4,9 +4,9 @@
     python -m figures.step_time RECORD --arms standard vgs-lp --out pictures
 
 Reads the table `steps` of a record written by `python -m train.effects`; writes `step_time.png` and `.svg`. A phase's
-time is its median over the steps of a run, the mean over seeds; ticks are the totals of single seeds. Beside a bar
-stands its ratio to standard distillation, with the least and the greatest of a seed; the dashed line is the published
-ratio, 1.375. Runs that shared a machine with others were slowed down by them.
+time is its median over the steps of a run, of the arm's fastest run: others were slowed down by what shared their
+machine. Ticks are the totals of all runs. Beside a bar stands its ratio to standard distillation; the dashed line is
+the published one, 1.375.
 """
 
 import argparse
@@ -33,35 +33,32 @@ def seconds(steps: pd.DataFrame) -> pd.DataFrame:
     return steps.groupby(["arm", "seed"])[[f"{phase}_seconds" for phase in PHASES]].median()
 
 
-def ratios(totals: pd.Series, arm: str) -> pd.Series:
-    """Return an arm's total over standard's, by seed: of the seeds that both have, else over standard's mean."""
-    ours, theirs = totals[arm], totals[study.STANDARD]
-    each = (ours / theirs).dropna()
-    return each if len(each) else ours / theirs.mean()
+def fastest(medians: pd.DataFrame) -> pd.DataFrame:
+    """Return the phases of each arm's fastest run, a row an arm."""
+    return medians.loc[medians.sum(axis=1).groupby("arm").idxmin()].droplevel("seed")
 
 
 def draw_bars(ax: Axes, medians: pd.DataFrame, arms: Sequence[str]) -> None:
     """Draw a bar an arm, stacked by phase, and the totals of its seeds."""
     totals = medians.sum(axis=1)
-    means = medians.groupby("arm").mean().loc[list(arms)]
+    least = fastest(medians)
     left = np.zeros(len(arms))
     for phase in PHASES:
-        width = means[f"{phase}_seconds"].to_numpy()
+        width = least.loc[list(arms), f"{phase}_seconds"].to_numpy()
         ax.barh(range(len(arms)), width, left=left, height=0.62, color=PHASE_COLOURS[phase], label=phase)
         left = left + width
     for place, (arm, end) in enumerate(zip(arms, left, strict=True)):
         each = totals[arm]
         if len(each) > 1:
             ax.plot(each, [place] * len(each), ls="none", marker="|", color=INK, ms=8, mew=0.9)
-        words = ratio_words(totals, arm) if study.STANDARD in medians.index else f"{end:.2f} s"
+        words = f"{end:.2f} s" + ratio_words(least, arm)
         ax.annotate(words, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=7.5)
 
 
-def ratio_words(totals: pd.Series, arm: str) -> str:
-    """Return an arm's ratio to standard as it is read."""
-    each = ratios(totals, arm)
-    ends = f" ({each.min():.2f} to {each.max():.2f})" if len(each) > 1 and arm != study.STANDARD else ""
-    return f"{totals[arm].mean():.2f} s, {each.mean():.2f} \u00d7{ends}"
+def ratio_words(least: pd.DataFrame, arm: str) -> str:
+    """Return an arm's ratio to standard as it is read; nothing where standard was not run."""
+    totals = least.sum(axis=1)
+    return f", {totals[arm] / totals[study.STANDARD]:.2f} \u00d7" if study.STANDARD in totals else ""
 
 
 def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
@@ -74,7 +71,7 @@ def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
         ax = figure.subplots()
         draw_bars(ax, medians, chosen)
         if study.STANDARD in medians.index:
-            published = PUBLISHED_RATIO * float(medians.sum(axis=1)[study.STANDARD].mean())
+            published = PUBLISHED_RATIO * fastest(medians).sum(axis=1)[study.STANDARD]
             ax.axvline(published, color=PAPER_INK, lw=1.1, linestyle=DASHED, label="published: 1.375 \u00d7 standard")
         study.name_arms(ax, chosen)
         ax.set_xlim(left=0)
