@@ -117,12 +117,6 @@ def test_what_is_asked_of_accelerate(tmp_path, monkeypatch):
         trackers.logging(Config(track="wandb"), tmp_path)
 
 
-def test_tensorboard_writes_into_the_run_s_folder(checkpoints, tmp_path):
-    pytest.importorskip("tensorboard")
-    folder = train(small(checkpoints, out=str(tmp_path / "run"), steps=1, evaluate_every=0, track="tensorboard"))
-    assert list((folder / trackers.PROJECT).glob("events.*"))
-
-
 def test_nothing_is_imported_unless_asked_for():
     code = "import sys, train.__main__; print({'peft', 'tensorboard', 'tensorboardX', 'wandb'} & set(sys.modules))"
     environment = os.environ | {"PYTHONPATH": os.getcwd()}
