@@ -1,6 +1,7 @@
 """Load one checkpoint: a model, the processor it renders with, and what identifies its weights."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -166,9 +167,9 @@ def quiet() -> None:
 
 
 def _name(checkpoint: str) -> str:
-    """A hub id as it is; of a folder the last two parts, which say enough and nothing about the machine."""
+    """A hub id as it is; of a folder the last two parts as it was asked for, which say nothing about the machine."""
     path = Path(checkpoint)
-    return "/".join(path.resolve().parts[-2:]) if path.is_dir() else checkpoint
+    return "/".join(Path(os.path.abspath(path)).parts[-2:]) if path.is_dir() else checkpoint
 
 
 def _check_device(device: str) -> None:

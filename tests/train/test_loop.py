@@ -140,6 +140,7 @@ def test_the_best_is_that_on_prompts_that_need_the_picture():
 def test_checkpoints_are_read_as_any_pair(whole, checkpoints):
     for name in ("last", "best"):
         pair = load_pair(str(whole / name))
+        assert pair.student.name == f"{whole.name}/{name}"  # of two runs compared, the run and not the step
         assert (
             pair.teacher.fingerprint
             == load_pair(*(str(checkpoints / s) for s in ("student", "teacher"))).teacher.fingerprint
