@@ -22,8 +22,9 @@ from geometry import bootstrap_interval
 from records import RecordError, open_record, read_journal
 from records.lines import LOSSES
 from records.study import SCHEMAS, Run, journal_tables
+from train.arms import INITIAL
 from train.folder import CONFIG
-from train.study import ANSWERS, GROUPS, INITIAL
+from train.study import ANSWERS, GROUPS
 
 AGAINST: Mapping[str, tuple[str, ...]] = {
     "grpo+standard": ("grpo",),

@@ -1,26 +1,33 @@
 """The effect of steering on the bundled pair: every objective, several seeds, the same budget and the same scenes.
 
-    python -m train.study                                             # all arms, seeds 0 to 2, 150 steps: hours
+    python -m train.study                                             # every objective, seeds 0 to 2: hours
     python -m train.study --arms standard vgs-lp --seeds 0 --steps 20 --scenes 100
+    python -m train.study --arms standard vgs --lr 1e-4 --out runs/study-1e-4
 
-An arm is a set of flags of `python -m train`. All arms of a seed see the same prompts in the same order, 64 rollouts a
+An arm is a set of flags of `python -m train`, see `train.arms`; besides one for every objective there are arms of
+other strengths, run where they are named. All arms of a seed see the same prompts in the same order, 64 rollouts a
 step, and answer the same scenes at the end, so that they are compared scene by scene. Those with a reward see a quarter
-of the prompts, four rollouts each. eta is left out: under Adam it
-is without effect where it is constant, and weighs the steps against each other where it is measured anew.
+of the prompts, four rollouts each. eta is left out: under Adam it is without effect where it is constant, and weighs
+the steps against each other where it is measured anew.
 
 A run is in `OUT/<arm>-<seed>`: its journal, its last checkpoint and `answers.parquet`, a row a scene. What is complete
 is not run again, what was interrupted goes on.
 """
 
 import argparse
+import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from records import RecordError
 from records.files import write_whole
-from train.config import Config
+from train.arms import ARMS, INITIAL, OBJECTIVES
+from train.config import Config, ConfigError
+from train.folder import CONFIG
 from train.loop import train
 from vlm.checkpoint import Member, load_member, quiet, resolve
 from vlm.evaluation import evaluate
@@ -28,46 +35,41 @@ from vlm.rollouts import Sampling
 from vlm.sources import BUNDLED
 from vlm.tiny.prompts import group_prompts
 
-_GROUPS_OF_FOUR: Mapping[str, Any] = {"batch": 16, "rollouts_per_prompt": 4}
-ARMS: Mapping[str, Mapping[str, Any]] = {
-    "standard": {"objective": "standard"},
-    "vgs-lp": {"objective": "vgs-lp"},
-    "vgs": {"objective": "vgs"},
-    "vgs-gamma-1": {"objective": "vgs", "gamma": 1.0},
-    "vgs-lp-attached": {"objective": "vgs-lp", "prior": "attached"},
-    "language-steering": {"objective": "language-steering"},
-    "adaptive": {"objective": "adaptive"},
-    "language-steering-printed": {"objective": "language-steering", "vp": "printed"},
-    "off-policy": {"objective": "off-policy"},
-    "grpo": {"objective": "grpo", **_GROUPS_OF_FOUR},
-    "grpo+standard": {"objective": "grpo+standard", **_GROUPS_OF_FOUR},
-    "grpo+standard-matched": {"objective": "grpo+standard", "match_norm": True, **_GROUPS_OF_FOUR},
-    "grpo+vgs-lp": {"objective": "grpo+vgs-lp", **_GROUPS_OF_FOUR},
-}
-"""By name, what an arm has other than `SHARED` and the defaults."""
 SHARED: Mapping[str, Any] = {"eta": "none", "evaluate_every": 50, "checkpoint_every": 50}
-INITIAL = "initial"
-"""The arm that is not trained."""
 ANSWERS = "answers.parquet"
 GROUPS = {"high": 6, "low": 1, "text": 1}
 """Dependency groups, and how many of every eight scenes each has."""
 _SCENE_SEED = 500_000  # below those of training, and not the default of any probe
 
 
-def run_arm(arm: str, seed: int, steps: int, scenes: int, out: Path) -> Path:
-    """Train an arm, or go on with it, and let it answer the scenes; return the folder."""
+def run_arm(arm: str, seed: int, scenes: int, out: Path, flags: Mapping[str, Any]) -> Path:
+    """Train an arm with flags that all arms have, or go on with it, and let it answer the scenes; return the folder.
+
+    Raises:
+        RecordError: the folder holds a run with other flags.
+    """
     folder = out / f"{arm}-{seed}"
+    settings = {**SHARED, **ARMS.get(arm, {}), **flags, "seed": seed}
     if (folder / ANSWERS).is_file():
+        if arm != INITIAL:
+            _refuse_others(folder / CONFIG, settings)
         return folder
     if arm == INITIAL:
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint = resolve(BUNDLED)
     else:
-        settings = {**SHARED, **ARMS[arm], "seed": seed, "steps": steps, "out": str(folder), "resume": True}
-        checkpoint = str(train(Config(**settings)) / "last")
+        checkpoint = str(train(Config(**settings, out=str(folder), resume=True)) / "last")
     answers = answered(load_member(checkpoint), scenes).assign(arm=arm, seed=seed)
     write_whole(folder / ANSWERS, lambda part: answers.to_parquet(part, index=False))
     return folder
+
+
+def _refuse_others(path: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse a complete run that was made with other flags than those of its arm."""
+    found = json.loads(path.read_bytes())["settings"]
+    for flag, wanted in settings.items():
+        if found.get(flag, wanted) != wanted:
+            raise RecordError(f"`{path}` has `{flag}` {found[flag]!r}, not {wanted!r}: choose another `--out`")
 
 
 def answered(student: Member, scenes: int) -> pd.DataFrame:
@@ -82,21 +84,27 @@ def answered(student: Member, scenes: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the arms, seed by seed."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the arms, seed by seed; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arms", nargs="+", choices=[INITIAL, *ARMS], default=[INITIAL, *ARMS])
+    parser.add_argument("--arms", nargs="+", choices=[INITIAL, *ARMS], default=[INITIAL, *OBJECTIVES])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--lr", type=float, default=Config.lr, help="of all arms (default: %(default)s)")
     parser.add_argument("--scenes", type=int, default=4000, help="of all groups; six in eight need the picture")
     parser.add_argument("--out", type=Path, default=Path("runs/study"))
     options = parser.parse_args(argv)
     quiet()
-    for seed in options.seeds:
-        for arm in options.arms:
-            print(f"{arm}, seed {seed}", flush=True)
-            run_arm(arm, seed, options.steps, options.scenes, options.out)
+    try:
+        for seed in options.seeds:
+            for arm in options.arms:
+                print(f"{arm}, seed {seed}", flush=True)
+                run_arm(arm, seed, options.scenes, options.out, {"steps": options.steps, "lr": options.lr})
+    except (ConfigError, RecordError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -22,7 +22,7 @@ def folder(checkpoints, tmp_path_factory):
         patch.setattr(study, "BUNDLED", settings["student"])
         for seed in (0, 1):
             for arm in ("initial", "standard", "vgs-lp"):
-                study.run_arm(arm, seed, 1, 16, out)
+                study.run_arm(arm, seed, 16, out, {"steps": 1})
     return out
 
 
@@ -38,8 +38,14 @@ def test_every_run_answers_the_same_scenes(folder):
 def test_a_complete_run_is_left_alone(folder, monkeypatch):
     monkeypatch.setattr(study, "train", None)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.parquet")}
-    study.run_arm("standard", 1, 1, 16, folder)
+    study.run_arm("standard", 1, 16, folder, {"steps": 1})
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*.parquet")} == before
+
+
+def test_a_complete_run_with_other_flags_is_refused(folder, capsys):
+    flags = ["--arms", "standard", "--seeds", "1", "--steps", "1", "--lr", "0.5", "--out", str(folder)]
+    assert study.main(flags) == 2
+    assert "`lr` 0.0003, not 0.5" in capsys.readouterr().err
 
 
 def test_the_record_is_read_back(folder, tmp_path, capsys):

@@ -1,0 +1,39 @@
+"""The arms of a study: by name, the flags of `python -m train` in which a run differs from the others."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Flags = Mapping[str, Any]
+
+_GROUPS_OF_FOUR: Flags = {"batch": 16, "rollouts_per_prompt": 4}
+
+OBJECTIVES: Mapping[str, Flags] = {
+    "standard": {"objective": "standard"},
+    "vgs-lp": {"objective": "vgs-lp"},
+    "vgs": {"objective": "vgs"},
+    "vgs-gamma-1": {"objective": "vgs", "gamma": 1.0},
+    "vgs-lp-attached": {"objective": "vgs-lp", "prior": "attached"},
+    "language-steering": {"objective": "language-steering"},
+    "adaptive": {"objective": "adaptive"},
+    "language-steering-printed": {"objective": "language-steering", "vp": "printed"},
+    "off-policy": {"objective": "off-policy"},
+    "grpo": {"objective": "grpo", **_GROUPS_OF_FOUR},
+    "grpo+standard": {"objective": "grpo+standard", **_GROUPS_OF_FOUR},
+    "grpo+standard-matched": {"objective": "grpo+standard", "match_norm": True, **_GROUPS_OF_FOUR},
+    "grpo+vgs-lp": {"objective": "grpo+vgs-lp", **_GROUPS_OF_FOUR},
+}
+"""Every objective, at the published strengths."""
+STRENGTHS: Mapping[str, Flags] = {
+    "vgs-lp-gamma-1": {"objective": "vgs-lp", "gamma": 1.0},
+    "vgs-lp-gamma-3": {"objective": "vgs-lp", "gamma": 3.0},
+    "vgs-lp-gamma-3.25": {"objective": "vgs-lp", "gamma": 3.25},
+    "vgs-lp-gamma-4": {"objective": "vgs-lp", "gamma": 4.0},
+    "vgs-lp-lambda-0.1": {"objective": "vgs-lp", "lambda_": 0.1},
+    "vgs-lp-lambda-1": {"objective": "vgs-lp", "lambda_": 1.0},
+    "language-steering-gamma-1": {"objective": "language-steering", "gamma": 1.0},
+    "language-steering-gamma-3": {"objective": "language-steering", "gamma": 3.0},
+}
+"""Other strengths, for Figures 5 and 8: gamma as `probes.diagnose` recommends it for the bundled pair among them."""
+ARMS: Mapping[str, Flags] = {**OBJECTIVES, **STRENGTHS}
+INITIAL = "initial"
+"""The arm that is not trained."""
