@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from train.presets import PUBLISHED_ETA
+
 Flags = Mapping[str, Any]
 
 _GROUPS_OF_FOUR: Flags = {"batch": 16, "rollouts_per_prompt": 4}
@@ -34,6 +36,11 @@ STRENGTHS: Mapping[str, Flags] = {
     "language-steering-gamma-3": {"objective": "language-steering", "gamma": 3.0},
 }
 """Other strengths, for Figures 5 and 8: gamma as `probes.diagnose` recommends it for the bundled pair among them."""
-ARMS: Mapping[str, Flags] = {**OBJECTIVES, **STRENGTHS}
+FACTORS: Mapping[str, Flags] = {
+    "vgs-lp-unclipped": {"objective": "vgs-lp", "clip_norm": "none"},
+    "vgs-lp-unclipped-eta": {"objective": "vgs-lp", "clip_norm": "none", "eta": PUBLISHED_ETA["paper-2b"]},
+}
+"""The same update but for a constant factor on its loss."""
+ARMS: Mapping[str, Flags] = {**OBJECTIVES, **STRENGTHS, **FACTORS}
 INITIAL = "initial"
 """The arm that is not trained."""

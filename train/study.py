@@ -2,7 +2,8 @@
 
     python -m train.study                                             # every objective, seeds 0 to 2: hours
     python -m train.study --arms standard vgs-lp --seeds 0 --steps 20 --scenes 100
-    python -m train.study --arms standard vgs --lr 1e-4 --out runs/study-1e-4
+    python -m train.study --arms initial standard vgs vgs-lp --lr 1e-4 --out runs/study_small_rate
+    python -m train.study --arms initial standard vgs --teacher runs/blind --text-view blank --out runs/study_blind
 
 An arm is a set of flags of `python -m train`, see `train.arms`; besides one for every objective there are arms of
 other strengths, run where they are named. All arms of a seed see the same prompts in the same order, 64 rollouts a
@@ -29,13 +30,15 @@ from train.arms import ARMS, INITIAL, OBJECTIVES
 from train.config import Config, ConfigError
 from train.folder import CONFIG
 from train.loop import train
-from vlm.checkpoint import Member, load_member, quiet, resolve
+from vlm.checkpoint import CheckpointError, Member, load_member, quiet, resolve
 from vlm.evaluation import evaluate
 from vlm.rollouts import Sampling
 from vlm.sources import BUNDLED
 from vlm.tiny.prompts import group_prompts
 
 SHARED: Mapping[str, Any] = {"eta": "none", "evaluate_every": 50, "checkpoint_every": 50}
+FLAGS = ("steps", "lr", "teacher", "text_view")
+"""Of `python -m train`, the same for all arms."""
 ANSWERS = "answers.parquet"
 GROUPS = {"high": 6, "low": 1, "text": 1}
 """Dependency groups, and how many of every eight scenes each has."""
@@ -91,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--lr", type=float, default=Config.lr, help="of all arms (default: %(default)s)")
+    parser.add_argument("--teacher", help="of all arms (default: the bundled one)")
+    parser.add_argument("--text-view", choices=("drop", "blank", "other"), default=Config.text_view, help="of all arms")
     parser.add_argument("--scenes", type=int, default=4000, help="of all groups; six in eight need the picture")
     parser.add_argument("--out", type=Path, default=Path("runs/study"))
     options = parser.parse_args(argv)
@@ -99,8 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for seed in options.seeds:
             for arm in options.arms:
                 print(f"{arm}, seed {seed}", flush=True)
-                run_arm(arm, seed, options.scenes, options.out, {"steps": options.steps, "lr": options.lr})
-    except (ConfigError, RecordError) as error:
+                run_arm(arm, seed, options.scenes, options.out, {name: getattr(options, name) for name in FLAGS})
+    except (CheckpointError, ConfigError, RecordError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -11,7 +11,7 @@ from vlm.evaluation import accuracy, evaluate
 from vlm.pair import Pair, load_pair
 from vlm.rollouts import Sampling, generate
 from vlm.scoring import score
-from vlm.tiny import card
+from vlm.tiny import blind, card
 from vlm.tiny.prompts import bundled_prompts, group_prompts
 from vlm.views import image_view, text_views
 
@@ -70,3 +70,16 @@ def test_the_dependency_is_not_degenerate(pair: Pair) -> None:
         torch.cat([part.visual for part in parts])[top].mean()
         > torch.cat([part.language for part in parts])[top].mean()
     )
+
+
+def test_the_blind_teacher_does_not_see(tmp_path: Path) -> None:
+    assert blind.main([str(tmp_path / "blind")]) == 0
+    pair = load_pair("bundled", str(tmp_path / "blind"))
+    prompts = [prompt for prompt in bundled_prompts(20, SEED) if prompt.has_image]
+    images, blanks = [image_view(prompt) for prompt in prompts], text_views(prompts, "blank")
+    rollouts = generate(pair.student, prompts, Sampling(max_response=64, batch=32))
+    for views in score(pair, images, blanks, rollouts):
+        found = decompose(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
+        assert found.vds.max() < 1e-6
+        torch.testing.assert_close(found.visual, found.student_vds, atol=1e-5, rtol=0)
+    assert blind.main([str(tmp_path / "blind")]) == 2
