@@ -103,7 +103,8 @@ def _sections(record: Measurement) -> list[dict[str, Any]]:
     by_question = record.tables["findings"].groupby("question", sort=False)
     sections = [_section(_title(str(name)), table=report_tables.findings(rows)) for name, rows in by_question]
     words = (
-        "Mean nats over the tokens of responses to a prompt with a picture; the rules stand in probes/token_classes.py."
+        "Mean nats over the tokens of responses to a prompt with a picture; the rules stand in"
+        " probes/diagnosis/token_classes.py."
     )
     classes = report_tables.classes(record.tables["token_classes"])
     sections.append(_section("Where the losses lie, by class of token", words, classes))

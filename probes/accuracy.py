@@ -18,7 +18,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from geometry import bootstrap_interval
 from probes import corpus as corpora
-from probes.options import Dtype, OutputOptions, flag, parser_for, pick, run
+from probes.options import Dtype, OutputOptions, flag, run_probe
 from probes.progress import progress
 from probes.terminal import aligned
 from vlm.checkpoint import load_member, quiet
@@ -46,9 +46,7 @@ class AccuracyOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parsed = parser_for(__doc__ or "", (AccuracyOptions, OutputOptions)).parse_args(argv)
-    options, output = pick(parsed, AccuracyOptions), pick(parsed, OutputOptions)
-    return run(lambda: measure(parsed.checkpoint, options, output))
+    return run_probe(__doc__, (AccuracyOptions, OutputOptions), measure, argv)
 
 
 def measure(checkpoint: str, options: AccuracyOptions, output: OutputOptions) -> None:

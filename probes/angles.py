@@ -36,9 +36,7 @@ from probes.options import (
     PairOptions,
     PromptOptions,
     UnitOptions,
-    parser_for,
-    pick,
-    run,
+    run_probe,
 )
 from probes.precision import exact_corpus, precision_rows, reference_options, sample, summary
 from probes.progress import progress
@@ -50,19 +48,7 @@ from records import RecordWriter, read_record
 
 def main(argv: Sequence[str] | None = None) -> int:
     groups = (PairOptions, PromptOptions, BinOptions, UnitOptions, MetricOptions, CheckOptions, OutputOptions)
-    parsed = parser_for(__doc__ or "", groups).parse_args(argv)
-    return run(
-        lambda: measure(
-            parsed.checkpoint,
-            pick(parsed, PairOptions),
-            pick(parsed, PromptOptions),
-            pick(parsed, BinOptions),
-            pick(parsed, UnitOptions),
-            pick(parsed, MetricOptions),
-            pick(parsed, CheckOptions),
-            pick(parsed, OutputOptions),
-        )
-    )
+    return run_probe(__doc__, groups, measure, argv)
 
 
 def measure(

@@ -30,14 +30,14 @@ import pandas as pd
 
 from figures import before_after, changed_answers
 from figures.style import save
-from probes import changes
 from probes import corpus as corpora
-from probes.change_tables import summary
+from probes.comparison import changes
+from probes.comparison.sides import CompareOptions, Comparison, Flags, ModelOptions, load_both
+from probes.comparison.text import summary
 from probes.corpus import Corpus
 from probes.grams import add_grams
-from probes.options import BinOptions, OutputOptions, PromptOptions, parser_for, pick, run
+from probes.options import BinOptions, OutputOptions, PromptOptions, run_probe
 from probes.progress import progress
-from probes.sides import CompareOptions, Comparison, Flags, ModelOptions, load_both
 from probes.tables import unit_rows
 from probes.units import Unit, choose_units
 from records import RecordWriter, Shards, read_record
@@ -64,11 +64,9 @@ class _Side:
 
 def main(argv: Sequence[str] | None = None) -> int:
     groups = (ModelOptions, PromptOptions, BinOptions, CompareOptions, OutputOptions)
-    parsed = parser_for(__doc__ or "", groups, series=True).parse_args(argv)
-    options = Flags(
-        pick(parsed, ModelOptions), pick(parsed, PromptOptions), pick(parsed, BinOptions), pick(parsed, CompareOptions)
+    return run_probe(
+        __doc__, groups, lambda both, *values: measure(both, Flags(*values[:-1]), values[-1]), argv, series=True
     )
-    return run(lambda: measure(parsed.checkpoints, options, pick(parsed, OutputOptions)))
 
 
 def measure(checkpoints: Sequence[str], options: Flags, output: OutputOptions) -> None:

@@ -10,14 +10,15 @@ One set of on-policy responses of the student answers:
 - Does the teacher see: its visual dependency (VDS, arXiv:2606.00564, Eq. 12), and a content control, the divergence
   between the right picture and another prompt's of the same size. A teacher that reacts to the presence of a picture
   only has the first without the second. Likewise: does the student look?
-- Where the gap lies: standard, visual and language loss by VDS bin and by class of token (`probes.token_classes`).
+- Where the gap lies: standard, visual and language loss by VDS bin and by class of token
+  (`probes.diagnosis.token_classes`).
 - How the gradients stand, against the null, q* detached and attached, by scope and part of the model.
 - What a first step would do to held-out language (`probes.sensitivity`), and what the dtype costs.
 
-`probes/decision.py` makes of them a verdict and the recommended objective, gamma, lambda and prior, each with its
-reason; `probes/costs.py` what this cost and what a full run would. Writes a record (the tables of `probes.angles`,
-`probes.layers` and `probes.sensitivity` and those of `records/diagnosis.py`), prints a summary, and draws `report.html`
-into the record's folder: one file without a network, to be sent around.
+`probes.diagnosis.decision` makes of them a verdict and the recommended objective, gamma, lambda and prior, each with
+its reason; `probes.diagnosis.costs` what this cost and what a full run would. Writes a record (the tables of
+`probes.angles`, `probes.layers` and `probes.sensitivity` and those of `records/diagnosis.py`), prints a summary, and
+draws `report.html` into the record's folder: one file without a network, to be sent around.
 """
 
 import sys
@@ -32,26 +33,16 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from figures import report
 from probes import corpus as corpora
-from probes import costs, findings
-from probes.changes import picture_png
-from probes.content import content_table
+from probes.comparison.changes import picture_png
 from probes.corpus import Corpus
-from probes.costs import Clock, RunOptions
-from probes.decision import NOTHING, Choice, case_of, recommend
-from probes.diagnosis_text import command, summary
-from probes.options import (
-    BinOptions,
-    OutputOptions,
-    PairOptions,
-    PromptOptions,
-    UnitOptions,
-    flag,
-    parser_for,
-    pick,
-    run,
-)
-from probes.stages import forecast_tables, geometry_tables, halves_notes, precision_table
-from probes.token_classes import class_rows
+from probes.diagnosis import costs, findings
+from probes.diagnosis.content import content_table
+from probes.diagnosis.costs import Clock, RunOptions
+from probes.diagnosis.decision import NOTHING, Choice, case_of, recommend
+from probes.diagnosis.stages import forecast_tables, geometry_tables, halves_notes, precision_table
+from probes.diagnosis.text import command, summary
+from probes.diagnosis.token_classes import class_rows
+from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions, flag, run_probe
 from records import RecordWriter, read_record
 
 
@@ -70,18 +61,7 @@ class DiagnosisOptions:
 
 def main(argv: Sequence[str] | None = None) -> int:
     groups = (PairOptions, PromptOptions, BinOptions, DiagnosisOptions, RunOptions, OutputOptions)
-    parsed = parser_for(__doc__ or "", groups).parse_args(argv)
-    return run(
-        lambda: measure(
-            parsed.checkpoint,
-            pick(parsed, PairOptions),
-            pick(parsed, PromptOptions),
-            pick(parsed, BinOptions),
-            pick(parsed, DiagnosisOptions),
-            pick(parsed, RunOptions),
-            pick(parsed, OutputOptions),
-        )
-    )
+    return run_probe(__doc__, groups, measure, argv)
 
 
 def measure(

@@ -23,17 +23,7 @@ from figures import layers as picture
 from figures.style import save
 from probes import corpus as corpora
 from probes.grams import add_grams
-from probes.options import (
-    BinOptions,
-    MetricOptions,
-    OutputOptions,
-    PairOptions,
-    PromptOptions,
-    UnitOptions,
-    parser_for,
-    pick,
-    run,
-)
+from probes.options import BinOptions, MetricOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions, run_probe
 from probes.summaries import layer_rows
 from probes.tables import gram_rows, unit_rows
 from probes.terminal import layer_table
@@ -44,18 +34,7 @@ from vlm.families import parameter_kinds
 
 def main(argv: Sequence[str] | None = None) -> int:
     groups = (PairOptions, PromptOptions, BinOptions, UnitOptions, MetricOptions, OutputOptions)
-    parsed = parser_for(__doc__ or "", groups).parse_args(argv)
-    return run(
-        lambda: measure(
-            parsed.checkpoint,
-            pick(parsed, PairOptions),
-            pick(parsed, PromptOptions),
-            pick(parsed, BinOptions),
-            pick(parsed, UnitOptions),
-            pick(parsed, MetricOptions),
-            pick(parsed, OutputOptions),
-        )
-    )
+    return run_probe(__doc__, groups, measure, argv)
 
 
 def measure(

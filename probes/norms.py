@@ -42,9 +42,7 @@ from probes.options import (
     PromptOptions,
     UnitOptions,
     flag,
-    parser_for,
-    pick,
-    run,
+    run_probe,
 )
 from probes.summaries import norm_rows
 from probes.tables import unit_rows
@@ -84,18 +82,7 @@ class _Series:
 
 def main(argv: Sequence[str] | None = None) -> int:
     groups = (PairOptions, PromptOptions, BinOptions, SeriesUnitOptions, MetricOptions, OutputOptions)
-    parsed = parser_for(__doc__ or "", groups, series=True).parse_args(argv)
-    return run(
-        lambda: measure(
-            parsed.checkpoints,
-            pick(parsed, PairOptions),
-            pick(parsed, PromptOptions),
-            pick(parsed, BinOptions),
-            pick(parsed, SeriesUnitOptions),
-            pick(parsed, MetricOptions),
-            pick(parsed, OutputOptions),
-        )
-    )
+    return run_probe(__doc__, groups, measure, argv, series=True)
 
 
 def measure(

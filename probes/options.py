@@ -139,6 +139,23 @@ def pick(parsed: Namespace, group: type[Options]) -> Options:
     return group(**{f.name: getattr(parsed, f.name) for f in fields(group)})  # type: ignore[arg-type]
 
 
+def run_probe(
+    manual: str | None,
+    groups: Sequence[type[Any]],
+    measure: Callable[..., None],
+    argv: Sequence[str] | None,
+    *,
+    series: bool = False,
+) -> int:
+    """Read the flags of `groups`, and run `measure` on the checkpoint and the values of each group, in their order.
+
+    series: `measure` takes several checkpoints.
+    """
+    parsed = parser_for(manual or "", groups, series=series).parse_args(argv)
+    given = parsed.checkpoints if series else parsed.checkpoint
+    return run(lambda: measure(given, *(pick(parsed, group) for group in groups)))
+
+
 def run(main: Callable[[], None]) -> int:
     """Run a probe; a user's mistake becomes one line on stderr and exit code 2."""
     try:

@@ -34,15 +34,16 @@ from itertools import chain
 from typing import Any
 
 import pandas as pd
-from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from figures import sensitivity as picture
 from figures.style import save
 from probes import corpus as corpora
-from probes import directions, forecast, forecast_text, steps
 from probes.corpus import Corpus
-from probes.directions import Half
+from probes.forecast import directions, steps
+from probes.forecast import tables as forecast
+from probes.forecast.directions import Half
+from probes.forecast.text import summary
 from probes.metric import metric_of, optimizer_state
 from probes.options import (
     BinOptions,
@@ -52,9 +53,7 @@ from probes.options import (
     PairOptions,
     PromptOptions,
     flag,
-    parser_for,
-    pick,
-    run,
+    run_probe,
 )
 from probes.progress import progress
 from records import RecordWriter, read_record
@@ -83,7 +82,7 @@ class StepOptions:
 
 @dataclass(frozen=True)
 class _Settings:
-    """Every group of flags."""
+    """Every group of flags, in the order in which they are read."""
 
     pair: PairOptions
     prompts: PromptOptions
@@ -91,17 +90,6 @@ class _Settings:
     steps: StepOptions
     metric: MetricOptions
     output: OutputOptions
-
-    @classmethod
-    def of(cls, parsed: Namespace) -> "_Settings":
-        return cls(
-            pick(parsed, PairOptions),
-            pick(parsed, HalvedPromptOptions),
-            pick(parsed, BinOptions),
-            pick(parsed, StepOptions),
-            pick(parsed, MetricOptions),
-            pick(parsed, OutputOptions),
-        )
 
     @property
     def groups(self) -> Sequence[Any]:
@@ -111,8 +99,7 @@ class _Settings:
 
 def main(argv: Sequence[str] | None = None) -> int:
     groups = (PairOptions, HalvedPromptOptions, BinOptions, StepOptions, MetricOptions, OutputOptions)
-    parsed = parser_for(__doc__ or "", groups).parse_args(argv)
-    return run(lambda: measure(parsed.checkpoint, _Settings.of(parsed)))
+    return run_probe(__doc__, groups, lambda checkpoint, *values: measure(checkpoint, _Settings(*values)), argv)
 
 
 def measure(checkpoint: str, settings: _Settings) -> None:
@@ -136,7 +123,7 @@ def measure(checkpoint: str, settings: _Settings) -> None:
         }
         writer.finish(tables | taken, corpora.notes(corpus, began) | _counts(corpus, halves))
     record = read_record(writer.path, *tables, *taken)
-    print(forecast_text.summary(record))
+    print(summary(record))
     pictures = save(picture.draw(record), writer.path / "sensitivity")
     print(f"record: {writer.path}\npicture: {pictures[0]}")
 

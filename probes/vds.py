@@ -17,7 +17,7 @@ import pandas as pd
 from figures import vds as picture
 from figures.style import save
 from probes import corpus as corpora
-from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions, parser_for, pick, run
+from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions, run_probe
 from probes.terminal import aligned
 from records import read_record
 
@@ -33,16 +33,7 @@ _QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.7, 0.9, 0.99, 1.0)
 
 def main(argv: Sequence[str] | None = None) -> int:
     groups = (PairOptions, PromptOptions, BinOptions, OutputOptions)
-    parsed = parser_for(__doc__ or "", groups).parse_args(argv)
-    return run(
-        lambda: measure(
-            parsed.checkpoint,
-            pick(parsed, PairOptions),
-            pick(parsed, PromptOptions),
-            pick(parsed, BinOptions),
-            pick(parsed, OutputOptions),
-        )
-    )
+    return run_probe(__doc__, groups, measure, argv)
 
 
 def measure(

@@ -28,7 +28,7 @@ CONTENT = {
 }
 PICTURES = {"rollout_id": WHOLE, "prompt_id": TEXT, "picture": BYTES}  # PNG, several side by side
 TOKEN_CLASSES = {
-    "token_class": TEXT,  # of prompts with a picture, by the rules of `probes.token_classes`
+    "token_class": TEXT,  # of prompts with a picture, by the rules of `probes.diagnosis.token_classes`
     "n_tokens": WHOLE,
     "token_share": REAL,
     **{f"{name}_mean_nats": REAL for name in MEANS},

@@ -59,7 +59,7 @@ STEERING = {
     **{f"angle_{name}_deg": REAL for name in STEERED_ANGLES},
 }
 READINGS = {
-    "reading": TEXT,  # gamma_rise or lambda_stop, see `probes.forecast`
+    "reading": TEXT,  # gamma_rise or lambda_stop, see `probes.forecast.tables`
     "prior": TEXT,
     "gamma": REAL,  # missing for gamma_rise
     "estimate": REAL,  # inf: no value does it

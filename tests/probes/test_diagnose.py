@@ -7,20 +7,15 @@ where one is there in both views, nothing remains.
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from probes import corpus, diagnose
-from probes.content import partners
-from probes.costs import step_seconds
-from probes.token_classes import class_rows, classify
 from records import read_record
-from records.diagnosis import CLASSES, SCHEMAS
+from records.diagnosis import SCHEMAS
 from tests import models
 from vlm.pair import load_pair, pair_of
-from vlm.prompts import Prompt
 
 LOSSES_ALONE = ("--limit", "28", "--skip-geometry", "--skip-forecast", "--shown", "0")
 AMOUNTS = (0.0, 0.25, 0.5, 1.0)
@@ -211,51 +206,3 @@ def test_tokenizers_that_differ_are_refused(checkpoints, flags, tmp_path, capsys
     said = capsys.readouterr()
     assert "the tokenizers must agree, but `vocab` differs at" in said.err and said.err.count("\n") == 1
     assert said.out == "" and not (tmp_path / "record").exists()
-
-
-def test_partners_show_another_picture_of_the_same_sizes():
-    def prompt(name, *pictures):
-        images = tuple(Image.new("RGB", size, colour) for size, colour in pictures)
-        return Prompt(name, (), images, "")
-
-    small, wide = (2, 2), (4, 2)
-    prompts = [prompt("a", (small, "red")), prompt("b", (small, "red")), prompt("c", (small, "blue")), prompt("d")]
-    prompts += [prompt("e", (small, "red"), (wide, "red")), prompt("f", (wide, "red"))]
-    assert {name: other.prompt_id for name, other in partners(prompts).items()} == {"a": "c", "b": "c", "c": "a"}
-
-
-@pytest.mark.parametrize(
-    ("tokens", "classes"),
-    [
-        (
-            "<reason> there are two red shapes . </reason>",
-            "format function function number content content format format",
-        ),
-        ("\\boxed{ 2 } <|im_end|>", "format answer format format"),
-        (
-            "\u0120\\ boxed {\\ frac { 1 }{ 2 }} so",
-            "format format format answer format answer format answer format function",
-        ),
-        ("<rea son >", "format format format"),
-        ("3.5 cm \u2192 \u0120The \u010a", "number content format function format"),
-        ("\\boxed{ never closed", "format answer answer"),
-    ],
-)
-def test_classes_of_tokens(tokens, classes):
-    assert classify(tokens.split(" ")) == classes.split(" ")
-
-
-def test_shares_of_classes_add_up():
-    texts = ["<reason>", "two", "red", "\\boxed{", "2", "}"] * 2
-    tokens = pd.DataFrame({"token_text": texts, "rollout_id": [0] * 6 + [1] * 6, "position": [*range(6)] * 2})
-    tokens["has_image"] = tokens["rollout_id"] == 0
-    columns = ("vds", "student_vds", "kl_standard", "kl_language", "kl_visual")
-    rows = class_rows(tokens.assign(**{f"{name}_nats": np.arange(12.0) for name in columns}))
-    assert rows["token_class"].tolist() == list(CLASSES) and rows["n_tokens"].tolist() == [3, 1, 1, 0, 1]
-    assert rows["visual_share"].sum() == pytest.approx(1.0) and rows["visual_share"].iloc[1] == pytest.approx(4 / 15)
-
-
-def test_a_step_costs_what_its_parts_cost():
-    """Two models of one size: a view is a quarter of scoring, a backward pass two views."""
-    spent = step_seconds({"rollouts": 1.0, "scoring": 4.0}, 10.0, 5, 5)
-    assert spent == pytest.approx({"standard": 10 * (1 + 2 + 2), "vgs-lp": 10 * (1 + 4 + 4)})

@@ -2,7 +2,17 @@
 
 import pytest
 
-from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions, parser_for, pick
+from probes.options import (
+    BinOptions,
+    MetricOptions,
+    OutputOptions,
+    PairOptions,
+    PromptOptions,
+    UnitOptions,
+    parser_for,
+    pick,
+    run_probe,
+)
 from probes.progress import progress
 
 GROUPS = (PairOptions, PromptOptions, BinOptions, UnitOptions, OutputOptions)
@@ -67,6 +77,20 @@ def test_help_shows_groups_and_flags(capsys):
     shown = capsys.readouterr().out
     for text in ("What is asked.", "The models", "what replaces the picture in the text view", "--probe-per-bin"):
         assert text in shown
+
+
+@pytest.mark.parametrize(("series", "given"), [(False, "ckpt"), (True, ["ckpt"])])
+def test_a_probe_is_run_on_the_values_of_each_group(series, given):
+    seen = []
+    groups, argv = (BinOptions, PairOptions), ["ckpt", "--teacher", "t", "--bins", "3"]
+    assert run_probe("What is asked.", groups, lambda *values: seen.extend(values), argv, series=series) == 0
+    assert seen == [given, BinOptions(3), PairOptions("t")]
+
+
+def test_flags_that_make_no_sense_together_are_one_line(capsys):
+    argv = ["--optimizer-state", "x.pt"]
+    assert run_probe("What is asked.", (MetricOptions,), lambda *_: pytest.fail("it was run"), argv) == 2
+    assert capsys.readouterr().err.startswith("error: `optimizer_state` is read for the metric adam only")
 
 
 def test_progress_is_lines_in_a_log_and_a_bar_on_a_terminal(capsys, monkeypatch):

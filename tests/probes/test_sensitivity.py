@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from probes import directions, sensitivity, steps
+from probes import sensitivity
+from probes.forecast import directions, steps
 from records import RecordWriter, read_record
 from records.forecast import CHANGED, SCHEMAS
 from tests import models

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import geometry
-from probes import forecast
-from probes.forecast import HIGH, Means
+from probes.forecast import tables as forecast
+from probes.forecast.tables import HIGH, Means
 from records import check
 from records.forecast import CHANGED, DIRECTIONS
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from geometry import bootstrap_interval, bootstrap_of_mean
-from probes.facts import GAMMA_MOST, Facts
-from probes.forecast import high_from
+from probes.diagnosis.facts import GAMMA_MOST, Facts
+from probes.forecast.tables import high_from
 from records import ANGLES
 from records.diagnosis import FINDINGS
 from records.forecast import PRIORS

@@ -6,9 +6,9 @@ from math import inf, nan
 import pytest
 
 from geometry.objectives import Objective
-from probes import decision
-from probes.decision import CASES, DO_NOT_STEER, HARMFUL, NOTHING, STEER, case_of, recommend
-from probes.facts import Facts
+from probes.diagnosis import decision
+from probes.diagnosis.decision import CASES, DO_NOT_STEER, HARMFUL, NOTHING, STEER, case_of, recommend
+from probes.diagnosis.facts import Facts
 
 SEES = Facts(0.5, 0.1, 0.4, vds_nats=0.2, student_vds_nats=0.1, content_nats=0.6, student_content_nats=0.2)
 BLIND = replace(SEES, vds_nats=0.0, content_nats=0.0)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from probes import directions, forecast
 from probes.corpus import Corpus
+from probes.forecast import directions
+from probes.forecast import tables as forecast
 from probes.grams import add_grams
 from probes.options import MetricOptions, OptionError, PairOptions
 from probes.precision import exact_corpus, precision_rows, reference_options, sample

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from geometry import decompose
 from probes.corpus import Corpus
-from probes.directions import Direction, Half, change_rows, descent
-from probes.forecast import bin_labels
+from probes.forecast.directions import Direction, Half, change_rows, descent
+from probes.forecast.tables import bin_labels
 from records.forecast import AFTER
 from vlm.checkpoint import CheckpointError, Member
 from vlm.pair import pair_of

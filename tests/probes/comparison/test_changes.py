@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from geometry import bootstrap_interval
-from probes.changes import accuracy_rows, angle_change_rows, answer_rows, example_rows, picture_png
+from probes.comparison.changes import accuracy_rows, angle_change_rows, answer_rows, example_rows, picture_png
 from records import ANGLES, check
 from vlm.prompts import Prompt
 

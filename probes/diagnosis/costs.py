@@ -17,7 +17,7 @@ import torch
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from probes.corpus import Corpus
-from probes.findings import Row, finding
+from probes.diagnosis.findings import Row, finding
 from probes.options import flag
 
 COST, RUN = "what this diagnosis cost", "what a full run would cost"

@@ -39,7 +39,7 @@ class CompareOptions:
 
 @dataclass(frozen=True)
 class Flags:
-    """What is asked of both sides: every group of flags but the output's."""
+    """What is asked of both sides: every group of flags but the output's, in the order in which they are read."""
 
     models: ModelOptions
     prompts: PromptOptions

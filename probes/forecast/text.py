@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from probes.forecast import ALL, HIGH
+from probes.forecast.tables import ALL, HIGH
 from probes.terminal import aligned
 from records import Measurement
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from probes.decision import Choice
+from probes.diagnosis.decision import Choice
 from probes.terminal import aligned
 from records import Measurement
 from records.diagnosis import MEANS

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from probes.facts import BLIND_NATS, Facts
+from probes.diagnosis.facts import BLIND_NATS, Facts
 
 STEER, DO_NOT_STEER, HARMFUL, NOTHING = "steer", "do not steer", "harmful", "nothing to distil"
 

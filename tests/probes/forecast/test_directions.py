@@ -7,8 +7,9 @@ import torch
 
 from geometry import decompose
 from probes import corpus as corpora
-from probes import directions, forecast, steps
 from probes.corpus import Asked, Corpus
+from probes.forecast import directions, steps
+from probes.forecast import tables as forecast
 from records import Shards
 from records.forecast import DIRECTIONS
 from tests import models
