@@ -70,7 +70,7 @@ def against_standard(effects: pd.DataFrame, group: str) -> pd.DataFrame:
 def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
     """Draw accuracy by dependency group, and below it the differences from standard."""
     verdicts, effects = record.tables["verdicts"], record.tables["effects"]
-    chosen = study.choose(record, "verdicts", arms)
+    chosen = study.choose(record, "verdicts", arms, study.MAIN)
     groups = [group for group in study.GROUPS if group in set(verdicts["group"])]
     with styled():
         height_in = 1.7 + 2 * ROW_IN * (len(chosen) + 1)
@@ -100,7 +100,7 @@ def tasks_of(verdicts: pd.DataFrame) -> list[tuple[str, str]]:
 def draw_tasks(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
     """Draw the accuracy on each task in a panel of its own."""
     verdicts = record.tables["verdicts"]
-    chosen, tasks = study.choose(record, "verdicts", arms), tasks_of(verdicts)
+    chosen, tasks = study.choose(record, "verdicts", arms, study.MAIN), tasks_of(verdicts)
     lines = -(-len(tasks) // COLUMNS)
     with styled():
         height_in = 0.8 + lines * (0.55 + ROW_IN * (len(chosen) + 1))
@@ -124,7 +124,7 @@ def draw_tasks(record: Measurement, arms: Sequence[str] | None = None) -> Figure
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     made = command.parser("accuracy", "Draw the accuracy of a study's arms.")
-    made.add_argument("--arms", nargs="+", help="arms to draw (default: all)")
+    made.add_argument("--arms", nargs="+", help="arms to draw (default: one for every objective)")
     return made
 
 

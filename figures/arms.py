@@ -17,6 +17,7 @@ INITIAL: Final = "initial"  # the arm that is not trained
 STANDARD: Final = "standard"
 GROUPS: Final = ("high", "low", "text")
 GROUP_NAMES: Final = {"high": "needs the picture", "low": "picture beside the point", "text": "no picture"}
+MAIN: Final = tuple(ARM_COLOURS)  # those with a colour of their own: one for every objective, none for other strengths
 _Z: Final = 1.959964  # of a 95 % interval
 
 

@@ -64,7 +64,7 @@ def ratio_words(least: pd.DataFrame, arm: str) -> str:
 def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
     """Draw a record that has the table `steps`."""
     steps = record.tables["steps"]
-    chosen = study.choose(record, "steps", arms)
+    chosen = study.choose(record, "steps", arms, study.MAIN)
     medians = seconds(steps)
     with styled():
         figure = Figure(figsize=(WIDE_WIDTH_IN, 1.5 + 0.27 * len(chosen)), layout="constrained")
@@ -84,7 +84,7 @@ def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     made = command.parser("step_time", "Draw how long a step of each arm takes, by phase.")
-    made.add_argument("--arms", nargs="+", help="arms to draw (default: all)")
+    made.add_argument("--arms", nargs="+", help="arms to draw (default: one for every objective)")
     return made
 
 

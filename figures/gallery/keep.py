@@ -1,4 +1,4 @@
-"""Put a record into the gallery, with no more of its tables than the gallery's pictures read.
+"""Put a record into the gallery, with no more of its tables than pictures and the claims read.
 
 python -m figures.gallery.keep runs/gallery/sensitivity sensitivity
 """
@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from figures.gallery.rows import GALLERY, ROWS
+from figures.gallery.rows import ALSO_KEPT, GALLERY, ROWS
 from records import RecordError, open_record, read_record
 
 
 def keep(source: Path, name: str, gallery: Path = GALLERY) -> Path:
-    """Copy what `ROWS` names of a record to the gallery's record of a name; return its folder.
+    """Copy what `ROWS` and `ALSO_KEPT` name of a record to the gallery's record of a name; return its folder.
 
     Raises:
         RecordError: no picture is drawn from that name, or the record lacks a table.
@@ -22,7 +22,7 @@ def keep(source: Path, name: str, gallery: Path = GALLERY) -> Path:
     if not tables:
         known = ", ".join(dict.fromkeys(row.record for row in ROWS))
         raise RecordError(f"`name` must be one that pictures are drawn from ({known}), not {name!r}")
-    record = read_record(source, *sorted(tables))
+    record = read_record(source, *sorted(tables.union(ALSO_KEPT.get(name, ()))))
     with open_record(gallery / name, record.header, overwrite=True) as writer:
         writer.finish(record.tables, record.record["notes"])
     return gallery / name

@@ -62,11 +62,21 @@ def _ribbon(record: Measurement) -> Figure:
     return ribbon.draw(record, RIBBONS, pictures)
 
 
+def _smaller_study(record: str) -> list[Row]:
+    """A study of a few arms: how right they are, and their losses on the fixed rollouts."""
+    return [
+        Row(record, "accuracy", ("verdicts", "effects"), accuracy.draw),
+        Row(record, "loss_dynamics-fixed", ("curves",), partial(loss_dynamics.draw, rollouts="fixed")),
+    ]
+
+
 _STEPS = ("forecast", "steering", "readings", "step_changes", "step_fits")
 ROWS = (
     *_angles("angles"),
     *_angles("trajectory_bin"),
     *_angles("corpus_bin"),
+    Row("angles_second", "angle_bins", ("bins",), angle_bins.draw),
+    Row("angles_blind", "angle_bins", ("bins",), angle_bins.draw),
     Row("angles", "vds", ("tokens",), vds.draw),
     Row("angles", "ribbon", ("rollouts", "tokens", "units", "bins"), _ribbon),
     Row("angles", "gradient_plane", ("units", "grams"), gradient_plane.draw),
@@ -83,4 +93,9 @@ ROWS = (
     Row("study", "training_curves", ("evaluations", "steps"), training_curves.draw),
     Row("study", "strength", ("effects",), strength.draw),
     Row("study", "step_time", ("steps",), step_time.draw),
+    *_smaller_study("study_small_rate"),
+    *_smaller_study("study_blind"),
+    *_smaller_study("study_eta"),
 )
+ALSO_KEPT = {"angles_second": ("units",), "angles_blind": ("units",)}
+"""Tables that no picture reads but `probes.claims` does."""
