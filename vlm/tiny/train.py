@@ -25,7 +25,7 @@ from random import Random
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import ProcessorMixin, Qwen3VLForConditionalGeneration
+from transformers import PreTrainedModel, ProcessorMixin
 
 from vlm.checkpoint import weights_fingerprint
 from vlm.tiny import architecture
@@ -212,7 +212,7 @@ class Training:
             log.write(json.dumps(line) + "\n")
 
 
-def export(model: Qwen3VLForConditionalGeneration, processor: ProcessorMixin, folder: Path) -> None:
+def export(model: PreTrainedModel, processor: ProcessorMixin, folder: Path) -> None:
     """Write a checkpoint folder in bf16 that any transformers program loads."""
     model.bfloat16().save_pretrained(folder)
     model.float()
