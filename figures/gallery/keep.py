@@ -18,11 +18,11 @@ def keep(source: Path, name: str, gallery: Path = GALLERY) -> Path:
     Raises:
         RecordError: no picture is drawn from that name, or the record lacks a table.
     """
-    tables = {table for row in ROWS if row.record == name for table in row.tables}
+    tables = {table for row in ROWS if row.record == name for table in row.tables}.union(ALSO_KEPT.get(name, ()))
     if not tables:
-        known = ", ".join(dict.fromkeys(row.record for row in ROWS))
-        raise RecordError(f"`name` must be one that pictures are drawn from ({known}), not {name!r}")
-    record = read_record(source, *sorted(tables.union(ALSO_KEPT.get(name, ()))))
+        known = ", ".join(dict.fromkeys([*(row.record for row in ROWS), *ALSO_KEPT]))
+        raise RecordError(f"`name` must be one that pictures are drawn from or claims rest on ({known}), not {name!r}")
+    record = read_record(source, *sorted(tables))
     with open_record(gallery / name, record.header, overwrite=True) as writer:
         writer.finish(record.tables, record.record["notes"])
     return gallery / name

@@ -76,7 +76,6 @@ ROWS = (
     *_angles("trajectory_bin"),
     *_angles("corpus_bin"),
     Row("angles_second", "angle_bins", ("bins",), angle_bins.draw),
-    Row("angles_blind", "angle_bins", ("bins",), angle_bins.draw),
     Row("angles", "vds", ("tokens",), vds.draw),
     Row("angles", "ribbon", ("rollouts", "tokens", "units", "bins"), _ribbon),
     Row("angles", "gradient_plane", ("units", "grams"), gradient_plane.draw),
@@ -97,5 +96,5 @@ ROWS = (
     *_smaller_study("study_blind"),
     *_smaller_study("study_eta"),
 )
-ALSO_KEPT = {"angles_second": ("units",), "angles_blind": ("units",)}
+ALSO_KEPT = {"angles_second": ("units",), "angles_blind": ("units", "bins")}
 """Tables that no picture reads but `probes.claims` does."""

@@ -12,7 +12,7 @@ from tests.figures.studies import TASKS
 
 @pytest.fixture(scope="module")
 def figure(study):
-    return accuracy.draw(study)
+    return accuracy.draw(study, arms.in_order(list(study.tables["verdicts"]["arm"])))
 
 
 def named(ax):
@@ -44,6 +44,10 @@ def test_accuracies_are_the_verdicts(study, figure, place):
         assert found[arm] == (pytest.approx(100 * rows["correct"].mean()), True)
         np.testing.assert_allclose(ends[arm], [100 * interval["low"], 100 * interval["high"]])
     assert "greedy accuracy (%)" in figure.axes[place].get_xlabel()
+
+
+def test_arms_of_other_strengths_are_drawn_where_they_are_named(study):
+    assert set(named(accuracy.draw(study).axes[0])) == set(study.tables["verdicts"]["arm"]) - {"vgs-lp-lambda-0.1"}
 
 
 def test_every_seed_has_a_tick(study, figure):

@@ -13,7 +13,7 @@ from tests.figures.studies import SETTINGS, study_tables
 
 @pytest.fixture(scope="module")
 def ax(study):
-    return step_time.draw(study).axes[0]
+    return step_time.draw(study, list(SETTINGS)).axes[0]
 
 
 def test_bars_are_stacked_in_the_order_of_the_phases(ax):

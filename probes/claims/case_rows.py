@@ -1,0 +1,71 @@
+"""Claims about special cases: a blind teacher, an equation as printed, and eta under Adam."""
+
+from probes.claims.angles import ratio_of_norms
+from probes.claims.claim import Claim
+from probes.claims.evidence import Part
+from probes.claims.regions import Within
+from probes.claims.training import ALL_TOKENS, VISUAL_BINS, accuracy, loss
+from probes.claims.training_rows import points
+from probes.claims.units import NATS, POINTS, RATIO
+
+CASES = (
+    Claim(
+        title="With a blind teacher VGS reduces to standard distillation",
+        paper="A blind teacher leaves nothing to steer by. (By its Eq. 10 and 11 the visual loss is not 0.)",
+        parts=(
+            Part(
+                "|g_vis| / |g_std| (root mean squares over tokens)",
+                RATIO,
+                Within(0, 0.05),
+                "angles_blind",
+                ratio_of_norms("visual", "standard"),
+            ),
+            points("vgs", "standard", Within(-2, 2), record="study_blind"),
+        ),
+        explanation=(
+            "With a blind teacher q* = p_S(.|x), by Eq. 10: the visual loss is then the student's own dependence on "
+            "the picture, KL(p_S(.|I,x) || p_S(.|x)), and its gradient makes a seeing student stop looking."
+        ),
+    ),
+    Claim(
+        title="Eq. 21 as printed does what the gated Eq. 11 does",
+        paper="Eq. 21 prints KL(p_S(.|x) || q*); the text of Section 7 fits the gated Eq. 11.",
+        parts=(
+            points("language-steering-printed", "language-steering", Within(-2, 2)),
+            Part(
+                "language-steering-printed minus language-steering, visual loss in bins 7-9",
+                NATS,
+                Within(-0.05, 0.05),
+                "study",
+                loss("language-steering-printed", "language-steering", "visual", VISUAL_BINS),
+            ),
+        ),
+        explanation=(
+            "lambda is 0.01: either term is small beside the two that it is added to, and over 150 steps at a large "
+            "rate small differences grow."
+        ),
+        ours=True,
+    ),
+    Claim(
+        title="A constant eta is without effect under Adam",
+        paper="Eq. 15 scales the loss to the length of the standard gradient: 0.41 for 2B, at gamma 2.",
+        parts=(
+            Part(
+                "vgs-lp-unclipped-eta minus vgs-lp-unclipped, visual loss of all tokens",
+                NATS,
+                Within(-0.005, 0.005),
+                "study_eta",
+                loss("vgs-lp-unclipped-eta", "vgs-lp-unclipped", "visual", ALL_TOKENS),
+            ),
+            Part(
+                "vgs-lp-unclipped-eta minus vgs-lp-unclipped, scenes high",
+                POINTS,
+                Within(-1, 1),
+                "study_eta",
+                accuracy("vgs-lp-unclipped-eta", "vgs-lp-unclipped", "high"),
+            ),
+        ),
+        explanation="Adam divides the factor out, but for its epsilon and for lambda's term, which eta does not scale.",
+        ours=True,
+    ),
+)

@@ -1,0 +1,70 @@
+"""The records that claims rest on: the command behind each, and how they are read."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from probes.claims.evidence import NotMeasured, Tables
+from records import read_record
+from records.folder import RECORD
+
+_BLIND = "--teacher runs/blind --text-view blank"
+_MAKE_BLIND = "python -m vlm.tiny.blind runs/blind && "
+
+
+def _angles(name: str, flags: str) -> str:
+    measure = f"python -m probes.angles {flags} --out runs/{name}"
+    return f"{measure} && python -m figures.gallery.keep runs/{name} {name}"
+
+
+def _study(name: str, flags: str = "") -> str:
+    train = f"python -m train.study --arms {{arms}}{flags} --out runs/{name}"
+    return f"{train} && python -m train.effects runs/{name} --out figures/gallery/{name}"
+
+
+COMMANDS: Mapping[str, str] = {
+    "angles_second": _angles("angles_second", "--seed 1 --limit 192 --probe-per-bin 128"),
+    "angles_blind": _MAKE_BLIND + _angles("angles_blind", _BLIND),
+    "study": _study("study"),
+    "study_small_rate": _study("study_small_rate", " --lr 1e-4"),
+    "study_eta": _study("study_eta", " --steps 30"),
+    "study_blind": _MAKE_BLIND + _study("study_blind", f" --steps 75 {_BLIND}"),
+    "study_cost": _study("study_cost", " --steps 20 --scenes 80"),
+}
+"""What measures a record, by its folder; `{arms}` are those of a study that a statement needs."""
+
+
+def command(record: str, arms: tuple[str, ...]) -> str:
+    """Return the command that measures a record, or some arms of it.
+
+    >>> command("study", ("initial", "standard")).partition(" --out")[0]
+    'python -m train.study --arms initial standard'
+    """
+    return COMMANDS[record].format(arms=" ".join(arms))
+
+
+class Shelf:
+    """A folder of records, each table read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._table = cache(self._read)
+
+    def tables(self, record: str) -> Tables:
+        """Return the reader of a record's tables.
+
+        Raises:
+            NotMeasured: there is no such record.
+        """
+        if not (self._folder / record / RECORD).is_file():
+            raise NotMeasured(record)
+        return lambda table: self._table(record, table)
+
+    def fingerprint(self, record: str) -> str:
+        """Return what identifies a record that is there."""
+        return str(read_record(self._folder / record).record["fingerprint"])
+
+    def _read(self, record: str, table: str) -> pd.DataFrame:
+        return read_record(self._folder / record, table).tables[table]
