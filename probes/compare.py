@@ -3,6 +3,7 @@
     python -m probes.compare bundled runs/try/last             # the bundled student and what training made of it
     python -m probes.compare BEFORE AFTER --teacher Qwen/Qwen3-VL-8B-Instruct --prompts data.parquet
     python -m probes.compare BEFORE AFTER --probe-per-bin 0 --accuracy-prompts 1000     # no gradients
+    python -m probes.compare BEFORE AFTER --first-order
 
 Both students score the same tokens: responses of BEFORE (`--rollouts-of after`: of AFTER) to the same prompts, at
 temperature 1. Three questions are asked of them, each with the difference of pairs and its 95 % interval over prompts:
@@ -12,6 +13,8 @@ temperature 1. Three questions are asked of them, each with the difference of pa
 - Angles: how far the gradients of the five objectives turned, at the same tokens drawn from each bin.
 - Answers: greedy accuracy by what the question depends on and by task, how many answers were gained and lost, and
   some of those whose verdict changed, side by side.
+- With `--first-order`: how much of the change of each loss the difference of the weights foretells to first order
+  (`step_changes`, `step_fits`): 1 where the slope is 1 and the relative error 0.
 
 On tokens that AFTER would not have said its losses are off-policy: a fall of them is no proof of better responses,
 which is what the answers are for. The teacher is `--teacher`, or the one that both or either of the two name in
@@ -32,6 +35,7 @@ from figures import before_after, changed_answers
 from figures.style import save
 from probes import corpus as corpora
 from probes.comparison import changes
+from probes.comparison.first_order import first_order_tables
 from probes.comparison.sides import CompareOptions, Comparison, Flags, ModelOptions, load_both
 from probes.comparison.text import summary
 from probes.corpus import Corpus
@@ -77,6 +81,9 @@ def measure(checkpoints: Sequence[str], options: Flags, output: OutputOptions) -
         sides = _both(comparison, writer)
         notes = corpora.run_notes(comparison.asked, comparison.teacher.device, began)
         tables = _tables(comparison, sides)
+        if options.compare.first_order:
+            sampled = sides[options.compare.rollouts_of]
+            tables |= first_order_tables(comparison, sampled.rollouts, sampled.tokens)
         writer.finish(tables, notes | {"unreached": list(sides["before"].unreached)})
     print(summary(tables, options.compare.scope))
     pictures = _drawn(writer.path, options.compare.scope)

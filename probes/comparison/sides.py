@@ -34,6 +34,7 @@ class CompareOptions:
     )
     accuracy_prompts: NonNegativeInt = flag(200, "prompts that both students answer, greedily; 0: none")
     examples: NonNegativeInt = flag(12, "answers with another verdict that are kept with their picture, at most")
+    first_order: bool = flag(False, "how much of the losses' change the way between the weights foretells; holds both")
     scope: Literal["all", "language_model"] = flag("all", "scope of the table and the picture; both are recorded")
 
 

@@ -24,6 +24,8 @@ def summary(tables: Mapping[str, pd.DataFrame], scope: str) -> str:
         parts.append(angle_changes(tables["angle_changes"], scope))
     if "accuracy_changes" in tables:
         parts.append(accuracy_changes(tables["accuracy_changes"]))
+    if "step_fits" in tables:
+        parts.append(first_order(tables["step_fits"]))
     return "\n\n".join(parts)
 
 
@@ -68,6 +70,16 @@ def accuracy_changes(rows: pd.DataFrame) -> str:
         change = f"{row['accuracy_change_mean_percent']:+.1f}"
         lines.append([row["by"], row["name"], str(row["n_prompts"]), *sides, change, known, *counts])
     return f"Greedy accuracy; changes in percentage points.\n{aligned([titles, *lines])}"
+
+
+def first_order(rows: pd.DataFrame) -> str:
+    """How well the difference of the weights foretells each loss, over the bins."""
+    titles = ["loss", "slope", "correlation", "relative error"]
+    lines = [
+        [row["loss"], *(f"{row[name]:.2f}" for name in ("slope", "correlation", "relative_error"))]
+        for row in rows.to_dict("records")
+    ]
+    return f"Change of the bins' mean losses: measured on foretold to first order.\n{aligned([titles, *lines])}"
 
 
 def _nats(row: Mapping, loss: str) -> list[str]:

@@ -5,6 +5,7 @@ rate; in Adam's metric it is divided by sqrt(v) + eps. Of directions one is held
 from forward mode too: along the direction of one loss, another changes by minus the product of the two gradients.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -66,10 +67,11 @@ def halves(tokens: pd.DataFrame, seed: int) -> tuple[Half, Half]:
     in_first = tokens["prompt_id"].isin(shuffled[::2])
     of_gate = tokens.loc[in_first & tokens["has_image"], "vds_nats"].to_numpy(copy=True)
     gate_nats = float(vds_quantile(torch.from_numpy(of_gate), GATE_QUANTILE))
-    return _half(tokens[in_first], gate_nats), _half(tokens[~in_first], gate_nats)
+    return half_of(tokens[in_first], gate_nats), half_of(tokens[~in_first], gate_nats)
 
 
-def _half(tokens: pd.DataFrame, gate_nats: float) -> Half:
+def half_of(tokens: pd.DataFrame, gate_nats: float = math.inf) -> Half:
+    """Return the responses that tokens are of; language is preserved where VDS exceeds `gate_nats`, here nowhere."""
     rows = {number: tokens[tokens["rollout_id"] == number] for number in tokens["rollout_id"].unique().tolist()}
     lengths = [len(group) for group in rows.values()]
     gates = {n: ((group["vds_nats"] > gate_nats) & group["has_image"]).to_numpy(copy=True) for n, group in rows.items()}
