@@ -3,7 +3,8 @@
     python -m figures.gallery
     python -m figures.gallery --records angles study --out pictures
 
-Writes `RECORD/NAME.png` with at most 256 colours, and `RECORD/NAME.svg` where that is small. A record that is not there
+Writes `RECORD/NAME.png` with at most 256 colours, `RECORD/NAME.svg` where that is small, and the paper's tables as
+`study/tables.md`. A record that is not there
 is named and left out. `figures.gallery.rows` is the table of the pictures; the README beside it says which command
 wrote each record.
 """
@@ -16,11 +17,13 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
+from figures import tables
 from figures.gallery.rows import GALLERY, ROWS
 from figures.style import save
-from records import RecordError
+from records import RecordError, read_record
 
 LARGEST_SVG_BYTES = 100_000
+STUDY = "study"
 RECORDS = tuple(dict.fromkeys(row.record for row in ROWS))
 
 
@@ -43,6 +46,15 @@ def redraw(records: Sequence[str], out: Path) -> None:
     for row in ROWS:
         if row.record in records and row.record not in missing:
             print(*save_small(row.drawn(GALLERY), out / row.record / row.name), sep="\n")
+    if STUDY in records and STUDY not in missing:
+        print(write_tables(out / STUDY))
+
+
+def write_tables(folder: Path) -> Path:
+    """Write the paper's tables with ours beside them; return the path."""
+    path = folder / "tables.md"
+    path.write_text(tables.text(read_record(GALLERY / STUDY, "verdicts", "effects")), encoding="utf-8")
+    return path
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from figures import tables
 from figures.gallery import __main__ as command
 from figures.gallery import keep
 from figures.gallery.rows import GALLERY, ROWS
@@ -36,6 +37,11 @@ def test_rows_of_a_study_draw(tmp_path):
     rows = [row for row in ROWS if row.record == "study"]
     assert len(rows) == 8
     assert all(row.drawn(tmp_path).axes for row in rows)
+
+
+def test_the_tables_are_those_of_the_study():
+    record = read_record(GALLERY / "study", "verdicts", "effects")
+    assert (GALLERY / "study" / "tables.md").read_text() == tables.text(record), "run `python -m figures.gallery`"
 
 
 def test_pictures_and_records_are_small():
