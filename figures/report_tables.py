@@ -83,6 +83,22 @@ def bins(rows: pd.DataFrame) -> Data:
     return Data([Column("Scope", "name"), *map(Column, titles)], cells)
 
 
+def trial(rows: pd.DataFrame) -> Data:
+    """Return the settings whose steps were taken, and what these did to the upper bins."""
+    upper = rows[rows["bin"] == "high"]
+    cells = []
+    for _, found in upper.groupby(["gamma", "lambda"], sort=False):
+        by_loss = {row["loss"]: row for row in found.to_dict("records")}
+        pair = [by_loss[loss] for loss in ("visual", "language")]
+        gamma, lambda_, verdict = (pair[0][name] for name in ("gamma", "lambda", "verdict"))
+        beside = [_beside(row) if gamma else Cell("", "") for row in pair]
+        name = Cell(f"gamma {gamma:g}, lambda {lambda_:g}" if gamma else "standard")
+        changes = (number(row["change_nats"], "+.2g") for row in pair)
+        cells.append([name, *changes, *beside, Cell(verdict)])
+    titles = ["visual", "language", "visual, beside standard", "language, beside standard"]
+    return Data([Column("Setting", "name"), *map(Column, titles), Column("Trial", "")], cells)
+
+
 def groups(rows: pd.DataFrame) -> Data:
     """Return the parts of the model over all bins."""
     titles = ["of |standard|\u00b2 %", "of |language|\u00b2 %", "of |visual|\u00b2 %"]
@@ -101,6 +117,13 @@ def _finding(row: Mapping) -> list[Cell]:
     value = number(row["value"], ".0f" if whole else ".3g", scale)
     words = Cell(f"{value.text} {unit}".strip() if value.text else "", value.sort)
     return [Cell(row["measure"]), words, Cell(between), Cell(row["verdict"]), Cell(row["reason"])]
+
+
+def _beside(row: Mapping) -> Cell:
+    """A change beside standard's, with its interval."""
+    value, low, high = (row[f"beside_standard_{end}nats"] for end in ("", "low_", "high_"))
+    between = "" if math.isnan(low) else f" ({low:.2g} to {high:.2g})"
+    return Cell(f"{value:+.2g}{between}", f"{value!r}")
 
 
 def _angle(row: Mapping, angle: str) -> Cell:

@@ -14,6 +14,8 @@ One set of on-policy responses of the student answers:
   (`probes.diagnosis.token_classes`).
 - How the gradients stand, against the null, q* detached and attached, by scope and part of the model.
 - What a first step would do to held-out language (`probes.sensitivity`), and what the dtype costs.
+- What a few real steps at your own rate (`--trial-lr`) do: of standard distillation, then of settings of vgs-lp until
+  one passes the trial (`probes.diagnosis.trial`). The weights are put back.
 
 `probes.diagnosis.decision` makes of them a verdict and the recommended objective, gamma, lambda and prior, each with
 its reason; `probes.diagnosis.costs` what this cost and what a full run would. Writes a record (the tables of
@@ -29,19 +31,22 @@ from time import monotonic
 from typing import Any
 
 import pandas as pd
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from figures import report
 from probes import corpus as corpora
 from probes.comparison.changes import picture_png
 from probes.corpus import Corpus
 from probes.diagnosis import costs, findings
+from probes.diagnosis.cases import NOTHING, case_of
 from probes.diagnosis.content import content_table
 from probes.diagnosis.costs import Clock, RunOptions
-from probes.diagnosis.decision import NOTHING, Choice, case_of, recommend
-from probes.diagnosis.stages import forecast_tables, geometry_tables, halves_notes, precision_table
+from probes.diagnosis.decision import recommend
+from probes.diagnosis.draft import Choice
+from probes.diagnosis.stages import forecast_tables, geometry_tables, halves_notes, precision_table, trial_table
 from probes.diagnosis.text import command, summary
 from probes.diagnosis.token_classes import class_rows
+from probes.forecast.trial import Pace, can_step
 from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions, flag, run_probe
 from records import RecordWriter, read_record
 
@@ -55,7 +60,19 @@ class DiagnosisOptions:
         10, "probed tokens measured again in float64 (float32 on a GPU), the pair loaded a second time; 0 for none"
     )
     skip_geometry: bool = flag(False, "leave out the angles, and with them the precision check")
-    skip_forecast: bool = flag(False, "leave out the forecast: gamma and lambda then come from the losses alone")
+    skip_forecast: bool = flag(
+        False, "leave out the forecast and the trial: gamma and lambda then come from the losses alone"
+    )
+    trial_steps: NonNegativeInt = flag(
+        16,
+        "real steps of AdamW that each setting is tried with before it is recommended; 0 for none. Held meanwhile: a"
+        " copy of the student's weights, their gradient, and AdamW's state, four times the weights in all",
+    )
+    trial_lr: PositiveFloat = flag(
+        3e-4,
+        "rate of these steps: the one you are going to train with (arXiv:2606.00564 uses 1e-6 for its models; the"
+        " default is that of `python -m train`)",
+    )
     shown: NonNegativeInt = flag(4, "responses shown token by token, with their pictures, in the report")
 
 
@@ -85,7 +102,8 @@ def measure(
         rows += costs.cost_rows(corpus, clock, run_options)
         tables["findings"] = pd.DataFrame(rows)
         choices = recommend(facts)
-        if line := command(choices, checkpoint, pair_options.teacher):
+        tried_lr = facts.trial.lr if facts.trial else None
+        if line := command(choices, checkpoint, pair_options.teacher, tried_lr):
             choices.append(Choice("command", line, "trains on it"))
         tables["recommendation"] = pd.DataFrame([asdict(choice) for choice in choices])
         writer.finish(tables, corpora.notes(corpus, began) | halves_notes(tables))
@@ -141,12 +159,31 @@ def _measured(
                     corpus, checkpoint, pair_options, tokens, units, found["units"], options.precision_check
                 )
             tables |= {} if checked is None else {"precision": checked}
-    if (
-        not options.skip_forecast and case_of(findings.facts_of(tables)).verdict != NOTHING
-    ):  # else no direction is known
-        with clock.phase("forecast"):
-            tables |= forecast_tables(corpus, tokens, n_bins, seed, writer)
+    if not options.skip_forecast and case_of(findings.facts_of(tables)).verdict != NOTHING:  # else no direction
+        tables |= _of_steps(corpus, tables, n_bins, seed, options, clock, writer)
     return tables | {"token_classes": class_rows(tokens), "pictures": _pictures(corpus, tokens, options.shown)}
+
+
+def _of_steps(
+    corpus: Corpus,
+    tables: findings.Tables,
+    n_bins: int,
+    seed: int,
+    options: DiagnosisOptions,
+    clock: Clock,
+    writer: RecordWriter,
+) -> dict[str, pd.DataFrame]:
+    """The forecast of a step, and the trial of real ones."""
+    tokens = tables["tokens"]
+    with clock.phase("forecast"):
+        found = forecast_tables(corpus, tokens, n_bins, seed, writer)
+    if options.trial_steps and not can_step(corpus):
+        print("note: no step is tried: 16-bit weights lose small ones; add --dtype float32", file=sys.stderr)
+    elif options.trial_steps:
+        facts, pace = findings.facts_of({**tables, **found}), Pace(options.trial_steps, options.trial_lr)
+        with clock.phase("trial"):
+            found["trial"] = trial_table(corpus, tokens, facts, n_bins, seed, pace, writer)
+    return found
 
 
 def _compatibility(corpus: Corpus) -> list[findings.Row]:

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from probes.diagnosis.trial import Trial
+
 BLIND_NATS = 1e-3  # a dependence on the picture up to which a model is blind; of the mean over tokens
 BLIND_SHARE = 0.05  # ... or of the other model's
 PRESENCE_SHARE = 0.1  # of VDS: a content control up to which a model reacts to the presence of a picture only
@@ -29,6 +31,8 @@ class Facts:
     """By prior, the gamma from which the language loss of the upper bins surely rises; empty without a forecast."""
     lambda_stop: Mapping[tuple[str, float], float] = field(default_factory=dict)
     """By prior and gamma, the least lambda that stops it."""
+    trial: Trial | None = None
+    """Real steps, where some were taken."""
 
     @property
     def teacher_looks_nats(self) -> float:

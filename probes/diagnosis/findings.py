@@ -8,7 +8,8 @@ import pandas as pd
 
 from geometry import bootstrap_interval, bootstrap_of_mean
 from probes.diagnosis.facts import GAMMA_MOST, Facts
-from probes.forecast.tables import high_from
+from probes.diagnosis.trial import beside_standard, setting_name, signed, trial_of
+from probes.forecast.tables import HIGH, high_from
 from records import ANGLES
 from records.diagnosis import FINDINGS
 from records.forecast import PRIORS
@@ -23,6 +24,9 @@ SEES, LOOKS, GAP, GEOMETRY, FORECAST, PRECISION, STRENGTH = (
     "what a first step does",
     "what the dtype costs",
     "how hard to steer",
+)
+SMALLER_RATE = (
+    "at this rate standard distillation already unlearns language on the most visual tokens: try a smaller rate"
 )
 
 
@@ -47,6 +51,7 @@ def facts_of(tables: Tables) -> Facts:
         student_content_nats=float(content["student_nats"].mean()) if len(content) else nan,
         gamma_rise=rise,
         lambda_stop=stop,
+        trial=trial_of(tables["trial"]) if "trial" in tables else None,
     )
 
 
@@ -71,6 +76,8 @@ def finding_rows(tables: Tables, facts: Facts, n_prompts: int, seed: int) -> lis
         rows += _geometry(tables["bins"])
     if "readings" in tables:
         rows += _forecast(tables["readings"])
+    if "trial" in tables:
+        rows += _trial(tables["trial"])
     if "precision" in tables:
         rows += _precision(tables["precision"])
     return [*rows, *_strength(tables, facts, seed)]
@@ -142,6 +149,22 @@ def _forecast(readings: pd.DataFrame) -> list[Row]:
         stops = of_prior[(of_prior["reading"] == "lambda_stop") & (of_prior["gamma"] == 2.0)].iloc[0]
         name = f"lambda that stops it at gamma 2, q* {prior}"
         rows.append(finding(FORECAST, name, "", stops["estimate"], stops["low"], stops["high"]))
+    return rows
+
+
+def _trial(trial: pd.DataFrame) -> list[Row]:
+    """What the steps of each setting changed in the upper bins."""
+    question = f"what {trial['steps'].iloc[0]} real steps at rate {trial['lr'].iloc[0]:g} do"
+    upper = trial[(trial["bin"] == HIGH) & (trial["loss"] != "standard")]
+    rows = []
+    for row in upper.to_dict("records"):
+        name = f"{row['loss']} loss of the upper bins, {setting_name(row['gamma'], row['lambda'])}"
+        verdict, reason = row["verdict"], f"beside standard {signed(beside_standard(row))}"
+        if row["gamma"] == 0.0:
+            rises = row["loss"] == "language" and row["low_nats"] > 0.0
+            verdict, reason = ("rises", SMALLER_RATE) if rises else ("", "")
+        change, low, high = (row[f"{end}_nats"] for end in ("change", "low", "high"))
+        rows.append(finding(question, name, "nats", change, low, high, verdict, reason))
     return rows
 
 

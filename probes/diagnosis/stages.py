@@ -1,4 +1,4 @@
-"""The parts of a diagnosis that need gradients: geometry with its null, the forecast of a step, the precision check."""
+"""The parts of a diagnosis that need gradients: geometry with null, forecast and trial of steps, precision check."""
 
 from collections.abc import Mapping
 
@@ -6,8 +6,12 @@ import numpy as np
 import pandas as pd
 
 from probes.corpus import Corpus
+from probes.diagnosis.decision import candidates
+from probes.diagnosis.facts import Facts
+from probes.diagnosis.trial import PASSES, tried_of
 from probes.forecast import directions
 from probes.forecast import tables as forecast
+from probes.forecast.trial import Ground, Pace, Setting, trial_rows
 from probes.grams import add_grams
 from probes.options import MetricOptions, OptionError, PairOptions
 from probes.precision import exact_corpus, precision_rows, reference_options, sample
@@ -16,6 +20,7 @@ from probes.summaries import layer_rows
 from probes.tables import bin_rows, gram_rows, unit_rows
 from probes.units import Unit, choose_units, null_angles
 from records import RecordWriter
+from records.forecast import PRIORS
 from vlm.families import parameter_kinds
 
 
@@ -56,6 +61,30 @@ def forecast_tables(corpus: Corpus, tokens: pd.DataFrame, n_bins: int, seed: int
         }
 
 
+def trial_table(
+    corpus: Corpus, tokens: pd.DataFrame, facts: Facts, n_bins: int, seed: int, pace: Pace, writer: RecordWriter
+) -> pd.DataFrame:
+    """The table `trial`: standard distillation, then the candidates in their order until one passes."""
+    ground = Ground(corpus, directions.halves(tokens, seed), pace)
+    known = tokens.loc[tokens["rollout_id"].isin(ground.halves[1].numbers), ["prompt_id", "bin"]]
+    known = known.reset_index(drop=True)
+    steered = [Setting(*candidate) for candidate in candidates(facts)]
+    standard = Setting(0.0, 0.0, steered[0].prior if steered else PRIORS[0])
+    frames: list[pd.DataFrame] = []
+    with progress("trial", 1 + len(steered)) as show:
+        of_standard = _taken(ground, standard, known, 0, writer)
+        frames.append(trial_rows(standard, pace, of_standard, of_standard, n_bins, seed).assign(verdict=""))
+        for shard, setting in enumerate(steered, start=1):
+            show(shard)
+            changes = _taken(ground, setting, known, shard, writer)
+            rows = trial_rows(setting, pace, changes, of_standard, n_bins, seed)
+            frames.append(rows.assign(verdict=(verdict := tried_of(rows).verdict)))
+            if verdict == PASSES:
+                break
+        show(1 + len(steered))
+    return pd.concat(frames, ignore_index=True)
+
+
 def halves_notes(tables: Mapping[str, pd.DataFrame]) -> dict[str, int]:
     """How many prompts made the directions of the forecast, and on how many others it speaks."""
     if "sensitivity" not in tables:
@@ -93,3 +122,11 @@ def _null(corpus: Corpus, units: list[Unit], seed: int, writer: RecordWriter) ->
                 writer.add("null", bin_, pd.DataFrame(rows, columns=columns))
             show(done)
     return writer.gather("null")
+
+
+def _taken(ground: Ground, setting: Setting, known: pd.DataFrame, shard: int, writer: RecordWriter) -> pd.DataFrame:
+    """The changes by a setting's steps, a row a token; those steps may have been taken by an interrupted run."""
+    if not writer.has("trial", shard):
+        writer.add("trial", shard, known.join(ground.changes(setting)).assign(shard=shard))
+    rows = writer.gather("trial")
+    return rows[rows["shard"] == shard].reset_index(drop=True)

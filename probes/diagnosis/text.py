@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from probes.diagnosis.decision import Choice
+from probes.diagnosis.draft import Choice
+from probes.diagnosis.trial import beside_standard, setting_name, signed
+from probes.forecast.tables import HIGH
 from probes.terminal import aligned
 from records import Measurement
 from records.diagnosis import MEANS
@@ -18,6 +20,8 @@ def summary(record: Measurement) -> str:
     """All of it."""
     tables = record.tables
     parts = [finding_lines(tables["findings"]), class_table(tables["token_classes"])]
+    if "trial" in tables:
+        parts.append(trial_table(tables["trial"]))
     return "\n\n".join([*parts, recommendation_lines(tables["recommendation"])])
 
 
@@ -59,6 +63,25 @@ def class_table(classes: pd.DataFrame) -> str:
     return f"Mean nats by class of token, of responses to a prompt with a picture.\n{aligned([titles, *lines])}"
 
 
+def trial_table(trial: pd.DataFrame) -> str:
+    """What the steps that were tried did to the upper bins, a line a setting."""
+    upper, first = trial[trial["bin"] == HIGH], trial.iloc[0]
+    lines = []
+    for _, rows in upper.groupby(["gamma", "lambda"], sort=False):
+        by_loss = {row["loss"]: row for row in rows.to_dict("records")}
+        visual, language = by_loss["visual"], by_loss["language"]
+        changes = [f"{row['change_nats']:+.2g}" for row in (visual, language)]
+        beside = [signed(beside_standard(row)) if row["gamma"] else "" for row in (visual, language)]
+        lines.append([setting_name(visual["gamma"], visual["lambda"]), *changes, *beside, visual["verdict"]])
+    titles = ["setting", "visual", "language", "visual beside standard", "language beside standard", "trial"]
+    caption = (
+        f"Change of the losses of the upper three tenths of the bins ({HIGH}), nats, by {first['steps']} real steps of"
+        f" AdamW at rate {first['lr']:g},\non prompts that made no step. A setting passes if neither loss surely ends"
+        " above standard's (95 % over prompts)."
+    )
+    return f"{caption}\n{aligned([titles, *lines])}"
+
+
 def recommendation_lines(rows: pd.DataFrame) -> str:
     """Every setting with its reason."""
     lines = []
@@ -68,14 +91,15 @@ def recommendation_lines(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def command(choices: Sequence[Choice], student: str, teacher: str | None) -> str:
-    """The command that trains on the recommendation; empty where there is nothing to train on."""
+def command(choices: Sequence[Choice], student: str, teacher: str | None, lr: float | None = None) -> str:
+    """The command that trains on the recommendation, at the rate that was tried; empty with nothing to train on."""
     chosen = {choice.setting: choice.choice for choice in choices}
     if chosen["objective"] == "none":
         return ""
     flags = {"student": student} | ({"teacher": teacher} if teacher else {}) | {"objective": chosen["objective"]}
     if chosen["objective"] != "standard":
         flags |= {name: chosen[name] for name in ("gamma", "lambda", "prior")}
+    flags |= {"lr": f"{lr:g}"} if lr else {}
     return " ".join(["python -m train", *(f"--{name} {value}" for name, value in flags.items())])
 
 

@@ -138,10 +138,12 @@ def moved(model: nn.Module) -> Iterator[Direction]:
                 parameter.copy_(value)
 
 
-def step_with(optimizer: torch.optim.Optimizer, direction: Direction) -> None:
-    """Take one step of an optimizer of the direction's parameters."""
+def step_with(optimizer: torch.optim.Optimizer, direction: Direction, clip_norm: float | None = None) -> None:
+    """Take one step of an optimizer of the direction's parameters, of a length of at most `clip_norm` before it."""
     for parameter, vector in direction.items():
         parameter.grad = -vector.to(parameter)
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(list(direction), clip_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
 

@@ -11,7 +11,7 @@ from figures import report
 from figures.report_tables import number
 from figures.report_tokens import colours
 from records import open_record
-from records.diagnosis import CLASSES, MEANS
+from records.diagnosis import CLASSES, MEANS, TRIED
 from tests.figures.browser import CHROMIUM, browser
 from tests.figures.test_vds import tokens_frame
 from tests.records.synthetic import HEADER
@@ -24,6 +24,20 @@ def png():
     out = io.BytesIO()
     Image.new("RGB", (4, 4), "red").save(out, "PNG")
     return out.getvalue()
+
+
+def trial():
+    """Standard, and a setting that passes, of two tokens."""
+    known = {"prior": "detached", "steps": 4, "lr": 3e-4, "n_tokens": 2, "low_nats": 0.0, "high_nats": 0.5}
+    rows = []
+    for gamma, verdict in ((0.0, ""), (3.25, "passes")):
+        for bin_ in ("high", "all"):
+            beside = dict.fromkeys(("beside_standard_low_nats", "beside_standard_high_nats"), gamma)
+            for place, loss in enumerate(TRIED):
+                changed = {"change_nats": gamma + place / 8, "beside_standard_nats": -gamma}
+                rows.append({"gamma": gamma, "lambda": gamma / 4, "bin": bin_, "loss": loss, "verdict": verdict})
+                rows[-1] |= known | changed | beside
+    return pd.DataFrame(rows)
 
 
 def tables():
@@ -65,6 +79,7 @@ def tables():
         "tokens": tokens,
         "pictures": pd.DataFrame({"rollout_id": [0, 1], "prompt_id": ["p0", "p1"], "picture": [png(), None]}),
         "token_classes": pd.DataFrame(classes | means | shares),
+        "trial": trial(),
         "findings": pd.DataFrame(findings),
         "recommendation": pd.DataFrame({"setting": settings, "choice": "harmful", "reason": "because <u>"}),
     }
@@ -90,6 +105,11 @@ def test_what_prompts_and_tokens_say_is_escaped(text):
     assert "&lt;script&gt;alert(&#39;prompt&#39;)&lt;/script&gt; \u2400\u2407\u241b[31m \u2039U+202E\u203agnp" in text
     assert "{{ 7 * 7 }} &amp;amp;" in text
     assert not any(ord(character) < 32 and character != "\n" for character in text)
+
+
+def test_settings_that_were_tried_stand_in_a_table(text):
+    assert "Steps that were tried" in text and "4 steps of AdamW at rate 0.0003" in text
+    assert ">gamma 3.25, lambda 0.8125</td>" in text and ">+3.4</td>" in text and ">-3.2 (3.2 to 3.2)</td>" in text
 
 
 def test_it_needs_no_other_file(text):
@@ -120,7 +140,7 @@ def page(folder, tmp_path_factory):
 
 
 def test_in_a_browser_it_is_quiet_and_asks_for_nothing(page, folder):
-    assert page.evaluate("document.querySelectorAll('table').length") == 2
+    assert page.evaluate("document.querySelectorAll('table').length") == 3
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     assert page.requested() == [(folder / "report.html").as_uri()]
     assert page.complaints() == []

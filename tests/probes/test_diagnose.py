@@ -15,9 +15,11 @@ from probes import corpus, diagnose
 from records import read_record
 from records.diagnosis import SCHEMAS
 from tests import models
+from train.config import Config
 from vlm.pair import load_pair, pair_of
 
 LOSSES_ALONE = ("--limit", "28", "--skip-geometry", "--skip-forecast", "--shown", "0")
+UNTRIED = tuple(name for name in SCHEMAS if name != "trial")
 AMOUNTS = (0.0, 0.25, 0.5, 1.0)
 
 
@@ -35,7 +37,7 @@ def measured(monkeypatch, tmp_path):
         monkeypatch.setattr(diagnose.report, "write", lambda *_: None)
         out = tmp_path / "record"
         assert diagnose.main(["bundled", *LOSSES_ALONE, *argv, "--out", str(out), "--overwrite"]) == 0
-        return read_record(out, "tokens", *SCHEMAS).tables
+        return read_record(out, "tokens", *UNTRIED).tables
 
     return measure
 
@@ -174,17 +176,46 @@ def test_without_any_partner_the_dependencies_decide(bundled, measured, tmp_path
 def test_the_whole_of_it(flags, tmp_path, capsys):
     """On the random pair: every table, the report, and the same numbers as the probes it is made of."""
     out = tmp_path / "record"
-    argv = [*flags, "--probe-per-bin", "2", "--precision-check", "3", "--shown", "2", "--out", str(out)]
-    assert diagnose.main(argv) == 0
+    argv = [*flags, "--probe-per-bin", "2", "--precision-check", "3", "--trial-steps", "4", "--shown", "2"]
+    assert diagnose.main([*argv, "--out", str(out)]) == 0
     said = capsys.readouterr().out
     assert "Does the teacher see" in said and "verdict: " in said and f"report: {out / 'report.html'}" in said
     tables = read_record(out, "units", "bins", "layers", "readings", "precision", *SCHEMAS).tables
     assert set(tables["bins"]["scope"]) == {"all", "language_model"} and len(tables["pictures"]) == 2
     questions = list(tables["findings"]["question"].unique())
-    assert questions[0] == "do the two fit" and questions[-1] == "what a full run would cost" and len(questions) == 10
+    assert questions[0] == "do the two fit" and questions[-1] == "what a full run would cost" and len(questions) == 11
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4 + 2
     assert list(tables["recommendation"]["setting"][:5]) == ["verdict", "objective", "gamma", "lambda", "prior"]
+    trial = tables["trial"]
+    assert (trial["gamma"] == 0.0).sum() == 6 and set(trial["steps"]) == {4} and set(trial["lr"]) == {3e-4}
+    assert "what 4 real steps at rate 0.0003 do" in questions and "Steps that were tried" in page
+    choice, _ = recommended(tables)
+    assert "command" not in choice or choice["command"].endswith(" --lr 0.0003")
+    steered = trial[trial["gamma"] > 0.0]
+    if choice["verdict"] == "steer":
+        assert steered["verdict"].iloc[-1] == "passes"
+
+
+def test_the_default_rate_is_that_of_training():
+    assert diagnose.DiagnosisOptions().trial_lr == Config.lr
+
+
+def test_without_trial_steps_none_is_tried(flags, tmp_path):
+    out = tmp_path / "record"
+    argv = [*flags, "--skip-geometry", "--trial-steps", "0", "--shown", "0", "--out", str(out)]
+    assert diagnose.main(argv) == 0
+    record = read_record(out, "findings", "recommendation", "readings")
+    assert "trial" not in record.record["tables"]
+    assert not record.tables["findings"]["question"].str.contains("real steps").any()
+
+
+def test_steps_that_sixteen_bits_would_lose_are_not_tried(flags, tmp_path, capsys):
+    out = tmp_path / "record"
+    argv = [*flags, "--skip-geometry", "--dtype", "bfloat16", "--shown", "0", "--out", str(out)]
+    assert diagnose.main(argv) == 0
+    assert "note: no step is tried: 16-bit weights lose small ones" in capsys.readouterr().err
+    assert "trial" not in read_record(out, "findings").record["tables"]
 
 
 def test_gradients_that_are_zero_are_no_obstacle(flags, tmp_path):
@@ -192,7 +223,7 @@ def test_gradients_that_are_zero_are_no_obstacle(flags, tmp_path):
     out = tmp_path / "record"
     argv = [flags[0], "--teacher", flags[0], *flags[3:], "--probe-per-bin", "2", "--out", str(out)]
     assert diagnose.main(argv) == 0
-    tables = read_record(out, "bins", *SCHEMAS).tables
+    tables = read_record(out, "bins", *UNTRIED).tables
     assert recommended(tables)[0]["verdict"] == "nothing to distil"
     assert (out / "report.html").is_file()
 

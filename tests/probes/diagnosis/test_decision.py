@@ -5,10 +5,13 @@ from math import inf, nan
 
 import pytest
 
+from geometry import Interval
 from geometry.objectives import Objective
-from probes.diagnosis import decision
-from probes.diagnosis.decision import CASES, DO_NOT_STEER, HARMFUL, NOTHING, STEER, case_of, recommend
+from probes.diagnosis import draft
+from probes.diagnosis.cases import CASES, DO_NOT_STEER, HARMFUL, NOTHING, STEER, case_of
+from probes.diagnosis.decision import candidates, recommend
 from probes.diagnosis.facts import Facts
+from probes.diagnosis.trial import Trial, Tried
 
 SEES = Facts(0.5, 0.1, 0.4, vds_nats=0.2, student_vds_nats=0.1, content_nats=0.6, student_content_nats=0.2)
 BLIND = replace(SEES, vds_nats=0.0, content_nats=0.0)
@@ -106,6 +109,63 @@ def test_where_no_gamma_is_left_it_is_standard():
     assert (found["objective"], found["gamma"], found["lambda"]) == ("standard", "0", "-")
 
 
+def tried(*settings, passes=None):
+    """The facts with a trial of these settings; `passes` is the one that does."""
+    made = []
+    for setting in settings:
+        language = Interval(-0.1, 0.3, 0.1) if setting == passes else Interval(0.1, 0.3, 0.2)
+        made.append(Tried(*setting, language, Interval(-0.3, -0.1, -0.2)))
+    return replace(SEES, trial=Trial(4, 3e-4, made))
+
+
+ORDER = [(3.0, 0.01), (3.0, 0.1), (3.0, 1.0), (1.0, 0.01), (1.0, 0.1), (1.0, 1.0)]
+
+
+def test_candidates_are_the_draft_then_more_lambda_then_less_gamma():
+    assert candidates(SEES) == [(*setting, "detached") for setting in ORDER]
+    asked = forecast(1.0, 1.0, 0.2)  # lambda 0.2 by the forecast
+    found = candidates(replace(asked, gamma_rise={"detached": 1.0, "attached": 1.0}))
+    assert found == [(gamma, lambda_, "detached") for gamma in (3.0, 1.0) for lambda_ in (0.2, 1.0)]
+    assert {prior for _, _, prior in candidates(forecast(1.0, inf, 0.2))} == {"attached"}
+    mild = replace(SEES, content_nats=0.2, visual_nats=0.1, language_nats=0.3)
+    assert [gamma for gamma, _, _ in candidates(mild)] == [1.0] * 3  # nothing milder to fall back to
+
+
+@pytest.mark.parametrize("name", [name for name, (verdict, _) in ROWS.items() if verdict != STEER])
+def test_where_nothing_steers_nothing_is_tried(name):
+    facts = ROWS[name][1]
+    assert candidates(facts) == []
+    of_standard = replace(facts, trial=Trial(4, 3e-4, []))
+    assert recommend(of_standard) == recommend(facts)
+
+
+@pytest.mark.parametrize("n", range(1, 7))
+def test_the_first_that_passes_is_recommended(n):
+    gamma, lambda_ = ORDER[n - 1]
+    facts = tried(*ORDER[:n], passes=ORDER[n - 1])
+    found, reasons = chosen(facts), {choice.setting: choice.reason for choice in recommend(facts)}
+    assert found["verdict"] == STEER and found["objective"] == "vgs-lp" and found["prior"] == "detached"
+    assert (float(found["gamma"]), float(found["lambda"])) == (gamma, lambda_)
+    assert "4 steps at rate 0.0003 pass the trial" in reasons["objective"]
+    assert "+0.1 (-0.1 to 0.3) nats of language loss, -0.2 (-0.3 to -0.1) of visual loss" in reasons["objective"]
+    assert ("the first that passes the trial at gamma" in reasons["lambda"]) == (n > 1)
+    assert ("no lambda up to 1 passes the trial; the rule: 4 x 0.75" in reasons["gamma"]) == (gamma == 1.0)
+
+
+def test_where_none_passes_it_is_not_to_steer():
+    facts = tried(*ORDER)
+    found, reasons = chosen(facts), {choice.setting: choice.reason for choice in recommend(facts)}
+    assert (found["verdict"], found["objective"]) == (DO_NOT_STEER, "standard")
+    assert {found[name] for name in ("gamma", "lambda", "prior")} == {"-"}
+    assert "the teacher looks" in reasons["verdict"] and "no steering passes the trial: " in reasons["verdict"]
+    assert "gamma 1 and lambda 1" in reasons["verdict"] and "+0.2 (0.1 to 0.3) nats of language" in reasons["verdict"]
+
+
+def test_without_a_trial_the_draft_stands_and_says_so():
+    assert chosen(SEES) == {choice.setting: choice.choice for choice in draft.draft(SEES)}
+    assert recommend(SEES)[1].reason.endswith("; no step was tried")
+
+
 @pytest.mark.parametrize(("value", "up"), [(0.0123, 0.013), (0.02, 0.02), (0.991, 1.0), (0.5, 0.5)])
 def test_lambda_is_rounded_up(value, up):
-    assert decision._up(value) == pytest.approx(up)
+    assert draft._up(value) == pytest.approx(up)

@@ -6,36 +6,12 @@ import pytest
 import torch
 
 from geometry import decompose
-from probes import corpus as corpora
-from probes.corpus import Asked, Corpus
 from probes.forecast import directions, steps
 from probes.forecast import tables as forecast
-from records import Shards
 from records.forecast import DIRECTIONS
 from tests import models
-from vlm.rollouts import Sampling, generate
 from vlm.scoring import view_logits
 from vlm.sources import PromptError
-from vlm.views import text_views
-
-
-@pytest.fixture(scope="module")
-def corpus(checkpoints):
-    pair, prompts = models.load(checkpoints, "float64"), models.scenes(8)
-    views = text_views(prompts, "drop")
-    by_id = {prompt.prompt_id: prompt for prompt in prompts}
-    asked = Asked(by_id, dict(zip(by_id, views, strict=True)), {})
-    return Corpus(pair, asked, generate(pair.student, prompts, Sampling(5)), batch=3)
-
-
-@pytest.fixture(scope="module")
-def tokens(corpus, tmp_path_factory):
-    return corpora.token_table(corpus, 3, Shards(tmp_path_factory.mktemp("tokens")))
-
-
-@pytest.fixture(scope="module")
-def halves(tokens):
-    return directions.halves(tokens, seed=0)
 
 
 def losses_of(corpus, number):

@@ -1,0 +1,107 @@
+"""The verdict of a diagnosis: should this student be steered by this teacher? A table of condition, verdict and reason.
+
+Rows are read from the top, and the first whose condition holds counts. Thresholds are choices of this project.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from probes.diagnosis.facts import BLIND_NATS, Facts
+
+STEER, DO_NOT_STEER, HARMFUL, NOTHING = "steer", "do not steer", "harmful", "nothing to distil"
+
+SAME_NATS = 1e-6  # a standard loss up to which two models are one; of the mean over tokens
+AHEAD_SHARE = 1 / 3  # of the looking: a teacher with less looks half as hard as the student
+LANGUAGE_SHARE = 0.25  # of the gap: with a smaller visual part there is little to steer to
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row: the reason is a format of the facts `f`."""
+
+    name: str
+    when: Callable[[Facts], bool]
+    verdict: str
+    objective: str
+    reason: str
+
+
+CASES: Sequence[Case] = (
+    Case(
+        "teacher equals student",
+        lambda f: max(f.standard_nats, f.visual_nats, f.language_nats) <= SAME_NATS,
+        NOTHING,
+        "none",
+        "standard, visual and language loss: {f.standard_nats:.2g}, {f.visual_nats:.2g}, {f.language_nats:.2g} nats",
+    ),
+    Case(
+        "blind teacher, seeing student",
+        lambda f: f.teacher_is_blind and f.student_vds_nats > BLIND_NATS,
+        HARMFUL,
+        "standard",
+        "the teacher is blind (VDS {f.vds_nats:.2g} nats), so the visual loss, {f.visual_nats:.2g} nats, is the"
+        " student's own dependence on the picture, {f.student_vds_nats:.2g}: steering would make the student stop"
+        " looking",
+    ),
+    Case(
+        "blind teacher, blind student",
+        lambda f: f.teacher_is_blind,
+        DO_NOT_STEER,
+        "standard",
+        "neither looks (VDS {f.vds_nats:.2g} and {f.student_vds_nats:.2g} nats): there is nothing to steer to",
+    ),
+    Case(
+        "teacher sees presence only, seeing student",
+        lambda f: f.sees_presence_only and f.student_content_nats > BLIND_NATS,
+        HARMFUL,
+        "standard",
+        "the teacher reacts to the presence of a picture only: another prompt's moves it by {f.content_nats:.2g} nats,"
+        " of a VDS of {f.vds_nats:.2g}; steering would make the student stop telling pictures apart"
+        " ({f.student_content_nats:.2g} nats)",
+    ),
+    Case(
+        "teacher sees presence only, blind student",
+        lambda f: f.sees_presence_only,
+        DO_NOT_STEER,
+        "standard",
+        "the teacher reacts to the presence of a picture only: another prompt's moves it by {f.content_nats:.2g} nats,"
+        " of a VDS of {f.vds_nats:.2g}",
+    ),
+    Case(
+        "student looks harder than teacher",
+        lambda f: f.looking_share < AHEAD_SHARE,
+        DO_NOT_STEER,
+        "standard",
+        "the picture moves the teacher by {f.teacher_looks_nats:.2g} nats and the student by"
+        " {f.student_looks_nats:.2g}: steering would mostly undo the student's looking; take another teacher",
+    ),
+    Case(
+        "gap in language",
+        lambda f: f.visual_share < LANGUAGE_SHARE,
+        DO_NOT_STEER,
+        "standard",
+        "of the gap {f.visual_share:.0%} is visual ({f.visual_nats:.2g} nats beside {f.language_nats:.2g} of"
+        " language): standard distillation first, then diagnose again",
+    ),
+    Case(
+        "seeing teacher, blind student",
+        lambda f: f.student_is_blind,
+        STEER,
+        "vgs-lp",
+        "the student hardly looks ({f.student_looks_nats:.2g} nats) where the teacher does"
+        " ({f.teacher_looks_nats:.2g}); of the gap {f.visual_share:.0%} is visual",
+    ),
+    Case(
+        "both see",
+        lambda f: True,
+        STEER,
+        "vgs-lp",
+        "the teacher looks ({f.teacher_looks_nats:.2g} nats, the student {f.student_looks_nats:.2g}), and of the gap"
+        " {f.visual_share:.0%} is visual",
+    ),
+)
+
+
+def case_of(facts: Facts) -> Case:
+    """The first row of `CASES` that holds."""
+    return next(case for case in CASES if case.when(facts))

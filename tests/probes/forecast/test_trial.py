@@ -1,0 +1,145 @@
+"""A trial's steps are those of a plain training loop; the weights are put back, and the batch changes nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from geometry import Objective, Thresholds, bootstrap_interval, objective_loss
+from probes.forecast import steps, trial
+from probes.forecast.trial import Ground, Pace, Setting, can_step, trial_rows
+from records.diagnosis import TRIAL, TRIED
+from vlm.scoring import view_logits
+
+PACE = Pace(3, 1e-3)
+SETTINGS = [
+    Setting(0.0, 0.0, "detached"),
+    Setting(3.25, 0.01, "detached"),
+    Setting(1.0, 1.0, "attached"),
+]
+
+
+def loss_of(corpus, tokens, number, objective, thresholds):
+    """The loss of one response as the trainer has it, mean over its tokens, with a graph."""
+    rollout, pair = corpus.rollouts[number], corpus.pair
+    views, n = corpus.views(rollout), len(rollout.token_ids)
+    image, text = (view_logits(pair.student, [view], [rollout.token_ids], pair.support)[0] for view in views)
+    with torch.no_grad():
+        teacher = [view_logits(pair.teacher, [view], [rollout.token_ids], pair.support)[0] for view in views]
+    seen = torch.from_numpy(tokens.loc[tokens["rollout_id"] == number, "has_image"].to_numpy(copy=True))
+    shares = torch.full((n,), 1.0 / n, dtype=image.dtype)
+    return objective_loss(image, text, *teacher, objective, thresholds=thresholds, shares=shares, has_image=seen).loss
+
+
+def trained(corpus, tokens, halves, setting):
+    """The losses of the second half after a loop that anybody would write."""
+    named = {"gamma": setting.gamma, "lambda_": setting.lambda_, "prior": setting.prior}
+    objective = Objective("vgs-lp", **named) if setting.gamma else Objective("standard")
+    first, second = halves
+    of_gate = tokens[tokens["rollout_id"].isin(first.numbers) & tokens["has_image"]]
+    thresholds = Thresholds(0.0, float(of_gate["vds_nats"].quantile(0.7)))
+    parameters = list(corpus.pair.student.model.parameters())
+    start = [parameter.detach().clone() for parameter in parameters]
+    optimizer = torch.optim.AdamW(parameters, lr=PACE.lr, weight_decay=0.01)
+    for _ in range(PACE.steps):
+        optimizer.zero_grad()
+        for number in first.numbers:
+            (loss_of(corpus, tokens, number, objective, thresholds) / len(first.numbers)).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+    optimizer.zero_grad()
+    found = steps.losses(corpus, second)
+    with torch.no_grad():
+        for parameter, value in zip(parameters, start, strict=True):
+            parameter.copy_(value)
+    return found
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"gamma-{setting.gamma:g}-{setting.prior}")
+def test_the_steps_are_those_of_a_plain_loop(corpus, tokens, halves, setting):
+    found = Ground(corpus, halves, PACE).changes(setting)
+    twin = trained(corpus, tokens, halves, setting) - steps.losses(corpus, halves[1])
+    assert list(found.columns) == list(TRIED) and (twin[list(TRIED)].abs().max() > 1e-3).all()
+    np.testing.assert_allclose(found, twin[list(TRIED)], rtol=1e-3, atol=1e-5)
+
+
+def test_the_weights_are_put_back_bit_for_bit(corpus, halves):
+    before = {name: tensor.clone() for name, tensor in corpus.pair.student.model.state_dict().items()}
+    Ground(corpus, halves, PACE).changes(SETTINGS[1])
+    after = corpus.pair.student.model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert all(parameter.grad is None for parameter in corpus.pair.student.model.parameters())
+
+
+def test_and_where_a_step_fails_too(corpus, halves, monkeypatch):
+    before = [parameter.clone() for parameter in corpus.pair.student.model.parameters()]
+    real, taken = steps.step_with, []
+
+    def twice(*argv):
+        taken.append(real(*argv))
+        if len(taken) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(trial, "step_with", twice)
+    with pytest.raises(KeyboardInterrupt):
+        Ground(corpus, halves, PACE).changes(SETTINGS[1])
+    assert all(torch.equal(*two) for two in zip(before, corpus.pair.student.model.parameters(), strict=True))
+
+
+def test_the_batch_changes_nothing(corpus, halves):
+    found = [Ground(replace(corpus, batch=batch), halves, PACE).changes(SETTINGS[1]) for batch in (1, 3, 8)]
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=1e-3, atol=1e-5)
+
+
+def test_no_steps_change_nothing(corpus, halves):
+    assert (Ground(corpus, halves, Pace(0, 1e-3)).changes(SETTINGS[1]) == 0.0).all(axis=None)
+
+
+def test_a_frozen_weight_stays(corpus, halves):
+    """Where the eyes alone are trained, what is said without the picture stays."""
+    model = corpus.pair.student.model
+    try:
+        model.requires_grad_(False)
+        model.model.visual.requires_grad_(True)
+        found = Ground(corpus, halves, PACE).changes(SETTINGS[0])
+    finally:
+        model.requires_grad_(True)
+    assert found["standard"].abs().max() > 0 and (found["language"] == 0).all()
+
+
+def test_sixteen_bits_are_too_few(corpus):
+    assert can_step(corpus)
+    model = corpus.pair.student.model
+    narrow = torch.nn.Linear(2, 2, dtype=torch.bfloat16)
+    model.register_module("narrow", narrow)
+    try:
+        assert not can_step(corpus)
+        narrow.requires_grad_(False)
+        assert can_step(corpus)
+    finally:
+        del model.narrow
+
+
+def test_rows_hold_both_changes_with_their_intervals():
+    draw = np.random.default_rng(0)
+    known = pd.DataFrame({"prompt_id": np.repeat(list("abcdef"), 10), "bin": [*range(10)] * 5 + [-1] * 10})
+    changes, standard = (known.assign(**{loss: draw.normal(size=60) for loss in TRIED}) for _ in range(2))
+    rows = trial_rows(SETTINGS[1], PACE, changes, standard, n_bins=10, seed=0)
+    assert [*rows.columns, "verdict"] == list(TRIAL) and len(rows) == 2 * len(TRIED)
+    assert rows[rows["bin"] == "high"]["n_tokens"].eq(15).all() and rows[rows["bin"] == "all"]["n_tokens"].eq(50).all()
+    row = rows[(rows["bin"] == "high") & (rows["loss"] == "visual")].iloc[0]
+    inside = known["bin"] >= 7
+    beside = (changes["visual"] - standard["visual"])[inside].to_numpy()
+    twin = bootstrap_interval(beside, known["prompt_id"][inside].to_numpy(str))
+    ends = [row[f"beside_standard_{end}nats"] for end in ("low_", "high_", "")]
+    assert ends == [twin.low, twin.high, twin.estimate] and row["change_nats"] == changes["visual"][inside].mean()
+    assert row["low_nats"] < row["change_nats"] < row["high_nats"]
+
+
+def test_standard_beside_itself_is_nothing():
+    known = pd.DataFrame({"prompt_id": list("aabb"), "bin": 0, **dict.fromkeys(TRIED, [0.1, 0.2, 0.3, 0.5])})
+    rows = trial_rows(SETTINGS[0], PACE, known, known, n_bins=1, seed=0)
+    assert (rows.filter(like="beside_standard") == 0.0).all(axis=None)
