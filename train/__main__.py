@@ -10,28 +10,14 @@ See `train.config` for the flags and `train.loop` for what is written.
 import sys
 from collections.abc import Sequence
 
-from records import RecordError
-from train.config import ConfigError, parse
-from train.loop import TrainingError, train
-from vlm.checkpoint import CheckpointError
-from vlm.sources import PromptError
-from vlm.views import ViewError
-
-REFUSED, STOPPED = 2, 1
+from train.command import exit_code
+from train.config import parse
+from train.loop import train
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; a user's mistake becomes one line on stderr and exit code 2, a run that cannot go on exit code 1."""
-    try:
-        folder = train(parse(argv))
-    except (ConfigError, CheckpointError, PromptError, RecordError, ViewError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return REFUSED
-    except TrainingError as error:
-        print(f"stopped: {error}", file=sys.stderr)
-        return STOPPED
-    print(f"run: {folder}")
-    return 0
+    return exit_code(lambda: print(f"run: {train(parse(argv))}"))
 
 
 if __name__ == "__main__":

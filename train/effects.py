@@ -42,15 +42,26 @@ def collect(folder: Path) -> dict[str, pd.DataFrame]:
     """Read the complete runs of a study and return the tables of its record.
 
     Raises:
-        RecordError: there is none, or a journal is broken.
+        RecordError: there is none, none that was trained, two answered other scenes, or a journal is broken.
     """
     answered = {path.parent: pd.read_parquet(path) for path in sorted(folder.glob(f"*/{ANSWERS}"))}
     if not answered:
         raise RecordError(f"`{folder}` holds no complete run: make one with `python -m train.study --out {folder}`")
+    _refuse_other_scenes(answered)
     verdicts = pd.concat(answered.values(), ignore_index=True)[SCHEMAS["verdicts"].names]
     trained = [(path, frame.iloc[0]) for path, frame in answered.items() if frame["arm"].iloc[0] != INITIAL]
+    if not trained:
+        raise RecordError(f"`{folder}` holds no arm that was trained: name some in `python -m train.study --arms`")
     tables = journal_tables([Run(str(row["arm"]), int(row["seed"]), read_journal(path)) for path, row in trained])
     return tables | {"verdicts": verdicts, "effects": effects(tables["curves"], verdicts)}
+
+
+def _refuse_other_scenes(answered: Mapping[Path, pd.DataFrame]) -> None:
+    """All arms are compared scene by scene."""
+    (first, scenes), *others = ((path, set(frame["prompt_id"])) for path, frame in answered.items())
+    for path, found in others:
+        if found != scenes:
+            raise RecordError(f"`{path}` answered other scenes than `{first}`: run it again with the same `--scenes`")
 
 
 def effects(curves: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:

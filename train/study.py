@@ -27,10 +27,11 @@ import pandas as pd
 from records import RecordError
 from records.files import write_whole
 from train.arms import ARMS, INITIAL, OBJECTIVES
-from train.config import Config, ConfigError
+from train.command import exit_code
+from train.config import Config
 from train.folder import CONFIG
 from train.loop import train
-from vlm.checkpoint import CheckpointError, Member, load_member, quiet, resolve
+from vlm.checkpoint import Member, load_member, quiet, resolve
 from vlm.evaluation import evaluate
 from vlm.rollouts import Sampling
 from vlm.sources import BUNDLED
@@ -49,13 +50,14 @@ def run_arm(arm: str, seed: int, scenes: int, out: Path, flags: Mapping[str, Any
     """Train an arm with flags that all arms have, or go on with it, and let it answer the scenes; return the folder.
 
     Raises:
-        RecordError: the folder holds a run with other flags.
+        RecordError: the folder holds a run with other flags, or another number of scenes.
     """
     folder = out / f"{arm}-{seed}"
     settings = {**SHARED, **ARMS.get(arm, {}), **flags, "seed": seed}
     if (folder / ANSWERS).is_file():
+        _refuse_other_scenes(folder / ANSWERS, scenes)
         if arm != INITIAL:
-            _refuse_others(folder / CONFIG, settings)
+            _refuse_other_flags(folder / CONFIG, settings)
         return folder
     if arm == INITIAL:
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +69,13 @@ def run_arm(arm: str, seed: int, scenes: int, out: Path, flags: Mapping[str, Any
     return folder
 
 
-def _refuse_others(path: Path, settings: Mapping[str, Any]) -> None:
+def _refuse_other_scenes(path: Path, scenes: int) -> None:
+    found, wanted = len(pd.read_parquet(path)), sum(_sizes(scenes).values())
+    if found != wanted:
+        raise RecordError(f"`{path}` has {found} scenes, not {wanted}: pass that `--scenes`, or choose another `--out`")
+
+
+def _refuse_other_flags(path: Path, settings: Mapping[str, Any]) -> None:
     """Refuse a complete run that was made with other flags than those of its arm."""
     found = json.loads(path.read_bytes())["settings"]
     for flag, wanted in settings.items():
@@ -79,12 +87,17 @@ def answered(student: Member, scenes: int) -> pd.DataFrame:
     """Return a row a scene: `group, task, prompt_id, correct, n_tokens, truncated`, from greedy answers."""
     greedy = Sampling(greedy=True, batch=128)
     rows = []
-    for group, eighths in GROUPS.items():
-        for verdict in evaluate(student, group_prompts(group, scenes * eighths // 8, _SCENE_SEED), greedy):
+    for group, size in _sizes(scenes).items():
+        for verdict in evaluate(student, group_prompts(group, size, _SCENE_SEED), greedy):
             prompt, rollout = verdict.prompt, verdict.rollout
             row = {"group": group, "task": prompt.task, "prompt_id": prompt.prompt_id, "correct": verdict.correct}
             rows.append(row | {"n_tokens": len(rollout.token_ids), "truncated": rollout.truncated})
     return pd.DataFrame(rows)
+
+
+def _sizes(scenes: int) -> dict[str, int]:
+    """How many scenes of each group."""
+    return {group: scenes * eighths // 8 for group, eighths in GROUPS.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,16 +112,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenes", type=int, default=4000, help="of all groups; six in eight need the picture")
     parser.add_argument("--out", type=Path, default=Path("runs/study"))
     options = parser.parse_args(argv)
+    if options.scenes < sum(GROUPS.values()):
+        parser.error(f"`scenes` must be at least {sum(GROUPS.values())}, for some of each group, got {options.scenes}")
+    if options.out.is_file():
+        parser.error(f"`out` must be a folder, and `{options.out}` is a file: choose another")
     quiet()
-    try:
-        for seed in options.seeds:
-            for arm in options.arms:
-                print(f"{arm}, seed {seed}", flush=True)
-                run_arm(arm, seed, options.scenes, options.out, {name: getattr(options, name) for name in FLAGS})
-    except (CheckpointError, ConfigError, RecordError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    flags = {name: getattr(options, name) for name in FLAGS}
+    for seed in options.seeds:
+        for arm in options.arms:
+            print(f"{arm}, seed {seed}", flush=True)
+            run_arm(arm, seed, options.scenes, options.out, flags)
 
 
 if __name__ == "__main__":

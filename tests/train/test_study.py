@@ -1,5 +1,6 @@
 """A study: what is complete is not run again, arms are compared scene by scene, and what counts follows the rule."""
 
+import shutil
 from dataclasses import asdict
 
 import numpy as np
@@ -43,8 +44,8 @@ def test_a_complete_run_is_left_alone(folder, monkeypatch):
 
 
 def test_a_complete_run_with_other_flags_is_refused(folder, capsys):
-    flags = ["--arms", "standard", "--seeds", "1", "--steps", "1", "--lr", "0.5", "--out", str(folder)]
-    assert study.main(flags) == 2
+    flags = ["--arms", "standard", "--seeds", "1", "--steps", "1", "--scenes", "16", "--lr", "0.5"]
+    assert study.main([*flags, "--out", str(folder)]) == 2
     assert "`lr` 0.0003, not 0.5" in capsys.readouterr().err
 
 
@@ -63,6 +64,26 @@ def test_the_record_is_read_back(folder, tmp_path, capsys):
 def test_no_study_is_one_line(tmp_path, capsys):
     assert effects.main([str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_other_scenes_are_refused(folder, capsys):
+    flags = ["--arms", "standard", "--seeds", "1", "--steps", "1", "--scenes", "8", "--out", str(folder)]
+    assert study.main(flags) == 2
+    assert "has 16 scenes, not 8" in capsys.readouterr().err
+
+
+def test_runs_on_other_scenes_are_not_compared(folder, tmp_path, capsys):
+    shutil.copytree(folder, tmp_path / "study")
+    path = tmp_path / "study" / "vgs-lp-1" / study.ANSWERS
+    pd.read_parquet(path).iloc[1:].to_parquet(path)
+    assert effects.main([str(tmp_path / "study")]) == 2
+    assert "other scenes" in capsys.readouterr().err
+
+
+def test_a_study_without_training_is_one_line(folder, tmp_path, capsys):
+    shutil.copytree(folder / "initial-0", tmp_path / "study" / "initial-0")
+    assert effects.main([str(tmp_path / "study")]) == 2
+    assert "no arm that was trained" in capsys.readouterr().err
 
 
 def scenes(gains, n=400):

@@ -17,7 +17,7 @@ from torch import nn
 from vlm.checkpoint import load_member, quiet, resolve
 from vlm.pair import teacher_of
 from vlm.sources import BUNDLED
-from vlm.tiny.train import export
+from vlm.tiny.folders import export
 
 
 def write_blind_teacher(out: Path) -> None:

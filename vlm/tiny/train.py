@@ -25,11 +25,10 @@ from random import Random
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedModel, ProcessorMixin
 
-from vlm.checkpoint import weights_fingerprint
 from vlm.tiny import architecture
 from vlm.tiny.curriculum import IGNORED, Mixture, PictureLabels, collate, labelled_scenes
+from vlm.tiny.folders import export, link
 
 HERE = Path(__file__).parent
 BATCH = 64
@@ -210,19 +209,6 @@ class Training:
         print(json.dumps(line), flush=True)
         with self.log.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
-
-
-def export(model: PreTrainedModel, processor: ProcessorMixin, folder: Path) -> None:
-    """Write a checkpoint folder in bf16 that any transformers program loads."""
-    model.bfloat16().save_pretrained(folder)
-    model.float()
-    processor.save_pretrained(folder)
-
-
-def link(student: Path, teacher: Path) -> None:
-    """Write the student's pair.json, which names its teacher and the teacher's weights."""
-    content = {"teacher": "../teacher", "fingerprint": weights_fingerprint(str(teacher))}
-    (student / "pair.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _schedule(step: int, stage: Stage) -> float:
