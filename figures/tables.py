@@ -124,10 +124,13 @@ def markdown(record: Measurement, table: Table) -> str:
 
 def text(record: Measurement) -> str:
     """Return the three tables and how they are to be read; a dash where nothing was published or measured."""
-    seeds = study.seeds(record.tables["verdicts"])
+    arms = [row.arm for table in TABLES for row in table.rows]
+    verdicts = record.tables["verdicts"]
+    seeds = study.seeds(verdicts[verdicts["arm"].isin(arms)])
     note = (
-        f"Ours: greedy answers, {seeds} an arm, 95 % intervals over scenes; whether a difference counts says "
-        "`train.effects`. The published numbers are of other models on other benchmarks, one seed."
+        f"Ours: greedy answers, {seeds} an arm, 95 % intervals over scenes. A difference is *better* or *worse* if its "
+        "interval is on one side of 0 and all seeds are, else there is *no difference* to be told (`train.effects`). "
+        "The published numbers are of other models on other benchmarks, one seed."
     )
     return "\n\n".join([*(markdown(record, table) for table in TABLES), note]) + "\n"
 

@@ -6,15 +6,16 @@
     python -m probes.compare BEFORE AFTER --first-order
 
 Both students score the same tokens: responses of BEFORE (`--rollouts-of after`: of AFTER) to the same prompts, at
-temperature 1. Three questions are asked of them, each with the difference of pairs and its 95 % interval over prompts:
+temperature 1. They are asked, with the difference of pairs and its 95 % interval over prompts:
 
 - Losses: how far standard, language and visual loss and the student's own dependence on the picture moved, by the
   VDS of the token (arXiv:2606.00564, Eq. 12; the teacher's, so that both have the same bins).
 - Angles: how far the gradients of the five objectives turned, at the same tokens drawn from each bin.
 - Answers: greedy accuracy by what the question depends on and by task, how many answers were gained and lost, and
   some of those whose verdict changed, side by side.
-- With `--first-order`: how much of the change of each loss the difference of the weights foretells to first order
-  (`step_changes`, `step_fits`): 1 where the slope is 1 and the relative error 0.
+
+With `--first-order`, for which both students are held: what the difference of the weights foretells of each loss to
+first order, beside what was measured (`step_changes`, `step_fits`).
 
 On tokens that AFTER would not have said its losses are off-policy: a fall of them is no proof of better responses,
 which is what the answers are for. The teacher is `--teacher`, or the one that both or either of the two name in
@@ -79,11 +80,11 @@ def measure(checkpoints: Sequence[str], options: Flags, output: OutputOptions) -
     comparison = load_both(checkpoints, options)
     with corpora.open_folder("compare", comparison.header, output) as writer:
         sides = _both(comparison, writer)
-        notes = corpora.run_notes(comparison.asked, comparison.teacher.device, began)
         tables = _tables(comparison, sides)
         if options.compare.first_order:
             sampled = sides[options.compare.rollouts_of]
             tables |= first_order_tables(comparison, sampled.rollouts, sampled.tokens)
+        notes = corpora.run_notes(comparison.asked, comparison.teacher.device, began)
         writer.finish(tables, notes | {"unreached": list(sides["before"].unreached)})
     print(summary(tables, options.compare.scope))
     pictures = _drawn(writer.path, options.compare.scope)

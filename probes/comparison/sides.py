@@ -83,6 +83,8 @@ def load_both(given: Sequence[str], options: Flags) -> Comparison:
     before = _facts(_loaded("before", checkpoints, options), options)  # its weights are not held
     pair = _loaded("after", checkpoints, options)
     sides = (before, _facts(pair, options))
+    if options.compare.first_order:
+        _refuse_other_shapes(before.shapes, sides[1].shapes)
     asked = min((side.asked for side in sides), key=lambda asked: len(asked.prompts))  # those that fit both
     questions = _questions(options)
     header = _joined([side.header for side in sides])
@@ -98,11 +100,24 @@ class _Facts:
     asked: Asked
     support: int
     header: dict[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+    """Of the parameters, by name."""
 
 
 def _facts(pair: Pair, options: Flags) -> _Facts:
     asked = corpora.ask(pair, options.prompts)
-    return _Facts(asked, pair.support, corpora.header("compare", pair, asked, *vars(options).values()))
+    header = corpora.header("compare", pair, asked, *vars(options).values())
+    shapes = {name: tuple(parameter.shape) for name, parameter in pair.student.model.named_parameters()}
+    return _Facts(asked, pair.support, header, shapes)
+
+
+def _refuse_other_shapes(before: Mapping[str, tuple[int, ...]], after: Mapping[str, tuple[int, ...]]) -> None:
+    if differing := sorted(name for name in {*before, *after} if before.get(name) != after.get(name)):
+        name = differing[0]
+        raise CheckpointError(
+            f"`first_order` must be of two students with the same parameters, got {before.get(name, 'none')} and"
+            f" {after.get(name, 'none')} for {name}; leave it out"
+        )
 
 
 def _loaded(side: str, checkpoints: Mapping[str, str], options: Flags) -> Pair:

@@ -77,7 +77,8 @@ def way_to(corpus: Corpus, after: Member) -> Direction:
 
 def way_taken(corpus: Corpus, half: Half, after: Member, rows: pd.DataFrame) -> Steps:
     """What the other checkpoint's losses are on the same responses, beside what its direction's rows predict."""
-    other = replace(corpus, pair=pair_of(after, corpus.pair.teacher))
+    pair = pair_of(after, corpus.pair.teacher)
+    other = replace(corpus, pair=replace(pair, support=min(pair.support, corpus.pair.support)))
     yield AFTER, np.nan, _of_losses(rows), losses(other, half) - losses(corpus, half)
 
 

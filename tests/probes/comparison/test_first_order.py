@@ -47,3 +47,10 @@ def test_what_was_measured_is_what_the_comparison_found(compared, capsys):
         for name in ("0", "1", "2", "all"):
             assert rows["measured_nats"][name] == pytest.approx(changes[f"{loss}_change_mean_nats"][name], rel=1e-9)
     assert "foretold to first order" in capsys.readouterr().out
+
+
+def test_students_with_other_parameters_are_refused_before_anything_is_measured(checkpoints, tmp_path, capsys):
+    flags = ["--teacher", str(checkpoints / "teacher"), "--first-order", *LOSSES_ALONE, "--out", str(tmp_path / "out")]
+    assert compare.main([str(checkpoints / "student"), str(checkpoints / "teacher"), *flags]) == 2
+    said = capsys.readouterr().err
+    assert "`first_order`" in said and "rollouts" not in said
