@@ -33,10 +33,12 @@ STRENGTHS: Mapping[str, Flags] = {
     "vgs-lp-lambda-0.1": {"objective": "vgs-lp", "lambda_": 0.1},
     "vgs-lp-lambda-1": {"objective": "vgs-lp", "lambda_": 1.0},
     "vgs-lp-gamma-3.25-lambda-1": {"objective": "vgs-lp", "gamma": 3.25, "lambda_": 1.0},
+    "vgs-lp-gamma-0-lambda-1": {"objective": "vgs-lp", "gamma": 0.0, "lambda_": 1.0},
     "language-steering-gamma-1": {"objective": "language-steering", "gamma": 1.0},
     "language-steering-gamma-3": {"objective": "language-steering", "gamma": 3.0},
 }
-"""Other strengths, for Figures 5 and 8: what `probes.diagnose` recommends for the bundled pair among them."""
+"""Other strengths, for Figures 5 and 8: what `probes.diagnose` recommends for the bundled pair, and
+language preservation alone, among them."""
 FACTORS: Mapping[str, Flags] = {
     "vgs-lp-unclipped": {"objective": "vgs-lp", "clip_norm": "none"},
     "vgs-lp-unclipped-eta": {"objective": "vgs-lp", "clip_norm": "none", "eta": PUBLISHED_ETA["paper-2b"]},

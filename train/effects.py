@@ -31,6 +31,9 @@ AGAINST: Mapping[str, tuple[str, ...]] = {
     "grpo+vgs-lp": ("grpo", "grpo+standard", "grpo+standard-matched"),
     "vgs-lp": ("vgs", "language-steering"),
     "vgs-lp-attached": ("vgs-lp",),
+    "vgs-lp-lambda-1": ("vgs-lp", "vgs-lp-gamma-0-lambda-1"),
+    "vgs-lp-gamma-3.25-lambda-1": ("vgs-lp", "vgs-lp-lambda-1"),
+    "vgs-lp-unclipped-eta": ("vgs-lp-unclipped",),
     "adaptive": ("vgs-lp",),
     "language-steering-printed": ("language-steering",),
 }
