@@ -4,7 +4,8 @@
     python -m probes.claims --records figures/gallery --out docs/claims.md
 
 Reads the records that `probes.angles` and `train.effects` wrote; writes the page and prints a line a statement. What
-has not been measured is named with the command that measures it. The rules are in `probes/claims/*_rows.py`.
+has not been measured is named with the command that measures it. The claims, what the paper says of each and the rules
+that decide them are in `gradient_rows.py`, `training_rows.py` and `case_rows.py` of this folder, in this order.
 """
 
 import argparse
@@ -12,12 +13,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from probes.claims.case_rows import CASES
 from probes.claims.claim import weigh
+from probes.claims.gradient_rows import GRADIENTS
 from probes.claims.page import page
-from probes.claims.rows import CLAIMS
 from probes.claims.sources import Shelf
 from probes.claims.terminal import table
+from probes.claims.training_rows import TRAINING
 from records import RecordError
+
+CLAIMS = (*GRADIENTS, *TRAINING, *CASES)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

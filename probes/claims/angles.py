@@ -55,7 +55,11 @@ def between_angles(angle: str, other: str, bins: Sequence[int]) -> Statistic:
 
 
 def from_null(angle: str, bin_: int) -> Statistic:
-    """The mean of an angle in a bin minus that of unrelated tokens; the two uncertainties added in quadrature."""
+    """The mean of an angle in a bin minus that of unrelated tokens; the two uncertainties added in quadrature.
+
+    The pairs of unrelated tokens form chains, in which each token is in two pairs; for the null's standard error they
+    are taken as independent. There are at least as many as units.
+    """
 
     def of(tables: Tables) -> Evidence:
         rows, bins = _probed(tables, [bin_]), tables("bins")

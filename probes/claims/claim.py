@@ -12,14 +12,16 @@ class Claim:
 
     title: str
     paper: str
-    """What the paper says, and where."""
+    """What the paper says, and where; of a question of our own what it is about."""
     parts: tuple[Part, ...]
     explanation: str = ""
     """Why it may have come out as it did, shown where it was not reproduced or is unclear."""
     tests: tuple[Part, ...] = ()
     """What would hold if the explanation were right."""
+    note: str = ""
+    """What to know of the numbers, shown whatever came out."""
     ours: bool = False
-    """The statement is this project's, not the paper's."""
+    """It is a question of this project's, not a claim of the paper's."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """What was measured of a statement, and what that makes of it.
 
 A statement is *reproduced* where the 95 % interval of its number lies wholly in its region, *not reproduced* where it
-lies wholly outside, else *unclear*. Of runs of training a one-sided region is asked of the seeds, too: the least and
-the greatest must lie on the interval's side. One seed decides nothing.
+lies wholly outside, else *unclear*. Of runs of training the region is asked of the seeds, too: the least and the
+greatest must lie where the interval does. One seed decides nothing.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,17 +37,20 @@ class Evidence:
     low: float
     high: float
     sample: str = ""
-    """What the interval is over, such as `58 prompts`; of an interval over seeds nothing."""
+    """What the number is of beside its seeds, such as `58 prompts`."""
     n_seeds: int | None = None
     """Of runs of training alone."""
     least: float = float("nan")
     greatest: float = float("nan")
     """Of the seeds, where there are any."""
+    seeds_half: float = float("nan")
+    """Half a 95 % interval over seeds, where `low` and `high` are over something else."""
 
     @property
     def detectable(self) -> float:
-        """The smallest effect that would have been told from none: half the interval."""
-        return (self.high - self.low) / 2
+        """The smallest effect that would have been told from none: half the interval, or that over seeds if larger."""
+        half = (self.high - self.low) / 2
+        return half if math.isnan(self.seeds_half) else max(half, self.seeds_half)
 
 
 Tables = Callable[[str], pd.DataFrame]
@@ -78,6 +82,9 @@ class Unit:
         return f"{value:z.{self.digits}f}"
 
 
+DEGREES, POINTS, NATS, RATIO = Unit("degrees", 1), Unit("points", 1), Unit("nats", 3), Unit("", 2)
+
+
 @dataclass(frozen=True)
 class Part:
     """One statement: a number, and the region it must lie in."""
@@ -99,7 +106,7 @@ def judge(found: Evidence, region: Region) -> Verdict:
     if found.n_seeds is not None and found.n_seeds < 2:
         return Verdict.ONE_SEED
     spans = [(found.low, found.high)]
-    if found.n_seeds is not None and region.one_sided:
+    if found.n_seeds is not None:
         spans.append((found.least, found.greatest))
     if all(region.holds(*span) for span in spans):
         return Verdict.REPRODUCED

@@ -2,11 +2,10 @@
 
 from probes.claims.angles import between_angles, between_bins, from_null, mean_angle
 from probes.claims.claim import Claim
-from probes.claims.evidence import Part
+from probes.claims.evidence import DEGREES, RATIO, Part
 from probes.claims.journals import cosine, drift, eta, norm_ratio
 from probes.claims.regions import Above, Apart, Below, Within
 from probes.claims.training import VISUAL_BINS
-from probes.claims.units import DEGREES, RATIO
 
 _RECORD = "angles_second"
 _LEAST, _REST = (0, 1, 2), (0, 1, 2, 3, 4, 5, 6)
@@ -15,13 +14,13 @@ _RISE = "mean angle of bins 7-9 minus that of bins 0-2"
 
 GRADIENTS = (
     Claim(
-        title="The language-visual angle grows with visual dependency, q* attached",
+        title="The language-visual angle grows with visual dependency by more than 10 degrees, q* attached",
         paper="It rises from about 60 degrees in the least visual bin to about 92 in the most (Fig. 3a).",
         parts=(Part(_RISE, DEGREES, Above(10), _RECORD, between_bins(_ATTACHED, VISUAL_BINS, _LEAST)),),
         explanation="On the first draw of prompts (record `angles`) this form showed the rise, from 52 to 95 degrees.",
     ),
     Claim(
-        title="The language-visual angle grows with visual dependency, q* detached",
+        title="The language-visual angle grows with visual dependency by more than 10 degrees, q* detached",
         paper="It rises from about 60 degrees in the least visual bin to about 92 in the most (Fig. 3a).",
         parts=(Part(_RISE, DEGREES, Above(10), _RECORD, between_bins(_DETACHED, VISUAL_BINS, _LEAST)),),
         explanation=(
@@ -30,19 +29,24 @@ GRADIENTS = (
         ),
     ),
     Claim(
-        title="In the most visual bin that angle is not what unrelated tokens show",
-        paper="About 92 degrees there are read as near-orthogonal objectives (Fig. 3a, Sec. 3.2).",
+        title="Is the angle in the most visual bin told from that of unrelated tokens?",
+        paper="The paper reads about 92 degrees there as near-orthogonal objectives (Fig. 3a, Sec. 3.2).",
         parts=(
             Part("bin 9 minus its null, attached", DEGREES, Apart(2), _RECORD, from_null(_ATTACHED, 9)),
             Part("bin 9 minus its null, detached", DEGREES, Apart(2), _RECORD, from_null(_DETACHED, 9)),
         ),
         explanation=(
-            "The null of unrelated tokens, the language gradient of one against the visual gradient of another "
-            "prompt's token in the same bin, is near 90 degrees too: an angle near 90 says nothing of the objectives."
+            "What is to be told is a few degrees, and so is the interval of one bin. As unrelated tokens are near 90 "
+            "degrees too, an angle of about 92 does not by itself say that two objectives of one token are orthogonal."
         ),
+        note=(
+            "The null: the language gradient of one token against the visual gradient of another prompt's token in the "
+            "same bin. Its pairs form chains, and their standard error takes them as independent."
+        ),
+        ours=True,
     ),
     Claim(
-        title="Standard distillation is a bisector in the most visual bin",
+        title="Standard distillation stands equally far from both in the most visual bin",
         paper="It stands about 42 degrees from the visual gradient and about 50 from language (Fig. 3b, 3c).",
         parts=(
             Part(
@@ -66,8 +70,8 @@ GRADIENTS = (
         ),
     ),
     Claim(
-        title="The prior gradient is close to the language gradient",
-        paper="standard is a bisector of language and visual only if it is so; the paper does not state it.",
+        title="Is the prior gradient close to the language gradient?",
+        paper="Standard would be a bisector of language and visual if it were so; the paper does not state it.",
         parts=(
             Part(
                 "angle of prior and language, bins 7-9",
@@ -110,6 +114,6 @@ GRADIENTS = (
                 drift("standard", cosine, relative=False),
             ),
         ),
-        explanation="Seven steps a run are measured, 64 responses each: a third is two of them, and seeds differ.",
+        explanation="A third of a run is few measurements, of 64 responses each, and the seeds differ.",
     ),
 )

@@ -40,7 +40,8 @@ def drift(arm: str, quantity: Quantity, relative: bool = True) -> Statistic:
         wide = rows.assign(value=quantity(rows)).pivot(index="step", columns="seed", values="value").sort_index()
         third = max(1, len(wide) // 3)
         first, last = wide.iloc[:third].mean().to_numpy(), wide.iloc[-third:].mean().to_numpy()
-        return over_seeds(last / first if relative else last - first)
+        sample = f"first and last {third} of {len(wide)} measured steps"
+        return over_seeds(last / first if relative else last - first, sample)
 
     return Statistic(of, (arm,))
 

@@ -12,20 +12,34 @@ from probes.claims.words import interval, seeds, verdict_word
 
 TITLE = "# The paper's claims, one by one"
 RULES = """\
-Written by `python -m probes.claims` from the records in `figures/gallery`; a test holds it to them. One pair of models,
-the bundled one: what does not come out here may well come out on another.
+Written by `python -m probes.claims` from the records in `{folder}`; a test holds the committed page to the
+gallery's. One pair of models, the bundled one: what does not come out here may well come out on another.
 
 A statement is **reproduced** if the 95 % interval of its number lies wholly in the region that its rule names, **not
-reproduced** if it lies wholly outside, else **unclear**. Of training a one-sided rule asks the same of the least and
-the greatest seed, and one seed decides nothing. A claim is reproduced if all its statements are, not reproduced if one
-is not. Intervals resample prompts or scenes; those of numbers that each seed has (losses, ratios) are twice the
-standard error over seeds either way. The *smallest detectable* effect is half the interval. Accuracies are in points,
-percent of the scenes: high those that need the picture, low those that show it beside the point, text those without.
+reproduced** if it lies wholly outside, else **unclear**. Of training the rule asks the same of the least and the
+greatest seed, and one seed decides nothing. A claim is reproduced if all its statements are, not reproduced if one is
+not. Questions of our own are answered by the same rules, **yes** or **no**.
 
-When the rules were written: that of differences in training is the one of `train.effects`, written before the study's
-runs ([LOG.md](../LOG.md)). The margins (`probes/claims/*_rows.py`) were written after the first seeds of `study` had
-been seen, but before there were the records `angles_second`, `angles_blind`, `study_small_rate`, `study_eta` and
-`study_blind`, the second and third seeds of arms with a reward, and the arms vgs-lp-lambda-\\*."""
+Intervals of angles and norms resample prompts. Those of accuracies resample scenes: they speak of these seeds, not of
+others, and the seeds' spread stands beside them. Those of numbers that each seed has (losses, ratios, lengths) are over
+seeds, by Student's t; `train.effects`, the study's own rule, takes twice the standard error instead, which is 82 % at
+three seeds. The *smallest detectable* effect is half the interval; of an accuracy it is half of Student's interval of
+the seeds' differences where that is larger. Accuracies are in points, percent of the scenes: high those that need the
+picture, low those that show it beside the point, text those without.
+
+A study's command trains the arms that the statements above it need, and its record is `runs/NAME/record`. The gallery's
+records of studies hold all arms (`python -m train.effects runs/NAME --out figures/gallery/NAME`).
+
+When the rules were written: that of `train.effects` before the study's runs ([LOG.md](../LOG.md)). The margins here
+(`probes/claims/*_rows.py`) when all three seeds of the arms without a reward, one of those with, and the first draw of
+prompts (`angles`) had been seen, and before the records `angles_second`, `angles_blind`, `study_small_rate`,
+`study_eta`, `study_blind` and `study_cost`, the second and third seeds of the arms with a reward, and the arms of other
+strengths. After the first seed of vgs-lp-lambda-1 had been seen: the margins of "not higher than with standard" (0.02
+nats) and "not worse" (-1 point), and the questions about lambda 1 and about what the diagnosis recommends. A review
+that knew these numbers, `angles_second`, `angles_blind` and all seeds of the arms with a reward had two-sided rules ask
+the least and the greatest seed, too, put Student's t in the place of two standard errors, and language preservation
+beside standard in the place of the untrained student; it added language steering where the picture is beside the point
+or absent, and the question what standard distillation itself unlearns."""
 _PARTS = ("statement", "ours, 95 % interval", "rule", "smallest detectable", "over", "verdict")
 
 
@@ -33,13 +47,14 @@ def page(outcomes: Sequence[Outcome], shelf: Shelf) -> str:
     """Return the page, ending in a newline."""
     table = markdown_table(("claim", "paper", "ours, 95 % interval", "rule", "verdict"), _rows(outcomes))
     sections = ["\n\n".join(_section(number, outcome, shelf)) for number, outcome in enumerate(outcomes, start=1)]
-    return "\n\n".join([TITLE, summary(outcomes), RULES, table, *sections]) + "\n"
+    rules = RULES.format(folder=shelf.folder.as_posix())
+    return "\n\n".join([TITLE, summary(outcomes), rules, table, *sections]) + "\n"
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """Count the verdicts, the paper's claims and those of this project apart."""
+    """Count the verdicts of the paper's claims, and the answers to questions of our own."""
     lines = []
-    for whose, ours in (("Of the paper's {n} claims", False), ("Of {n} statements of our own", True)):
+    for whose, ours in (("Of the paper's {n} claims", False), ("Of {n} questions of our own", True)):
         chosen = [outcome for outcome in outcomes if outcome.claim.ours is ours]
         counts = Counter(verdict_word(outcome.verdict, ours).partition(" (")[0] for outcome in chosen)
         kinds = [verdict_word(v, ours) for v in Verdict if v is not Verdict.ONE_SEED]
@@ -88,8 +103,10 @@ def _section(number: int, outcome: Outcome, shelf: Shelf) -> Iterator[str]:
     claim = outcome.claim
     yield f"## {number}. {_text(claim.title)}"
     yield f"**{verdict_word(outcome.verdict, claim.ours).capitalize()}.** " + _text(
-        f"{'A statement of our own' if claim.ours else 'The paper'}: {claim.paper}"
+        f"{'A question of our own' if claim.ours else 'The paper'}: {claim.paper}"
     )
+    if claim.note:
+        yield _text(claim.note)
     yield markdown_table(_PARTS, [_details(finding, claim.ours) for finding in outcome.parts])
     yield _behind(outcome.parts, shelf)
     if outcome.explained and claim.explanation:
@@ -104,9 +121,9 @@ def _text(text: str) -> str:
     return text.replace("*", r"\*")
 
 
-def _details(finding: Finding, holds: bool) -> list[str]:
+def _details(finding: Finding, ours: bool) -> list[str]:
     part, found = finding.part, finding.evidence
-    verdict = verdict_word(finding.verdict, holds)
+    verdict = verdict_word(finding.verdict, ours)
     if found is None:
         return [part.statement, "not measured", part.rule, "", "", verdict]
     least = "" if math.isnan(found.detectable) else part.unit.number(found.detectable)

@@ -5,7 +5,6 @@ answers are no, nothing is known; an end of nan makes both no.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -13,7 +12,6 @@ class Above:
     """Greater than a bound."""
 
     bound: float
-    one_sided: ClassVar[bool] = True
 
     def holds(self, low: float, high: float) -> bool:
         """Say whether [low, high] lies wholly inside."""
@@ -33,7 +31,6 @@ class Below:
     """Less than a bound."""
 
     bound: float
-    one_sided: ClassVar[bool] = True
 
     def holds(self, low: float, high: float) -> bool:
         """Say whether [low, high] lies wholly inside."""
@@ -54,7 +51,6 @@ class Within:
 
     least: float
     greatest: float
-    one_sided: ClassVar[bool] = False
 
     def holds(self, low: float, high: float) -> bool:
         """Say whether [low, high] lies wholly inside."""
@@ -74,7 +70,6 @@ class Apart:
     """Further from 0 than a margin, on either side."""
 
     margin: float
-    one_sided: ClassVar[bool] = False
 
     def holds(self, low: float, high: float) -> bool:
         """Say whether [low, high] lies wholly on one side, beyond the margin."""

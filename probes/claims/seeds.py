@@ -1,25 +1,37 @@
-"""Numbers that each seed of a study has: their mean, and twice its standard error over seeds either way."""
+"""Numbers that each seed of a study has: their mean, and its interval over seeds by Student's t."""
 
 from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
 from figures.arms import INITIAL
 from probes.claims.evidence import Evidence, NotMeasured
 
 
-def over_seeds(each: np.ndarray) -> Evidence:
-    """Return the evidence of a number a seed, by the rule of `train.effects` for losses.
+def half_width(each: np.ndarray) -> float:
+    """Return half the 95 % interval of the mean of a number a seed; nan of one seed.
+
+    `train.effects`, the study's own rule, takes 2 for Student's t: 82 % at three seeds.
+
+    >>> round(half_width(np.array([1.0, 2.0, 3.0])), 3)  # 4.303 times 1 / sqrt(3)
+    2.484
+    """
+    n = len(each)
+    return float(t.ppf(0.975, n - 1) * each.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+
+
+def over_seeds(each: np.ndarray, sample: str = "") -> Evidence:
+    """Return the evidence of a number a seed; `sample` says what each is of.
 
     Raises:
         NotMeasured: there is no seed.
     """
     if not len(each):
         raise NotMeasured
-    mean = float(each.mean())
-    half = 2.0 * float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else float("nan")
-    return Evidence(mean, mean - half, mean + half, "", len(each), float(each.min()), float(each.max()))
+    mean, half = float(each.mean()), half_width(each)
+    return Evidence(mean, mean - half, mean + half, sample, len(each), float(each.min()), float(each.max()))
 
 
 def common(columns: pd.Index, arm: str, other: str) -> list[int]:

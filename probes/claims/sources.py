@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from probes.claims.evidence import NotMeasured, Tables
-from records import read_record
+from records import RecordError, read_record
 from records.folder import RECORD
 
 _BLIND = "--teacher runs/blind --text-view blank"
-_MAKE_BLIND = "python -m vlm.tiny.blind runs/blind && "
+_MAKE_BLIND = "(test -d runs/blind || python -m vlm.tiny.blind runs/blind) && "
 
 
 def _angles(name: str, flags: str) -> str:
@@ -20,8 +20,7 @@ def _angles(name: str, flags: str) -> str:
 
 
 def _study(name: str, flags: str = "") -> str:
-    train = f"python -m train.study --arms {{arms}}{flags} --out runs/{name}"
-    return f"{train} && python -m train.effects runs/{name} --out figures/gallery/{name}"
+    return f"python -m train.study --arms {{arms}}{flags} --out runs/{name} && python -m train.effects runs/{name}"
 
 
 COMMANDS: Mapping[str, str] = {
@@ -46,10 +45,17 @@ def command(record: str, arms: tuple[str, ...]) -> str:
 
 
 class Shelf:
-    """A folder of records, each table read once."""
+    """A folder of records, each table read once.
+
+    Raises:
+        RecordError: it has no record that claims rest on.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        if not any((folder / record / RECORD).is_file() for record in COMMANDS):
+            known = ", ".join(COMMANDS)
+            raise RecordError(f"`records` must be a folder with a record that claims rest on ({known}), not `{folder}`")
+        self.folder = folder
         self._table = cache(self._read)
 
     def tables(self, record: str) -> Tables:
@@ -58,13 +64,13 @@ class Shelf:
         Raises:
             NotMeasured: there is no such record.
         """
-        if not (self._folder / record / RECORD).is_file():
+        if not (self.folder / record / RECORD).is_file():
             raise NotMeasured(record)
         return lambda table: self._table(record, table)
 
     def fingerprint(self, record: str) -> str:
         """Return what identifies a record that is there."""
-        return str(read_record(self._folder / record).record["fingerprint"])
+        return str(read_record(self.folder / record).record["fingerprint"])
 
     def _read(self, record: str, table: str) -> pd.DataFrame:
-        return read_record(self._folder / record, table).tables[table]
+        return read_record(self.folder / record, table).tables[table]

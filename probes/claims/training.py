@@ -8,7 +8,7 @@ import pandas as pd
 from figures.arms import INITIAL
 from geometry import bootstrap_interval
 from probes.claims.evidence import Evidence, NotMeasured, Statistic, Tables
-from probes.claims.seeds import common, of_arms, over_seeds
+from probes.claims.seeds import common, half_width, of_arms, over_seeds
 from records.study import ALL_BINS
 
 VISUAL_BINS = (7, 8, 9)
@@ -18,8 +18,8 @@ ALL_TOKENS = (ALL_BINS,)
 def accuracy(arm: str, other: str, group: str) -> Statistic:
     """How many points more often an arm's answers to a group of scenes are right than another's.
 
-    A scene's difference is that of the means over the seeds that both arms have; the interval resamples scenes. It is
-    what `train.effects` writes of the pairs of arms that it knows.
+    A scene's difference is that of the means over the seeds that both arms have; the interval resamples scenes, and so
+    speaks of these seeds. It is what `train.effects` writes of the pairs of arms that it knows.
     """
 
     def of(tables: Tables) -> Evidence:
@@ -29,8 +29,8 @@ def accuracy(arm: str, other: str, group: str) -> Statistic:
         each = 100.0 * _differences(wide, arm, other)
         found = bootstrap_interval(each.mean(axis=1), wide.index.to_numpy(str))
         by_seed = each.mean(axis=0)
-        ends = float(by_seed.min()), float(by_seed.max())
-        return Evidence(float(by_seed.mean()), found.low, found.high, f"{len(each)} scenes", len(by_seed), *ends)
+        spread = float(by_seed.min()), float(by_seed.max()), half_width(by_seed)
+        return Evidence(float(by_seed.mean()), found.low, found.high, f"{len(each)} scenes", len(by_seed), *spread)
 
     return Statistic(of, (arm, other))
 

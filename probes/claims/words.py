@@ -4,16 +4,16 @@ import math
 
 from probes.claims.evidence import Evidence, Unit, Verdict
 
-_HOLDS = {Verdict.REPRODUCED: "holds", Verdict.NOT_REPRODUCED: "does not hold"}
+_ANSWERS = {Verdict.REPRODUCED: "yes", Verdict.NOT_REPRODUCED: "no"}
 
 
-def verdict_word(verdict: Verdict, holds: bool) -> str:
-    """Return a verdict as it is read; a statement that is not the paper's holds or does not.
+def verdict_word(verdict: Verdict, ours: bool) -> str:
+    """Return a verdict as it is read; a question of our own is answered.
 
-    >>> verdict_word(Verdict.NOT_REPRODUCED, True)
-    'does not hold'
+    >>> verdict_word(Verdict.NOT_REPRODUCED, ours=True)
+    'no'
     """
-    return _HOLDS.get(verdict, verdict.value) if holds else verdict.value
+    return _ANSWERS.get(verdict, verdict.value) if ours else verdict.value
 
 
 def interval(found: Evidence, unit: Unit) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from probes.claims.rows import CLAIMS
+from probes.claims.__main__ import CLAIMS
 from records import open_record
 from tests.figures.studies import header, study_tables
 

@@ -46,10 +46,16 @@ def test_an_interval_and_a_region(region, low, high, verdict):
         (Above(0), (-3, -1), (-4, -0.5), NO),
         (Above(0), (-3, -1), (-4, 0.1), UNCLEAR),
         (Below(0), (-3, -1), (-4, -0.5), YES),
-        (Within(-2, 2), (-1, 1), (-6, 6), YES),
+        (Within(-2, 2), (-1, 1), (-2, 1.5), YES),
+        (Within(-2, 2), (-1, 1), (-6, 6), UNCLEAR),
+        (Within(-2, 2), (3, 5), (2.5, 6), NO),
+        (Within(-2, 2), (3, 5), (1.5, 6), UNCLEAR),
+        (Apart(2), (3, 5), (2.5, 6), YES),
+        (Apart(2), (3, 5), (1.5, 6), UNCLEAR),
+        (Apart(2), (-1, 1), (-1.5, 1.5), NO),
     ],
 )
-def test_the_seeds_of_a_one_sided_rule_must_agree(region, interval, extremes, verdict):
+def test_the_seeds_must_agree(region, interval, extremes, verdict):
     assert judge(Evidence(0, *interval, "", 3, *extremes), region) is verdict
 
 
@@ -75,6 +81,11 @@ def test_a_claim_needs_all_its_parts(parts, verdict):
 
 def test_half_an_interval_is_the_smallest_effect_told_from_none():
     assert Evidence(3, 1, 6).detectable == 2.5
+    assert Evidence(3, 1, 6, "40 scenes", 3, 2, 4, 1.0).detectable == 2.5
+
+
+def test_seeds_that_differ_by_more_bound_what_can_be_told():
+    assert Evidence(3, 1, 6, "40 scenes", 3, -2, 8, 12.4).detectable == 12.4
 
 
 def test_rules_in_words():

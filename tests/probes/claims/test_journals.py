@@ -22,7 +22,8 @@ def gradients():
 def test_the_last_third_over_the_first():
     found = drift("a", norm_ratio).of(gradients())
     assert (found.least, found.value, found.greatest, found.n_seeds) == (2.0, 2.5, 3.0, 2)
-    assert (found.low, found.high) == pytest.approx((1.5, 3.5))
+    assert (found.low, found.high) == pytest.approx((2.5 - 0.5 * 12.7062, 2.5 + 0.5 * 12.7062))  # Student's t of two
+    assert found.sample == "first and last 2 of 7 measured steps"
 
 
 def test_a_cosine_is_subtracted():
