@@ -26,7 +26,7 @@ from figures.style import WIDE_WIDTH_IN, styled
 from records import Measurement, RecordError
 
 ROLLOUTS = ("training", "fixed", "own")
-USUAL = ("standard", "vgs-gamma-1", "vgs", "vgs-lp")  # those of the paper's Figure 4
+USUAL = ("standard", "vgs-gamma-1", "vgs", "vgs-lp", "vgs-lp-lambda-1")  # the paper's, and the lambda that preserves
 WHERE = {"all tokens": [-1], "bins 7\u20139": [7, 8, 9]}
 LOSSES = ("visual", "language")
 WINDOW = 15

@@ -37,6 +37,8 @@ ARM_COLOURS: Final = {
     "vgs-lp": COLOURS["visual"],
     "vgs": "#00543D",
     "vgs-gamma-1": "#6CCBB0",
+    "vgs-lp-lambda-1": "#000000",
+    "vgs-lp-gamma-0-lambda-1": "#7F7F00",
     "vgs-lp-attached": "#8A8F00",
     "language-steering": COLOURS["language"],
     "language-steering-printed": "#8A3D00",
@@ -50,6 +52,7 @@ ARM_COLOURS: Final = {
 ARM_LINES: Final[dict[str, Any]] = {  # those that are not drawn through
     "vgs": DASHED,
     "vgs-gamma-1": (0, (6, 1.4, 1.2, 1.4)),
+    "vgs-lp-gamma-0-lambda-1": (0, (1.5, 1.2)),
     "vgs-lp-attached": DASHED,
     "language-steering-printed": DASHED,
     "grpo+standard-matched": DASHED,
