@@ -118,8 +118,8 @@ TRAINING = (
         ours=True,
     ),
     Claim(
-        title="Is what the diagnosis recommends better than standard where the picture is needed?",
-        paper="`probes.diagnose` recommends gamma 3.25 and lambda 1 for this pair, after a trial of 16 steps (LOG.md).",
+        title="Is what the diagnosis recommended at first better than standard where the picture is needed?",
+        paper="`probes.diagnose` recommended gamma 3.25 and lambda 1 for this pair; after this result gamma 2.",
         parts=(
             points("vgs-lp-gamma-3.25-lambda-1", "standard", Above(0)),
             points("vgs-lp-gamma-3.25-lambda-1", "vgs-lp", Above(0)),

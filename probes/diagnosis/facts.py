@@ -12,7 +12,7 @@ from probes.diagnosis.trial import Trial
 BLIND_NATS = 1e-3  # a dependence on the picture up to which a model is blind; of the mean over tokens
 BLIND_SHARE = 0.05  # ... or of the other model's
 PRESENCE_SHARE = 0.1  # of VDS: a content control up to which a model reacts to the presence of a picture only
-GAMMA_MOST = 4.0
+GAMMA_MOST = 2.5
 
 
 @dataclass(frozen=True)

@@ -126,9 +126,9 @@ def test_a_blind_student_is_to_be_steered(bundled, measured):
     with seeing(bundled.student, torch.zeros_like):
         tables = measured(bundled)
     choice, reason = recommended(tables)
-    assert choice["verdict"] == "steer" and choice["objective"] == "vgs-lp" and gamma(tables) == 4.0
+    assert choice["verdict"] == "steer" and choice["objective"] == "vgs-lp" and gamma(tables) == 2.5
     assert "hardly looks" in reason["verdict"]
-    assert choice["command"].startswith("python -m train --student bundled --objective vgs-lp --gamma 4 ")
+    assert choice["command"].startswith("python -m train --student bundled --objective vgs-lp --gamma 2.5 ")
 
 
 @pytest.mark.parametrize("side", ["teacher", "student"])

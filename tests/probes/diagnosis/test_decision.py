@@ -13,7 +13,7 @@ from probes.diagnosis.decision import candidates, recommend
 from probes.diagnosis.facts import Facts
 from probes.diagnosis.trial import Trial, Tried
 
-SEES = Facts(0.5, 0.1, 0.4, vds_nats=0.2, student_vds_nats=0.1, content_nats=0.6, student_content_nats=0.2)
+SEES = Facts(0.5, 0.1, 0.4, vds_nats=0.2, student_vds_nats=0.1, content_nats=0.8, student_content_nats=0.2)
 BLIND = replace(SEES, vds_nats=0.0, content_nats=0.0)
 PRESENT = replace(SEES, content_nats=0.01)
 
@@ -23,7 +23,7 @@ ROWS = {
     "blind teacher, blind student": (DO_NOT_STEER, replace(BLIND, student_vds_nats=0.0, student_content_nats=0.0)),
     "teacher sees presence only, seeing student": (HARMFUL, PRESENT),
     "teacher sees presence only, blind student": (DO_NOT_STEER, replace(PRESENT, student_content_nats=0.0)),
-    "student looks harder than teacher": (DO_NOT_STEER, replace(SEES, student_content_nats=1.3)),
+    "student looks harder than teacher": (DO_NOT_STEER, replace(SEES, student_content_nats=1.7)),
     "gap in language": (DO_NOT_STEER, replace(SEES, visual_nats=0.02)),
     "seeing teacher, blind student": (STEER, replace(SEES, student_content_nats=0.001)),
     "both see": (STEER, SEES),
@@ -65,11 +65,12 @@ def test_without_partners_the_visual_dependencies_count():
 
 
 def test_gamma_at_its_landmarks():
-    alike = replace(SEES, student_content_nats=0.6)
-    assert alike.gamma == pytest.approx(2.0)  # the published default
-    assert replace(SEES, student_content_nats=0.0).gamma == pytest.approx(4.0)
+    assert SEES.gamma == pytest.approx(2.0)  # the published default, of a teacher that looks four times as hard
+    alike = replace(SEES, student_content_nats=0.8)
+    assert alike.gamma == pytest.approx(1.25)
+    assert replace(SEES, student_content_nats=0.0).gamma == pytest.approx(2.5)
     assert replace(SEES, content_nats=0.0).gamma == 0.0
-    assert replace(alike, visual_nats=0.1, language_nats=0.3).gamma == pytest.approx(1.0)
+    assert replace(alike, visual_nats=0.1, language_nats=0.3).gamma == pytest.approx(0.625)
 
 
 def test_gamma_falls_with_the_students_looking_and_rises_with_the_teachers():
@@ -88,14 +89,14 @@ def forecast(detached, attached, stop=inf):
 @pytest.mark.parametrize(
     ("facts", "gamma", "lambda_", "prior"),
     [
-        (SEES, "3", "0.01", "detached"),  # no forecast
-        (forecast(inf, inf), "3", "0.01", "detached"),  # nothing surely rises
-        (forecast(3.0, inf), "3", "0.01", "detached"),  # it rises from there on, not before
-        (forecast(1.0, inf, 0.2), "3", "0.01", "attached"),  # attached spares it
-        (forecast(1.0, 1.0, 0.0123), "3", "0.013", "detached"),
-        (forecast(1.0, 1.0, 1e-4), "3", "0.01", "detached"),
+        (SEES, "2", "0.01", "detached"),  # no forecast
+        (forecast(inf, inf), "2", "0.01", "detached"),  # nothing surely rises
+        (forecast(2.0, inf), "2", "0.01", "detached"),  # it rises from there on, not before
+        (forecast(1.0, inf, 0.2), "2", "0.01", "attached"),  # attached spares it
+        (forecast(1.0, 1.0, 0.0123), "2", "0.013", "detached"),
+        (forecast(1.0, 1.0, 1e-4), "2", "0.01", "detached"),
         (forecast(1.6, 1.0), "1.5", "0.01", "detached"),  # no lambda stops it: gamma gives way
-        (forecast(0.0, 0.0), "3", "1", "detached"),  # standard alone raises it: gamma is not to blame
+        (forecast(0.0, 0.0), "2", "1", "detached"),  # standard alone raises it: gamma is not to blame
     ],
 )
 def test_the_forecast(facts, gamma, lambda_, prior):
@@ -118,17 +119,17 @@ def tried(*settings, passes=None):
     return replace(SEES, trial=Trial(4, 3e-4, made))
 
 
-ORDER = [(3.0, 0.01), (3.0, 0.1), (3.0, 1.0), (1.0, 0.01), (1.0, 0.1), (1.0, 1.0)]
+ORDER = [(2.0, 0.01), (2.0, 0.1), (2.0, 1.0), (1.0, 0.01), (1.0, 0.1), (1.0, 1.0)]
 
 
 def test_candidates_are_the_draft_then_more_lambda_then_less_gamma():
     assert candidates(SEES) == [(*setting, "detached") for setting in ORDER]
     asked = forecast(1.0, 1.0, 0.2)  # lambda 0.2 by the forecast
     found = candidates(replace(asked, gamma_rise={"detached": 1.0, "attached": 1.0}))
-    assert found == [(gamma, lambda_, "detached") for gamma in (3.0, 1.0) for lambda_ in (0.2, 1.0)]
+    assert found == [(gamma, lambda_, "detached") for gamma in (2.0, 1.0) for lambda_ in (0.2, 1.0)]
     assert {prior for _, _, prior in candidates(forecast(1.0, inf, 0.2))} == {"attached"}
     mild = replace(SEES, content_nats=0.2, visual_nats=0.1, language_nats=0.3)
-    assert [gamma for gamma, _, _ in candidates(mild)] == [1.0] * 3  # nothing milder to fall back to
+    assert [gamma for gamma, _, _ in candidates(mild)] == [0.5] * 3  # nothing milder to fall back to
 
 
 @pytest.mark.parametrize("name", [name for name, (verdict, _) in ROWS.items() if verdict != STEER])
@@ -149,7 +150,7 @@ def test_the_first_that_passes_is_recommended(n):
     assert "4 steps at rate 0.0003 pass the trial" in reasons["objective"]
     assert "+0.1 (-0.1 to 0.3) nats of language loss, -0.2 (-0.3 to -0.1) of visual loss" in reasons["objective"]
     assert ("the first that passes the trial at gamma" in reasons["lambda"]) == (n > 1)
-    assert ("no lambda up to 1 passes the trial; the rule: 4 x 0.75" in reasons["gamma"]) == (gamma == 1.0)
+    assert ("no lambda up to 1 passes the trial; the rule: 2.5 x 0.80" in reasons["gamma"]) == (gamma == 1.0)
 
 
 def test_where_none_passes_it_is_not_to_steer():
