@@ -25,6 +25,11 @@ CASES = (
             "With a blind teacher q* = p_S(.|x), by Eq. 10: the visual loss is then the student's own dependence on "
             "the picture, KL(p_S(.|I,x) || p_S(.|x)), and its gradient makes a seeing student stop looking."
         ),
+        note=(
+            "Accuracy cannot tell the two apart here: standard distillation of a blind teacher already takes the "
+            "student from 64 to about 34 % of the scenes that need the picture, which is what is left without looking. "
+            "On scenes that show it beside the point VGS answers fewer right than standard (the record's `effects`)."
+        ),
     ),
     Claim(
         title="Does Eq. 21 as printed do what the gated Eq. 11 does?",
