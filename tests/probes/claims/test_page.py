@@ -68,9 +68,9 @@ def test_an_explanation_and_its_tests_stand_where_a_claim_failed(tmp_path):
 def test_a_question_of_our_own_is_answered(tmp_path):
     write(tmp_path / "study", {"vgs-lp-gamma-3.25-lambda-1": 0.5, "standard": 0.7, "vgs-lp": 0.6})
     shelf = Shelf(tmp_path)
-    text = page([weigh(claim("Is what the diagnosis recommends"), shelf)], shelf)
+    text = page([weigh(claim("Is what the diagnosis recommended"), shelf)], shelf)
     assert "Of 1 questions of our own: **0** yes, **1** no, **0** unclear, **0** not measured." in text
-    assert "**No.** A question of our own: `probes.diagnose` recommends" in text
+    assert "**No.** A question of our own: `probes.diagnose` recommended" in text
 
 
 def test_a_note_stands_whatever_came_out(empty):
