@@ -3,12 +3,12 @@
     python -m figures.accuracy figures/gallery/study
     python -m figures.accuracy RECORD --arms standard vgs-lp language-steering --out pictures
 
-Reads the tables `verdicts` and `effects` of a record written by `python -m train.effects`; writes `accuracy.png` and
+Reads the tables `verdicts` and `effects` of a record written by `python -m study.effects`; writes `accuracy.png` and
 `accuracy_by_task.png`, each with its `.svg`.
 
 Points are greedy answers to held-out scenes, bars 95 % intervals over scenes (Wilson's of accuracies; the paired
-bootstrap of `train.effects` of differences), the small ticks single seeds. A difference is full where it counts by the
-rule of `train.effects`, open where it does not; with one seed nothing counts.
+bootstrap of `study.effects` of differences), the small ticks single seeds. A difference is full where it counts by the
+rule of `study.effects`, open where it does not; with one seed nothing counts.
 """
 
 import argparse

@@ -37,7 +37,7 @@ def choose(record: Measurement, table: str, wanted: Sequence[str] | None, usual:
     """
     found = in_order(list(record.tables[table]["arm"]))
     if not found:
-        raise RecordError(f"`{record.path}` has no arm in `{table}`: train one with `python -m train.study`")
+        raise RecordError(f"`{record.path}` has no arm in `{table}`: train one with `python -m study`")
     if absent := [arm for arm in wanted or () if arm not in found]:
         raise RecordError(f"`arms` must be of those that `{record.path}` has ({', '.join(found)}), not {absent[0]!r}")
     return in_order(list(wanted)) if wanted else [arm for arm in found if arm in usual] or found

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from figures.style import save
 from records import Measurement, RecordError, read_record
 
-STUDY = "train.effects"
+STUDY = "study.effects"
 
 
 def parser(module: str, description: str, writer: str = STUDY) -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
     python -m figures.loss_dynamics figures/gallery/study
     python -m figures.loss_dynamics RECORD --rollouts fixed --arms standard vgs-lp language-steering --out pictures
 
-Reads the table `curves` of a record written by `python -m train.effects`; writes `loss_dynamics.png` and `.svg`.
+Reads the table `curves` of a record written by `python -m study.effects`; writes `loss_dynamics.png` and `.svg`.
 
 Three kinds of rollouts: `training`, those of the step, in bins with the edges of step 0; `fixed`, the first student's
 on held-out prompts; `own`, the present student's on the same. Training rollouts are of other prompts in each step:

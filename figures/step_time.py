@@ -3,7 +3,7 @@
     python -m figures.step_time figures/gallery/study
     python -m figures.step_time RECORD --arms standard vgs-lp --out pictures
 
-Reads the table `steps` of a record written by `python -m train.effects`; writes `step_time.png` and `.svg`. A phase's
+Reads the table `steps` of a record written by `python -m study.effects`; writes `step_time.png` and `.svg`. A phase's
 time is its median over the steps of a run, of the arm's fastest run: others were slowed down by what shared their
 machine. Ticks are the totals of all runs. Beside a bar stands its ratio to standard distillation; the dashed line is
 the published one, 1.375.
@@ -22,7 +22,7 @@ from figures import arms as study
 from figures import command
 from figures.style import DASHED, INK, PAPER_INK, WIDE_WIDTH_IN, styled
 from records import Measurement
-from records.lines import PHASES
+from records.journal_lines import PHASES
 
 PUBLISHED_RATIO = 1.375
 PHASE_COLOURS = {"rollout": "#4D4D4D", "teacher": "#8C8C8C", "student": "#BDBDBD", "update": "#E0E0E0"}

@@ -3,7 +3,7 @@
     python -m figures.strength figures/gallery/study
     python -m figures.strength RECORD --group low --out pictures
 
-Reads the table `effects` and the flags of the runs in the header of a record written by `python -m train.effects`;
+Reads the table `effects` and the flags of the runs in the header of a record written by `python -m study.effects`;
 writes `strength.png` and `.svg`.
 
 (a) gamma of language steering to the left, of visual steering to the right, standard distillation at 0: what the paper

@@ -3,7 +3,7 @@
     python -m figures.tables figures/gallery/study
     python -m figures.tables RECORD --out tables.md
 
-Reads the tables `verdicts` and `effects` of a record written by `python -m train.effects`.
+Reads the tables `verdicts` and `effects` of a record written by `python -m study.effects`.
 
 The published numbers are means over benchmarks of models with 2 and 4 billion parameters, of one seed and without
 intervals: Acc@1 of greedy answers, Acc@16 the mean of 16 samples. Ours are greedy answers of the pair that the record
@@ -129,7 +129,7 @@ def text(record: Measurement) -> str:
     seeds = study.seeds(verdicts[verdicts["arm"].isin(arms)])
     note = (
         f"Ours: greedy answers, {seeds} an arm, 95 % intervals over scenes. A difference is *better* or *worse* if its "
-        "interval is on one side of 0 and all seeds are, else there is *no difference* to be told (`train.effects`). "
+        "interval is on one side of 0 and all seeds are, else there is *no difference* to be told (`study.effects`). "
         "The published numbers are of other models on other benchmarks, one seed."
     )
     return "\n\n".join([*(markdown(record, table) for table in TABLES), note]) + "\n"
@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m figures.tables", description="Write the published tables with ours beside them."
     )
-    parser.add_argument("record", type=Path, help="folder written by `python -m train.effects`")
+    parser.add_argument("record", type=Path, help="folder written by `python -m study.effects`")
     parser.add_argument("--out", type=Path, help="Markdown file to write (default: to the terminal)")
     options = parser.parse_args(argv)
     try:

@@ -3,7 +3,7 @@
     python -m figures.training_curves figures/gallery/study
     python -m figures.training_curves RECORD --group low --arms standard vgs-lp --out pictures
 
-Reads the tables `evaluations` and `steps` of a record written by `python -m train.effects`; writes
+Reads the tables `evaluations` and `steps` of a record written by `python -m study.effects`; writes
 `training_curves.png` and `.svg`. Response length and reward are of the rollouts that a step trains on, sampled at
 temperature 1 (off-policy: the teacher's): running means over `--window` steps, toward the ends over fewer. Thick lines
 are means over seeds, thin ones seeds; the grey bar is the 95 % interval of one seed's evaluation, over prompts.

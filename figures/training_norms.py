@@ -3,7 +3,7 @@
     python -m figures.training_norms figures/gallery/study
     python -m figures.training_norms RECORD --arms standard vgs-lp --scope language_model --gamma 1 --out pictures
 
-Reads the table `gradients` of a record written by `python -m train.effects`; writes `training_norms.png` and `.svg`, a
+Reads the table `gradients` of a record written by `python -m study.effects`; writes `training_norms.png` and `.svg`, a
 row of panels an arm (default: standard, whose gradients the paper shows).
 
 Gradients are of a whole batch of the step's rollouts, the visual target held fixed. Panel (c) is

@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass, replace
 import pandas as pd
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from geometry import bootstrap_interval
+from cli.progress import progress
 from probes import corpus as corpora
 from probes.options import Dtype, OutputOptions, flag, run_probe
-from probes.progress import progress
 from probes.terminal import aligned
-from vlm.checkpoint import load_member, quiet
+from stats.bootstrap import bootstrap_interval
+from vlm.checkpoint import load_model, quiet
 from vlm.evaluation import evaluate
 from vlm.prompts import Prompt, prompts_fingerprint
 from vlm.rollouts import Sampling
@@ -53,7 +53,7 @@ def measure(checkpoint: str, options: AccuracyOptions, output: OutputOptions) ->
     """Answer, judge, record and print."""
     began = time.monotonic()
     quiet()
-    member = load_member(checkpoint, dtype=options.dtype, device=options.device)
+    member = load_model(checkpoint, dtype=options.dtype, device=options.device)
     prompts = load_prompts(options.prompts, limit=options.limit, seed=options.seed, split=options.split)
     if options.without_image:
         prompts = [_without_image(prompt) for prompt in prompts]

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from cli.progress import progress
 from figures import angle_bins
 from figures.style import save
 from probes import corpus as corpora
@@ -39,7 +40,6 @@ from probes.options import (
     run_probe,
 )
 from probes.precision import exact_corpus, precision_rows, reference_options, sample, summary
-from probes.progress import progress
 from probes.tables import bin_rows, gram_rows, unit_rows
 from probes.terminal import angle_table
 from probes.units import Unit, choose_units, null_angles

@@ -32,6 +32,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cli.progress import progress
 from figures import before_after, changed_answers
 from figures.style import save
 from probes import corpus as corpora
@@ -42,12 +43,11 @@ from probes.comparison.text import summary
 from probes.corpus import Corpus
 from probes.grams import add_grams
 from probes.options import BinOptions, OutputOptions, PromptOptions, run_probe
-from probes.progress import progress
 from probes.tables import unit_rows
 from probes.units import Unit, choose_units
 from records import RecordWriter, Shards, read_record
 from records.comparison import SIDES
-from vlm.checkpoint import Member
+from vlm.checkpoint import LoadedModel
 from vlm.evaluation import evaluate
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling
@@ -136,7 +136,7 @@ def _probed(tokens: pd.DataFrame, options: Flags) -> Sequence[Unit]:
     return choose_units(tokens, "token", per_bin, options.prompts.seed) if per_bin else []
 
 
-def _answers(member: Member, questions: Sequence[Prompt], options: PromptOptions, shards: Shards) -> pd.DataFrame:
+def _answers(member: LoadedModel, questions: Sequence[Prompt], options: PromptOptions, shards: Shards) -> pd.DataFrame:
     """A row a question: the greedy answer and whether it is right."""
     sampling = Sampling(options.max_response, greedy=True, batch=options.batch)
     with progress("answers", len(questions)) as show:

@@ -15,11 +15,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from cli.progress import progress
 from geometry import decompose, equal_frequency_bins
 from probes.fitting import fitting
 from probes.metric import metric_of, optimizer_state
 from probes.options import MetricOptions, OutputOptions, PairOptions, PromptOptions
-from probes.progress import progress
 from records import RecordWriter, Shards, fingerprint, open_record
 from vlm.answers import is_correct
 from vlm.checkpoint import quiet

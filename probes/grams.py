@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import pandas as pd
 from torch import Tensor, nn
 
+from cli.progress import progress
 from geometry import Gramian
 from probes.corpus import Corpus
-from probes.progress import progress
 from probes.tables import product_rows
 from probes.units import Unit, grams_by_rollout, sum_of_corpus_bins
 from records import Shards

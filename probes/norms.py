@@ -49,7 +49,7 @@ from probes.tables import unit_rows
 from probes.terminal import norm_table
 from probes.units import choose_units
 from records import Shards, read_record
-from vlm.checkpoint import CheckpointError, Member, load_member
+from vlm.checkpoint import CheckpointError, LoadedModel, load_model
 from vlm.optimizer_state import STATE
 from vlm.pair import Pair, pair_of
 
@@ -68,7 +68,7 @@ class _Series:
     checkpoints: Sequence[str]
     options: PairOptions
     metric: MetricOptions
-    teacher: Member
+    teacher: LoadedModel
     asked: Asked
     header: Mapping[str, Any]
 
@@ -151,9 +151,9 @@ def _identified(pair: Pair, checkpoint: str, options: MetricOptions) -> tuple[st
     return pair.student.name, pair.student.fingerprint, None if metric is None else metric.fingerprint
 
 
-def _beside(teacher: Member, checkpoint: str, options: PairOptions) -> Pair:
+def _beside(teacher: LoadedModel, checkpoint: str, options: PairOptions) -> Pair:
     """Load a checkpoint and join it with the teacher of the series."""
-    student = load_member(
+    student = load_model(
         checkpoint,
         dtype=options.dtype,
         device=options.device,

@@ -36,6 +36,7 @@ from typing import Any
 import pandas as pd
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
+from cli.progress import progress
 from figures import sensitivity as picture
 from figures.style import save
 from probes import corpus as corpora
@@ -55,10 +56,10 @@ from probes.options import (
     flag,
     run_probe,
 )
-from probes.progress import progress
 from records import RecordWriter, read_record
 from records.forecast import AFTER
-from vlm.checkpoint import Member, check_vision, load_member, resolve, weights_fingerprint
+from vlm.checkpoint import LoadedModel, check_vision, load_model, weights_fingerprint
+from vlm.names import resolve
 
 
 @dataclass(frozen=True)
@@ -197,9 +198,9 @@ def _steps(
     return {"step_changes": by_bin, "step_fits": fits}
 
 
-def _later(settings: _Settings) -> Member:
+def _later(settings: _Settings) -> LoadedModel:
     options = settings.pair
-    return load_member(
+    return load_model(
         str(settings.steps.after), dtype=options.dtype, device=options.device, attention=options.attention
     )
 

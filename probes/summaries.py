@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from geometry import OBJECTIVES, bootstrap_interval
+from geometry import OBJECTIVES
 from probes.tables import divergences, gram_tensor, measures
 from records import ANGLES, LAYER_ANGLES
+from stats.bootstrap import bootstrap_interval
 from vlm.families import scopes
 
 ALL = "all"

@@ -5,7 +5,7 @@
 
 A teacher behind a server gives the log-probabilities of a few ids. Here each token of the student's own responses is
 scored over all ids, and over the K that the teacher's image view holds most probable with one bucket for the rest (see
-`geometry.buckets`). By VDS bin: the mean of each divergence over both, the mean absolute difference, and the share of
+`geometry.topk`). By VDS bin: the mean of each divergence over both, the mean absolute difference, and the share of
 tokens that stay in their bin where bins, and so the gates of the objectives, are made of the VDS over K.
 
 Standard, language and VDS can only shrink; the visual loss may grow, for its target is made of the buckets. Writes a
@@ -21,11 +21,11 @@ import pandas as pd
 import torch
 from jsonargparse.typing import PositiveInt
 
-from geometry import Decomposition, bucketed, decompose, equal_frequency_bins, top_ids
+from cli.progress import progress
+from geometry import Decomposition, decompose, equal_frequency_bins, top_ids, topk_log_probs
 from probes import corpus as corpora
 from probes.corpus import Corpus
 from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions, parser_for, pick, run
-from probes.progress import progress
 from probes.terminal import aligned
 from records import Shards
 from records.support import KNOWN
@@ -104,7 +104,7 @@ def compared(views: FourViews, top_k: int | None) -> Decomposition:
     if top_k is None:
         return decompose(*logits)
     ids = top_ids(views.teacher_image, top_k)
-    return decompose(*(bucketed(view, ids) for view in logits))
+    return decompose(*(topk_log_probs(view, ids) for view in logits))
 
 
 def binned_tokens(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:

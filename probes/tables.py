@@ -7,9 +7,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from geometry import OBJECTIVES, angles_deg, attached, bootstrap_interval, bootstrap_of_mean, norms, total
+from geometry import OBJECTIVES, angles_deg, attached, norms, total
 from probes.units import Unit
 from records import ANGLES, EFFECTIVE, NULL_ANGLES
+from stats.bootstrap import bootstrap_interval, bootstrap_of_mean
 from vlm.families import scopes
 
 _S, _L, _V, _P, _ = range(5)

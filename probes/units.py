@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from geometry import (
     Cotangents,
-    GradientSum,
+    DenseGradients,
     Gramian,
     UnitViews,
-    chain_order,
     cotangents,
     null_angles_deg,
     null_products,
@@ -28,7 +27,8 @@ from geometry import (
     unit_gradients,
 )
 from probes.corpus import Corpus
-from vlm.checkpoint import Member
+from stats.pairs import chain_order
+from vlm.checkpoint import LoadedModel
 from vlm.families import scopes
 from vlm.rollouts import Rollout
 from vlm.scoring import FourViews, ResponseView
@@ -104,9 +104,9 @@ def grams_by_rollout(
 
 def sum_of_corpus_bins(
     corpus: Corpus, units: Sequence[Unit], groups: Mapping[str, Sequence[nn.Parameter]]
-) -> GradientSum:
+) -> DenseGradients:
     """The gradients of some corpus-bins, added up over rollouts; each rollout is run once for all of them."""
-    gradients = GradientSum(groups, metric=corpus.metric_factors)
+    gradients = DenseGradients(groups, metric=corpus.metric_factors)
     for number in sorted({number for unit in units for number in unit.weights}):
         rollout = corpus.rollouts[number]
         scene = _Scene.of(corpus, rollout)
@@ -199,7 +199,7 @@ def _unit_views(corpus: Corpus, unit: Unit) -> UnitViews:
     positions = weights.nonzero().squeeze(1)
     image, text = corpus.views(rollout)
 
-    def run(side: Member, view: View) -> ResponseView:
+    def run(side: LoadedModel, view: View) -> ResponseView:
         return ResponseView(side, view, rollout.token_ids, pair.support)
 
     with torch.no_grad():

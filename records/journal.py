@@ -1,7 +1,7 @@
 """The journal of a training run: `metrics.jsonl`, one JSON object a line, written as the run goes.
 
-Three kinds of line, told apart by `kind`; `records.lines` has their fields. A line's `step` is the number of updates
-before it. Within a step the evaluation comes first, then the geometry, then the step itself:
+Three kinds of line, told apart by `kind`; `records.journal_lines` has their fields. A line's `step` is the number of
+updates before it. Within a step the evaluation comes first, then the geometry, then the step itself:
 
     {"version": 1, "kind": "evaluation", "step": 0, ...}
     {"version": 1, "kind": "step", "step": 0, ...}
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from records.files import write_whole
 from records.fingerprint import plain
-from records.lines import EvaluationLine, GeometryLine, Journal, Line, StepLine
+from records.journal_lines import EvaluationLine, GeometryLine, Journal, Line, StepLine
 from records.measurement import RecordError
 
 JOURNAL: Final = "metrics.jsonl"

@@ -13,7 +13,7 @@ A record is a folder:
     precision.csv    a row a VDS bin: what the dtype costs (written where it is asked for)
     bin_grams.parquet a row a parameter group and pair of (bin, objective), of corpus-bins that are measured together
 
-Further tables: of `probes.compare` in `records/comparison.py`, of `train.effects` in `records/study.py`, of
+Further tables: of `probes.compare` in `records/comparison.py`, of `study.effects` in `records/study.py`, of
 `probes.sensitivity`, `probes.support` and `probes.diagnose` in `forecast.py`, `support.py` and `diagnosis.py` there.
 
 No probe writes all of them. In `layers` and `norms` a bin is text: its number, or `all` for the bins together.
@@ -194,7 +194,7 @@ _WRITERS: Final = {  # `probes.angles` writes all others
     "layers": "probes.layers",
     "norms": "probes.norms",
     **dict.fromkeys(comparison.SCHEMAS, "probes.compare"),
-    **dict.fromkeys(study.SCHEMAS, "train.effects"),
+    **dict.fromkeys(study.SCHEMAS, "study.effects"),
     **dict.fromkeys(forecast.SCHEMAS, "probes.sensitivity"),
     **dict.fromkeys(support.SCHEMAS, "probes.support"),
     **dict.fromkeys(diagnosis.SCHEMAS, "probes.diagnose"),

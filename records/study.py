@@ -1,4 +1,4 @@
-"""The schema of a study, what `train.study` writes of several arms of training and several seeds each:
+"""The schema of a study, what `study` writes of several arms of training and several seeds each:
 
     curves.parquet       a row a run, step, kind of rollouts and VDS bin: the losses
     steps.parquet        a row a run and update
@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from records.columns import ANGLES, OBJECTIVES, REAL, TEXT, WHOLE, YES_NO
-from records.lines import LOSSES, N_BINS, PHASES, Binned, Journal
+from records.journal_lines import LOSSES, N_BINS, PHASES, Binned, Journal
 
 ALL_BINS: Final = -1
 
@@ -48,7 +48,7 @@ EFFECTS = {
     "high": REAL,
     "least": REAL,  # of the seeds' differences
     "greatest": REAL,
-    "counts_as": TEXT,  # by the rule in `train.effects`
+    "counts_as": TEXT,  # by the rule in `study.effects`
 }
 
 SCHEMAS: Final[Mapping[str, pa.Schema]] = {

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bundled import architecture
+from bundled.prompts import bundled_prompts
 from vlm.pair import Pair, load_pair
 from vlm.prompts import Prompt
-from vlm.tiny import architecture
-from vlm.tiny.prompts import bundled_prompts
 
 TEACHER = {"layers": 2, "width": 32, "heads": 2, "mlp": 48, "vision_layers": 2, "vision_width": 32}
 STUDENT = {"layers": 2, "width": 24, "heads": 2, "mlp": 32, "vision_layers": 2, "vision_width": 16}

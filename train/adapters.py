@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from records import RecordError
 from train.config import Config, ConfigError
-from vlm.checkpoint import Member
+from vlm.checkpoint import LoadedModel
 from vlm.families import language_layers
 
 SCALE = 2
@@ -75,7 +75,7 @@ class Adapters:
         return state
 
 
-def add_adapters(student: Member, config: Config) -> Adapters:
+def add_adapters(student: LoadedModel, config: Config) -> Adapters:
     """Freeze a student and give it adapters.
 
     Raises:

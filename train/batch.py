@@ -15,8 +15,8 @@ from torch import Tensor
 from geometry import Thresholds, token_shares, vds_from_hidden
 from train.grpo import Sampled, advantages, before_updates
 from train.learner import Learner, Stopwatch, gather_rows
+from train.offline_rollouts import responses_to
 from train.rollouts import MicroBatch, Response, Views, both_views, cut, has_image, sample
-from train.trajectories import responses_to
 from vlm.answers import is_correct
 from vlm.prompts import Prompt
 

@@ -22,7 +22,7 @@ from records import RecordError
 from records.files import TEMPORARY
 from train.adapters import Adapters
 from train.sharding import State, load_optimizer
-from vlm.checkpoint import Member
+from vlm.checkpoint import LoadedModel
 
 STATE = "training.pt"
 LAST, BEST = "last", "best"
@@ -51,7 +51,7 @@ class Progress:
 
 def save(
     run: Path,
-    student: Member,
+    student: LoadedModel,
     teacher: Teacher,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
@@ -90,7 +90,9 @@ def prune(run: Path) -> None:
             shutil.rmtree(folder)
 
 
-def restore(run: Path, student: Member, optimizer: torch.optim.Optimizer, adapters: Adapters | None = None) -> Progress:
+def restore(
+    run: Path, student: LoadedModel, optimizer: torch.optim.Optimizer, adapters: Adapters | None = None
+) -> Progress:
     """Load the state of `last` into the optimizer and the adapters; begin where none is.
 
     A student without adapters has been loaded from there.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from geometry import Objective, objective_loss_from_hidden
-from records.lines import EvaluationLine
+from records.journal_lines import EvaluationLine
+from train.journal_lines import binned, edges_of, means
 from train.learner import Learner
-from train.line import binned, edges_of, means
 from train.outcome import Tokens
 from train.rollouts import Response, both_views, cut, has_image, sample
 from vlm.evaluation import accuracy, evaluate

@@ -10,9 +10,9 @@ import time
 import torch
 from torch import Tensor, nn
 
-from geometry import BACKWARD, IMAGE_VIEW, OBJECTIVES, GradientSum, angles_deg, attached, cotangents, norms, total
-from geometry.heads import HeadGradients, chunks
-from records.lines import GeometryLine
+from geometry import BACKWARD, IMAGE_VIEW, OBJECTIVES, DenseGradients, angles_deg, attached, cotangents, norms, total
+from geometry.lm_head import LMHeadGradients, chunks
+from records.journal_lines import GeometryLine
 from records.measurement import ANGLES
 from train.batch import Batch
 from train.learner import Learner
@@ -46,7 +46,7 @@ def batch_grams(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     sums = {parameter: parameter.new_zeros(1, len(BACKWARD), *parameter.shape) for parameter in learner.parameters}
     for micro_batch, teacher, shares in zip(batch.micro_batches, batch.teacher, batch.shares, strict=True):
         _add(learner, sums, micro_batch, teacher, shares)
-    gradients = GradientSum(groups)
+    gradients = DenseGradients(groups)
     gradients.add({parameter: learner.accelerator.reduce(g, "sum") for parameter, g in sums.items()})
     return gradients.grams()
 
@@ -91,10 +91,10 @@ def _add(
                 sums[parameter][0, row] += gradient
 
 
-def _at_heads(student: Views, teacher: Views, weights: Tensor) -> dict[str, HeadGradients]:
+def _at_heads(student: Views, teacher: Views, weights: Tensor) -> dict[str, LMHeadGradients]:
     """The gradients of each of `BACKWARD`, weighed, in what the student's head is applied to and in the head itself."""
     views = {objective: "image" if objective in IMAGE_VIEW else "text" for objective in BACKWARD}
-    found = {o: HeadGradients(student.head, **{view: getattr(student, view)}) for o, view in views.items()}
+    found = {o: LMHeadGradients(student.head, **{view: getattr(student, view)}) for o, view in views.items()}
     with torch.no_grad():
         for rows in chunks(len(weights), student.head.n_ids):
             seeds = cotangents(*student.logits(rows), *teacher.logits(rows))

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geometry import Head, chosen_log_probs_from_hidden, group_advantages, log_probs, mixed
-from geometry.heads import chunks
+from geometry import LMHead, group_advantages, log_probs, mixed, token_log_probs_from_hidden
+from geometry.lm_head import chunks
 from train.config import Config
 from train.learner import Learner
 from train.rollouts import MicroBatch
@@ -63,14 +63,14 @@ def token_ids(responses: MicroBatch, device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def sampled(hidden: Tensor, head: Head, ids: Tensor, top_p: float) -> Sampled:
+def sampled(hidden: Tensor, head: LMHead, ids: Tensor, top_p: float) -> Sampled:
     """Return what hidden states `[T, d]` of the weights that sampled say of the drawn ids `[T]`."""
     if top_p == 1.0:
-        return Sampled(chosen_log_probs_from_hidden(hidden, head, ids), None)
+        return Sampled(token_log_probs_from_hidden(hidden, head, ids), None)
     probabilities = (log_probs(head.logits(hidden[rows])).exp() for rows in chunks(len(ids), head.n_ids))
     kept = torch.cat([nucleus(p, top_p) for p in probabilities])
     kept[torch.arange(len(ids), device=ids.device), ids] = True  # it was drawn, whatever this pass rounds to
-    return Sampled(chosen_log_probs_from_hidden(hidden, head, ids, allowed=kept), kept.nonzero().int())
+    return Sampled(token_log_probs_from_hidden(hidden, head, ids, allowed=kept), kept.nonzero().int())
 
 
 def before_updates(learner: Learner, micro_batches: Sequence[MicroBatch]) -> list[Sampled]:
@@ -87,7 +87,7 @@ def before_updates(learner: Learner, micro_batches: Sequence[MicroBatch]) -> lis
 
 
 def log_probs_and_old(
-    hidden: Tensor, head: Head, ids: Tensor, old: Sampled | None, top_p: float
+    hidden: Tensor, head: LMHead, ids: Tensor, old: Sampled | None, top_p: float
 ) -> tuple[Tensor, Tensor]:
     """Return the log-probabilities `[T]` of the drawn ids from hidden states `[T, d]` and under the sampling weights.
 
@@ -95,7 +95,7 @@ def log_probs_and_old(
     """
     old = old or sampled(hidden, head, ids, top_p)
     allowed = old.mask(torch.Size([len(ids), head.n_ids]))
-    return chosen_log_probs_from_hidden(hidden, head, ids, allowed=allowed), old.log_probs
+    return token_log_probs_from_hidden(hidden, head, ids, allowed=allowed), old.log_probs
 
 
 def losses(config: Config, reward: Tensor, distilled: Sequence[Tensor]) -> list[Tensor]:

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from records.lines import PHASES
+from records.journal_lines import PHASES
 from train.config import Config
 from train.sharding import Sharding
 from vlm.pair import Pair

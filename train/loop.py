@@ -21,7 +21,7 @@ from accelerate import Accelerator, FullyShardedDataParallelPlugin
 from records import RecordError
 from records.files import write_json
 from records.journal import JournalWriter
-from records.lines import StepLine
+from records.journal_lines import StepLine
 from train import checkpoint, trackers
 from train.adapters import Adapters
 from train.batch import Batch, batches_of_step, joined
@@ -30,15 +30,16 @@ from train.config import Config, ConfigError
 from train.evaluation import evaluation_line, headline
 from train.folder import opened
 from train.gradients import geometry_line
+from train.journal_lines import step_line
 from train.learner import Learner, Stopwatch, most
-from train.line import step_line
+from train.offline_rollouts import read_offline_rollouts
 from train.prompts import PromptSource, prompt_source, step_seed
 from train.rollouts import Response, sample
 from train.sharding import asked_for, shard, whole_state
 from train.step import together, update
 from train.student import made_ready
-from train.trajectories import read_trajectories
-from vlm.checkpoint import load_member, quiet, resolve
+from vlm.checkpoint import load_model, quiet
+from vlm.names import resolve
 from vlm.pair import Pair, load_pair, pair_of, teacher_of
 from vlm.rollouts import Rollout
 from vlm.views import text_views
@@ -92,7 +93,7 @@ def train(config: Config) -> Path:
     pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
     pair, adapters = made_ready(pair, config)
     if config.rollouts is not None:
-        source = replace(source, given=read_trajectories(config, source.pool, pair))
+        source = replace(source, given=read_offline_rollouts(config, source.pool, pair))
     with opened(folder, config, pair, accelerator), trackers.tracked(accelerator, config, folder):
         run = prepare(folder, config, source, pair, accelerator, adapters, plugin)
         for _ in range(run.progress.step, config.steps):
@@ -117,7 +118,7 @@ def prepare(
     plugin: how the student is to be sharded, if it is.
     """
     if adapters is None and (folder / checkpoint.LAST).exists():
-        student = load_member(str(folder / checkpoint.LAST), device=str(accelerator.device))
+        student = load_model(str(folder / checkpoint.LAST), device=str(accelerator.device))
         pair, _ = made_ready(pair_of(student, pair.teacher), config)
     sharding = None if plugin is None else shard(pair.student, accelerator, plugin)
     trained = [parameter for parameter in pair.student.model.parameters() if parameter.requires_grad]

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from random import Random
 
 from train.config import Config, ConfigError
+from vlm.names import DrawPrompts, drawn_prompts
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout
-from vlm.sources import BUNDLED, load_prompts
-from vlm.tiny.prompts import bundled_prompts
+from vlm.sources import load_prompts
 
 FIRST_SEED = 1_000_000  # of training scenes and rollouts: those of evaluations lie below
 STEPS_A_SEED = 1_000_000
@@ -16,10 +16,11 @@ STEPS_A_SEED = 1_000_000
 
 @dataclass(frozen=True)
 class PromptSource:
-    """Prompts to train on, none of them held out; of the bundled source new ones are drawn in each step."""
+    """Prompts to train on, none of them held out."""
 
     held_out: Sequence[Prompt]
-    pool: Sequence[Prompt] | None
+    pool: Sequence[Prompt] | DrawPrompts
+    """All of them, or what draws new ones in each step."""
     batch: int
     seed: int
     given: Mapping[str, Sequence[Rollout]] | None = None
@@ -27,8 +28,8 @@ class PromptSource:
 
     def at(self, step: int) -> list[Prompt]:
         """Return the prompts of a step; of a pool each once an epoch, what does not fill a batch is left out."""
-        if self.pool is None:
-            return bundled_prompts(self.batch, step_seed(self.seed, step))
+        if callable(self.pool):
+            return self.pool(self.batch, step_seed(self.seed, step))
         steps_an_epoch = len(self.pool) // self.batch
         epoch, place = divmod(step, steps_an_epoch)
         order = list(range(len(self.pool)))
@@ -47,15 +48,18 @@ def prompt_source(config: Config) -> PromptSource:
     Raises:
         ConfigError: too few for a batch beside those held out, or one without the answer that a reward needs.
     """
-    apart = config.held_out_prompts or (BUNDLED if config.prompts == BUNDLED else None)
-    pool = None if config.prompts == BUNDLED else load_prompts(config.prompts, split=config.split)
+    draw = drawn_prompts(config.prompts)
+    pool = [] if draw else load_prompts(config.prompts, split=config.split)
+    apart = config.held_out_prompts or (config.prompts if draw else None)
     if apart is None:
-        held_out, pool = (pool or [])[: config.held_out], (pool or [])[config.held_out :]
+        held_out, pool = pool[: config.held_out], pool[config.held_out :]
     else:
         held_out = load_prompts(apart, limit=config.held_out, split=config.split)
-    if pool is not None and len(pool) < config.batch:
+    if draw:
+        return PromptSource(held_out, draw, config.batch, config.seed)
+    if len(pool) < config.batch:
         raise ConfigError(f"`batch` must be at most {len(pool)}, the prompts not held out, got {config.batch}")
-    if config.has_rewards and (unknown := [prompt.prompt_id for prompt in pool or [] if not prompt.answer]):
+    if config.has_rewards and (unknown := [prompt.prompt_id for prompt in pool if not prompt.answer]):
         raise ConfigError(
             f"`prompts` must have answers for '{config.objective}', but {len(unknown)} have none, the first "
             f"{unknown[0]!r}: leave them out"

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from geometry import Head
+from geometry import LMHead
 from train.config import Config
-from vlm.checkpoint import Member
+from vlm.checkpoint import LoadedModel
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling, generate
 from vlm.scoring import head_of, view_hidden
@@ -37,7 +37,7 @@ class Views:
 
     image: Tensor
     text: Tensor
-    head: Head
+    head: LMHead
 
     def logits(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Logits `[n, V]` of some of the tokens under the image and the text view."""
@@ -54,7 +54,7 @@ class Views:
 
 
 def sample(
-    speaker: Member, config: Config, prompts: Sequence[Prompt], seed: int, part: tuple[int, int] = (0, 1)
+    speaker: LoadedModel, config: Config, prompts: Sequence[Prompt], seed: int, part: tuple[int, int] = (0, 1)
 ) -> list[Response]:
     """Sample the speaker's responses to `prompts`.
 
@@ -80,7 +80,7 @@ def has_image(responses: MicroBatch, device: torch.device) -> Tensor:
     return torch.tensor(flags, device=device)
 
 
-def both_views(member: Member, responses: MicroBatch, support: int, *, text_graph: bool = True) -> Views:
+def both_views(member: LoadedModel, responses: MicroBatch, support: int, *, text_graph: bool = True) -> Views:
     """Run a model on both views; the text view of a prompt without a picture is its image view, as a constant.
 
     text_graph: whether the text view is differentiable, where gradients are enabled.

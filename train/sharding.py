@@ -30,7 +30,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from train.config import Config, ConfigError
 from train.rollouts import MicroBatch, Views
-from vlm.checkpoint import Member
+from vlm.checkpoint import LoadedModel
 from vlm.scoring import view_hidden
 
 
@@ -70,7 +70,7 @@ class Sharding:
         assert isinstance(self.model, FSDPModule)
         return self.model
 
-    def even(self, student: Member, responses: MicroBatch, views: Views, *, text_graph: bool) -> Views:
+    def even(self, student: LoadedModel, responses: MicroBatch, views: Views, *, text_graph: bool) -> Views:
         """Return the views of a micro-batch, in whose graph all processes have the same layers and weights."""
         together = [p.sum() for p in self.model.parameters() if p.requires_grad and not isinstance(p, DTensor)]
         image, text = views.image + 0.0 * sum(together), views.text
@@ -107,7 +107,7 @@ def asked_for(accelerator: Accelerator, config: Config) -> FullyShardedDataParal
     return plugin
 
 
-def shard(student: Member, accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin) -> Sharding:
+def shard(student: LoadedModel, accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin) -> Sharding:
     """Cut the student's weights, in place; its parameters are others from then on."""
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     frees_layers = bool(plugin.reshard_after_forward)
@@ -175,7 +175,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     optimizer.load_state_dict(state)
 
 
-def _language_layers(student: Member) -> list[nn.Module]:
+def _language_layers(student: LoadedModel) -> list[nn.Module]:
     """The layers of the language model, which every pass runs; those of a vision tower wait for a picture."""
     own = {id(p) for name, members in student.groups.items() if name.startswith("layer_") for p in members}
     layers = [module for module in student.model.modules() if isinstance(module, GradientCheckpointingLayer)]

@@ -32,9 +32,9 @@ from geometry import (
     Decomposition,
     Objective,
     entropy_from_hidden,
+    grpo_loss,
     mixed,
     objective_loss_from_hidden,
-    surrogate_loss,
 )
 from train import grpo
 from train.batch import Batch, padded
@@ -163,7 +163,7 @@ def _surrogate(learner: Learner, batch: Batch, index: int, student: Views) -> Te
     ids = grpo.token_ids(batch.micro_batches[index], student.image.device)
     old = None if batch.sampled is None else batch.sampled[index]
     pair = grpo.log_probs_and_old(student.image, student.head, ids, old, learner.config.top_p)
-    return surrogate_loss(*pair, batch.advantages[index], batch.shares[index]).loss
+    return grpo_loss(*pair, batch.advantages[index], batch.shares[index]).loss
 
 
 def _normalised(sums: Sequence[Gradient], losses: Tensor, tokens: Tokens) -> Summed:

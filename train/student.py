@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from train.activation_checkpointing import checkpoint_activations
 from train.adapters import Adapters, add_adapters
 from train.config import Config
-from train.memory import checkpoint_layers
 from vlm.families import scopes
 from vlm.pair import Pair
 
@@ -23,7 +23,7 @@ def made_ready(pair: Pair, config: Config) -> tuple[Pair, Adapters | None]:
     if config.freeze_vision:
         _freeze_vision(pair)
     if config.gradient_checkpointing:
-        checkpoint_layers(pair.student.model)
+        checkpoint_activations(pair.student.model)
     return pair, adapters
 
 

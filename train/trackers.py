@@ -16,7 +16,7 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 
-from records.lines import Line
+from records.journal_lines import Line
 from train.config import Config, ConfigError
 
 PROJECT = "vgs-geometry"

@@ -22,10 +22,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from transformers.utils import logging
 
 from vlm.families import parameter_groups, train_only, visual_token_ids
+from vlm.names import resolve
 from vlm.processors import load_processor
 
-BUNDLED = "bundled"
-_BUNDLED_STUDENT = Path(__file__).parent / "tiny" / "student"
 _WEIGHTS = "*.safetensors"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
@@ -35,7 +34,7 @@ class CheckpointError(ValueError):
 
 
 @dataclass(frozen=True)
-class Member:
+class LoadedModel:
     """One model of the pair, in eval mode, with the processor it renders with.
 
     name: hub id, or the last two parts of the folder.
@@ -85,19 +84,14 @@ class Member:
         return parameter_groups(self.model)
 
 
-def resolve(checkpoint: str) -> str:
-    """`bundled` stands for the student that ships; all else for itself."""
-    return str(_BUNDLED_STUDENT) if checkpoint == BUNDLED else checkpoint
-
-
-def load_member(
+def load_model(
     checkpoint: str,
     *,
     dtype: str = "float32",
     device: str = "cpu",
     attention: str = "sdpa",
     parameters: str | None = None,
-) -> Member:
+) -> LoadedModel:
     """Load one checkpoint in eval mode.
 
     parameters: a regular expression; parameters whose names it does not find are frozen, and so not measured.
@@ -115,7 +109,7 @@ def load_member(
     model.eval().to(device)
     if parameters is not None:
         _train_only(model, parameters)
-    return Member(_name(checkpoint), model, processor, weights_fingerprint(checkpoint))
+    return LoadedModel(_name(checkpoint), model, processor, weights_fingerprint(checkpoint))
 
 
 def _train_only(model: nn.Module, parameters: str) -> None:

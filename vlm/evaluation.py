@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vlm.answers import is_correct
-from vlm.checkpoint import Member
+from vlm.checkpoint import LoadedModel
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling, generate
 
@@ -19,7 +19,7 @@ class Verdict:
 
 
 def evaluate(
-    member: Member,
+    member: LoadedModel,
     prompts: Sequence[Prompt],
     sampling: Sampling,
     *,

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from geometry import adam_metric
-from vlm.checkpoint import CheckpointError, resolve
+from vlm.checkpoint import CheckpointError
+from vlm.names import resolve
 
 STATE = "training.pt"
 """What `python -m train` writes beside the weights of a checkpoint."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlm.checkpoint import CheckpointError, Member, check_vision, load_member, resolve
+from vlm.checkpoint import CheckpointError, LoadedModel, check_vision, load_model
+from vlm.names import resolve
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class Pair:
     warnings: what differs between the two without being an error.
     """
 
-    student: Member
-    teacher: Member
+    student: LoadedModel
+    teacher: LoadedModel
     support: int
     warnings: tuple[str, ...]
 
@@ -54,14 +55,14 @@ def load_pair(
     folder = resolve(student)
     check_vision(folder)
     teacher_folder = teacher_of(folder) if teacher is None else resolve(teacher)
-    first = load_member(folder, dtype=dtype, device=device, attention=attention, parameters=parameters)
-    second = load_member(teacher_folder, dtype=teacher_dtype or dtype, device=device, attention=attention)
+    first = load_model(folder, dtype=dtype, device=device, attention=attention, parameters=parameters)
+    second = load_model(teacher_folder, dtype=teacher_dtype or dtype, device=device, attention=attention)
     if teacher is None:
         _check_fingerprint(folder, second.fingerprint)
     return pair_of(first, second)
 
 
-def pair_of(student: Member, teacher: Member) -> Pair:
+def pair_of(student: LoadedModel, teacher: LoadedModel) -> Pair:
     """Join two loaded checkpoints, the teacher frozen.
 
     Raises:
@@ -109,7 +110,7 @@ def _check_fingerprint(folder: str, found: str) -> None:
         )
 
 
-def _check_tokens_agree(student: Member, teacher: Member) -> None:
+def _check_tokens_agree(student: LoadedModel, teacher: LoadedModel) -> None:
     """Refuse two tokenizers between which an id could mean two things; name the first field that differs."""
     ours, theirs = student.processor.tokenizer, teacher.processor.tokenizer
     mine, other = ours.get_vocab(), theirs.get_vocab()
@@ -131,7 +132,7 @@ def _check_equal(field: str, of_student: object, of_teacher: object) -> None:
         )
 
 
-def _differences(student: Member, teacher: Member) -> list[str]:
+def _differences(student: LoadedModel, teacher: LoadedModel) -> list[str]:
     """Differences that are allowed but worth a word in the record."""
     found = []
     if student.processor.chat_template != teacher.processor.chat_template:

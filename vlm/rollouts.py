@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from vlm.checkpoint import Member
+from vlm.checkpoint import LoadedModel
 from vlm.prompts import Prompt
 from vlm.views import encode_prompts, image_view
 
@@ -48,7 +48,7 @@ class Sampling:
 
 
 def generate(
-    member: Member,
+    member: LoadedModel,
     prompts: Sequence[Prompt],
     sampling: Sampling,
     *,
@@ -71,7 +71,7 @@ def generate(
 
 
 @torch.no_grad()
-def _generate_batch(member: Member, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling) -> list[Rollout]:
+def _generate_batch(member: LoadedModel, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling) -> list[Rollout]:
     views = [image_view(prompt) for prompt, _ in jobs]
     inputs = {name: value.to(member.device) for name, value in encode_prompts(views, member.processor).items()}
     seeds = [_stream_seed(sampling.seed, prompt.prompt_id, index) for prompt, index in jobs]
@@ -96,7 +96,7 @@ def _generate_batch(member: Member, jobs: Sequence[tuple[Prompt, int]], sampling
     ]
 
 
-def _rollout(member: Member, prompt: Prompt, index: int, row: list[int], mass: Tensor) -> Rollout:
+def _rollout(member: LoadedModel, prompt: Prompt, index: int, row: list[int], mass: Tensor) -> Rollout:
     ends = [position for position, token in enumerate(row) if token in member.end_ids]
     kept = row[: ends[0] + 1] if ends else row
     text = member.processor.tokenizer.decode(kept[:-1] if ends else kept, skip_special_tokens=False)

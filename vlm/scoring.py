@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from geometry import Head
-from vlm.checkpoint import CheckpointError, Member
+from geometry import LMHead
+from vlm.checkpoint import CheckpointError, LoadedModel
 from vlm.pair import Pair
 from vlm.rollouts import Rollout
 from vlm.views import Encoded, View, encode
@@ -56,7 +56,7 @@ def score(
 
 
 def _both_views(
-    member: Member, images: Sequence[View], texts: Sequence[View], responses: Sequence[Sequence[int]], pair: Pair
+    member: LoadedModel, images: Sequence[View], texts: Sequence[View], responses: Sequence[Sequence[int]], pair: Pair
 ) -> list[tuple[Tensor, Tensor]]:
     with torch.no_grad():
         image = view_logits(member, images, responses, pair.support)
@@ -67,7 +67,7 @@ def _both_views(
 
 
 def view_logits(
-    member: Member, views: Sequence[View], responses: Sequence[Sequence[int]], support: int
+    member: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]], support: int
 ) -> list[Tensor]:
     """Return the logits `[T, V]` of each response under its view, differentiable where gradients are enabled.
 
@@ -80,7 +80,7 @@ def view_logits(
     return [logits.masked_fill(masked, -torch.inf) for logits in response_logits(member, encoded, support)]
 
 
-def view_hidden(member: Member, views: Sequence[View], responses: Sequence[Sequence[int]]) -> list[Tensor]:
+def view_hidden(member: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]]) -> list[Tensor]:
     """Return the hidden states `[T, d]` of each response under its view: `head_of(...)` of them is `view_logits`.
 
     Differentiable where gradients are enabled. The logits of the response are never made.
@@ -94,7 +94,7 @@ def view_hidden(member: Member, views: Sequence[View], responses: Sequence[Seque
     return response_hidden(member, encoded)
 
 
-def head_of(member: Member, support: int) -> Head:
+def head_of(member: LoadedModel, support: int) -> LMHead:
     """Return the last linear map of a model, over the ids below `support`, those that stand for pictures masked.
 
     Its weight is the model's parameter: a gradient in one is a gradient in the other.
@@ -104,13 +104,13 @@ def head_of(member: Member, support: int) -> Head:
     """
     layer = _output_layer(member)
     masked = tuple(index for index in member.visual_ids if index < support)
-    return Head(layer.weight, layer.bias, support=support, masked=masked)
+    return LMHead(layer.weight, layer.bias, support=support, masked=masked)
 
 
 class ResponseView:
     """One response under one view, encoded once and run as often and as far as asked."""
 
-    def __init__(self, member: Member, view: View, response: Sequence[int], support: int) -> None:
+    def __init__(self, member: LoadedModel, view: View, response: Sequence[int], support: int) -> None:
         self._member, self._support = member, support
         self._encoded = encode([view], [response], member.processor, member.visual_ids).to(member.device)
         self._masked = _pictured(member, support)
@@ -130,19 +130,19 @@ class ResponseView:
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
-def _pictured(member: Member, support: int) -> Tensor:
+def _pictured(member: LoadedModel, support: int) -> Tensor:
     """Which ids below `support` stand for pictures."""
     masked = torch.zeros(support, dtype=torch.bool, device=member.device)
     masked[[index for index in member.visual_ids if index < support]] = True
     return masked
 
 
-def response_logits(member: Member, encoded: Encoded, support: int) -> list[Tensor]:
+def response_logits(member: LoadedModel, encoded: Encoded, support: int) -> list[Tensor]:
     """One forward pass; the head runs from the first response column on, and rows of padding are cut off."""
     return [logits[:, :support] for logits in _spans(_kept_logits(member, encoded), encoded)]
 
 
-def response_hidden(member: Member, encoded: Encoded) -> list[Tensor]:
+def response_hidden(member: LoadedModel, encoded: Encoded) -> list[Tensor]:
     """Likewise what the head is handed, in its precision; it runs on one column alone, to see that it is all there is.
 
     Raises:
@@ -165,7 +165,7 @@ def response_hidden(member: Member, encoded: Encoded) -> list[Tensor]:
     return _spans(hidden.to(layer.weight.dtype), encoded)
 
 
-def _kept_logits(member: Member, encoded: Encoded) -> Tensor:
+def _kept_logits(member: LoadedModel, encoded: Encoded) -> Tensor:
     """The model's logits from the first response column on."""
     kept = torch.arange(min(encoded.first), encoded.inputs["input_ids"].shape[1] - 1, device=member.device)
     return member.model(**encoded.inputs, logits_to_keep=kept, use_cache=False).logits
@@ -177,7 +177,7 @@ def _spans(rows: Tensor, encoded: Encoded) -> list[Tensor]:
     return [rows[row, first - begin : first - begin + n] for row, (first, n) in enumerate(spans)]
 
 
-def _output_layer(member: Member) -> nn.Linear:
+def _output_layer(member: LoadedModel) -> nn.Linear:
     layer = member.model.get_output_embeddings()
     if not isinstance(layer, nn.Linear):
         raise CheckpointError(
@@ -194,7 +194,7 @@ def _probe(hidden: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _check_linear(member: Member, layer: nn.Linear, probe: Tensor, found: Tensor) -> None:
+def _check_linear(member: LoadedModel, layer: nn.Linear, probe: Tensor, found: Tensor) -> None:
     """Refuse logits that are capped or scaled behind the output layer; the tolerance is half precision's."""
     expected = linear(probe, layer.weight, layer.bias).to(found.dtype)
     apart, most = ((x.abs().amax(dim=(0, 2)).tolist()) for x in (found - expected, expected))

@@ -15,10 +15,10 @@ from typing import Any
 
 from PIL import Image
 
+from vlm.names import drawn_prompts
 from vlm.prompts import IMAGE_MARKER, Prompt
-from vlm.tiny.prompts import bundled_prompts
 
-BUNDLED = "bundled"
+DRAWN = 64  # prompts that a source which draws them gives by default
 
 
 class PromptError(ValueError):
@@ -34,8 +34,8 @@ def load_prompts(source: str, *, limit: int | None = None, seed: int = 0, split:
     Raises:
         PromptError: nothing there, an unknown format, a row without a needed column, or an unreadable picture.
     """
-    if source == BUNDLED:
-        return bundled_prompts(64 if limit is None else limit, seed)
+    if (draw := drawn_prompts(source)) is not None:
+        return draw(DRAWN if limit is None else limit, seed)
     rows = _rows(source, split)
     prompts: list[Prompt] = []
     for number, row in enumerate(islice(rows, limit)):

@@ -97,4 +97,4 @@ ROWS = (
     *_smaller_study("study_eta"),
 )
 ALSO_KEPT = {"angles_second": ("units",), "angles_blind": ("units", "bins")}
-"""Tables that no picture reads but `probes.claims` does."""
+"""Tables that no picture reads but `study.claims` does."""

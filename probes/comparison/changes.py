@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from geometry import OBJECTIVES, bootstrap_interval
+from geometry import OBJECTIVES
 from records import ANGLES, TABLES
 from records.comparison import LOSSES, SIDES
+from stats.bootstrap import bootstrap_interval
 from vlm.prompts import Prompt
 
 ALL, TEXT = "all", "text"

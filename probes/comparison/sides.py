@@ -11,7 +11,8 @@ from probes import corpus as corpora
 from probes.corpus import Asked
 from probes.options import BinOptions, OptionError, PairOptions, PromptOptions, flag
 from records.comparison import SIDES
-from vlm.checkpoint import CheckpointError, Member, load_member, resolve
+from vlm.checkpoint import CheckpointError, LoadedModel, load_model
+from vlm.names import resolve
 from vlm.pair import Pair, pair_of, teacher_of
 from vlm.prompts import Prompt, prompts_fingerprint
 from vlm.sources import load_prompts
@@ -59,7 +60,7 @@ class Comparison:
 
     checkpoints: Mapping[str, str]
     options: Flags
-    teacher: Member
+    teacher: LoadedModel
     support: int
     asked: Asked
     questions: Sequence[Prompt]
@@ -69,7 +70,7 @@ class Comparison:
         """Load one side and join it with the teacher, over the ids that all three hold."""
         names = ("dtype", "device", "attention", "parameters")
         settings = {name: getattr(self.options.models, name) for name in names}
-        return replace(pair_of(load_member(self.checkpoints[side], **settings), self.teacher), support=self.support)
+        return replace(pair_of(load_model(self.checkpoints[side], **settings), self.teacher), support=self.support)
 
 
 def load_both(given: Sequence[str], options: Flags) -> Comparison:

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import pandas as pd
 
+from cli.progress import progress
 from geometry import decompose
 from probes.corpus import Corpus
-from probes.progress import progress
 from records import Shards
 from records.diagnosis import CONTENT
 from vlm.prompts import Prompt

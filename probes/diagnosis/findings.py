@@ -6,13 +6,13 @@ from math import inf, nan
 import numpy as np
 import pandas as pd
 
-from geometry import bootstrap_interval, bootstrap_of_mean
 from probes.diagnosis.facts import GAMMA_MOST, Facts
 from probes.diagnosis.trial import beside_standard, setting_name, signed, trial_of
 from probes.forecast.tables import HIGH, high_from
 from records import ANGLES
 from records.diagnosis import FINDINGS
 from records.forecast import PRIORS
+from stats.bootstrap import bootstrap_interval, bootstrap_of_mean
 
 Tables = Mapping[str, pd.DataFrame]
 Row = dict[str, object]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from cli.progress import progress
 from probes.corpus import Corpus
 from probes.diagnosis.decision import candidates
 from probes.diagnosis.facts import Facts
@@ -15,7 +16,6 @@ from probes.forecast.trial import Ground, Pace, Setting, trial_rows
 from probes.grams import add_grams
 from probes.options import MetricOptions, OptionError, PairOptions
 from probes.precision import exact_corpus, precision_rows, reference_options, sample
-from probes.progress import progress
 from probes.summaries import layer_rows
 from probes.tables import bin_rows, gram_rows, unit_rows
 from probes.units import Unit, choose_units, null_angles

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from geometry import Interval
 from probes.forecast.tables import HIGH
+from stats.bootstrap import Interval
 
 PASSES = "passes"
 

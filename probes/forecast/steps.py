@@ -18,7 +18,7 @@ from probes.corpus import Corpus
 from probes.forecast.directions import Direction, Half, change_rows, descent
 from probes.forecast.tables import bin_labels
 from records.forecast import AFTER
-from vlm.checkpoint import CheckpointError, Member
+from vlm.checkpoint import CheckpointError, LoadedModel
 from vlm.pair import pair_of
 
 MEASURED = ("standard", "language", "visual", "student_vds")
@@ -56,7 +56,7 @@ def steps_taken(
         yield ADAMW, lr, lr * _of_losses(rows), measured
 
 
-def way_to(corpus: Corpus, after: Member) -> Direction:
+def way_to(corpus: Corpus, after: LoadedModel) -> Direction:
     """The difference of another checkpoint's weights and the student's.
 
     Raises:
@@ -75,7 +75,7 @@ def way_to(corpus: Corpus, after: Member) -> Direction:
     return {parameter: theirs[name].detach() - parameter.detach() for name, parameter in ours.items()}
 
 
-def way_taken(corpus: Corpus, half: Half, after: Member, rows: pd.DataFrame) -> Steps:
+def way_taken(corpus: Corpus, half: Half, after: LoadedModel, rows: pd.DataFrame) -> Steps:
     """What the other checkpoint's losses are on the same responses, beside what its direction's rows predict."""
     pair = pair_of(after, corpus.pair.teacher)
     other = replace(corpus, pair=replace(pair, support=min(pair.support, corpus.pair.support)))

@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from geometry import Head, Objective, Thresholds, objective_loss, objective_loss_from_hidden, token_shares
+from geometry import LMHead, Objective, Thresholds, objective_loss, objective_loss_from_hidden, token_shares
 from tests.benchmarks.memory import _peak, _start
 
 TENSORS = {"plain": 12, "logits": 55, "hidden": 0}
@@ -69,7 +69,7 @@ class Inputs:
 
     def hidden(self, shares: Tensor) -> Tensor:
         """Return it from hidden states."""
-        inputs = *self.student, Head(self.student_head), *self.teacher, Head(self.teacher_head)
+        inputs = *self.student, LMHead(self.student_head), *self.teacher, LMHead(self.teacher_head)
         return objective_loss_from_hidden(*inputs, OBJECTIVE, thresholds=THRESHOLDS, shares=shares).loss
 
 

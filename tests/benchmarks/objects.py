@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen3VLForConditionalGeneration
 
+from bundled import architecture
+from bundled.prompts import group_prompts
 from geometry import cotangents
 from tests.benchmarks.ways import Job
 from vlm.pair import Pair, load_pair
 from vlm.prompts import Prompt
 from vlm.rollouts import Sampling, generate
 from vlm.scoring import ResponseView, score
-from vlm.tiny import architecture
-from vlm.tiny.prompts import group_prompts
 from vlm.views import image_view, text_view
 
 SIZES = {  # with a vocabulary of 8192

@@ -29,14 +29,14 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from geometry import kl_nats, log_probs, token_shares
-from records.lines import PHASES
+from records.journal_lines import PHASES
 from train.batch import collect
 from train.config import Config
 from train.learner import Learner, Stopwatch
 from train.prompts import prompt_source, step_seed
 from train.rollouts import MicroBatch, Response, cut, sample
 from train.step import Gradient, _add, _apply, update
-from vlm.checkpoint import Member, quiet
+from vlm.checkpoint import LoadedModel, quiet
 from vlm.pair import load_pair
 from vlm.prompts import Prompt
 from vlm.scoring import view_logits
@@ -105,7 +105,7 @@ class Contest:
             update(learner, collect(learner, prompts, 0, watch), watch)
         return {"arm": arm} | watch.seconds
 
-    def _plain(self, student: Member, responses: Sequence[Response]) -> float:
+    def _plain(self, student: LoadedModel, responses: Sequence[Response]) -> float:
         """Seconds of transformers' own sampling."""
         watch = self._watch(student.device)
         for part in cut(responses, self._config.generation_batch):
@@ -139,13 +139,13 @@ def lean_gradient(learner: Learner, responses: Sequence[Response], watch: Stopwa
     return found
 
 
-def _image_logits(member: Member, responses: MicroBatch, support: int) -> Tensor:
+def _image_logits(member: LoadedModel, responses: MicroBatch, support: int) -> Tensor:
     ids = [response.rollout.token_ids for response in responses]
     return torch.cat(view_logits(member, [image_view(r.prompt) for r in responses], ids, support))
 
 
 @torch.no_grad()
-def plain_sample(student: Member, responses: MicroBatch) -> Tensor:
+def plain_sample(student: LoadedModel, responses: MicroBatch) -> Tensor:
     """Sample as many columns as the longest of these responses has to their prompts, with `generate` as it comes."""
     inputs = encode_prompts([image_view(response.prompt) for response in responses], student.processor)
     longest = max(response.n_tokens for response in responses)

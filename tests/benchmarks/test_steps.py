@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from records.lines import PHASES
+from records.journal_lines import PHASES
 from tests.benchmarks import steps
 from tests.train.small import batch, learner, small, watch
 from train.step import summed_gradient

@@ -9,7 +9,7 @@ import torch
 from trl import DistillationTrainer
 
 from geometry import Objective, decompose, objective_loss, token_shares
-from vlm.checkpoint import load_member
+from vlm.checkpoint import load_model
 from vlm.optimizer_state import adam_metric_of
 from vlm.pair import load_pair
 from vlm.prompts import Prompt
@@ -117,7 +117,7 @@ def test_the_student_moves_and_the_teacher_stays(run):
 def test_the_checkpoint_is_one_that_probes_read(run):
     """Its optimizer's state as well, whose parameters stand in an order of the Trainer's own."""
     folder = run["here"] / "runs" / "trl" / "checkpoint-2"
-    model = load_member(str(folder)).model
+    model = load_model(str(folder)).model
     found = adam_metric_of(model, folder / "optimizer.pt").factors
     optimizer = run["trainer"].optimizer
     assert len(optimizer.param_groups) == 2

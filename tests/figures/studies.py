@@ -7,7 +7,7 @@ import pandas as pd
 
 from records import ANGLES, open_record, read_record
 from records.columns import OBJECTIVES
-from records.lines import LOSSES, PHASES
+from records.journal_lines import LOSSES, PHASES
 from records.study import SCHEMAS
 
 SETTINGS = {
@@ -127,7 +127,7 @@ def header(arms=tuple(SETTINGS), seeds=SEEDS):
     """Return the header of a study with the flags of its runs."""
     runs = {f"{arm}-{seed}": DEFAULTS | SETTINGS[arm] | {"seed": seed} for arm in arms for seed in seeds}
     pair = {"student": "student", "teacher": "teacher"}
-    return {"probe": "train.study", "pair": pair, "weights": {}, "settings": {"runs": runs}}
+    return {"probe": "study", "pair": pair, "weights": {}, "settings": {"runs": runs}}
 
 
 def write_study(folder: Path, arms=tuple(SETTINGS), seeds=SEEDS, drop=()) -> Path:

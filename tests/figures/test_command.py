@@ -36,7 +36,7 @@ def empty(tmp_path_factory):
 @pytest.mark.parametrize("name", STUDY)
 def test_faults_are_one_line(name, study, empty, tmp_path, capsys):
     module, (table, argv, message) = importlib.import_module(f"figures.{name}"), STUDY[name]
-    assert "python -m train.effects" in fails_in_a_line(module, [str(tmp_path / "nowhere")], capsys)
+    assert "python -m study.effects" in fails_in_a_line(module, [str(tmp_path / "nowhere")], capsys)
     assert f"has no table `{table}`" in fails_in_a_line(module, [str(empty)], capsys) or name == "training_curves"
     if argv:
         said = fails_in_a_line(module, [str(study.path), *argv], capsys)

@@ -6,7 +6,7 @@ import pytest
 from figures import step_time
 from figures.arms import in_order
 from figures.style import PAPER_INK
-from records.lines import PHASES
+from records.journal_lines import PHASES
 from tests.figures.lines import in_colour, panels_overlap
 from tests.figures.studies import SETTINGS, study_tables
 

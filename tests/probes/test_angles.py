@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from geometry import bootstrap_interval
 from probes import angles, corpus, grams
 from records import ANGLES, RecordWriter, read_record
+from stats.bootstrap import bootstrap_interval
 from tests import models
 from vlm.families import scopes
 from vlm.views import encode_prompts, image_view, text_view

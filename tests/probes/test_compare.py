@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geometry import bootstrap_interval
 from probes import angles, compare, corpus, vds
 from records import ANGLES, Shards, read_record
 from records.comparison import LOSSES, SCHEMAS
+from stats.bootstrap import bootstrap_interval
 from tests import models
 from vlm.evaluation import Verdict
 from vlm.rollouts import Rollout

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 import torch
 
-from geometry import OBJECTIVES, bootstrap_interval
+from geometry import OBJECTIVES
 from probes import corpus, grams, layers
 from probes.summaries import layer_rows
 from probes.tables import gram_rows, gram_tensor, unit_rows
 from probes.units import Unit
 from records import LAYER_ANGLES, RecordWriter, read_record
+from stats.bootstrap import bootstrap_interval
 from tests import models
 from vlm.families import parameter_kinds
 

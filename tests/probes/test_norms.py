@@ -8,11 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from geometry import OBJECTIVES, bootstrap_interval
+from geometry import OBJECTIVES
 from probes import angles, corpus, norms
 from probes.norms import SeriesUnitOptions
 from probes.summaries import norm_rows
 from records import ANGLES, Shards, read_record
+from stats.bootstrap import bootstrap_interval
 from tests import models
 
 ROOT = Path(__file__).resolve().parents[2]

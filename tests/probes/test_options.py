@@ -2,6 +2,7 @@
 
 import pytest
 
+from cli.progress import progress
 from probes.options import (
     BinOptions,
     MetricOptions,
@@ -13,7 +14,6 @@ from probes.options import (
     pick,
     run_probe,
 )
-from probes.progress import progress
 
 GROUPS = (PairOptions, PromptOptions, BinOptions, UnitOptions, OutputOptions)
 

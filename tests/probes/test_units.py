@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from geometry import GradientSum, Gramian, decompose, unit_gradients
+from geometry import DenseGradients, Gramian, decompose, unit_gradients
 from probes import corpus as corpora
 from probes.corpus import Asked, Corpus
 from probes.units import _Scene, choose_units, grams_by_rollout, sum_of_corpus_bins
@@ -83,7 +83,7 @@ def test_prompts_without_a_picture_have_no_part_in_the_loss(tokens):
 
 def added(corpus, units):
     """The Gram matrix of the sum of the units' gradients."""
-    sums = GradientSum(corpus.pair.student.groups)
+    sums = DenseGradients(corpus.pair.student.groups)
     for unit in units:
         for number, weights in unit.weights.items():
             scene = _Scene.of(corpus, corpus.rollouts[number])

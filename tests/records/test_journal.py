@@ -5,7 +5,7 @@ import json
 import pytest
 
 from records.journal import JOURNAL, JournalError, JournalWriter, read_journal
-from records.lines import LOSSES, N_BINS, PHASES, EvaluationLine, GeometryLine, StepLine
+from records.journal_lines import LOSSES, N_BINS, PHASES, EvaluationLine, GeometryLine, StepLine
 
 
 def step(number, **changes):

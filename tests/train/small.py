@@ -12,7 +12,7 @@ from train.config import Config
 from train.learner import Learner, Stopwatch
 from train.prompts import prompt_source, step_seed
 from train.rollouts import Response
-from vlm.checkpoint import Member
+from vlm.checkpoint import LoadedModel
 from vlm.pair import load_pair
 from vlm.scoring import view_logits
 from vlm.views import image_view
@@ -48,7 +48,7 @@ def batch(found: Learner, step: int = 0) -> Batch:
     return collect(found, prompt_source(config).at(step), step_seed(config.seed, step), watch())
 
 
-def both_logits(member: Member, responses: Sequence[Response], support: int) -> tuple[torch.Tensor, torch.Tensor]:
+def both_logits(member: LoadedModel, responses: Sequence[Response], support: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the logits `[T, V]` of the image and the text view, made whole."""
     ids = [r.rollout.token_ids for r in responses]
     views = [image_view(r.prompt) for r in responses], [r.text_view for r in responses]

@@ -8,7 +8,7 @@ from zlib import crc32
 import pytest
 import torch
 
-from geometry import Head, objective_loss, surrogate_loss, token_shares
+from geometry import LMHead, grpo_loss, objective_loss, token_shares
 from records.journal import read_journal
 from tests.train.small import batch, both_logits, learner, small, watch, weights
 from train.batch import batches_of_step, joined
@@ -225,7 +225,7 @@ def test_a_ratio_below_top_p_1_is_over_the_nucleus(checkpoints, top_p):
 
 
 def test_what_the_sampler_says_is_kept_by_its_ids(generator):
-    hidden, head = 3 * torch.randn(6, 50, generator=generator), Head(torch.eye(50), masked=(7,))
+    hidden, head = 3 * torch.randn(6, 50, generator=generator), LMHead(torch.eye(50), masked=(7,))
     logits = hidden.masked_fill(torch.arange(50) == 7, -torch.inf)
     ids = torch.randint(8, 50, (6,), generator=generator)
     about = sampled(hidden, head, ids, 0.8)
@@ -240,7 +240,7 @@ def test_what_the_sampler_says_is_kept_by_its_ids(generator):
 
 
 def test_grpo_alone_has_no_distillation_in_its_graph(checkpoints):
-    reward = surrogate_loss(*torch.zeros(4, 3)).loss
+    reward = grpo_loss(*torch.zeros(4, 3)).loss
     assert losses(grpo(checkpoints), reward, [torch.tensor(torch.nan)]) == [reward]
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from records.journal import read_journal
-from records.lines import LOSSES
+from records.journal_lines import LOSSES
 from tests.train import both
 
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from geometry import bucketed, norms, objective_loss, token_shares, top_ids, total
 from geometry import eta as eta_of
+from geometry import norms, objective_loss, token_shares, top_ids, topk_log_probs, total
 from tests.train.small import batch, both_logits, learner, small, watch, weights
 from train.gradients import batch_grams
 from train.rollouts import both_views, has_image
@@ -143,7 +143,7 @@ def test_a_support_of_few_ids_is_the_loss_of_their_buckets(checkpoints):
     ids = top_ids(views[2], 3)
     shares = token_shares([r.n_tokens for r in responses]).float()
     about = {"thresholds": made.thresholds[0], "has_image": has_image(responses, shares.device)}
-    loss = objective_loss(*(bucketed(view, ids) for view in views), objective, shares=shares, **about).loss
+    loss = objective_loss(*(topk_log_probs(view, ids) for view in views), objective, shares=shares, **about).loss
     slow = torch.cat([g.flatten() for g in torch.autograd.grad(loss, found.parameters)])
     gradient, value, _, _ = summed_gradient(found, made, watch())
     assert relative(torch.cat([g.flatten() for g in gradient]), slow) < 1e-5

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
+from bundled import architecture
+from bundled.prompts import bundled_prompts
 from vlm import latex
 from vlm.answers import boxed_answer, decided_by_rule, is_correct, unwrapped
 from vlm.latex import Worker
-from vlm.tiny import architecture
-from vlm.tiny.prompts import bundled_prompts
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
-from vlm.checkpoint import Member
+from vlm.checkpoint import LoadedModel
 from vlm.families import _depth, _kind, parameter_groups, parameter_kinds, scopes, visual_token_ids
 from vlm.prompts import Prompt
 from vlm.scoring import view_logits
@@ -197,7 +197,7 @@ def idefics3_member():
 def test_other_families_score_mixed_batches_as_single_rows(build):
     model, processor = build()
     model.config.image_token_id = model.model.config.image_token_id = words().convert_tokens_to_ids("<image>")
-    member = Member("random", model.eval(), processor, "")
+    member = LoadedModel("random", model.eval(), processor, "")
     picture, text = Image.new("RGB", (16, 16), (200, 9, 90)), {"type": "text", "text": "what colour is it"}
     pictured = Prompt("p", ({"role": "user", "content": [{"type": "image"}, text]},), (picture,), "")
     bare = Prompt("q", ({"role": "user", "content": [text]},), (), "")

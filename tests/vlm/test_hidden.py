@@ -10,7 +10,7 @@ from transformers import SmolVLMForConditionalGeneration as SmolVLM
 from geometry import Objective, objective_loss, objective_loss_from_hidden, token_shares
 from tests import models
 from tests.vlm import test_families as families
-from vlm.checkpoint import CheckpointError, Member
+from vlm.checkpoint import CheckpointError, LoadedModel
 from vlm.prompts import Prompt
 from vlm.rollouts import Sampling, generate
 from vlm.scoring import head_of, response_hidden, response_logits, view_hidden, view_logits
@@ -34,7 +34,7 @@ def other_inputs(build):
     pictured = Prompt("p", ({"role": "user", "content": [{"type": "image"}, text]},), (picture,), "")
     bare = Prompt("q", ({"role": "user", "content": [text]},), (), "")
     views, responses = [image_view(pictured), image_view(bare), text_view(pictured)], [[5, 6, 1], [7, 1], [5, 6, 1]]
-    return Member("random", model.eval(), processor, ""), views, responses
+    return LoadedModel("random", model.eval(), processor, ""), views, responses
 
 
 def qwen25():
@@ -63,7 +63,7 @@ def by_hand(build):
     text = {"input_ids": ids, "attention_mask": mask}
     if "image_grid_thw" in pictures:
         text["mm_token_type_ids"] = (ids == 40).long()
-    return Member("random", model.eval(), None, ""), Encoded({**text, **pictures}, (4, 2), (3, 3))
+    return LoadedModel("random", model.eval(), None, ""), Encoded({**text, **pictures}, (4, 2), (3, 3))
 
 
 def assert_linear(hidden, logits, layer, support):
@@ -161,7 +161,7 @@ class Behind(nn.Module):
 def test_refuses_logits_that_are_no_linear_map(checkpoints, inputs, change, dtype):
     member = models.load(checkpoints, dtype).student
     assert view_hidden(member, *inputs)[0].dtype == head_of(member, 9).weight.dtype
-    spoilt = Member(member.name, Behind(member.model, change), member.processor, "")
+    spoilt = LoadedModel(member.name, Behind(member.model, change), member.processor, "")
     with pytest.raises(
         CheckpointError, match=r"must have logits that are one linear map .*; take the loss from `view"
     ) as e:

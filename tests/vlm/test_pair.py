@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig
 
 from tests import models
-from vlm.checkpoint import CheckpointError, load_member, weights_fingerprint
+from vlm.checkpoint import CheckpointError, load_model, weights_fingerprint
 from vlm.pair import load_pair
 
 
@@ -166,7 +166,7 @@ def test_other_templates_and_preprocessing_are_warnings(student, teacher):
 
 def test_a_tokenizer_without_padding_pads_with_its_end(student):
     edit(student / "tokenizer_config.json", pad_token=None)
-    tokenizer = load_member(str(student)).processor.tokenizer
+    tokenizer = load_model(str(student)).processor.tokenizer
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
 
 

@@ -3,9 +3,9 @@
 import torch
 from transformers import Qwen3VLProcessor
 
+from bundled import architecture
 from tests import models
 from vlm.processors import load_processor, without_video
-from vlm.tiny import architecture
 from vlm.views import encode_prompts, image_view
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests import models
-from vlm.checkpoint import load_member
+from vlm.checkpoint import load_model
 from vlm.rollouts import Sampling, _Chooser, _stream_seed, generate, nucleus
 from vlm.scoring import view_logits
 from vlm.views import image_view
@@ -80,7 +80,7 @@ def test_top_p_is_that_of_the_request(pair):
 
 @pytest.mark.parametrize("greedy", [False, True])
 def test_banned_ids_are_never_drawn(checkpoints, greedy):
-    member = load_member(str(checkpoints / "student"))
+    member = load_model(str(checkpoints / "student"))
     rows = member.model.get_output_embeddings().weight.shape[0]
     assert {3, 4, 5, 6} <= set(member.banned_ids) and rows - 1 in member.banned_ids
     favoured = [*member.banned_ids, 40]
@@ -95,7 +95,7 @@ def test_banned_ids_are_never_drawn(checkpoints, greedy):
 
 
 def test_truncation_and_the_end_token(checkpoints):
-    member = load_member(str(checkpoints / "student"))
+    member = load_model(str(checkpoints / "student"))
     [end] = {*member.end_ids} & {2}
 
     def end_third(module, inputs, logits):
@@ -127,7 +127,7 @@ def test_a_checkpoints_generation_settings_do_not_act(checkpoints, tmp_path):
         "forced_eos_token_id": 2, "bad_words_ids": [[80]], "sequence_bias": [[[90], 9.0]],
     }  # fmt: skip
     path.write_text(json.dumps(json.loads(path.read_text()) | acting))
-    plain, acted = (load_member(str(place)) for place in (checkpoints / "student", folder))
+    plain, acted = (load_model(str(place)) for place in (checkpoints / "student", folder))
     prompts = models.scenes(4)
     assert tokens(plain, prompts) == tokens(acted, prompts)
     assert acted.end_ids == plain.end_ids

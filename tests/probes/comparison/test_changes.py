@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from geometry import bootstrap_interval
 from probes.comparison.changes import accuracy_rows, angle_change_rows, answer_rows, example_rows, picture_png
 from records import ANGLES, check
+from stats.bootstrap import bootstrap_interval
 from vlm.prompts import Prompt
 
 

@@ -5,13 +5,13 @@ from math import inf, nan
 
 import pytest
 
-from geometry import Interval
 from geometry.objectives import Objective
 from probes.diagnosis import draft
 from probes.diagnosis.cases import CASES, DO_NOT_STEER, HARMFUL, NOTHING, STEER, case_of
 from probes.diagnosis.decision import candidates, recommend
 from probes.diagnosis.facts import Facts
 from probes.diagnosis.trial import Trial, Tried
+from stats.bootstrap import Interval
 
 SEES = Facts(0.5, 0.1, 0.4, vds_nats=0.2, student_vds_nats=0.1, content_nats=0.8, student_content_nats=0.2)
 BLIND = replace(SEES, vds_nats=0.0, content_nats=0.0)

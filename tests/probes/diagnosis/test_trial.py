@@ -6,13 +6,13 @@ from math import nan
 import pandas as pd
 import pytest
 
-from geometry import Interval
 from probes.diagnosis import findings, stages, text
 from probes.diagnosis.facts import Facts
 from probes.diagnosis.trial import PASSES, Tried, setting_name, signed, surely_rises, trial_of, tried_of
 from probes.forecast.trial import Ground, Pace
 from records import Shards, check
 from records.diagnosis import TRIED
+from stats.bootstrap import Interval
 
 SEES = Facts(0.5, 0.1, 0.4, vds_nats=0.2, student_vds_nats=0.1, content_nats=0.8, student_content_nats=0.2)  # gamma 2
 BETTER, WORSE, UNSURE = Interval(-0.3, -0.1, -0.2), Interval(0.1, 0.3, 0.2), Interval(-0.1, 0.3, 0.1)

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from geometry import Objective, Thresholds, bootstrap_interval, objective_loss
+from geometry import Objective, Thresholds, objective_loss
 from probes.forecast import steps, trial
 from probes.forecast.trial import Ground, Pace, Setting, can_step, trial_rows
 from records.diagnosis import TRIAL, TRIED
+from stats.bootstrap import bootstrap_interval
 from vlm.scoring import view_logits
 
 PACE = Pace(3, 1e-3)

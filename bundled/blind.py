@@ -1,0 +1,48 @@
+"""Write a copy of the bundled teacher that does not see, to try what a blind teacher teaches.
+
+    python -m bundled.blind runs/blind
+    python -m probes.diagnose bundled --teacher runs/blind --text-view blank
+
+Its vision tower gives zeros for every picture: it knows that one is there, and nothing of what is on it. With a blank
+picture in the text view its two views are one, and its visual dependency is 0.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from bundled import STUDENT
+from bundled.folders import export
+from vlm.checkpoint import load_model, quiet
+from vlm.pair import teacher_of
+
+
+def write_blind_teacher(out: Path) -> None:
+    """Write weights, configuration and processor to `out`."""
+    teacher = load_model(teacher_of(str(STUDENT)))
+    for name, module in teacher.model.named_modules():
+        if name.endswith("linear_fc2") and "merger" in name:  # what leaves the tower, for each depth it is read at
+            assert isinstance(module, nn.Linear)
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+    export(teacher.model, teacher.processor, out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the teacher from the command line; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder to write, which must not be there yet")
+    out = parser.parse_args(argv).out
+    if out.exists():
+        print(f"error: `out` must be a new folder, and `{out}` is there: choose another", file=sys.stderr)
+        return 2
+    quiet()
+    write_blind_teacher(out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Plain standard on-policy distillation of the bundled student: does the teacher leave it something to learn?
+
+    python -m bundled.headroom            # 150 steps, then accuracy before and after with a paired interval
+
+Every step samples 64 rollouts from the student and lowers the mean of KL(p_S || q_T) over their tokens
+(arXiv:2606.00564, Eq. 3), nothing else.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bundled.prompts import bundled_prompts, group_prompts
+from geometry import kl_nats, log_probs
+from vlm.evaluation import Verdict, evaluate
+from vlm.pair import Pair, load_pair
+from vlm.prompts import Prompt
+from vlm.rollouts import Sampling, generate
+from vlm.scoring import view_logits
+from vlm.views import image_view
+
+TRAINING_SEED = 20_000
+MAX_RESPONSE = 64
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What a run of plain standard distillation uses."""
+
+    steps: int = 150
+    batch: int = 64
+    rate: float = 3e-4
+    seed: int = 0
+
+
+def distil(pair: Pair, settings: Distillation) -> None:
+    """Train the student of `pair` in place."""
+    student = pair.student.model
+    optimizer = torch.optim.AdamW(student.parameters(), lr=settings.rate, weight_decay=0.01)
+    for step in range(settings.steps):
+        prompts = bundled_prompts(settings.batch, TRAINING_SEED + 1000 * settings.seed + step)
+        loss = standard_loss(pair, prompts, seed=step)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimizer.step()
+        if step % 10 == 0:
+            print(f"step {step}: standard {loss.item():.4f} nats a token", flush=True)
+
+
+def standard_loss(pair: Pair, prompts: Sequence[Prompt], seed: int) -> Tensor:
+    """Mean over fresh rollouts of the mean over tokens of KL(p_S || q_T), nats."""
+    sampling = Sampling(max_response=MAX_RESPONSE, seed=seed, batch=len(prompts))
+    rollouts = generate(pair.student, prompts, sampling)
+    views = [image_view(prompt) for prompt in prompts]
+    responses = [rollout.token_ids for rollout in rollouts]
+    with torch.no_grad():
+        teacher = view_logits(pair.teacher, views, responses, pair.support)
+    student = view_logits(pair.student, views, responses, pair.support)
+    losses = [kl_nats(log_probs(p), log_probs(q)).mean() for p, q in zip(student, teacher, strict=True)]
+    return torch.stack(losses).mean()
+
+
+def greedy_verdicts(pair: Pair, prompts: Sequence[Prompt]) -> list[Verdict]:
+    """The student's greedy answers, judged."""
+    greedy = Sampling(max_response=MAX_RESPONSE, greedy=True, batch=128)
+    return evaluate(pair.student, prompts, greedy)
+
+
+def measure(settings: Distillation, n_scenes: int = 3000, evaluation_seed: int = 0) -> dict[str, float | list[float]]:
+    """Accuracy on scenes that need the picture, before and after, with a 95 % interval of the paired difference."""
+    pair = load_pair("bundled")
+    prompts = group_prompts("high", n_scenes, evaluation_seed)
+    before = [v.correct for v in greedy_verdicts(pair, prompts)]
+    distil(pair, settings)
+    after = [v.correct for v in greedy_verdicts(pair, prompts)]
+    gain = np.subtract(after, before, dtype=float)
+    half = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain))
+    return {
+        "steps": settings.steps,
+        "high_before": float(np.mean(before)),
+        "high_after": float(np.mean(after)),
+        "gain": float(gain.mean()),
+        "interval": [float(gain.mean() - half), float(gain.mean() + half)],
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--rate", type=float, default=Distillation.rate)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scenes", type=int, default=3000)
+    parser.add_argument("--out", type=Path, default=Path("runs/tiny/headroom.json"))
+    options = parser.parse_args(argv)
+    found = measure(Distillation(steps=options.steps, rate=options.rate, seed=options.seed), options.scenes)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

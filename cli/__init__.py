@@ -1,0 +1,1 @@
+"""Commands: flags, progress, and what they exit with."""

@@ -1,0 +1,1 @@
+"""Exact Gram matrices of the objectives' parameter gradients."""

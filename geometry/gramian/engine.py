@@ -1,0 +1,233 @@
+"""Exact Gram matrices of the objectives' parameter gradients, without ever holding a gradient of the model.
+
+A *unit* is a row of token weights: its gradient of objective `k` is
+`sum_t weights[t] d<cotangent_k[t], logits[t]> / d theta`. Four backward passes give all five objectives, since
+standard = visual + prior (see `cotangents`). Those of a chunk of units run as one and stop at the outputs of the
+modules; there the Gram matrix of each weight is formed from its factors (see `factors`), and the factors are freed.
+What is no weight of a known module has its gradients taken as they are: the small parameters of norms and biases.
+
+A token's gradient touches only the positions up to it. Units are therefore ordered by their last position, and each
+chunk runs the sequence only as far as it needs. Products are taken in float32 within a weight (float64 if the model
+is), a block of numbers at a time, and summed in float64.
+
+A group is a named list of parameters; the whole model is the sum over groups, `total`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from geometry._checks import Groups, partition
+from geometry.cotangents import Cotangents
+from geometry.gramian.backward import BACKWARD, IMAGE, TEXT, Forward, check_weights, gradients, run_view, seeds
+from geometry.gramian.module_inputs import ModuleInputs, Use, unaccounted
+from geometry.gramian.weight_gramians import Factors, grams_of_rows, weight_grams
+
+Objectives = tuple[str, ...]
+
+WORKING_SET_BYTES = 1 << 26  # of the factors of one chunk
+
+FIVE_FROM_FOUR = (  # rows: OBJECTIVES, columns: BACKWARD
+    (1.0, 1.0, 0.0, 0.0),
+    (0.0, 0.0, 1.0, 0.0),
+    (1.0, 0.0, 0.0, 0.0),
+    (0.0, 1.0, 0.0, 0.0),
+    (0.0, 0.0, 0.0, 1.0),
+)
+
+
+class Gramian:
+    """The Gram matrices of the units of one model; what one call learns about the model serves the next.
+
+    Args:
+        model: the student. Its modules are watched during a call and left as they were.
+        groups: disjoint lists of trainable parameters. One that a view does not reach has gradient 0 there; those
+            in no group take no part.
+        chunk: units a backward pass; by default as many as keep the factors within `WORKING_SET_BYTES`.
+        batched: run the backward passes of a chunk as one, by vmap. Turn off for operations that vmap refuses.
+        metric: the inner product is `sum_i m_i g_i g'_i`, m given for each parameter (see `adam_metric`); 1 by
+            default. With it the gradients of one weight at a time are formed.
+
+    Raises:
+        ValueError: a parameter stands in two groups or is frozen, chunk is below 1, or the metric lacks a parameter
+            or has another shape.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        groups: Groups,
+        *,
+        chunk: int | None = None,
+        batched: bool = True,
+        metric: Mapping[nn.Parameter, Tensor] | None = None,
+    ) -> None:
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"`chunk` must be at least 1 unit, got {chunk}.")
+        self.batched = batched
+        self.parameters = partition(groups)
+        self.owner = {parameter: name for name, members in groups.items() for parameter in members}
+        self.metric = None if metric is None else _fitted(metric, self.parameters)
+        self.capture = ModuleInputs(model, self.parameters)
+        self.reached: set[nn.Parameter] = set()
+        self._model, self._names, self._chunk = model, list(groups), chunk
+        self._bytes_a_unit: dict[Objectives, int] = {}
+
+    def unreached(self) -> list[str]:
+        """Names of the parameters in groups that no backward pass has reached so far."""
+        missing = set(self.parameters) - self.reached
+        return [name for name, parameter in self._model.named_parameters() if parameter in missing]
+
+    def units(
+        self, image_logits: Forward, text_logits: Forward, cotangents: Cotangents, weights: Float[Tensor, "U _T"]
+    ) -> dict[str, Float64[Tensor, "U 5 5"]]:
+        """Return the Gram matrix of the five gradients of each unit, per parameter group, on the CPU.
+
+        Args:
+            image_logits: given ascending positions `[n]` of the response, runs the student on the image view up to
+                the last of them and returns its logits `[n, V]` there, with their graph.
+            text_logits: the same on the text view. Pass the same callable twice where the views are equal.
+            cotangents: of the response's tokens.
+            weights: a row of token weights a unit; one-hot for a token, the loss's weights for a set of tokens.
+
+        Raises:
+            ValueError: a shape does not fit, or logits have no graph.
+        """
+        check_weights(weights, cotangents)
+        views: dict[Objectives, Forward] = {TEXT: text_logits, IMAGE: image_logits}
+        if image_logits is text_logits:
+            views = {BACKWARD: image_logits}
+        grams = {name: torch.zeros(len(weights), 5, 5, dtype=torch.float64) for name in self._names}
+        order = _by_last_position(weights)
+        self._prepare(views, cotangents, weights)
+        while len(order):
+            size = self._chunk or self._fitting(views)
+            chunk, order = order[:size], order[size:]
+            work = _Chunk(self, cotangents, weights[chunk])
+            for objectives, forward in views.items():
+                work.run(objectives, forward)
+            for name, gram in work.grams().items():
+                grams[name][chunk] = five_from_four(gram).cpu()
+        return grams
+
+    def _prepare(self, views: Mapping[Objectives, Forward], cotangents: Cotangents, weights: Tensor) -> None:
+        """Run each kind of view once, to see which weights are used in ways that are not known, and what it costs."""
+        positions, n_ids = _positions(weights), cotangents.visual.shape[-1]
+        for objectives, forward in views.items():
+            if objectives not in self._bytes_a_unit:
+                logits, uses = self.capture.run(partial(run_view, objectives, forward, positions, n_ids))
+                self.capture.drop(unaccounted(logits, uses, self.capture.known))
+                self.measure(objectives, uses)
+
+    def measure(self, objectives: Objectives, uses: Sequence[Use]) -> None:
+        """Note what the factors of one unit take in a view: the most that was met."""
+        found = len(objectives) * sum(use.output.nbytes for use in uses)
+        self._bytes_a_unit[objectives] = max(found, self._bytes_a_unit.get(objectives, 1))
+
+    def _fitting(self, views: Iterable[Objectives]) -> int:
+        return max(WORKING_SET_BYTES // sum(self._bytes_a_unit[view] for view in views), 1)
+
+
+class _Chunk:
+    """A chunk of units, forward and backward through the views, and what comes of each parameter."""
+
+    def __init__(self, engine: Gramian, cotangents: Cotangents, weights: Tensor) -> None:
+        self._engine, self._cotangents, self._weights = engine, cotangents, weights
+        self._positions = _positions(weights)
+        self._uses: dict[nn.Parameter, list[Factors]] = {}
+        self._rest: dict[nn.Parameter, Tensor] = {}
+
+    def run(self, objectives: Objectives, forward: Forward) -> None:
+        """Run one view."""
+        capture, n_ids = self._engine.capture, self._cotangents.visual.shape[-1]
+        logits, uses = capture.run(partial(run_view, objectives, forward, self._positions, n_ids))
+        self._engine.measure(objectives, uses)
+        rest = capture.rest
+        cotangents = seeds(self._cotangents, objectives, self._weights, self._positions, logits)
+        found = gradients(logits, cotangents, [*(use.output for use in uses), *rest], self._engine.batched)
+        rows = tuple(BACKWARD.index(objective) for objective in objectives)
+        for use in uses:
+            if (gradient := found.pop(0)) is not None:
+                self._uses.setdefault(use.weight, []).append(use.factors(gradient, rows))
+        for parameter, gradient in zip(rest, found, strict=True):
+            if gradient is not None:
+                held = self._rest.setdefault(parameter, gradient.new_zeros(len(self._weights), 4, parameter.numel()))
+                held[:, rows[0] : rows[-1] + 1] = gradient.reshape(len(self._weights), len(rows), -1)
+
+    def grams(self) -> dict[str, Float64[Tensor, "U 4 4"]]:
+        """Return the Gram matrices per group; what they are made from is let go on the way."""
+        grams: dict[str, Tensor] = {}
+        self._engine.reached.update(self._uses, self._rest)
+        while self._uses:
+            weight, uses = self._uses.popitem()
+            _add(grams, self._engine.owner[weight], weight_grams(uses, self._metric(weight)))
+        small: dict[str, list[nn.Parameter]] = {}
+        for parameter in self._rest:
+            small.setdefault(self._engine.owner[parameter], []).append(parameter)
+        for name, parameters in small.items():
+            rows = torch.cat([self._rest[parameter] for parameter in parameters], dim=-1).double()
+            metrics = [metric.flatten() for p in parameters if (metric := self._metric(p)) is not None]
+            _add(grams, name, grams_of_rows(rows, torch.cat(metrics) if metrics else None))
+        return grams
+
+    def _metric(self, parameter: nn.Parameter) -> Tensor | None:
+        return self._engine.metric[parameter] if self._engine.metric else None
+
+
+def _add(grams: dict[str, Tensor], name: str, gram: Tensor) -> None:
+    grams[name] = grams[name] + gram if name in grams else gram
+
+
+def adam_metric(
+    second_moments: Mapping[nn.Parameter, Tensor], eps: float = 1e-8
+) -> dict[nn.Parameter, Float[Tensor, "..."]]:
+    """Return `1 / (sqrt(v) + eps)` for each parameter: the inner product in which Adam's step is the steepest one.
+
+    Args:
+        second_moments: Adam's running means of squared gradients, bias-corrected.
+        eps: Adam's.
+    """
+    return {parameter: 1.0 / (moment.sqrt() + eps) for parameter, moment in second_moments.items()}
+
+
+def total(
+    grams: Mapping[str, Float64[Tensor, "*batch m m"]], names: Iterable[str] | None = None
+) -> Float64[Tensor, "*batch m m"]:
+    """Sum the Gram matrices of the named groups; all of them by default."""
+    chosen = list(grams) if names is None else list(names)
+    if not chosen or not set(chosen) <= set(grams):
+        raise ValueError(f"`names` must be groups among {sorted(grams)}, got {chosen}. Name at least one.")
+    return torch.stack([grams[name] for name in chosen]).sum(dim=0)
+
+
+def five_from_four(gram: Float64[Tensor, "*batch 4 4"]) -> Float64[Tensor, "*batch 5 5"]:
+    """Map a Gram matrix from the order of `BACKWARD` to that of `OBJECTIVES`: standard = visual + prior."""
+    expand = torch.tensor(FIVE_FROM_FOUR, dtype=torch.float64, device=gram.device)
+    return expand @ gram @ expand.mT
+
+
+def _fitted(metric: Mapping[nn.Parameter, Tensor], parameters: Sequence[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
+    """The metric of the parameters that are measured."""
+    for parameter in parameters:
+        found = tuple(metric[parameter].shape) if parameter in metric else None
+        if found != tuple(parameter.shape):
+            raise ValueError(
+                f"`metric` must have the shape of every parameter, got {found} for {tuple(parameter.shape)}. "
+                "Give the optimizer's state of the model that is measured."
+            )
+    return {parameter: metric[parameter] for parameter in parameters}
+
+
+def _positions(weights: Tensor) -> Tensor:
+    """The positions that any unit has a weight at; the first alone where there is none."""
+    found = weights.any(dim=0).nonzero().squeeze(1)
+    return found if len(found) else torch.zeros(1, dtype=torch.long, device=weights.device)
+
+
+def _by_last_position(weights: Tensor) -> Tensor:
+    """The order of the units by the last position that they have a weight at."""
+    places = torch.arange(1, weights.shape[1] + 1, device=weights.device)
+    return (weights.ne(0) * places).amax(dim=1).argsort(stable=True)

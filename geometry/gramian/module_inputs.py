@@ -1,0 +1,168 @@
+"""Note, while a model runs forward, what each weight is applied to, so that its gradients' factors can be had.
+
+Nothing of the model is replaced: forward hooks note the input and the output of each known module. Known are `Linear`,
+`Embedding` and a convolution over patches that neither overlap nor leave gaps. What else a weight is used for is found
+in the graph by `unaccounted`; such a weight is better not watched.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geometry.gramian.weight_gramians import Factors, packed
+
+Outwards = Callable[[Tensor], Tensor]
+"""Brings gradients at a module's output, behind one leading axis, to `[C, ..., o]`."""
+
+Reader = Callable[[Any, Tensor], tuple[Tensor, Outwards]]
+"""Brings what a module was given to `[S, i]`, or ids to `[S]`."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """One call of a known module in one view.
+
+    inputs: what the weight was applied to, `[S, i]`, or the ids `[S]` of an embedding.
+    output: the module's output, with its graph.
+    versions: of inputs and output, which tell whether they were changed in place later.
+    """
+
+    weight: nn.Parameter
+    inputs: Tensor
+    output: Tensor
+    versions: tuple[int, int]
+    outwards: Outwards
+
+    @property
+    def unchanged(self) -> bool:
+        return self.versions == (self.inputs._version, self.output._version)
+
+    def factors(self, gradients: Tensor, rows: tuple[int, ...]) -> Factors:
+        """The factors, from the gradients `[U * m, ...]` at the output; of the objectives in these rows."""
+        found = self.outwards(gradients)
+        found = found.reshape(len(found), -1, found.shape[-1]).unflatten(0, (-1, len(rows)))  # [U, m, S, o]
+        wide = found.dtype if found.dtype in (torch.float32, torch.float64) else torch.float32
+        inputs = self.inputs.to(wide) if self.inputs.is_floating_point() else self.inputs
+        return packed(Factors(self.weight, rows, inputs, found.to(wide)))
+
+
+class ModuleInputs:
+    """Watches the known modules that use the given parameters."""
+
+    def __init__(self, model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+        self._parameters = parameters
+        wanted = set(parameters)
+        modules: Iterator[Any] = model.modules()
+        known = [(module, reader) for module in modules if (reader := _reader(module))]
+        self._watched = [(module, reader, module.weight) for module, reader in known if module.weight in wanted]
+
+    @property
+    def known(self) -> set[nn.Parameter]:
+        """The parameters that are watched."""
+        return {weight for _, _, weight in self._watched}
+
+    @property
+    def rest(self) -> list[nn.Parameter]:
+        """The parameters that are not."""
+        known = self.known
+        return [parameter for parameter in self._parameters if parameter not in known]
+
+    def drop(self, weights: set[nn.Parameter]) -> None:
+        """Watch these no longer."""
+        self._watched = [watched for watched in self._watched if watched[2] not in weights]
+
+    def run(self, forward: Callable[[], Tensor]) -> tuple[Tensor, list[Use]]:
+        """Run a view forward; returns what `forward` does, and the uses."""
+        uses: list[Use] = []
+        handles = [
+            module.register_forward_hook(partial(_note, uses, reader, weight), prepend=True, with_kwargs=True)
+            for module, reader, weight in self._watched
+        ]
+        try:
+            with torch.enable_grad():
+                return forward(), uses
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def _note(
+    uses: list[Use],
+    reader: Reader,
+    weight: nn.Parameter,
+    module: nn.Module,
+    args: tuple,
+    kwargs: dict[str, Any],
+    output: Tensor,
+) -> None:
+    inputs, outwards = reader(module, (args[0] if args else kwargs["input"]).detach())
+    uses.append(Use(weight, inputs, output, (inputs._version, output._version), outwards))
+
+
+def unaccounted(logits: Tensor, uses: Sequence[Use], weights: set[nn.Parameter]) -> set[nn.Parameter]:
+    """Return the weights that the graph of `logits` uses otherwise than `uses` says."""
+    nodes, edges = _walk(logits)
+    noted = Counter(use.weight for use in uses if use.output.grad_fn in nodes and use.unchanged)
+    return {weight for weight in weights if edges[weight] != noted[weight]}
+
+
+def _walk(logits: Tensor) -> tuple[set[Any], Counter[Tensor]]:
+    """The nodes of a graph, and how many of its edges lead to each leaf."""
+    waiting: list[Any] = [logits.grad_fn]
+    seen = set(waiting)
+    edges: Counter[Tensor] = Counter()
+    while waiting:
+        for node, _ in waiting.pop().next_functions:
+            if hasattr(node, "variable"):
+                edges[node.variable] += 1
+            elif node is not None and node not in seen:
+                seen.add(node)
+                waiting.append(node)
+    return seen, edges
+
+
+def _reader(module: Any) -> Reader | None:
+    """What reads the inputs `[S, i]` (or ids) of a known module; none where its forward is not torch's own."""
+    for known, reader in _READERS.items():
+        if isinstance(module, known) and type(module).forward is known.forward and "forward" not in vars(module):
+            return reader if reader is not _patches or _is_patchwise(module) else None
+    return None
+
+
+def _rows(module: nn.Linear, inputs: Tensor) -> tuple[Tensor, Outwards]:
+    return inputs.reshape(-1, inputs.shape[-1]), lambda gradients: gradients
+
+
+def _ids(module: nn.Embedding, ids: Tensor) -> tuple[Tensor, Outwards]:
+    """An embedding learns nothing at its padding id."""
+    kept = (ids != (-1 if module.padding_idx is None else module.padding_idx)).unsqueeze(-1)
+    return ids.reshape(-1), lambda gradients: gradients * kept
+
+
+def _patches(module: Any, inputs: Tensor) -> tuple[Tensor, Outwards]:
+    """Cut `[N, c, *size]` into patches: the convolution is a linear map of each."""
+    n_axes = len(module.kernel_size)
+    inputs = inputs.unsqueeze(0) if inputs.ndim == n_axes + 1 else inputs
+    for axis, size in enumerate(module.kernel_size):
+        inputs = inputs.unfold(2 + axis, size, size)  # [N, c, *places, *kernel]
+    patches = inputs.movedim(1, n_axes + 1).flatten(n_axes + 1)  # [N, *places, c * kernel]
+    return patches.flatten(0, n_axes), lambda gradients: gradients.movedim(-1 - n_axes, -1)
+
+
+def _is_patchwise(module: Any) -> bool:
+    unpadded = module.padding in ("valid", (0,) * len(module.stride))
+    plain = unpadded and module.groups == 1 and set(module.dilation) == {1}
+    return plain and tuple(module.stride) == tuple(module.kernel_size)
+
+
+_READERS: dict[Any, Reader] = {
+    nn.Linear: _rows,
+    nn.Embedding: _ids,
+    nn.Conv2d: _patches,
+    nn.Conv3d: _patches,
+}

@@ -1,0 +1,116 @@
+"""The head of a model, and gradients carried through it by chunks of tokens.
+
+`T` tokens over `V` ids are `4 T V` bytes in float32 a view; what works chunk by chunk never holds them whole.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import linear
+
+from geometry.divergence import log_probs
+
+CHUNK_BYTES = 40 << 20
+"""Of the logits of one view of a chunk in float32; five or six such tensors live at a time. Each chunk reads the whole
+head several times: the products take twice the time a token with 8 MiB, and little less with 80. Accelerators want a
+larger `chunk`."""
+
+Hidden = Float[Tensor, "_T _d"]
+
+
+@dataclass(frozen=True)
+class LMHead:
+    """The last linear map of a model, from hidden states to the logits of the ids that count.
+
+    Raises:
+        ValueError: `weight`, `bias` and `support` do not fit each other.
+    """
+
+    weight: Float[Tensor, "_rows _d"]
+    bias: Float[Tensor, " _rows"] | None = None
+    support: int | None = None
+    """Number of leading ids that count, all rows by default; heads have padding rows beyond the tokenizer's ids."""
+    masked: Sequence[int] = ()
+    """Ids that take no mass, such as those banned at sampling."""
+
+    def __post_init__(self) -> None:
+        rows = len(self.weight)
+        if self.bias is not None and len(self.bias) != rows:
+            raise ValueError(f"`bias` must have one number a row of `weight`, got {len(self.bias)} and {rows}.")
+        if self.support is not None and not 1 <= self.support <= rows:
+            raise ValueError(f"`support` must lie in 1..{rows}, the rows of `weight`, got {self.support}.")
+        if not all(0 <= index < rows for index in self.masked):
+            raise ValueError(f"`masked` must hold ids in 0..{rows - 1}, got {list(self.masked)}.")
+
+    @property
+    def n_ids(self) -> int:
+        """V, the ids that count."""
+        return len(self.weight) if self.support is None else self.support
+
+    def logits(self, hidden: Float[Tensor, "n _d"]) -> Float[Tensor, "n _V"]:
+        """Return logits in the precision of the weight, as the model itself does; masked ids have -inf."""
+        logits = linear(hidden, self.weight[: self.n_ids], None if self.bias is None else self.bias[: self.n_ids])
+        masked = [index for index in self.masked if index < self.n_ids]
+        return logits.index_fill_(1, torch.tensor(masked, device=logits.device), -torch.inf) if masked else logits
+
+
+class LMHeadGradients:
+    """The gradients of a loss in hidden states and their head, added up over chunks in float32 or better.
+
+    `hidden` names the hidden states `[T, d]`, None where none is wanted; nor is one for what requires no gradient.
+    """
+
+    def __init__(self, head: LMHead, **hidden: Tensor | None) -> None:
+        self._head, self._hidden = head, hidden
+        sources = {**hidden, "weight": head.weight, "bias": head.bias}
+        self.sources = {name: source for name, source in sources.items() if source is not None and source.requires_grad}
+        self.sums = {name: _zeros_like(source) for name, source in self.sources.items()}
+
+    def add(self, view: str, rows: slice, gradient: Float[Tensor, "n _V"]) -> None:
+        """Carry the gradient at the logits of some tokens of a view on to its hidden states and the head."""
+        weight, hidden, n_ids = self._head.weight, self._hidden[view], self._head.n_ids
+        gradient = gradient.to(weight.dtype)
+        if view in self.sums:
+            self.sums[view][rows] = gradient @ weight[:n_ids]
+        if "weight" in self.sums and hidden is not None:
+            _add_product(self.sums["weight"][:n_ids], gradient.T, hidden[rows])
+        if "bias" in self.sums:
+            self.sums["bias"][:n_ids] += gradient.sum(dim=0, dtype=self.sums["bias"].dtype)
+
+
+@torch.no_grad()
+def entropy_from_hidden(hidden: Hidden, head: LMHead, *, chunk: int | None = None) -> Float[Tensor, " _T"]:
+    """Return the entropy in nats of each token's distribution, by chunks."""
+    found = (log_probs(head.logits(hidden[rows])) for rows in chunks(len(hidden), head.n_ids, chunk))
+    return torch.cat([-(log_p.exp() * log_p.nan_to_num(neginf=0.0)).sum(dim=-1) for log_p in found])
+
+
+def chunks(n_tokens: int, n_ids: int, chunk: int | None = None) -> Iterator[slice]:
+    """Cut the tokens into chunks, by default of `CHUNK_BYTES` of logits; no tokens are one chunk, of none.
+
+    Raises:
+        ValueError: `chunk` is below 1.
+    """
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"`chunk` must be at least 1 token, got {chunk}. Leave it out for one that fits in memory.")
+    return cuts(n_tokens, chunk or max(CHUNK_BYTES // (4 * n_ids), 1))
+
+
+def cuts(n_rows: int, size: int) -> Iterator[slice]:
+    """Cut rows into slices of at most `size`."""
+    return (slice(start, min(start + size, n_rows)) for start in range(0, max(n_rows, 1), size))
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add `a @ b`; a product in half precision is made in its own, and added in that of the sum."""
+    if a.dtype == total.dtype:
+        total.addmm_(a, b)
+    else:
+        total += a @ b
+
+
+def _zeros_like(source: Tensor) -> Tensor:
+    return torch.zeros_like(source, dtype=torch.promote_types(source.dtype, torch.float32))

@@ -1,0 +1,106 @@
+"""Log-probabilities of drawn tokens from hidden states, by chunks: for a policy gradient, where T V logits are many."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from geometry.divergence import log_probs
+from geometry.lm_head import Hidden, LMHead, LMHeadGradients, chunks
+from geometry.loss import check_tokens
+
+Allowed = Bool[Tensor, " _V"] | Bool[Tensor, "_T _V"]
+
+
+def token_log_probs_from_hidden(
+    hidden: Hidden,
+    head: LMHead,
+    ids: Int[Tensor, " _T"],
+    *,
+    allowed: Allowed | None = None,
+    chunk: int | None = None,
+) -> Float[Tensor, " _T"]:
+    """Return the log-probability of each token, in float32 or better, holding the logits of one chunk at a time.
+
+    Differentiable once, in the hidden states, head weight and bias. The backward pass makes each chunk's logits again:
+
+        dL/dz_v = dL/dlogp_t (1[v = ids_t] - p_v)
+
+    Args:
+        hidden: what the head is applied to at the position that each token was drawn from.
+        head: its support and masked ids are those of the distribution that the tokens were drawn from.
+        ids: the tokens.
+        allowed: the ids that could be drawn, of every token or of each, such as those of top-p sampling; the others
+            take no mass. All by default.
+        chunk: tokens a chunk; by default as many as keep the logits within `lm_head.CHUNK_BYTES`.
+
+    Raises:
+        ValueError: lengths differ, a token could not be drawn, or chunk is below 1.
+    """
+    check_tokens(hidden.shape[:1], ids=ids)
+    _check_ids(ids, head, allowed)
+    found = _Chosen.apply(hidden, head.weight, head.bias, head, ids, allowed, chunk)
+    if found.isneginf().any():
+        first = int(found.isneginf().nonzero()[0])
+        raise ValueError(
+            f"`ids` must be ids that could be drawn, got {int(ids[first])} at token {first}, which is masked. "
+            "Give the distribution that the tokens were drawn from."
+        )
+    return found
+
+
+class _Chosen(torch.autograd.Function):
+    """`head` and what follows are no tensors to differentiate; its own are handed over besides."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        head: LMHead,
+        ids: Tensor,
+        allowed: Tensor | None,
+        chunk: int | None,
+    ) -> Tensor:
+        ctx.save_for_backward(hidden, weight, bias, ids, allowed)
+        ctx.head, ctx.chunk = (head.support, head.masked), chunk
+        cut = chunks(len(ids), head.n_ids, chunk)
+        return torch.cat([_chunk(hidden, head, rows, allowed).gather(1, ids[rows, None])[:, 0] for rows in cut])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, ids, allowed = ctx.saved_tensors
+        head = LMHead(weight, bias, *ctx.head)
+        gradients = LMHeadGradients(head, hidden=hidden)
+        for rows in chunks(len(ids), head.n_ids, ctx.chunk):
+            pull = scale[rows, None]
+            at_logits = _chunk(hidden, head, rows, allowed).exp_().mul_(-pull)
+            gradients.add("hidden", rows, at_logits.scatter_add_(1, ids[rows, None], pull))
+            del at_logits  # before the next chunk's is made
+        found = {name: total.to(gradients.sources[name].dtype) for name, total in gradients.sums.items()}
+        return *(found.get(name) for name in ("hidden", "weight", "bias")), None, None, None, None
+
+
+def _chunk(hidden: Tensor, head: LMHead, rows: slice, allowed: Tensor | None) -> Tensor:
+    """The log-probabilities `[n, V]` of a chunk."""
+    logits = head.logits(hidden[rows])
+    if allowed is not None:
+        logits.masked_fill_(~(allowed if allowed.ndim == 1 else allowed[rows]), -torch.inf)
+    return log_probs(logits)
+
+
+def _check_ids(ids: Tensor, head: LMHead, allowed: Tensor | None) -> None:
+    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < head.n_ids:
+        raise ValueError(
+            f"`ids` must lie in 0..{head.n_ids - 1}, the ids of `head`, got {int(ids.min())}..{int(ids.max())}. "
+            "Raise its `support`, or leave these tokens out."
+        )
+    if allowed is not None and tuple(allowed.shape) not in ((head.n_ids,), (len(ids), head.n_ids)):
+        raise ValueError(
+            f"`allowed` must have shape {(head.n_ids,)} or {(len(ids), head.n_ids)}, got {tuple(allowed.shape)}. "
+            "Slice it to the ids of `head`."
+        )

@@ -1,1 +1,0 @@
-"""The scoreboard of the paper's claims: `python -m probes.claims`."""

@@ -1,0 +1,1 @@
+"""The scoreboard of the paper's claims: `python -m study.claims`."""

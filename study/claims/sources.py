@@ -1,0 +1,76 @@
+"""The records that claims rest on: the command behind each, and how they are read."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from records import RecordError, read_record
+from records.folder import RECORD
+from study.claims.evidence import NotMeasured, Tables
+
+_BLIND = "--teacher runs/blind --text-view blank"
+_MAKE_BLIND = "(test -d runs/blind || python -m bundled.blind runs/blind) && "
+
+
+def _angles(name: str, flags: str) -> str:
+    measure = f"python -m probes.angles {flags} --out runs/{name}"
+    return f"{measure} && python -m figures.gallery.keep runs/{name} {name}"
+
+
+def _study(name: str, flags: str = "") -> str:
+    return f"python -m study --arms {{arms}}{flags} --out runs/{name} && python -m study.effects runs/{name}"
+
+
+COMMANDS: Mapping[str, str] = {
+    "angles_second": _angles("angles_second", "--seed 1 --limit 192 --probe-per-bin 128"),
+    "angles_blind": _MAKE_BLIND + _angles("angles_blind", _BLIND),
+    "study": _study("study"),
+    "study_small_rate": _study("study_small_rate", " --lr 1e-4"),
+    "study_eta": _study("study_eta", " --steps 30"),
+    "study_blind": _MAKE_BLIND + _study("study_blind", f" --steps 75 {_BLIND}"),
+    "study_cost": _study("study_cost", " --steps 20 --scenes 80"),
+}
+"""What measures a record, by its folder; `{arms}` are those of a study that a statement needs."""
+
+
+def command(record: str, arms: tuple[str, ...]) -> str:
+    """Return the command that measures a record, or some arms of it.
+
+    >>> command("study", ("initial", "standard")).partition(" --out")[0]
+    'python -m study --arms initial standard'
+    """
+    return COMMANDS[record].format(arms=" ".join(arms))
+
+
+class Shelf:
+    """A folder of records, each table read once.
+
+    Raises:
+        RecordError: it has no record that claims rest on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not any((folder / record / RECORD).is_file() for record in COMMANDS):
+            known = ", ".join(COMMANDS)
+            raise RecordError(f"`records` must be a folder with a record that claims rest on ({known}), not `{folder}`")
+        self.folder = folder
+        self._table = cache(self._read)
+
+    def tables(self, record: str) -> Tables:
+        """Return the reader of a record's tables.
+
+        Raises:
+            NotMeasured: there is no such record.
+        """
+        if not (self.folder / record / RECORD).is_file():
+            raise NotMeasured(record)
+        return lambda table: self._table(record, table)
+
+    def fingerprint(self, record: str) -> str:
+        """Return what identifies a record that is there."""
+        return str(read_record(self.folder / record).record["fingerprint"])
+
+    def _read(self, record: str, table: str) -> pd.DataFrame:
+        return read_record(self.folder / record, table).tables[table]
