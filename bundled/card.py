@@ -188,7 +188,7 @@ def _rows(rows: Sequence[tuple[str, *tuple[float, ...]]]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--capacity", type=Path, default=Path("runs/tiny/capacity"), help="the capacity control")
+    parser.add_argument("--capacity", type=Path, default=Path("runs/bundled/capacity"), help="the capacity control")
     options = parser.parse_args(argv)
     quiet()
     card = measure_card(options.capacity)

@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=Distillation.rate)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scenes", type=int, default=3000)
-    parser.add_argument("--out", type=Path, default=Path("runs/tiny/headroom.json"))
+    parser.add_argument("--out", type=Path, default=Path("runs/bundled/headroom.json"))
     options = parser.parse_args(argv)
     found = measure(Distillation(steps=options.steps, rate=options.rate, seed=options.seed), options.scenes)
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -224,7 +224,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=sorted(RECIPES), help="train this one (default: all three)")
     parser.add_argument("--out", type=Path, default=HERE, help="where the teacher and the student are written")
-    parser.add_argument("--work", type=Path, default=Path("runs/tiny"), help="states, log and the capacity control")
+    parser.add_argument("--work", type=Path, default=Path("runs/bundled"), help="states, log and the capacity control")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of this process")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)

@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass, replace
 import pandas as pd
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
+from cli.options import flag
 from cli.progress import progress
+from cli.tables import aligned
 from probes import corpus as corpora
-from probes.options import Dtype, OutputOptions, flag, run_probe
-from probes.terminal import aligned
+from probes.options import Dtype, OutputOptions, run_probe
 from stats.bootstrap import bootstrap_interval
 from vlm.checkpoint import load_model, quiet
 from vlm.evaluation import evaluate

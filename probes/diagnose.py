@@ -33,6 +33,7 @@ from typing import Any
 import pandas as pd
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
+from cli.options import flag
 from figures import report
 from probes import corpus as corpora
 from probes.comparison.changes import picture_png
@@ -47,7 +48,7 @@ from probes.diagnosis.stages import forecast_tables, geometry_tables, halves_not
 from probes.diagnosis.text import command, summary
 from probes.diagnosis.token_classes import class_rows
 from probes.forecast.trial import Pace, can_step
-from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions, flag, run_probe
+from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions, run_probe
 from records import RecordWriter, read_record
 
 

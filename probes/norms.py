@@ -27,23 +27,15 @@ from typing import Any, Literal
 import pandas as pd
 from jsonargparse.typing import PositiveInt
 
+from cli.errors import OptionError
+from cli.options import flag
 from figures import norm_dynamics
 from figures.style import save
 from probes import corpus as corpora
 from probes.corpus import Asked
 from probes.grams import add_grams
 from probes.metric import metric_of, optimizer_state
-from probes.options import (
-    BinOptions,
-    MetricOptions,
-    OptionError,
-    OutputOptions,
-    PairOptions,
-    PromptOptions,
-    UnitOptions,
-    flag,
-    run_probe,
-)
+from probes.options import BinOptions, MetricOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions, run_probe
 from probes.summaries import norm_rows
 from probes.tables import unit_rows
 from probes.terminal import norm_table

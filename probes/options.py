@@ -1,29 +1,15 @@
 """The flags that probes share, as frozen dataclasses: a field is a flag, its metadata the help."""
 
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeVar, get_type_hints
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from records import RecordError
-from vlm.checkpoint import CheckpointError
-from vlm.sources import PromptError
-from vlm.views import ViewError
+from cli.errors import OptionError, exit_code
+from cli.options import flag, parser_for, pick
 
-Options = TypeVar("Options")
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
-
-
-class OptionError(ValueError):
-    """Flags that make no sense together."""
-
-
-def flag(default: Any, text: str) -> Any:
-    """A dataclass field with its help text."""
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
@@ -108,37 +94,6 @@ class OutputOptions:
     overwrite: bool = flag(False, "replace a record that is there")
 
 
-def parser_for(manual: str, groups: Sequence[type[Any]], *, series: bool = False) -> ArgumentParser:
-    """Build a parser whose flags are the fields of `groups`; the checkpoint comes first, without a flag.
-
-    series: there may be several, as `checkpoints`.
-    """
-    parser = ArgumentParser(description=manual.split("\n", 1)[0])
-    parser.add_argument("--config", action="config", help="YAML file with values for these flags")
-    words = "folder, hub id or bundled (default)"
-    if series:
-        parser.add_argument(
-            "checkpoints", nargs="*", type=str, default=["bundled"], help=f"the students, in order: each {words}"
-        )
-    else:
-        parser.add_argument("checkpoint", nargs="?", default="bundled", help=f"the student: {words}")
-    for group in groups:
-        titled = parser.add_argument_group(group.__doc__)
-        hints = get_type_hints(group)
-        for f in fields(group):
-            name = "--" + f.name.replace("_", "-")
-            if hints[f.name] is bool:
-                titled.add_argument(name, action="store_true", help=f.metadata["help"])
-            else:
-                titled.add_argument(name, type=hints[f.name], default=f.default, help=f.metadata["help"])
-    return parser
-
-
-def pick(parsed: Namespace, group: type[Options]) -> Options:
-    """The values of one group of flags."""
-    return group(**{f.name: getattr(parsed, f.name) for f in fields(group)})  # type: ignore[arg-type]
-
-
 def run_probe(
     manual: str | None,
     groups: Sequence[type[Any]],
@@ -151,16 +106,7 @@ def run_probe(
 
     series: `measure` takes several checkpoints.
     """
-    parsed = parser_for(manual or "", groups, series=series).parse_args(argv)
+    module = f"probes.{measure.__module__.rpartition('.')[2]}"
+    parsed = parser_for(module, manual, groups, series=series).parse_args(argv)
     given = parsed.checkpoints if series else parsed.checkpoint
-    return run(lambda: measure(given, *(pick(parsed, group) for group in groups)))
-
-
-def run(main: Callable[[], None]) -> int:
-    """Run a probe; a user's mistake becomes one line on stderr and exit code 2."""
-    try:
-        main()
-    except (OptionError, CheckpointError, PromptError, RecordError, ViewError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: measure(given, *(pick(parsed, group) for group in groups)))

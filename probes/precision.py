@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from cli.errors import OptionError
 from geometry import Gramian, bin_edges, decompose
 from probes.corpus import Corpus
 from probes.metric import metric_of
-from probes.options import Dtype, MetricOptions, OptionError, PairOptions
+from probes.options import Dtype, MetricOptions, PairOptions
 from probes.tables import unit_rows
 from probes.units import Unit, grams_by_rollout
 from records import ANGLES

@@ -36,6 +36,8 @@ from typing import Any
 import pandas as pd
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
+from cli.errors import OptionError
+from cli.options import flag
 from cli.progress import progress
 from figures import sensitivity as picture
 from figures.style import save
@@ -46,16 +48,7 @@ from probes.forecast import tables as forecast
 from probes.forecast.directions import Half
 from probes.forecast.text import summary
 from probes.metric import metric_of, optimizer_state
-from probes.options import (
-    BinOptions,
-    MetricOptions,
-    OptionError,
-    OutputOptions,
-    PairOptions,
-    PromptOptions,
-    flag,
-    run_probe,
-)
+from probes.options import BinOptions, MetricOptions, OutputOptions, PairOptions, PromptOptions, run_probe
 from records import RecordWriter, read_record
 from records.forecast import AFTER
 from vlm.checkpoint import LoadedModel, check_vision, load_model, weights_fingerprint

@@ -21,12 +21,14 @@ import pandas as pd
 import torch
 from jsonargparse.typing import PositiveInt
 
+from cli.errors import exit_code
+from cli.options import parser_for, pick
 from cli.progress import progress
+from cli.tables import aligned
 from geometry import Decomposition, decompose, equal_frequency_bins, top_ids, topk_log_probs
 from probes import corpus as corpora
 from probes.corpus import Corpus
-from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions, parser_for, pick, run
-from probes.terminal import aligned
+from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions
 from records import Shards
 from records.support import KNOWN
 from vlm.rollouts import Rollout
@@ -46,11 +48,11 @@ class SupportOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = parser_for(__doc__ or "", (PairOptions, PromptOptions, BinOptions, OutputOptions))
+    parser = parser_for("probes.support", __doc__, (PairOptions, PromptOptions, BinOptions, OutputOptions))
     words = f"numbers of ids that the teacher is known at (default: {' '.join(map(str, TOP_K))})"
     parser.add_argument("--top-k", nargs="+", type=PositiveInt, default=list(TOP_K), help=words)
     parsed = parser.parse_args(argv)
-    return run(
+    return exit_code(
         lambda: measure(
             parsed.checkpoint,
             pick(parsed, PairOptions),

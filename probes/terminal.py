@@ -4,6 +4,8 @@ import math
 
 import pandas as pd
 
+from cli.tables import aligned
+
 _ANGLES = (
     ("angle_language_visual", "lang-vis"),
     ("angle_language_visual_attached", "attached"),
@@ -58,12 +60,6 @@ def norm_table(norms: pd.DataFrame, scope: str) -> str:
         f" +- half of the 95 % interval over prompts; scope {scope}."
     )
     return f"{caption}\n{aligned([[*titles, *(title for _, title in _ANGLES)], *lines])}"
-
-
-def aligned(rows: list[list[str]]) -> str:
-    """Rows of text in right-aligned columns."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
 
 
 def _cells(row: dict) -> list[str | float | int]:

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from cli.tables import aligned
 from figures import vds as picture
 from figures.style import save
 from probes import corpus as corpora
 from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions, run_probe
-from probes.terminal import aligned
 from records import read_record
 
 _COLUMNS = {

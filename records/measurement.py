@@ -33,6 +33,7 @@ from typing import Final
 import pandas as pd
 import pyarrow as pa
 
+from cli.errors import UserError
 from records import comparison, diagnosis, forecast, study, support
 from records.columns import ANGLES, OBJECTIVES, REAL, TEXT, WHOLE, YES_NO
 
@@ -201,7 +202,7 @@ _WRITERS: Final = {  # `probes.angles` writes all others
 }
 
 
-class RecordError(ValueError):
+class RecordError(UserError):
     """A record that cannot be written or read, said in one line for whoever typed the command."""
 
 

@@ -26,10 +26,10 @@ import pandas as pd
 
 from bundled import STUDENT
 from bundled.prompts import group_prompts
+from cli.errors import exit_code
 from records import RecordError
 from records.files import write_whole
 from study.arms import ARMS, INITIAL, OBJECTIVES
-from train.command import exit_code
 from train.config import Config
 from train.folder import CONFIG
 from train.loop import train

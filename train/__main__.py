@@ -10,7 +10,7 @@ See `train.config` for the flags and `train.loop` for what is written.
 import sys
 from collections.abc import Sequence
 
-from train.command import exit_code
+from cli.errors import exit_code
 from train.config import parse
 from train.loop import train
 

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cli.errors import OptionError
 from records import RecordError
-from train.config import Config, ConfigError
+from train.config import Config
 from vlm.checkpoint import LoadedModel
 from vlm.families import language_layers
 
@@ -79,12 +80,12 @@ def add_adapters(student: LoadedModel, config: Config) -> Adapters:
     """Freeze a student and give it adapters.
 
     Raises:
-        ConfigError: peft is not installed, or `lora_targets` finds no layer.
+        OptionError: peft is not installed, or `lora_targets` finds no layer.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model  # here, for it is an extra
     except ImportError:
-        raise ConfigError("`lora_rank` needs peft, which is not installed: pip install 'vgs-geometry[peft]'") from None
+        raise OptionError("`lora_rank` needs peft, which is not installed: pip install 'vgs-geometry[peft]'") from None
     names = _targets(student.model, config.lora_targets)
     rank = config.lora_rank
     made = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules=names, lora_dropout=0.0, bias="none")
@@ -101,8 +102,8 @@ def _targets(model: nn.Module, pattern: str | None) -> list[str]:
     try:
         chosen = [name for name in every if re.search(pattern or "", name)]
     except re.error as error:
-        raise ConfigError(f"`lora_targets` must be a regular expression, got {pattern!r}: {error}") from None
+        raise OptionError(f"`lora_targets` must be a regular expression, got {pattern!r}: {error}") from None
     if not chosen:
         among = f"one of {len(every)} linear layers, the first {every[0]}" if every else "a linear layer of the model"
-        raise ConfigError(f"`lora_targets` must find {among}, got {pattern!r}; leave it out for all")
+        raise OptionError(f"`lora_targets` must find {among}, got {pattern!r}; leave it out for all")
     return chosen

@@ -15,15 +15,11 @@ from typing import Any, Literal, cast, get_args, get_type_hints
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from cli.errors import OptionError
 from geometry import Objective
 from geometry.objectives import Average, Name, Preservation, Prior
 from records import fingerprint
 from train.presets import PRESETS, PUBLISHED_ETA
-
-
-class ConfigError(ValueError):
-    """Flags that make no sense together; the message is one line."""
-
 
 RewardName = Literal["grpo", "grpo+standard", "grpo+vgs-lp"]
 """Objectives with a reward, alone or mixed with a distillation loss (arXiv:2606.00564, Eq. 22)."""
@@ -108,27 +104,27 @@ class Config:
     def __post_init__(self) -> None:
         _ = self.training_objective  # refuses what makes no sense together
         if self.override and not self.resume:
-            raise ConfigError("`override` belongs to `resume`: give both or neither")
+            raise OptionError("`override` belongs to `resume`: give both or neither")
         published = PUBLISHED_ETA.get(self.preset)
         if (
             published is not None
             and self.eta == published
             and (self.objective not in ("vgs", "vgs-lp") or self.gamma != 2.0)
         ):
-            raise ConfigError(
+            raise OptionError(
                 f"`eta` {published} of {self.preset} is published for vgs at gamma 2 alone; give --eta measured or none"
             )
         if isinstance(self.eta, float) and not self.steers:
-            raise ConfigError(f"`eta` must be measured or none for '{self.objective}' without steering, got {self.eta}")
+            raise OptionError(f"`eta` must be measured or none for '{self.objective}' without steering, got {self.eta}")
         _ = self.top_k
         if self.quantile_scope != "batch" and not self.training_objective.is_gated:
-            raise ConfigError(
+            raise OptionError(
                 f"`quantile_scope` must be batch for '{self.objective}', which has no gates; leave it out"
             )
         _refuse_rewards(self)
         _refuse_adapters(self)
         if self.rollouts is not None and self.objective != "off-policy":
-            raise ConfigError(f"`rollouts` belongs to off-policy: '{self.objective}' samples its own, leave it out")
+            raise OptionError(f"`rollouts` belongs to off-policy: '{self.objective}' samples its own, leave it out")
 
     @property
     def has_rewards(self) -> bool:
@@ -152,7 +148,7 @@ class Config:
         try:
             return Objective(cast(Name, mixed_in), eta=eta, **shared)
         except ValueError as error:
-            raise ConfigError(str(error).replace(f"'{mixed_in}'", f"'{self.objective}'")) from None
+            raise OptionError(str(error).replace(f"'{mixed_in}'", f"'{self.objective}'")) from None
 
     @property
     def top_k(self) -> int | None:
@@ -161,7 +157,7 @@ class Config:
             return None
         kind, _, number = self.support.partition(":")
         if kind != "topk" or not number.isdecimal() or int(number) < 1:
-            raise ConfigError(f"`support` must be full or topk:K with K at least 1, got {self.support!r}; try topk:64")
+            raise OptionError(f"`support` must be full or topk:K with K at least 1, got {self.support!r}; try topk:64")
         return int(number)
 
     @property
@@ -188,33 +184,33 @@ def _refuse_rewards(config: Config) -> None:
     """Refuse what a reward needs and lacks, and what only a reward has use for."""
     name = config.objective
     if config.has_rewards and config.rollouts_per_prompt < 2:
-        raise ConfigError(
+        raise OptionError(
             f"`rollouts_per_prompt` must be at least 2 for '{name}', whose advantages compare the responses of a prompt"
         )
     if config.has_rewards and config.eta not in (None, "none"):
-        raise ConfigError(f"`eta` must be none for '{name}', Eq. 22 has none, got {config.eta}; leave it out")
+        raise OptionError(f"`eta` must be none for '{name}', Eq. 22 has none, got {config.eta}; leave it out")
     if not 0.0 <= config.alpha <= 1.0:
-        raise ConfigError(f"`alpha` must lie in [0, 1], got {config.alpha}; the paper's is {ALPHA}")
+        raise OptionError(f"`alpha` must lie in [0, 1], got {config.alpha}; the paper's is {ALPHA}")
     if config.alpha != ALPHA and name not in ("grpo+standard", "grpo+vgs-lp"):
-        raise ConfigError(f"`alpha` belongs to grpo+standard and grpo+vgs-lp, '{name}' is no mix; leave it out")
+        raise OptionError(f"`alpha` belongs to grpo+standard and grpo+vgs-lp, '{name}' is no mix; leave it out")
     if config.match_norm and name != "grpo+standard":
-        raise ConfigError(f"`match_norm` belongs to grpo+standard, got '{name}'; leave it out")
+        raise OptionError(f"`match_norm` belongs to grpo+standard, got '{name}'; leave it out")
     if not 0.0 < config.top_p <= 1.0:
-        raise ConfigError(f"`top_p` must lie in (0, 1], got {config.top_p}; 1 draws from all ids")
+        raise OptionError(f"`top_p` must lie in (0, 1], got {config.top_p}; 1 draws from all ids")
     if config.top_p < 1.0 and name != "grpo":
-        raise ConfigError(f"`top_p` must be 1 for '{name}', distillation is on-policy there alone, got {config.top_p}")
+        raise OptionError(f"`top_p` must be 1 for '{name}', distillation is on-policy there alone, got {config.top_p}")
     if config.updates > 1 and not config.has_rewards:
-        raise ConfigError(f"`updates` must be 1 for '{name}', which does not correct for old rollouts; lower `batch`")
+        raise OptionError(f"`updates` must be 1 for '{name}', which does not correct for old rollouts; lower `batch`")
     if config.batch % config.updates:
-        raise ConfigError(f"`batch` must be a multiple of `updates`, got {config.batch} and {config.updates}")
+        raise OptionError(f"`batch` must be a multiple of `updates`, got {config.batch} and {config.updates}")
 
 
 def _refuse_adapters(config: Config) -> None:
     """Refuse what adapters make void, and what only they have use for."""
     if config.lora_targets is not None and not config.lora_rank:
-        raise ConfigError(f"`lora_targets` belongs to `lora_rank`, got {config.lora_targets!r} and rank 0: give both")
+        raise OptionError(f"`lora_targets` belongs to `lora_rank`, got {config.lora_targets!r} and rank 0: give both")
     if config.lora_rank and config.freeze_vision:
-        raise ConfigError("`freeze_vision` belongs to rank 0: adapters are in the language model alone, leave it out")
+        raise OptionError("`freeze_vision` belongs to rank 0: adapters are in the language model alone, leave it out")
 
 
 def parse(argv: Sequence[str] | None = None) -> Config:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
 
+from cli.errors import OptionError, Stopped
 from records import RecordError
 from records.files import write_json
 from records.journal import JournalWriter
@@ -26,7 +27,7 @@ from train import checkpoint, trackers
 from train.adapters import Adapters
 from train.batch import Batch, batches_of_step, joined
 from train.checkpoint import Progress, Teacher
-from train.config import Config, ConfigError
+from train.config import Config
 from train.evaluation import evaluation_line, headline
 from train.folder import opened
 from train.gradients import geometry_line
@@ -49,7 +50,7 @@ PATIENCE = 3
 """Steps in a row without a finite gradient after which a run stops."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(Stopped):
     """A run that cannot go on; the message is one line."""
 
 
@@ -75,7 +76,7 @@ def train(config: Config) -> Path:
     """Train, or continue, and return the run's folder.
 
     Raises:
-        ConfigError, RecordError, CheckpointError, PromptError: what was asked for cannot be done.
+        OptionError, RecordError, CheckpointError, PromptError: what was asked for cannot be done.
         TrainingError: losses or gradients have not been finite for `PATIENCE` steps.
     """
     quiet()
@@ -87,7 +88,7 @@ def train(config: Config) -> Path:
     )
     if config.batch < accelerator.num_processes * config.updates:
         least = accelerator.num_processes * config.updates
-        raise ConfigError(f"`batch` must be at least {least}, a prompt a process and update, got {config.batch}")
+        raise OptionError(f"`batch` must be at least {least}, a prompt a process and update, got {config.batch}")
     plugin = asked_for(accelerator, config)
     source = prompt_source(config)
     pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))

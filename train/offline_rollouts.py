@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from train.config import Config, ConfigError
+from cli.errors import OptionError
+from train.config import Config
 from train.rollouts import Response
 from vlm.checkpoint import LoadedModel
 from vlm.names import DrawPrompts
@@ -26,13 +27,13 @@ def read_offline_rollouts(
     """Read the file that `config.rollouts` names: `rollouts_per_prompt` responses to each of the prompts.
 
     Raises:
-        ConfigError: a line that cannot be read, or too few responses to a prompt; line and prompt are named.
+        OptionError: a line that cannot be read, or too few responses to a prompt; line and prompt are named.
     """
     path = Path(str(config.rollouts))
     if callable(prompts):
-        raise ConfigError("`rollouts` needs `prompts` that stay the same: the bundled ones are drawn anew in each step")
+        raise OptionError("`rollouts` needs `prompts` that stay the same: the bundled ones are drawn anew in each step")
     if not path.is_file():
-        raise ConfigError(f"`rollouts` names the file {path}, which does not exist: check the path")
+        raise OptionError(f"`rollouts` names the file {path}, which does not exist: check the path")
     found: dict[str, list[Rollout]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if line.strip():
@@ -58,16 +59,16 @@ def _row(line: str, where: str, pair: Pair) -> tuple[str, list[int]]:
         row: Any = json.loads(line)
         prompt_id, ids, text = str(row["prompt_id"]), row.get("token_ids"), row.get("response")
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigError(f"{where} must be a JSON object with `prompt_id`: mend it") from None
+        raise OptionError(f"{where} must be a JSON object with `prompt_id`: mend it") from None
     where = f"{where}, prompt {prompt_id!r},"
     tokenizer = pair.teacher.processor.tokenizer
     if ids is None and isinstance(text, str):
         ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     if not isinstance(ids, list) or not ids or not all(type(i) is int and 0 <= i < pair.support for i in ids):
-        raise ConfigError(f"{where} must have a text `response`, or `token_ids` below {pair.support}: mend it")
+        raise OptionError(f"{where} must have a text `response`, or `token_ids` below {pair.support}: mend it")
     if pictured := sorted(set(ids) & set(pair.teacher.visual_ids)):
         token = tokenizer.convert_ids_to_tokens(pictured[0])
-        raise ConfigError(f"{where} holds {token!r}, which stands for a picture: leave the response out")
+        raise OptionError(f"{where} holds {token!r}, which stands for a picture: leave the response out")
     return prompt_id, ids
 
 
@@ -81,7 +82,7 @@ def _rollout(prompt_id: str, index: int, ids: Sequence[int], member: LoadedModel
 def _refuse_too_few(found: Mapping[str, Sequence[Rollout]], prompts: Sequence[Prompt], each: int) -> None:
     lacking = [prompt.prompt_id for prompt in prompts if len(found.get(prompt.prompt_id, ())) < each]
     if lacking:
-        raise ConfigError(
+        raise OptionError(
             f"`rollouts` must hold {each} responses to each prompt, but has fewer for {len(lacking)} of {len(prompts)},"
             f" the first {lacking[0]!r}: leave them out of `prompts`, or lower `rollouts_per_prompt`"
         )

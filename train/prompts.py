@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from train.config import Config, ConfigError
+from cli.errors import OptionError
+from train.config import Config
 from vlm.names import DrawPrompts, drawn_prompts
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout
@@ -46,7 +47,7 @@ def prompt_source(config: Config) -> PromptSource:
     """Load the prompts that a run names.
 
     Raises:
-        ConfigError: too few for a batch beside those held out, or one without the answer that a reward needs.
+        OptionError: too few for a batch beside those held out, or one without the answer that a reward needs.
     """
     draw = drawn_prompts(config.prompts)
     pool = [] if draw else load_prompts(config.prompts, split=config.split)
@@ -58,9 +59,9 @@ def prompt_source(config: Config) -> PromptSource:
     if draw:
         return PromptSource(held_out, draw, config.batch, config.seed)
     if len(pool) < config.batch:
-        raise ConfigError(f"`batch` must be at most {len(pool)}, the prompts not held out, got {config.batch}")
+        raise OptionError(f"`batch` must be at most {len(pool)}, the prompts not held out, got {config.batch}")
     if config.has_rewards and (unknown := [prompt.prompt_id for prompt in pool if not prompt.answer]):
-        raise ConfigError(
+        raise OptionError(
             f"`prompts` must have answers for '{config.objective}', but {len(unknown)} have none, the first "
             f"{unknown[0]!r}: leave them out"
         )

@@ -28,7 +28,8 @@ from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from train.config import Config, ConfigError
+from cli.errors import OptionError
+from train.config import Config
 from train.rollouts import MicroBatch, Views
 from vlm.checkpoint import LoadedModel
 from vlm.scoring import view_hidden
@@ -86,23 +87,23 @@ def asked_for(accelerator: Accelerator, config: Config) -> FullyShardedDataParal
     """Return what accelerate was told of sharding; None for one process or whole weights.
 
     Raises:
-        ConfigError: what was asked for does not go together with shards, or not in accelerate's way.
+        OptionError: what was asked for does not go together with shards, or not in accelerate's way.
     """
     if accelerator.num_processes == 1 or not parse_flag_from_env("ACCELERATE_USE_FSDP"):
         return None
     plugin = FullyShardedDataParallelPlugin()
     if plugin.fsdp_version != 2:
-        raise ConfigError(f"`fsdp_version` must be 2, got {plugin.fsdp_version}: pass accelerate --fsdp_version 2")
+        raise OptionError(f"`fsdp_version` must be 2, got {plugin.fsdp_version}: pass accelerate --fsdp_version 2")
     if isinstance(plugin.cpu_offload, CPUOffloadPolicy):
-        raise ConfigError("`fsdp_offload_params` must be false: shards stay on their device, add processes instead")
+        raise OptionError("`fsdp_offload_params` must be false: shards stay on their device, add processes instead")
     if plugin.activation_checkpointing:
-        raise ConfigError("`fsdp_activation_checkpointing` must be false: give `gradient_checkpointing` instead")
+        raise OptionError("`fsdp_activation_checkpointing` must be false: give `gradient_checkpointing` instead")
     if config.geometry_every:
-        raise ConfigError(
+        raise OptionError(
             f"`geometry_every` must be 0 for a student in shards, got {config.geometry_every}: measure its checkpoints"
         )
     if config.lora_rank:
-        raise ConfigError(f"`lora_rank` must be 0 for a student in shards, got {config.lora_rank}: launch without FSDP")
+        raise OptionError(f"`lora_rank` must be 0 for a student in shards, got {config.lora_rank}: launch without FSDP")
     disable_fsdp_ram_efficient_loading()  # else transformers gives all processes but one empty weights, a teacher's too
     return plugin
 

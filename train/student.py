@@ -13,7 +13,7 @@ def made_ready(pair: Pair, config: Config) -> tuple[Pair, Adapters | None]:
     """Return a loaded pair whose student is to be trained as `config` says, and its adapters if it has any.
 
     Raises:
-        ConfigError: adapters that cannot be made.
+        OptionError: adapters that cannot be made.
         CheckpointError: a model without layers that can run again.
     """
     adapters = None

@@ -16,8 +16,9 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 
+from cli.errors import OptionError
 from records.journal_lines import Line
-from train.config import Config, ConfigError
+from train.config import Config
 
 PROJECT = "vgs-geometry"
 
@@ -26,13 +27,13 @@ def logging(config: Config, folder: Path) -> dict[str, Any]:
     """Return what an `Accelerator` needs to be told.
 
     Raises:
-        ConfigError: the tracker's package is not installed.
+        OptionError: the tracker's package is not installed.
     """
     if config.track is None:
         return {}
     if config.track not in {str(name) for name in get_available_trackers()}:
         package = config.track.replace("_", "-")
-        raise ConfigError(f"`track` needs the package {package}, which is not installed: pip install {package}")
+        raise OptionError(f"`track` needs the package {package}, which is not installed: pip install {package}")
     return {"log_with": [config.track], "project_dir": str(folder)}
 
 

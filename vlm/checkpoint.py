@@ -21,6 +21,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import logging
 
+from cli.errors import UserError
 from vlm.families import parameter_groups, train_only, visual_token_ids
 from vlm.names import resolve
 from vlm.processors import load_processor
@@ -29,7 +30,7 @@ _WEIGHTS = "*.safetensors"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that cannot be loaded, or two that do not fit together; the message is one line."""
 
 

@@ -15,13 +15,14 @@ from typing import Any
 
 from PIL import Image
 
+from cli.errors import UserError
 from vlm.names import drawn_prompts
 from vlm.prompts import IMAGE_MARKER, Prompt
 
 DRAWN = 64  # prompts that a source which draws them gives by default
 
 
-class PromptError(ValueError):
+class PromptError(UserError):
     """A prompt source that cannot be read; the message names the row."""
 
 

@@ -14,13 +14,14 @@ from PIL import Image
 from torch import Tensor
 from transformers import ProcessorMixin
 
+from cli.errors import UserError
 from vlm.prompts import Prompt
 
 TEXT_VIEWS = ("drop", "blank", "other")
 _GREY = (128, 128, 128)
 
 
-class ViewError(ValueError):
+class ViewError(UserError):
     """A view or a response that cannot be read by the model."""
 
 

@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 from jsonargparse.typing import NonNegativeInt
 
+from cli.errors import OptionError
+from cli.options import flag
 from probes import corpus as corpora
 from probes.corpus import Asked
-from probes.options import BinOptions, OptionError, PairOptions, PromptOptions, flag
+from probes.options import BinOptions, PairOptions, PromptOptions
 from records.comparison import SIDES
 from vlm.checkpoint import CheckpointError, LoadedModel, load_model
 from vlm.names import resolve

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from probes.terminal import aligned
+from cli.tables import aligned
 
 _LOSSES = {"standard": "kl_standard", "language": "kl_language", "visual": "kl_visual", "own VDS": "student_vds"}
 _ANGLES = {

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 import torch
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
+from cli.options import flag
 from probes.corpus import Corpus
 from probes.diagnosis.findings import Row, finding
-from probes.options import flag
 
 COST, RUN = "what this diagnosis cost", "what a full run would cost"
 

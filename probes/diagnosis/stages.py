@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from cli.errors import OptionError
 from cli.progress import progress
 from probes.corpus import Corpus
 from probes.diagnosis.decision import candidates
@@ -14,7 +15,7 @@ from probes.forecast import directions
 from probes.forecast import tables as forecast
 from probes.forecast.trial import Ground, Pace, Setting, trial_rows
 from probes.grams import add_grams
-from probes.options import MetricOptions, OptionError, PairOptions
+from probes.options import MetricOptions, PairOptions
 from probes.precision import exact_corpus, precision_rows, reference_options, sample
 from probes.summaries import layer_rows
 from probes.tables import bin_rows, gram_rows, unit_rows

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from cli.tables import aligned
 from probes.diagnosis.draft import Choice
 from probes.diagnosis.trial import beside_standard, setting_name, signed
 from probes.forecast.tables import HIGH
-from probes.terminal import aligned
 from records import Measurement
 from records.diagnosis import MEANS
 

@@ -4,8 +4,8 @@ import math
 
 import pandas as pd
 
+from cli.tables import aligned
 from probes.forecast.tables import ALL, HIGH
-from probes.terminal import aligned
 from records import Measurement
 
 _ALONG = {"standard": "std", "visual": "vis", "language": "lang"}

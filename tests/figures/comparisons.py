@@ -13,7 +13,7 @@ from records.measurement import SCOPES
 
 HEADER = {
     "probe": "probes.compare",
-    "pair": {"student": ["tiny/student", "run/step-9"], "teacher": "tiny/teacher", "warnings": []},
+    "pair": {"student": ["bundled/student", "run/step-9"], "teacher": "bundled/teacher", "warnings": []},
     "weights": {"student": ["5d3c1f0a9b7e", "77c1f0a9b7ee"], "teacher": "e2b04c6d8a11"},
     "settings": {"rollouts_of": "after"},
 }

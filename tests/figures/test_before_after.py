@@ -80,7 +80,7 @@ def test_accuracy_goes_from_before_to_after(figure, record):
 
 def test_who_is_compared_stands_above(figure):
     words = figure.get_suptitle()
-    assert "before: tiny/student \u00b7 after: run/step-9 \u00b7 teacher: tiny/teacher" in words
+    assert "before: bundled/student \u00b7 after: run/step-9 \u00b7 teacher: bundled/teacher" in words
     assert words.endswith("responses of after")
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from geometry import UnitViews, angles_deg, null_angles_deg, null_products
-from geometry import _backward as backward
+from geometry.gramian import backward
 from tests.geometry.problems import TinyStudent, normal
 from tests.geometry.test_gramian import TOKENS, plain_gradient
 

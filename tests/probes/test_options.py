@@ -2,24 +2,15 @@
 
 import pytest
 
+from cli.options import parser_for, pick
 from cli.progress import progress
-from probes.options import (
-    BinOptions,
-    MetricOptions,
-    OutputOptions,
-    PairOptions,
-    PromptOptions,
-    UnitOptions,
-    parser_for,
-    pick,
-    run_probe,
-)
+from probes.options import BinOptions, MetricOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions, run_probe
 
 GROUPS = (PairOptions, PromptOptions, BinOptions, UnitOptions, OutputOptions)
 
 
 def parse(*argv):
-    return parser_for("What is asked.\n\nMore.", GROUPS).parse_args(list(argv))
+    return parser_for("probes.angles", "What is asked.\n\nMore.", GROUPS).parse_args(list(argv))
 
 
 def test_defaults_are_those_of_the_dataclasses():
@@ -53,8 +44,8 @@ def test_a_configuration_file_gives_way_to_flags(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "named"),
     [
-        (("--probe-per-bin", "some"), "probe_per_bin"),
-        (("--probe-per-bin", "0"), "probe_per_bin"),
+        (("--probe-per-bin", "some"), "probe-per-bin"),
+        (("--probe-per-bin", "0"), "probe-per-bin"),
         (("--bins", "0"), "bins"),
         (("--seed", "-1"), "seed"),
         (("--text-view", "none"), "text-view"),

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
+from cli.errors import OptionError
 from probes import angles
-from probes.options import OptionError, PairOptions
+from probes.options import PairOptions
 from probes.precision import reference_options, sample
 from probes.units import Unit
 from records import ANGLES, read_record

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
+from cli.tables import aligned, angle_table
 from probes.tables import bin_rows, gram_rows, product_rows, unit_rows
-from probes.terminal import aligned, angle_table
 from probes.units import Unit
 from records import ANGLES
 

@@ -9,8 +9,8 @@ import pytest
 
 from records import read_record
 from records.study import SCHEMAS
+from study import effects, runs
 from tests.train.small import small
-from train import effects, study
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +19,11 @@ def folder(checkpoints, tmp_path_factory):
     settings = {name: value for name, value in asdict(small(checkpoints)).items() if name in _SMALL}
     out = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "SHARED", study.SHARED | settings)
-        patch.setattr(study, "STUDENT", settings["student"])
+        patch.setattr(runs, "SHARED", runs.SHARED | settings)
+        patch.setattr(runs, "STUDENT", settings["student"])
         for seed in (0, 1):
             for arm in ("initial", "standard", "vgs-lp"):
-                study.run_arm(arm, seed, 16, out, {"steps": 1})
+                runs.run_arm(arm, seed, 16, out, {"steps": 1})
     return out
 
 
@@ -37,15 +37,15 @@ def test_every_run_answers_the_same_scenes(folder):
 
 
 def test_a_complete_run_is_left_alone(folder, monkeypatch):
-    monkeypatch.setattr(study, "train", None)
+    monkeypatch.setattr(runs, "train", None)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.parquet")}
-    study.run_arm("standard", 1, 16, folder, {"steps": 1})
+    runs.run_arm("standard", 1, 16, folder, {"steps": 1})
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*.parquet")} == before
 
 
 def test_a_complete_run_with_other_flags_is_refused(folder, capsys):
     flags = ["--arms", "standard", "--seeds", "1", "--steps", "1", "--scenes", "16", "--lr", "0.5"]
-    assert study.main([*flags, "--out", str(folder)]) == 2
+    assert runs.main([*flags, "--out", str(folder)]) == 2
     assert "`lr` 0.0003, not 0.5" in capsys.readouterr().err
 
 
@@ -68,13 +68,13 @@ def test_no_study_is_one_line(tmp_path, capsys):
 
 def test_other_scenes_are_refused(folder, capsys):
     flags = ["--arms", "standard", "--seeds", "1", "--steps", "1", "--scenes", "8", "--out", str(folder)]
-    assert study.main(flags) == 2
+    assert runs.main(flags) == 2
     assert "has 16 scenes, not 8" in capsys.readouterr().err
 
 
 def test_runs_on_other_scenes_are_not_compared(folder, tmp_path, capsys):
     shutil.copytree(folder, tmp_path / "study")
-    path = tmp_path / "study" / "vgs-lp-1" / study.ANSWERS
+    path = tmp_path / "study" / "vgs-lp-1" / runs.ANSWERS
     pd.read_parquet(path).iloc[1:].to_parquet(path)
     assert effects.main([str(tmp_path / "study")]) == 2
     assert "other scenes" in capsys.readouterr().err

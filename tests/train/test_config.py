@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from cli.errors import OptionError
 from tests.train.small import flags, small
 from train.__main__ import main
-from train.config import PRESETS, Config, ConfigError, parse
+from train.config import PRESETS, Config, parse
 
 REWARD = {"objective": "grpo", "rollouts_per_prompt": 2}
 
@@ -101,7 +102,7 @@ def test_the_run_is_named_for_what_it_computes():
     ],
 )
 def test_what_makes_no_sense_together_is_refused(changes, named):
-    with pytest.raises(ConfigError, match=named) as caught:
+    with pytest.raises(OptionError, match=named) as caught:
         Config(**changes)
     assert "\n" not in str(caught.value)
 

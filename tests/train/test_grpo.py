@@ -8,11 +8,11 @@ from zlib import crc32
 import pytest
 import torch
 
+from cli.errors import OptionError
 from geometry import LMHead, grpo_loss, objective_loss, token_shares
 from records.journal import read_journal
 from tests.train.small import batch, both_logits, learner, small, watch, weights
 from train.batch import batches_of_step, joined
-from train.config import ConfigError
 from train.grpo import log_probs_and_old, losses, sampled
 from train.loop import train
 from train.prompts import prompt_source, step_seed
@@ -271,6 +271,6 @@ def test_a_whole_run_has_a_line_a_step(checkpoints, tmp_path, objective):
 def test_a_reward_needs_answers(checkpoints, tmp_path):
     path = tmp_path / "p.jsonl"
     path.write_text("".join(f'{{"problem": "{n} ?", "answer": "{n if n < 9 else ""}"}}\n' for n in range(10)))
-    with pytest.raises(ConfigError, match="`prompts` must have answers for 'grpo', but 1 have none, the first '9'"):
+    with pytest.raises(OptionError, match="`prompts` must have answers for 'grpo', but 1 have none, the first '9'"):
         prompt_source(grpo(checkpoints, prompts=str(path)))
     assert len(prompt_source(small(checkpoints, prompts=str(path))).pool) == 6

@@ -9,11 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cli.errors import OptionError
 from records.journal import read_journal
 from tests.train.small import batch, flags, learner, small, watch
 from tests.train.test_loop import Killed, lines, resolve
 from train.__main__ import main
-from train.config import Config, ConfigError
+from train.config import Config
 from train.gradients import batch_grams
 from train.learner import Learner
 from train.loop import train
@@ -191,7 +192,7 @@ def test_targets_are_chosen_by_name(checkpoints):
 )
 def test_targets_that_are_none_are_refused(checkpoints, pattern, named):
     config = small(checkpoints, lora_rank=2, lora_targets=pattern)
-    with pytest.raises(ConfigError, match=named) as caught:
+    with pytest.raises(OptionError, match=named) as caught:
         made_ready(load_pair(config.student, config.teacher), config)
     assert "\n" not in str(caught.value)
 
@@ -209,7 +210,7 @@ def test_linear_layers_are_those_of_the_language_model(pair):
     ],
 )
 def test_what_makes_no_sense_together_is_refused(changes, named):
-    with pytest.raises(ConfigError, match=re.escape(named)) as caught:
+    with pytest.raises(OptionError, match=re.escape(named)) as caught:
         Config(**changes)
     assert "\n" not in str(caught.value)
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from bundled.prompts import bundled_prompts
+from cli.errors import OptionError
 from tests.train.small import small
-from train.config import ConfigError
 from train.loop import train
 from train.offline_rollouts import read_offline_rollouts, responses_to
 from train.prompts import prompt_source
@@ -98,18 +98,18 @@ def test_a_run_is_trained_on_them(checkpoints, prompts, tmp_path, monkeypatch):
 )
 def test_what_cannot_be_trained_on_is_named(checkpoints, prompts, pair, tmp_path, rows, named):
     config = flags(checkpoints, prompts, written(tmp_path, rows))
-    with pytest.raises(ConfigError, match=named) as caught:
+    with pytest.raises(OptionError, match=named) as caught:
         read_offline_rollouts(config, prompt_source(config).pool, pair)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_and_prompts_that_change_are_refused(checkpoints, prompts, pair, tmp_path):
     config = flags(checkpoints, prompts, tmp_path / "none.jsonl")
-    with pytest.raises(ConfigError, match="`rollouts` names the file"):
+    with pytest.raises(OptionError, match="`rollouts` names the file"):
         read_offline_rollouts(config, bundled_prompts(2, seed=0), pair)
-    with pytest.raises(ConfigError, match="`rollouts` needs `prompts` that stay the same"):
+    with pytest.raises(OptionError, match="`rollouts` needs `prompts` that stay the same"):
         read_offline_rollouts(config, bundled_prompts, pair)
     folder = tmp_path / "run"
-    with pytest.raises(ConfigError):
+    with pytest.raises(OptionError):
         train(flags(checkpoints, prompts, tmp_path / "none.jsonl", out=str(folder)))
     assert not folder.exists()

@@ -11,9 +11,9 @@ import torch
 from accelerate.utils import patch_environment
 from safetensors.torch import load_file
 
+from cli.errors import OptionError
 from records.journal import JOURNAL, read_journal
 from tests.train import shards
-from train.config import ConfigError
 from train.loop import train
 from train.sharding import asked_for
 from vlm.pair import load_pair
@@ -121,7 +121,7 @@ def test_shards_go_on_where_one_process_stopped_and_back(folders, checkpoints):
 def test_what_does_not_go_together_is_refused(checkpoints, changes, flags, named):
     config = replace(shards.run(checkpoints), **changes)
     told = {"accelerate_use_fsdp": "true", "fsdp_version": "2", "fsdp_cpu_ram_efficient_loading": "false"}
-    with patch_environment(**told | flags), pytest.raises(ConfigError, match=named):
+    with patch_environment(**told | flags), pytest.raises(OptionError, match=named):
         asked_for(Two(), config)
 
 

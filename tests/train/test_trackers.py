@@ -8,11 +8,12 @@ import sys
 import pytest
 from accelerate.tracking import GeneralTracker
 
+from cli.errors import OptionError
 from records.journal import JOURNAL
 from tests.train.small import flags, small
 from train import trackers
 from train.__main__ import main
-from train.config import Config, ConfigError
+from train.config import Config
 from train.loop import train
 
 KINDS = ("step", "evaluation", "geometry")
@@ -113,7 +114,7 @@ def test_what_is_asked_of_accelerate(tmp_path, monkeypatch):
     assert trackers.logging(Config(), tmp_path) == {}
     asked = {"log_with": ["tensorboard"], "project_dir": str(tmp_path)}
     assert trackers.logging(Config(track="tensorboard"), tmp_path) == asked
-    with pytest.raises(ConfigError, match="`track` needs the package wandb"):
+    with pytest.raises(OptionError, match="`track` needs the package wandb"):
         trackers.logging(Config(track="wandb"), tmp_path)
 
 

@@ -1,0 +1,31 @@
+"""What a command exits with: a mistake of its user, or work that cannot go on, is one line on stderr."""
+
+import sys
+from collections.abc import Callable
+
+REFUSED, STOPPED = 2, 1
+
+
+class UserError(ValueError):
+    """A mistake that whoever typed it can mend; the message is one line that says how."""
+
+
+class OptionError(UserError):
+    """Options that make no sense, alone or together."""
+
+
+class Stopped(RuntimeError):
+    """Work that cannot go on; the message is one line."""
+
+
+def exit_code(main: Callable[[], object]) -> int:
+    """Run `main` and return 0; 2 for a `UserError`, 1 for `Stopped`, each printed as one line."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return REFUSED
+    except Stopped as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return STOPPED
+    return 0
