@@ -22,14 +22,14 @@ from torch import Tensor
 
 from bundled.headroom import Distillation, measure
 from bundled.prompts import bundled_prompts, group_prompts
-from geometry import bin_edges, decompose, equal_frequency_bins, log_probs
+from geometry import FourViews, bin_edges, decompose, equal_frequency_bins, log_probs
 from vlm.checkpoint import LoadedModel, load_model, quiet
 from vlm.evaluation import Verdict, accuracy, evaluate
 from vlm.pair import Pair, load_pair
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling, generate
-from vlm.scoring import FourViews, score
-from vlm.views import image_view, text_view, text_views
+from vlm.scoring import score
+from vlm.views import both_views, text_view
 
 HERE = Path(__file__).parent
 GROUPS = {"high": 3000, "low": 500, "text": 500}
@@ -94,12 +94,12 @@ class _Tokens:
 
 
 def _score(pair: Pair, prompts: Sequence[Prompt], rollouts: Sequence[Rollout]) -> _Tokens:
-    scored = [_read(v) for v in score(pair, [image_view(p) for p in prompts], text_views(prompts, "drop"), rollouts)]
+    scored = [_read(v) for v in score(pair, both_views(prompts, "drop"), rollouts)]
     return _Tokens(*(torch.cat(column).double() for column in zip(*scored, strict=True)))
 
 
 def _read(views: FourViews) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    parts = decompose(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
+    parts = decompose(views)
     log_q = log_probs(views.teacher_image)
     return parts.vds, parts.visual, parts.language, torch.special.entr(log_q.exp()).sum(dim=-1)
 

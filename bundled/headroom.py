@@ -61,8 +61,8 @@ def standard_loss(pair: Pair, prompts: Sequence[Prompt], seed: int) -> Tensor:
     views = [image_view(prompt) for prompt in prompts]
     responses = [rollout.token_ids for rollout in rollouts]
     with torch.no_grad():
-        teacher = view_logits(pair.teacher, views, responses, pair.support)
-    student = view_logits(pair.student, views, responses, pair.support)
+        teacher = view_logits(pair.teacher, views, responses, pair.n_ids)
+    student = view_logits(pair.student, views, responses, pair.n_ids)
     losses = [kl_nats(log_probs(p), log_probs(q)).mean() for p, q in zip(student, teacher, strict=True)]
     return torch.stack(losses).mean()
 

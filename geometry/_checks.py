@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 # One view's logits or log-probabilities, `[..., V]`. The axes are marked unbound (`_`) because `same_shape`
 # checks them in every run, with a message, and not only where a type checker is installed.
-View = Float[Tensor, "*_batch _V"]
+Logits = Float[Tensor, "*_batch _V"]
 
 Groups = Mapping[str, Sequence[nn.Parameter]]
 
@@ -25,7 +25,7 @@ def same_shape(**tensors: Tensor) -> torch.Size:
     return reference.shape
 
 
-def one_support(**views: Tensor) -> None:
+def same_mask(**views: Tensor) -> None:
     """Refuse views that mask (logit -inf) different ids: a ratio of two views has no value there."""
     (first, reference), *others = views.items()
     masked = reference.isneginf()

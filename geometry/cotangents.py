@@ -18,23 +18,14 @@ and five cotangents cover both readings of the visual objective of arXiv:2606.00
 Hence standard = visual + prior, and the attached visual gradient is visual + shift.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from geometry._checks import View
-from geometry.decomposition import checked_views, target_of_log_probs
-
-OBJECTIVES = ("standard", "language", "visual", "prior", "shift")
-"""The order of every `[..., 5, 5]` Gram matrix."""
-
-IMAGE_VIEW = ("standard", "visual", "prior")
-"""Objectives whose cotangent is taken at the student's image-view logits."""
-
-TEXT_VIEW = ("language", "shift")
-"""Objectives whose cotangent is taken at the student's text-view logits."""
+from geometry.decomposition import target_of_log_probs
+from geometry.four_views import FourViews
 
 
 @dataclass(frozen=True)
@@ -47,25 +38,29 @@ class Cotangents:
     prior: Float[Tensor, "*T V"]
     shift: Float[Tensor, "*T V"]
 
+    def at(self, tokens: Int[Tensor, " n"]) -> "Cotangents":
+        """Return those of some of the tokens."""
+        return Cotangents(**{field.name: getattr(self, field.name)[tokens] for field in fields(self)})
+
 
 @torch.no_grad()
-def cotangents(student_image: View, student_text: View, teacher_image: View, teacher_text: View) -> Cotangents:
-    """Return the five cotangents of each token, from logits or log-probabilities `[T, V]` of the four views.
+def cotangents(views: FourViews) -> Cotangents:
+    """Return the five cotangents of each token.
 
     A masked id (logit -inf in all views) has cotangent 0, and each row sums to 0.
 
     Raises:
         ValueError: the shapes differ, or the views mask (-inf) different ids.
     """
-    views = checked_views(student_image, student_text, teacher_image, teacher_text)
-    target = target_of_log_probs(views.p_text, views.q_image, views.q_text)
-    language_ratio = _log_ratio(views.p_text, views.q_text)
+    p = views.log_probs()
+    target = target_of_log_probs(p.student_text, p.teacher_image, p.teacher_text)
+    language_ratio = _log_ratio(p.student_text, p.teacher_text)
     return Cotangents(
-        standard=_centred(views.p_image, _log_ratio(views.p_image, views.q_image)),
-        language=_centred(views.p_text, language_ratio),
-        visual=_centred(views.p_image, _log_ratio(views.p_image, target)),
-        prior=_centred(views.p_image, language_ratio),
-        shift=target.exp() - views.p_image.exp(),
+        standard=_centred(p.student_image, _log_ratio(p.student_image, p.teacher_image)),
+        language=_centred(p.student_text, language_ratio),
+        visual=_centred(p.student_image, _log_ratio(p.student_image, target)),
+        prior=_centred(p.student_image, language_ratio),
+        shift=target.exp() - p.student_image.exp(),
     )
 
 

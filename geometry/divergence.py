@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry._checks import View, same_shape
+from geometry._checks import Logits, same_shape
 
 _NEAR = 0.5  # |r| up to which e^{-r} - 1 + r is taken from expm1; beyond, nothing cancels
 
@@ -27,7 +27,7 @@ def log_probs(logits: Float[Tensor, "*batch V"]) -> Float[Tensor, "*batch V"]:
     return torch.log_softmax(_at_least_float32(logits), dim=-1)
 
 
-def kl_nats(log_p: View, log_q: View) -> Float[Tensor, "..."]:
+def kl_nats(log_p: Logits, log_q: Logits) -> Float[Tensor, "..."]:
     """Return KL(p || q) = sum_v p(v) (log p(v) - log q(v)) over the last axis, `[..., V] -> [...]`.
 
     Never negative. Differentiable in both arguments. Where p(v) = 0 the term is q(v) (0 if q(v) = 0 too);

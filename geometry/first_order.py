@@ -14,7 +14,7 @@ A loss of the next step is that of responses sampled before it: sampling is not 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -22,8 +22,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from geometry._checks import View, same_shape
+from geometry._checks import same_shape
 from geometry.cotangents import Cotangents, cotangents
+from geometry.four_views import FourViews
 
 Output = TypeVar("Output")
 
@@ -67,14 +68,9 @@ def push_forward(
 
 
 def sensitivity(
-    student_image: View,
-    student_text: View,
-    teacher_image: View,
-    teacher_text: View,
-    image_tangent: Float[Tensor, "*_batch _V"],
-    text_tangent: Float[Tensor, "*_batch _V"],
+    views: FourViews, image_tangent: Float[Tensor, "*_batch _V"], text_tangent: Float[Tensor, "*_batch _V"]
 ) -> Sensitivity:
-    """Return the derivatives of each token's losses from logits `[T, V]` and what `push_forward` gives beside them.
+    """Return the derivatives of each token's losses from logits `[T, V]` and their tangents, see `push_forward`.
 
     Args:
         image_tangent, text_tangent: the derivatives of the student's *logits*, finite at masked ids too.
@@ -82,9 +78,9 @@ def sensitivity(
     Raises:
         ValueError: the shapes differ, or the views mask (-inf) different ids.
     """
-    same_shape(student_image=student_image, image_tangent=image_tangent, text_tangent=text_tangent)
-    found = cotangents(student_image, student_text, teacher_image, teacher_text)
-    own = cotangents(student_image, student_text, student_text, student_text)
+    same_shape(student_image=views.student_image, image_tangent=image_tangent, text_tangent=text_tangent)
+    found = cotangents(views)
+    own = cotangents(replace(views, teacher_image=views.student_text, teacher_text=views.student_text))
     return Sensitivity(
         standard=_product(found.standard, image_tangent),
         language=_product(found.language, text_tangent),

@@ -1,63 +1,167 @@
 """Lengths of gradients and the angles between them, read from Gram matrices.
 
-A Gram matrix `G_kl = <g_k, g_l>` of `m` gradients, in float64, holds all that is shown here. Matrices of 5
-are in the order of `OBJECTIVES`: standard, language, visual, prior, shift.
+Four gradients are measured, `BASIS`; every other one is a combination of them:
+
+    standard         visual + prior        arXiv:2606.00564, Eq. 2-4
+    visual_attached  visual + shift        Eq. 11 where q* follows the student
+    steered          standard + gamma visual + lambda gated_language, Eq. 13-18
+
+so a `Gram` of the four answers for all. Nothing here needs torch.
 """
 
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
-import torch
-from jaxtyping import Float, Float64
-from torch import Tensor
+import numpy as np
 
-Gram = Float[Tensor, "*batch m m"]
+Combination = Mapping[str, float]
+"""What each gradient is weighed by in a sum of gradients."""
+Prior = Literal["detached", "attached"]
 
-_ATTACHED = ((1.0, 0.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0, 1.0))
+BASIS: Final = ("visual", "prior", "language", "shift")
+"""The gradients that are measured: the first two at the image view's logits, the others at the text view's."""
+OBJECTIVES: Final = ("standard", "language", "visual", "prior", "shift")
+"""The gradients that tables list, in their order."""
+STANDARD: Final[Combination] = {"visual": 1.0, "prior": 1.0}
+VISUAL_ATTACHED: Final[Combination] = {"visual": 1.0, "shift": 1.0}
+COMBINATIONS: Final[Mapping[str, Combination]] = {"standard": STANDARD, "visual_attached": VISUAL_ATTACHED}
+ANGLES: Final[Mapping[str, tuple[str, str]]] = {
+    "angle_language_visual": ("language", "visual"),
+    "angle_standard_visual": ("standard", "visual"),
+    "angle_standard_language": ("standard", "language"),
+    "angle_language_visual_attached": ("language", "visual_attached"),
+    "angle_standard_visual_attached": ("standard", "visual_attached"),
+    "angle_prior_language": ("prior", "language"),
+}
+"""The angles that tables list: their names, and the two gradients between which each lies."""
+RESOLUTION: Final = 64 * np.finfo(np.float64).eps
+"""Part of the squared lengths in a sum below which a squared length is rounding."""
 
 
-def norms(gram: Gram) -> Float64[Tensor, "*batch m"]:
-    """Return |g_k| for each gradient."""
-    return gram.double().diagonal(dim1=-2, dim2=-1).clamp_min(0.0).sqrt()
+def steered(gamma: float, lambda_: float = 0.0, *, prior: Prior = "detached") -> Combination:
+    """Return the gradient of VGS with language preservation, without eta (arXiv:2606.00564, Eq. 13-18).
 
-
-def cosines(gram: Gram) -> Float64[Tensor, "*batch m m"]:
-    """Return <g_k, g_l> / (|g_k| |g_l|), within [-1, 1]; nan where a norm is 0."""
-    length = norms(gram)
-    length = length.where(length > 0, torch.nan)
-    cosine = (gram.double() / length.unsqueeze(-1) / length.unsqueeze(-2)).clamp(-1.0, 1.0)
-    itself = torch.eye(gram.shape[-1], dtype=torch.bool, device=gram.device)
-    return torch.where(itself, (length / length).unsqueeze(-1), cosine)
-
-
-def angles_deg(gram: Gram) -> Float64[Tensor, "*batch m m"]:
-    """Return the angle between each two gradients, 0 to 180 degrees; nan, not 90, where a norm is 0.
-
-    Good to about 1e-6 degrees at 0 and 180, where the cosine is flat, and to rounding elsewhere.
+    prior: whether q* follows the student in the visual term (attached).
     """
-    return cosines(gram).arccos().rad2deg()
+    weights = {"standard": 1.0, "visual": gamma, "gated_language": lambda_}
+    if prior == "attached":
+        weights["shift"] = gamma
+    return {name: weight for name, weight in weights.items() if weight}
 
 
-def attached(gram: Float[Tensor, "*batch 5 5"]) -> Float64[Tensor, "*batch 3 3"]:
-    """Return the Gram matrix of (standard, language, visual + shift): q* follows the student."""
-    combine = torch.tensor(_ATTACHED, dtype=torch.float64, device=gram.device)
-    return combine @ gram.double() @ combine.mT
+@dataclass(frozen=True)
+class Gram:
+    """The inner products `G_kl = <g_k, g_l>` of some gradients, in float64.
 
+    A gradient is named (`"standard"`), or a combination of named ones (`{"standard": 1.0, "visual": 2.0}`).
 
-def eta(
-    gram: Float[Tensor, "*batch 5 5"], gamma: float, *, steer: Literal["visual", "language"] = "visual"
-) -> Float64[Tensor, "*batch"]:
-    """Return the factor that gives the steered gradient the length of the standard one.
+    Args:
+        values: `[..., m, m]`, anything that numpy reads.
+        names: of the m gradients.
+        resolution: relative error of a squared length that is a sum; float32 gradients that are added up have a
+            larger one.
 
-        eta(gamma) = |g_std| / |g_std + gamma g_s|        (arXiv:2606.00564, Eq. 15, 20, 23)
-
-    with g_s the visual (detached) or the language gradient. **Inert under Adam**, which a constant factor
-    on the loss does not change; it acts under SGD and against terms that it does not multiply, and a
-    binding gradient clip takes it away again. The published constants, at gamma = 2: 0.41 for Qwen3-VL-2B
-    and 0.36 for 4B.
-
-    inf where the steered gradient alone is 0, nan where the standard one is 0 too.
+    Raises:
+        ValueError: the matrix does not have one row and one column for each name.
     """
-    s = {"language": 1, "visual": 2}[steer]
-    g = gram.double()
-    steered = g[..., 0, 0] + 2.0 * gamma * g[..., 0, s] + gamma**2 * g[..., s, s]
-    return norms(g)[..., 0] / steered.clamp_min(0.0).sqrt()
+
+    values: np.ndarray
+    names: tuple[str, ...] = BASIS
+    resolution: float = RESOLUTION
+
+    def __init__(self, values: Any, names: Iterable[str] = BASIS, *, resolution: float = RESOLUTION) -> None:
+        object.__setattr__(self, "values", np.asarray(values, dtype=np.float64))
+        object.__setattr__(self, "names", tuple(names))
+        object.__setattr__(self, "resolution", resolution)
+        m = len(self.names)
+        if self.values.shape[-2:] != (m, m):
+            raise ValueError(
+                f"`values` must be `[..., {m}, {m}]`, a row and a column for each of {', '.join(self.names)}, got"
+                f" {self.values.shape}. Name the gradients in `names`."
+            )
+
+    def product(self, a: str | Combination, b: str | Combination) -> np.ndarray:
+        """Return the inner product <a, b>, `[...]`."""
+        return np.asarray(np.einsum("k,...kl,l->...", self._weights(a), self.values, self._weights(b)))
+
+    def norm(self, a: str | Combination) -> np.ndarray:
+        """Return the length |a|, `[...]`; nan where the terms of a sum cancel to less than their rounding."""
+        weights = self._weights(a)
+        square = np.einsum("k,...kl,l->...", weights, self.values, weights)
+        if np.count_nonzero(weights) > 1:
+            terms = np.einsum("k,...kl,l->...", np.abs(weights), np.abs(self.values), np.abs(weights))
+            square = np.where((square != 0.0) & (square < self.resolution * terms), np.nan, square)
+        return np.asarray(np.sqrt(np.maximum(square, 0.0)))
+
+    def cosine(self, a: str | Combination, b: str | Combination) -> np.ndarray:
+        """Return <a, b> / (|a| |b|) within [-1, 1], `[...]`; nan where a length is 0 or unknown."""
+        lengths = self.norm(a) * self.norm(b)
+        lengths = np.where(lengths > 0.0, lengths, np.nan)
+        if np.array_equal(self._weights(a), self._weights(b)):
+            return np.asarray(lengths / lengths)
+        return np.asarray(np.clip(self.product(a, b) / lengths, -1.0, 1.0))
+
+    def angle_deg(self, a: str | Combination, b: str | Combination) -> np.ndarray:
+        """Return the angle between two gradients, 0 to 180 degrees, `[...]`; nan, not 90, where a length is 0.
+
+        Good to about 1e-6 degrees at 0 and 180, where the cosine is flat, and to rounding elsewhere.
+        """
+        return np.asarray(np.degrees(np.arccos(self.cosine(a, b))))
+
+    def eta(
+        self, gamma: float, *, steer: Literal["visual", "language"] = "visual", prior: Prior = "detached"
+    ) -> np.ndarray:
+        """Return the factor that gives the steered gradient the length of the standard one, `[...]`.
+
+            eta(gamma) = |g_std| / |g_std + gamma g_s|        (arXiv:2606.00564, Eq. 15, 20, 23)
+
+        with g_s the visual or the language gradient. **Inert under Adam**, which a constant factor on the loss does not
+        change. It acts under SGD and against terms that it does not multiply, and a binding gradient clip takes it away
+        again. The published constants, at gamma = 2: 0.41 for Qwen3-VL-2B and 0.36 for 4B.
+
+        inf where the steered gradient alone is 0, nan where the standard one is 0 too.
+        """
+        toward = steered(gamma, prior=prior) if steer == "visual" else {"standard": 1.0, "language": gamma}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(self.norm("standard") / self.norm(toward))
+
+    def __add__(self, other: "Gram") -> "Gram":
+        """Return the Gram matrix of the same gradients over the parameters of both."""
+        if self.names != other.names:
+            raise ValueError(f"`names` must be the same, got {self.names} and {other.names}. Add like to like.")
+        return Gram(self.values + other.values, self.names, resolution=max(self.resolution, other.resolution))
+
+    def __getitem__(self, index: Any) -> "Gram":
+        """Return some of a batch of Gram matrices."""
+        return Gram(self.values[index], self.names, resolution=self.resolution)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def _weights(self, gradient: str | Combination) -> np.ndarray:
+        """The gradient as a combination of `names`, `[m]`."""
+        terms = {gradient: 1.0} if isinstance(gradient, str) else gradient
+        weights = np.zeros(len(self.names))
+        for name, weight in terms.items():
+            if name in self.names:
+                weights[self.names.index(name)] += weight
+            elif name in COMBINATIONS:
+                weights += weight * self._weights(COMBINATIONS[name])
+            else:
+                known = ", ".join([*self.names, *COMBINATIONS])
+                raise ValueError(f"a gradient must be one of {known}, got {name!r}. Combine these.")
+        return weights
+
+
+def total(grams: Mapping[str, Gram], names: Iterable[str] | None = None) -> Gram:
+    """Return the Gram matrix over several parameter groups; all of them by default.
+
+    Raises:
+        ValueError: a name is none of the groups, or there is none.
+    """
+    chosen = list(grams) if names is None else list(names)
+    if not chosen or not set(chosen) <= set(grams):
+        raise ValueError(f"`names` must be groups among {sorted(grams)}, got {chosen}. Name at least one.")
+    first, *others = (grams[name] for name in chosen)
+    return sum(others, first)

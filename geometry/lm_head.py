@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -26,13 +26,13 @@ class LMHead:
     """The last linear map of a model, from hidden states to the logits of the ids that count.
 
     Raises:
-        ValueError: `weight`, `bias` and `support` do not fit each other.
+        ValueError: `weight`, `bias` and `n_ids` do not fit each other.
     """
 
     weight: Float[Tensor, "_rows _d"]
     bias: Float[Tensor, " _rows"] | None = None
-    support: int | None = None
-    """Number of leading ids that count, all rows by default; heads have padding rows beyond the tokenizer's ids."""
+    n_ids: int = 0
+    """V, the number of leading ids that count, all rows by default; heads have padding rows beyond the tokenizer's."""
     masked: Sequence[int] = ()
     """Ids that take no mass, such as those banned at sampling."""
 
@@ -40,21 +40,34 @@ class LMHead:
         rows = len(self.weight)
         if self.bias is not None and len(self.bias) != rows:
             raise ValueError(f"`bias` must have one number a row of `weight`, got {len(self.bias)} and {rows}.")
-        if self.support is not None and not 1 <= self.support <= rows:
-            raise ValueError(f"`support` must lie in 1..{rows}, the rows of `weight`, got {self.support}.")
+        object.__setattr__(self, "n_ids", self.n_ids or rows)
+        if not 1 <= self.n_ids <= rows:
+            raise ValueError(f"`n_ids` must lie in 1..{rows}, the rows of `weight`, got {self.n_ids}.")
         if not all(0 <= index < rows for index in self.masked):
             raise ValueError(f"`masked` must hold ids in 0..{rows - 1}, got {list(self.masked)}.")
-
-    @property
-    def n_ids(self) -> int:
-        """V, the ids that count."""
-        return len(self.weight) if self.support is None else self.support
 
     def logits(self, hidden: Float[Tensor, "n _d"]) -> Float[Tensor, "n _V"]:
         """Return logits in the precision of the weight, as the model itself does; masked ids have -inf."""
         logits = linear(hidden, self.weight[: self.n_ids], None if self.bias is None else self.bias[: self.n_ids])
         masked = [index for index in self.masked if index < self.n_ids]
         return logits.index_fill_(1, torch.tensor(masked, device=logits.device), -torch.inf) if masked else logits
+
+
+@dataclass(frozen=True)
+class HiddenViews:
+    """What one model's head is applied to under both views, `[T, d]`, responses one after the other."""
+
+    image: Hidden
+    text: Hidden
+    head: LMHead
+
+    def logits(self, rows: slice) -> tuple[Float[Tensor, "n _V"], Float[Tensor, "n _V"]]:
+        """Return the logits of some of the tokens under the image and the text view."""
+        return self.head.logits(self.image[rows]), self.head.logits(self.text[rows])
+
+    def to(self, device: torch.device | str) -> "HiddenViews":
+        """Return the same with hidden states on a device; the head stays where it is."""
+        return replace(self, image=self.image.to(device), text=self.text.to(device))
 
 
 class LMHeadGradients:

@@ -6,15 +6,15 @@ Coefficients come from `objectives`, shares from `token_shares`. `hidden_loss` g
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from geometry._checks import View
 from geometry.decomposition import Decomposition, decompose
 from geometry.divergence import kl_nats, log_probs
+from geometry.four_views import FourViews
 from geometry.objectives import Average, Coefficients, Objective, Thresholds, coefficients
 
 
@@ -68,10 +68,7 @@ def token_shares(
 
 
 def objective_loss(
-    student_image: View,
-    student_text: View,
-    teacher_image: View,
-    teacher_text: View,
+    views: FourViews,
     objective: Objective,
     *,
     thresholds: Thresholds | None = None,
@@ -81,30 +78,29 @@ def objective_loss(
     """Return the loss of these tokens, differentiable in the student's views.
 
     Args:
-        student_image: logits or log-probabilities `[T, V]` of p(. | tau_<t, I, x); leading batch axes are allowed.
-        student_text: the same of p(. | tau_<t, x); needs a graph only if `objective.trains_text_view`.
-        teacher_image, teacher_text: the same of q. Objectives without text views, standard and off-policy, can be
-        given the image views twice; only the parts tell.
+        views: the student's text view needs a graph only if `objective.trains_text_view`. Objectives without text
+            views, standard and off-policy, can be given the image views twice; then only `parts` differs.
         thresholds, has_image: see `coefficients`.
         shares: weight of each token, see `token_shares`.
 
     Raises:
         ValueError: shapes or masks differ, or the thresholds are missing.
     """
-    check_tokens(student_image.shape[:-1], shares=shares, has_image=has_image)
-    text = student_text if objective.trains_text_view else student_text.detach()
-    parts = decompose(student_image, text, teacher_image, teacher_text)
-    found = {"standard": parts.standard, "language": parts.language, "visual": parts.visual}
+    check_tokens(views.student_image.shape[:-1], shares=shares, has_image=has_image)
+    text = views.student_text if objective.trains_text_view else views.student_text.detach()
+    views = replace(views, student_text=text)
+    parts = decompose(views)
+    divergences = {"standard": parts.standard, "language": parts.language, "visual": parts.visual}
     parts = Decomposition(**{field.name: getattr(parts, field.name).detach() for field in fields(parts)})
-    prior = text.detach() if text.requires_grad and not objective.target_follows else text
-    if prior is not text:
-        found["visual"] = decompose(student_image, prior, teacher_image, teacher_text).visual
+    held = text.detach() if text.requires_grad and not objective.target_follows else text
+    if held is not text:
+        divergences["visual"] = decompose(replace(views, student_text=held)).visual
     if "printed" in objective.terms:  # Eq. 11 with the text view in the image view's place
-        found["printed"] = decompose(text, prior, teacher_image, teacher_text).visual
+        divergences["printed"] = decompose(replace(views, student_image=text, student_text=held)).visual
     if "forward" in objective.terms:
-        found["forward"] = kl_nats(log_probs(teacher_image), log_probs(student_image))
+        divergences["forward"] = kl_nats(log_probs(views.teacher_image), log_probs(views.student_image))
     weights = coefficients(objective, parts.vds, thresholds, has_image).times(shares)
-    loss = torch.stack([(getattr(weights, term) * found[term]).sum() for term in objective.terms if term]).sum()
+    loss = torch.stack([(getattr(weights, term) * divergences[term]).sum() for term in objective.terms if term]).sum()
     return ObjectiveLoss(loss, parts, weights)
 
 

@@ -4,7 +4,7 @@
 time, so no more than two are ever held; a token that ends one pair and starts the next is run once.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from geometry._checks import Groups, partition
 from geometry.cotangents import Cotangents, cotangents, token_lengths
-from geometry.gram import angles_deg
+from geometry.four_views import FourViews
+from geometry.gram import Gram
 from geometry.gramian.backward import IMAGE, TEXT, Forward, gradient, run_view
-from geometry.gramian.engine import total
+
+NULL_NAMES = ("language", "visual")
+"""The gradients of a pair: the language gradient of the first unit, the visual one of the second."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class UnitViews:
         n_ids = self.teacher_image.shape[-1]
         image = run_view(IMAGE, self.image_logits, self.positions, n_ids)
         text = run_view(TEXT, self.text_logits, self.positions, n_ids)
-        at_logits = cotangents(image.detach(), text.detach(), self.teacher_image, self.teacher_text)
+        at_logits = cotangents(FourViews(image.detach(), text.detach(), self.teacher_image, self.teacher_text))
         weights = self.weights / token_lengths(at_logits).to(self.weights) if self.normalised else self.weights
         return UnitGradients(image, text, at_logits, weights)
 
@@ -57,7 +60,7 @@ class UnitGradients:
     cotangents: Cotangents
     weights: Tensor
 
-    def of(self, objectives: Sequence[str], parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    def gradient(self, objectives: Sequence[str], parameters: Sequence[nn.Parameter]) -> list[Tensor]:
         """Return the gradient of the sum of some objectives."""
         outputs = [self.image if objective in IMAGE else self.text for objective in objectives]
         return gradient(outputs, [self._seed(objective) for objective in objectives], parameters)
@@ -67,17 +70,16 @@ class UnitGradients:
         return self.weights.to(cotangent).unsqueeze(-1) * cotangent
 
 
-def null_products(
+def null_grams(
     pairs: Int[np.ndarray | Tensor, "pairs 2"] | Sequence[tuple[int, int]],
     unit_views: Callable[[int], UnitViews],
     groups: Groups,
     *,
     metric: Mapping[nn.Parameter, Tensor] | None = None,
-) -> Iterator[dict[str, Float64[Tensor, "2 2 2"]]]:
-    """Yield for each pair (i, j), per group, the Gram matrices of (language of i, visual of j).
+) -> Iterator[dict[str, Gram]]:
+    """Yield for each pair (i, j), per group, two Gram matrices `[2, 2, 2]` of i's language and j's visual gradient.
 
-    The first matrix has the visual gradient with q* held fixed (detached), the second visual + shift
-    (attached).
+    The first has the visual gradient with q* held fixed (detached), the second with q* following (attached).
 
     Args:
         pairs: unit numbers, in the order of `chain_order`.
@@ -88,31 +90,24 @@ def null_products(
     parameters = partition(groups)
     walk = [(int(i), int(j)) for i, j in pairs]
     starts = [i for i, _ in walk]
-    held: list[Tensor] = []
+    language: list[Tensor] = []
     for (i, j), next_start in zip(walk, [*starts, None][1:], strict=True):
-        held = held or unit_views(i).run().of(["language"], parameters)
+        language = language or unit_views(i).run().gradient(["language"], parameters)
         unit = unit_views(j).run()
-        detached = _pair_grams(held, unit.of(["visual"], parameters), groups, metric)
-        attached = _pair_grams(held, unit.of(["visual", "shift"], parameters), groups, metric)
-        held = unit.of(["language"], parameters) if next_start == j else []
-        yield {name: torch.stack([detached[name], attached[name]]) for name in groups}
+        detached = _products(language, unit.gradient(["visual"], parameters), groups, metric)
+        attached = _products(language, unit.gradient(["visual", "shift"], parameters), groups, metric)
+        yield {name: Gram(torch.stack([detached[name], attached[name]]), NULL_NAMES) for name in groups}
+        language = unit.gradient(["language"], parameters) if next_start == j else []
 
 
-def null_angles_deg(
-    products: Mapping[str, Float64[Tensor, "2 2 2"]], names: Iterable[str] | None = None
-) -> Float64[Tensor, "2"]:
-    """Return the angle (detached, attached) of one pair over the named groups; nan where a gradient is 0."""
-    return angles_deg(total(products, names))[:, 0, 1]
-
-
-def _pair_grams(
+def _products(
     language: list[Tensor], visual: list[Tensor], groups: Groups, metric: Mapping[nn.Parameter, Tensor] | None
 ) -> dict[str, Float64[Tensor, "2 2"]]:
     pairs = zip(language, visual, strict=True)
-    grams = {name: torch.zeros(2, 2, dtype=torch.float64) for name in groups}
+    products = {name: torch.zeros(2, 2, dtype=torch.float64) for name in groups}
     for name, members in groups.items():
         for parameter in members:
             rows = torch.stack(next(pairs)).flatten(1).double()  # [2, n]
             moved = rows if metric is None else rows * metric[parameter].flatten()
-            grams[name] += (moved @ rows.mT).cpu()
-    return grams
+            products[name] += (moved @ rows.mT).cpu()
+    return products

@@ -30,7 +30,7 @@ def token_log_probs_from_hidden(
 
     Args:
         hidden: what the head is applied to at the position that each token was drawn from.
-        head: its support and masked ids are those of the distribution that the tokens were drawn from.
+        head: the ids that it does not mask are those of the distribution that the tokens were drawn from.
         ids: the tokens.
         allowed: the ids that could be drawn, of every token or of each, such as those of top-p sampling; the others
             take no mass. All by default.
@@ -66,7 +66,7 @@ class _Chosen(torch.autograd.Function):
         chunk: int | None,
     ) -> Tensor:
         ctx.save_for_backward(hidden, weight, bias, ids, allowed)
-        ctx.head, ctx.chunk = (head.support, head.masked), chunk
+        ctx.head, ctx.chunk = (head.n_ids, head.masked), chunk
         cut = chunks(len(ids), head.n_ids, chunk)
         return torch.cat([_chunk(hidden, head, rows, allowed).gather(1, ids[rows, None])[:, 0] for rows in cut])
 
@@ -97,7 +97,7 @@ def _check_ids(ids: Tensor, head: LMHead, allowed: Tensor | None) -> None:
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < head.n_ids:
         raise ValueError(
             f"`ids` must lie in 0..{head.n_ids - 1}, the ids of `head`, got {int(ids.min())}..{int(ids.max())}. "
-            "Raise its `support`, or leave these tokens out."
+            "Raise its `n_ids`, or leave these tokens out."
         )
     if allowed is not None and tuple(allowed.shape) not in ((head.n_ids,), (len(ids), head.n_ids)):
         raise ValueError(

@@ -18,14 +18,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from geometry._checks import View
+from geometry._checks import Logits
 from geometry.divergence import log_probs
 
 TopIds = Int[Tensor, "*_batch _K"]
 
 
 @torch.no_grad()
-def top_ids(teacher_image: View, k: int) -> TopIds:
+def top_ids(teacher_image: Logits, k: int) -> TopIds:
     """Return the `min(k, V)` ids `[T, K]` that each token's teacher holds most probable, from `[T, V]` of either kind.
 
     Raises:
@@ -36,7 +36,7 @@ def top_ids(teacher_image: View, k: int) -> TopIds:
     return teacher_image.topk(min(k, teacher_image.shape[-1]), dim=-1).indices
 
 
-def topk_log_probs(view: View, ids: TopIds) -> View:
+def topk_log_probs(view: Logits, ids: TopIds) -> Logits:
     """Return log-probabilities `[T, K + 1]` of a view `[T, V]`: those at `ids`, then that of all others together.
 
     Takes logits or log-probabilities; differentiable. Masked ids (-inf) hold nothing of the tail; where there is no
@@ -51,7 +51,7 @@ def topk_log_probs(view: View, ids: TopIds) -> View:
     return torch.cat([found.gather(-1, ids), tail], dim=-1)
 
 
-def with_tail(kept: View) -> View:
+def with_tail(kept: Logits) -> Logits:
     """Return log-probabilities `[T, K + 1]` of a teacher known only at the ids `[T, K]` of `topk_log_probs`.
 
     The tail is one minus the mass of the ids, and not less than the rounding of that difference.
@@ -66,7 +66,7 @@ def with_tail(kept: View) -> View:
     return log_probs(torch.cat([kept, (1.0 - mass).clamp_min(rounding).log()], dim=-1))
 
 
-def spread(gradient: View, view: View, ids: TopIds) -> View:
+def spread(gradient: Logits, view: Logits, ids: TopIds) -> Logits:
     """Return the gradient `[T, V]` at a view's logits from that at its buckets, `[T, K + 1]`, whose rows sum to 0.
 
         dL/dz_v = c_b(v) p_v / P_b(v)

@@ -192,7 +192,7 @@ def _compatibility(corpus: Corpus) -> list[findings.Row]:
     question, pair, left_out = "do the two fit", corpus.pair, sum(corpus.asked.left_out.values())
     warnings = "; ".join(pair.warnings) or "no difference in template or preprocessing"
     rows = [
-        findings.finding(question, "ids that both hold", "", pair.support, verdict="one tokenizer"),
+        findings.finding(question, "ids that both hold", "", pair.n_ids, verdict="one tokenizer"),
         findings.finding(
             question, "warnings", "", len(pair.warnings), verdict="see" if pair.warnings else "", reason=warnings
         ),

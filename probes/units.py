@@ -183,7 +183,7 @@ class _Scene:
         (views,) = corpus.score([rollout])
         pair = corpus.pair
         image, text = (
-            ResponseView(pair.student, view, rollout.token_ids, pair.support) for view in corpus.views(rollout)
+            ResponseView(pair.student, view, rollout.token_ids, pair.n_ids) for view in corpus.views(rollout)
         )
         return cls(image, text, _cotangents(views))
 
@@ -200,7 +200,7 @@ def _unit_views(corpus: Corpus, unit: Unit) -> UnitViews:
     image, text = corpus.views(rollout)
 
     def run(side: LoadedModel, view: View) -> ResponseView:
-        return ResponseView(side, view, rollout.token_ids, pair.support)
+        return ResponseView(side, view, rollout.token_ids, pair.n_ids)
 
     with torch.no_grad():
         teacher_image, teacher_text = (run(pair.teacher, view)(positions) for view in (image, text))

@@ -12,11 +12,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from geometry import Thresholds, token_shares, vds_from_hidden
+from geometry import HiddenViews, Thresholds, token_shares, vds_from_hidden
 from train.grpo import Sampled, advantages, before_updates
 from train.learner import Learner, Stopwatch, gather_rows
 from train.offline_rollouts import responses_to
-from train.rollouts import MicroBatch, Response, Views, both_views, cut, has_image, sample
+from train.rollouts import MicroBatch, Response, both_views, cut, has_image, sample
 from vlm.answers import is_correct
 from vlm.prompts import Prompt
 
@@ -28,7 +28,7 @@ class Batch:
     """This process's responses of a step, the teacher's views of them, and what the global batch makes of them."""
 
     micro_batches: Sequence[MicroBatch]
-    teacher: Sequence[Views]
+    teacher: Sequence[HiddenViews]
     shares: Sequence[Tensor]
     """Of each micro-batch, `[T]`."""
     thresholds: Sequence[Thresholds] | None
@@ -149,11 +149,11 @@ def _shares(learner: Learner, micro_batches: Sequence[MicroBatch], lengths: Tens
     return [token_shares(part, average, **counts).to(device, torch.float32) for part in own]
 
 
-def _scored(learner: Learner, responses: MicroBatch) -> tuple[Views, Tensor]:
+def _scored(learner: Learner, responses: MicroBatch) -> tuple[HiddenViews, Tensor]:
     """The teacher's views, and the VDS of the tokens whose prompt has a picture (arXiv:2606.00564, Eq. 12)."""
-    views = both_views(learner.pair.teacher, responses, learner.pair.support)
-    vds = vds_from_hidden(views.image, views.text, views.head, top_k=learner.config.top_k)
-    return views.kept(), vds[has_image(responses, vds.device)]
+    views = both_views(learner.pair.teacher, responses, learner.pair.n_ids)
+    vds = vds_from_hidden(views, top_k=learner.config.top_k)
+    return views.to("cpu"), vds[has_image(responses, vds.device)]
 
 
 def _thresholds(learner: Learner, vds: Sequence[Tensor]) -> list[Thresholds] | None:

@@ -54,10 +54,9 @@ def _tokens(learner: Learner, responses: Sequence[Response]) -> Tokens:
     """The losses of the tokens over all ids, whatever the student is trained on."""
     pair, rows = learner.pair, []
     for part in cut(responses, learner.config.micro_batch):
-        student, teacher = (both_views(member, part, pair.support) for member in (pair.student, pair.teacher))
-        views = student.image, student.text, student.head, teacher.image, teacher.text, teacher.head
+        student, teacher = (both_views(member, part, pair.n_ids) for member in (pair.student, pair.teacher))
         shares = torch.ones(len(student.image), device=student.image.device)
-        parts = objective_loss_from_hidden(*views, Objective("standard"), shares=shares).parts
+        parts = objective_loss_from_hidden(student, teacher, Objective("standard"), shares=shares).parts
         shown = has_image(part, parts.vds.device).to(parts.vds)
         unread = torch.zeros_like(parts.vds)
         rows.append(torch.stack([parts.standard, parts.language, parts.visual, parts.vds, unread, shown], dim=1))

@@ -1,7 +1,7 @@
 """The five gradients of a step's batch: their lengths and angles, for the journal.
 
 Each is that of the batch's mean loss, with the weights a token has in the step. Two forward and four backward passes
-over the batch, one for each of `BACKWARD`; four gradients of the model are held, in its own precision while they are
+over the batch, one for each of `BASIS`; four gradients of the model are held, in its own precision while they are
 added up.
 """
 
@@ -10,13 +10,23 @@ import time
 import torch
 from torch import Tensor, nn
 
-from geometry import BACKWARD, IMAGE_VIEW, OBJECTIVES, DenseGradients, angles_deg, attached, cotangents, norms, total
+from geometry import (
+    ANGLES,
+    BASIS,
+    OBJECTIVES,
+    DenseGradients,
+    FourViews,
+    Gram,
+    HiddenViews,
+    cotangents,
+    total,
+)
+from geometry.gramian.backward import IMAGE
 from geometry.lm_head import LMHeadGradients, chunks
 from records.journal_lines import GeometryLine
-from records.measurement import ANGLES
 from train.batch import Batch
 from train.learner import Learner
-from train.rollouts import MicroBatch, Views, both_views, has_image
+from train.rollouts import MicroBatch, both_views, has_image
 from vlm.families import scopes
 
 
@@ -24,58 +34,51 @@ def geometry_line(learner: Learner, step: int, batch: Batch) -> GeometryLine:
     """Measure the gradients of the global batch at the present weights."""
     began = time.perf_counter()
     grams = batch_grams(learner, batch)
-    found = {scope: total(grams, names)[0] for scope, names in scopes(grams).items() if names}
-    groups = {name: gram[0] for name, gram in grams.items()}
+    found = {scope: total(grams, names) for scope, names in scopes(grams).items() if names}
     return GeometryLine(
         step=step,
         norms={scope: named_norms(gram) for scope, gram in found.items()},
         angles_deg={scope: named_angles(gram) for scope, gram in found.items()},
-        group_norms={name: named_norms(gram) for name, gram in groups.items()},
-        group_angles_deg={name: named_angles(gram) for name, gram in groups.items()},
+        group_norms={name: named_norms(gram) for name, gram in grams.items()},
+        group_angles_deg={name: named_angles(gram) for name, gram in grams.items()},
         seconds=round(time.perf_counter() - began, 4),
     )
 
 
-def batch_grams(learner: Learner, batch: Batch) -> dict[str, Tensor]:
-    """Return the Gram matrix `[1, 5, 5]` of the five gradients by parameter group."""
+def batch_grams(learner: Learner, batch: Batch) -> dict[str, Gram]:
+    """Return the Gram matrix of the gradients by parameter group."""
     trained = {
         name: [parameter for parameter in members if parameter.requires_grad]
         for name, members in learner.pair.student.groups.items()
     }
     groups = {name: members for name, members in trained.items() if members}
-    sums = {parameter: parameter.new_zeros(1, len(BACKWARD), *parameter.shape) for parameter in learner.parameters}
+    sums = {parameter: parameter.new_zeros(1, len(BASIS), *parameter.shape) for parameter in learner.parameters}
     for micro_batch, teacher, shares in zip(batch.micro_batches, batch.teacher, batch.shares, strict=True):
         _add(learner, sums, micro_batch, teacher, shares)
     gradients = DenseGradients(groups)
     gradients.add({parameter: learner.accelerator.reduce(g, "sum") for parameter, g in sums.items()})
-    return gradients.grams()
+    return {name: gram[0] for name, gram in gradients.grams().items()}
 
 
-def named_norms(gram: Tensor) -> dict[str, float]:
-    """The lengths of a Gram matrix `[5, 5]` under the objectives' names."""
-    return dict(zip(OBJECTIVES, norms(gram).tolist(), strict=True))
+def named_norms(gram: Gram) -> dict[str, float]:
+    """The lengths of the gradients under the objectives' names."""
+    return {name: float(gram.norm(name)) for name in OBJECTIVES}
 
 
-def named_angles(gram: Tensor) -> dict[str, float]:
-    """The angles of a Gram matrix `[5, 5]` under the names that measurement records give them, in degrees."""
-    detached, following = angles_deg(gram), angles_deg(attached(gram))
-    found = {}
-    for name in ANGLES:
-        first, second, *rest = name.removeprefix("angle_").split("_")
-        angles = following if rest else detached
-        found[name] = float(angles[OBJECTIVES.index(first), OBJECTIVES.index(second)])
-    return found
+def named_angles(gram: Gram) -> dict[str, float]:
+    """The angles under the names that measurement records give them, in degrees."""
+    return {name: float(gram.angle_deg(*pair)) for name, pair in ANGLES.items()}
 
 
 def _add(
-    learner: Learner, sums: dict[nn.Parameter, Tensor], responses: MicroBatch, teacher: Views, shares: Tensor
+    learner: Learner, sums: dict[nn.Parameter, Tensor], responses: MicroBatch, teacher: HiddenViews, shares: Tensor
 ) -> None:
     """Add the four gradients of a micro-batch; tokens without a picture have weight 0."""
     pair, parameters = learner.pair, list(sums)
     with learner.accelerator.autocast():
-        student = both_views(pair.student, responses, pair.support)
-    at_heads = _at_heads(student, teacher.at_hand(), shares * has_image(responses, shares.device))
-    for row, objective in enumerate(BACKWARD):
+        student = both_views(pair.student, responses, pair.n_ids)
+    at_heads = _at_heads(student, teacher.to(student.image.device), shares * has_image(responses, shares.device))
+    for row, objective in enumerate(BASIS):
         found = at_heads[objective].sums
         sources = {"image": student.image, "text": student.text, "weight": student.head.weight}
         sources |= {} if student.head.bias is None else {"bias": student.head.bias}
@@ -91,13 +94,13 @@ def _add(
                 sums[parameter][0, row] += gradient
 
 
-def _at_heads(student: Views, teacher: Views, weights: Tensor) -> dict[str, LMHeadGradients]:
-    """The gradients of each of `BACKWARD`, weighed, in what the student's head is applied to and in the head itself."""
-    views = {objective: "image" if objective in IMAGE_VIEW else "text" for objective in BACKWARD}
+def _at_heads(student: HiddenViews, teacher: HiddenViews, weights: Tensor) -> dict[str, LMHeadGradients]:
+    """The gradients of each of `BASIS`, weighed, in what the student's head is applied to and in the head itself."""
+    views = {objective: "image" if objective in IMAGE else "text" for objective in BASIS}
     found = {o: LMHeadGradients(student.head, **{view: getattr(student, view)}) for o, view in views.items()}
     with torch.no_grad():
         for rows in chunks(len(weights), student.head.n_ids):
-            seeds = cotangents(*student.logits(rows), *teacher.logits(rows))
+            seeds = cotangents(FourViews(*student.logits(rows), *teacher.logits(rows)))
             for objective, view in views.items():
                 found[objective].add(view, rows, weights[rows, None] * getattr(seeds, objective))
     return found

@@ -81,7 +81,7 @@ def before_updates(learner: Learner, micro_batches: Sequence[MicroBatch]) -> lis
         with torch.no_grad(), learner.accelerator.autocast():
             views, responses = [image_view(r.prompt) for r in part], [r.rollout.token_ids for r in part]
             hidden = torch.cat(view_hidden(member, views, responses))
-        head = head_of(member, learner.pair.support)
+        head = head_of(member, learner.pair.n_ids)
         found.append(sampled(hidden, head, token_ids(part, hidden.device), top_p))
     return found
 

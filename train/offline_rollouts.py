@@ -64,8 +64,8 @@ def _row(line: str, where: str, pair: Pair) -> tuple[str, list[int]]:
     tokenizer = pair.teacher.processor.tokenizer
     if ids is None and isinstance(text, str):
         ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-    if not isinstance(ids, list) or not ids or not all(type(i) is int and 0 <= i < pair.support for i in ids):
-        raise OptionError(f"{where} must have a text `response`, or `token_ids` below {pair.support}: mend it")
+    if not isinstance(ids, list) or not ids or not all(type(i) is int and 0 <= i < pair.n_ids for i in ids):
+        raise OptionError(f"{where} must have a text `response`, or `token_ids` below {pair.n_ids}: mend it")
     if pictured := sorted(set(ids) & set(pair.teacher.visual_ids)):
         token = tokenizer.convert_ids_to_tokens(pictured[0])
         raise OptionError(f"{where} holds {token!r}, which stands for a picture: leave the response out")

@@ -1,12 +1,12 @@
 """The responses of a step and their four views, cut into micro-batches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from geometry import LMHead
+from geometry import HiddenViews
 from train.config import Config
 from vlm.checkpoint import LoadedModel
 from vlm.prompts import Prompt
@@ -29,28 +29,6 @@ class Response:
 
 
 MicroBatch = Sequence[Response]
-
-
-@dataclass(frozen=True)
-class Views:
-    """What a model's head is applied to under both views, `[T, d]`, responses one after the other."""
-
-    image: Tensor
-    text: Tensor
-    head: LMHead
-
-    def logits(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Logits `[n, V]` of some of the tokens under the image and the text view."""
-        return self.head.logits(self.image[rows]), self.head.logits(self.text[rows])
-
-    def kept(self) -> "Views":
-        """The same in host memory: a whole step's are kept there, and taken to the device as they are needed."""
-        return replace(self, image=self.image.cpu(), text=self.text.cpu())
-
-    def at_hand(self) -> "Views":
-        """The same on the device of the head."""
-        device = self.head.weight.device
-        return replace(self, image=self.image.to(device), text=self.text.to(device))
 
 
 def sample(
@@ -80,7 +58,7 @@ def has_image(responses: MicroBatch, device: torch.device) -> Tensor:
     return torch.tensor(flags, device=device)
 
 
-def both_views(member: LoadedModel, responses: MicroBatch, support: int, *, text_graph: bool = True) -> Views:
+def both_views(member: LoadedModel, responses: MicroBatch, n_ids: int, *, text_graph: bool = True) -> HiddenViews:
     """Run a model on both views; the text view of a prompt without a picture is its image view, as a constant.
 
     text_graph: whether the text view is differentiable, where gradients are enabled.
@@ -93,7 +71,7 @@ def both_views(member: LoadedModel, responses: MicroBatch, support: int, *, text
     own = [image.detach() for image in images]
     texts = dict(enumerate(own)) | dict(zip(pictured, found, strict=True))
     text = torch.cat([texts[row] for row in range(len(images))])
-    return Views(torch.cat(images), text, head_of(member, support))
+    return HiddenViews(torch.cat(images), text, head_of(member, n_ids))
 
 
 def _ids(responses: MicroBatch) -> list[tuple[int, ...]]:

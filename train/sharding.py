@@ -29,8 +29,9 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from cli.errors import OptionError
+from geometry import HiddenViews
 from train.config import Config
-from train.rollouts import MicroBatch, Views
+from train.rollouts import MicroBatch
 from vlm.checkpoint import LoadedModel
 from vlm.scoring import view_hidden
 
@@ -71,7 +72,7 @@ class Sharding:
         assert isinstance(self.model, FSDPModule)
         return self.model
 
-    def even(self, student: LoadedModel, responses: MicroBatch, views: Views, *, text_graph: bool) -> Views:
+    def even(self, student: LoadedModel, responses: MicroBatch, views: HiddenViews, *, text_graph: bool) -> HiddenViews:
         """Return the views of a micro-batch, in whose graph all processes have the same layers and weights."""
         together = [p.sum() for p in self.model.parameters() if p.requires_grad and not isinstance(p, DTensor)]
         image, text = views.image + 0.0 * sum(together), views.text

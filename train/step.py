@@ -30,6 +30,7 @@ from torch.distributed.tensor import DTensor
 
 from geometry import (
     Decomposition,
+    HiddenViews,
     Objective,
     entropy_from_hidden,
     grpo_loss,
@@ -41,7 +42,7 @@ from train.batch import Batch, padded
 from train.config import Config
 from train.learner import Learner, Stopwatch, gather_rows, most
 from train.outcome import Gradient, Outcome, Summed, Tokens
-from train.rollouts import Views, both_views, has_image
+from train.rollouts import both_views, has_image
 from train.sharding import gradients_of, whole
 
 
@@ -134,15 +135,15 @@ def _losses(learner: Learner, objectives: Sequence[Objective], batch: Batch, ind
     assert batch.thresholds is not None
     text_graph = any(objective.trains_text_view for objective in objectives)
     with learner.accelerator.autocast():
-        student = both_views(pair.student, responses, pair.support, text_graph=text_graph)
+        student = both_views(pair.student, responses, pair.n_ids, text_graph=text_graph)
         if learner.sharding is not None:
             student = learner.sharding.even(pair.student, responses, student, text_graph=text_graph)
-    teacher, shown = batch.teacher[index].at_hand(), has_image(responses, student.image.device)
-    models = student.image, student.text, student.head, teacher.image, teacher.text, teacher.head
+    teacher, shown = batch.teacher[index].to(student.image.device), has_image(responses, student.image.device)
     with torch.set_grad_enabled(config.objective != "grpo"):  # there they are recorded alone
         found = [
             objective_loss_from_hidden(
-                *models,
+                student,
+                teacher,
                 objective,
                 thresholds=batch.thresholds[index],
                 shares=batch.shares[index],
@@ -157,7 +158,7 @@ def _losses(learner: Learner, objectives: Sequence[Objective], batch: Batch, ind
     return losses, _columns(found[0].parts, entropy_from_hidden(student.image, student.head), shown)
 
 
-def _surrogate(learner: Learner, batch: Batch, index: int, student: Views) -> Tensor:
+def _surrogate(learner: Learner, batch: Batch, index: int, student: HiddenViews) -> Tensor:
     """The surrogate loss of a micro-batch."""
     assert batch.advantages is not None
     ids = grpo.token_ids(batch.micro_batches[index], student.image.device)

@@ -60,7 +60,7 @@ class LoadedModel:
         return tuple(sorted({int(i) for i in (*listed, own) if i is not None}))
 
     @cached_property
-    def support(self) -> int:
+    def n_ids(self) -> int:
         """Ids below it are tokens of the tokenizer and rows of the head."""
         rows = int(self.model.get_output_embeddings().weight.shape[0])
         return min(max(self.processor.tokenizer.get_vocab().values()) + 1, rows)
@@ -69,7 +69,7 @@ class LoadedModel:
     def banned_ids(self) -> tuple[int, ...]:
         """Ids that sampling must never draw: those of pictures, and the head's rows beyond the tokenizer."""
         rows = int(self.model.get_output_embeddings().weight.shape[0])
-        return tuple(sorted({*self.visual_ids, *range(self.support, rows)}))
+        return tuple(sorted({*self.visual_ids, *range(self.n_ids, rows)}))
 
     @property
     def context(self) -> int:

@@ -14,21 +14,26 @@ from vlm.names import resolve
 class Pair:
     """A student and its frozen teacher over one set of response tokens.
 
-    support: number of ids that both tokenizers and heads hold; all divergences are over ids below it.
+    n_ids: number of ids that both tokenizers and heads hold; all divergences are over ids below it.
     warnings: what differs between the two without being an error.
     """
 
     student: LoadedModel
     teacher: LoadedModel
-    support: int
+    n_ids: int
     warnings: tuple[str, ...]
+
+    @property
+    def models(self) -> tuple[LoadedModel, LoadedModel]:
+        """Student and teacher."""
+        return self.student, self.teacher
 
     def describe(self) -> dict[str, Any]:
         """What identifies the pair in a record."""
         return {
             side: {"name": member.name, "fingerprint": member.fingerprint, "dtype": str(member.model.dtype)[6:]}
             for side, member in (("student", self.student), ("teacher", self.teacher))
-        } | {"support": self.support, "warnings": list(self.warnings)}
+        } | {"n_ids": self.n_ids, "warnings": list(self.warnings)}
 
 
 def load_pair(
@@ -70,7 +75,7 @@ def pair_of(student: LoadedModel, teacher: LoadedModel) -> Pair:
     """
     teacher.model.requires_grad_(False)
     _check_tokens_agree(student, teacher)
-    return Pair(student, teacher, min(student.support, teacher.support), tuple(_differences(student, teacher)))
+    return Pair(student, teacher, min(student.n_ids, teacher.n_ids), tuple(_differences(student, teacher)))
 
 
 def _pair_file(folder: str) -> Path:

@@ -1,13 +1,12 @@
 """The four views of a response: student and teacher, with and without the picture, at the response's tokens."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from geometry import LMHead
+from geometry import FourViews, LMHead
 from vlm.checkpoint import CheckpointError, LoadedModel
 from vlm.pair import Pair
 from vlm.rollouts import Rollout
@@ -15,72 +14,76 @@ from vlm.views import Encoded, View, encode
 
 _PROBE = 64.0  # a hidden state this much longer shows a cap on the logits in any precision
 
-
-@dataclass(frozen=True)
-class FourViews:
-    """Logits `[T, V]` of one response, over the ids both tokenizers hold; those of pictures are -inf.
-
-    What sampling never draws has no share in a divergence. For a prompt without a picture the text view *is* the
-    image view: the same tensor.
-    """
-
-    student_image: Tensor
-    student_text: Tensor
-    teacher_image: Tensor
-    teacher_text: Tensor
+Positions = Sequence[Tensor]
+"""For each response ascending positions of its tokens."""
 
 
 def score(
     pair: Pair,
-    image_views: Sequence[View],
-    text_views: Sequence[View],
+    views: Sequence[tuple[View, View]],
     rollouts: Sequence[Rollout],
     *,
     batch: int = 32,
+    positions: Positions | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[FourViews]:
-    """Yield the four views of each rollout, in order; `image_views[i]` and `text_views[i]` belong to `rollouts[i]`.
+    """Yield the four views of each rollout, in order.
 
-    Micro-batches are cut by order, so that at one number of threads the same call gives the same bits.
+    Logits `[T, V]` are over the ids both tokenizers hold; ids that stand for pictures have -inf, since sampling never
+    draws them. For a prompt without a picture the text view *is* the image view: the same tensor.
+
+    Args:
+        views: the image view and the text view of each rollout's prompt.
+        batch: rollouts in a forward pass, cut by order; at one number of threads the same call gives the same bits.
+        positions: the tokens whose logits are made; all by default.
     """
-    responses = [rollout.token_ids for rollout in rollouts]
     for start in range(0, len(rollouts), batch):
         cut = slice(start, start + batch)
-        sides = [
-            _both_views(member, image_views[cut], text_views[cut], responses[cut], pair)
-            for member in (pair.student, pair.teacher)
-        ]
-        for (student_image, student_text), (teacher_image, teacher_text) in zip(*sides, strict=True):
-            yield FourViews(student_image, student_text, teacher_image, teacher_text)
+        responses, at = [rollout.token_ids for rollout in rollouts[cut]], None if positions is None else positions[cut]
+        student, teacher = (both_views(loaded, views[cut], responses, pair.n_ids, at) for loaded in pair.models)
+        for of_student, of_teacher in zip(student, teacher, strict=True):
+            yield FourViews(*of_student, *of_teacher)
         progress(min(start + batch, len(rollouts)))
 
 
-def _both_views(
-    member: LoadedModel, images: Sequence[View], texts: Sequence[View], responses: Sequence[Sequence[int]], pair: Pair
+@torch.no_grad()
+def both_views(
+    loaded: LoadedModel,
+    views: Sequence[tuple[View, View]],
+    responses: Sequence[Sequence[int]],
+    n_ids: int,
+    positions: Positions | None = None,
 ) -> list[tuple[Tensor, Tensor]]:
-    with torch.no_grad():
-        image = view_logits(member, images, responses, pair.support)
-        rows = [row for row, (a, b) in enumerate(zip(images, texts, strict=True)) if a != b]
-        text = view_logits(member, [texts[r] for r in rows], [responses[r] for r in rows], pair.support)
-    own_text = dict(zip(rows, text, strict=True))
-    return [(logits, own_text.get(row, logits)) for row, logits in enumerate(image)]
+    """Return one model's logits of each response under its image view and its text view, without a graph."""
+    images = view_logits(loaded, [image for image, _ in views], responses, n_ids, positions)
+    rows = [row for row, (image, text) in enumerate(views) if image != text]
+    at = None if positions is None else [positions[row] for row in rows]
+    texts = view_logits(loaded, [views[row][1] for row in rows], [responses[row] for row in rows], n_ids, at)
+    by_row = dict(zip(rows, texts, strict=True))
+    return [(logits, by_row.get(row, logits)) for row, logits in enumerate(images)]
 
 
 def view_logits(
-    member: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]], support: int
+    loaded: LoadedModel,
+    views: Sequence[View],
+    responses: Sequence[Sequence[int]],
+    n_ids: int,
+    positions: Positions | None = None,
 ) -> list[Tensor]:
     """Return the logits `[T, V]` of each response under its view, differentiable where gradients are enabled.
 
-    Ids below `support` alone, -inf at those that stand for pictures: the ids that sampling draws from.
+    Ids below `n_ids` alone, -inf at those that stand for pictures: the ids that sampling draws from.
+
+    positions: the tokens whose logits are made; all by default.
     """
     if not views:
         return []
-    encoded = encode(views, responses, member.processor, member.visual_ids).to(member.device)
-    masked = _pictured(member, support)
-    return [logits.masked_fill(masked, -torch.inf) for logits in response_logits(member, encoded, support)]
+    encoded = encode(views, responses, loaded.processor, loaded.visual_ids).to(loaded.device)
+    masked = _pictured(loaded, n_ids)
+    return [logits.masked_fill(masked, -torch.inf) for logits in response_logits(loaded, encoded, n_ids, positions)]
 
 
-def view_hidden(member: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]]) -> list[Tensor]:
+def view_hidden(loaded: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]]) -> list[Tensor]:
     """Return the hidden states `[T, d]` of each response under its view: `head_of(...)` of them is `view_logits`.
 
     Differentiable where gradients are enabled. The logits of the response are never made.
@@ -90,30 +93,30 @@ def view_hidden(member: LoadedModel, views: Sequence[View], responses: Sequence[
     """
     if not views:
         return []
-    encoded = encode(views, responses, member.processor, member.visual_ids).to(member.device)
-    return response_hidden(member, encoded)
+    encoded = encode(views, responses, loaded.processor, loaded.visual_ids).to(loaded.device)
+    return response_hidden(loaded, encoded)
 
 
-def head_of(member: LoadedModel, support: int) -> LMHead:
-    """Return the last linear map of a model, over the ids below `support`, those that stand for pictures masked.
+def head_of(loaded: LoadedModel, n_ids: int) -> LMHead:
+    """Return the last linear map of a model, over the ids below `n_ids`, those that stand for pictures masked.
 
     Its weight is the model's parameter: a gradient in one is a gradient in the other.
 
     Raises:
         CheckpointError: the model's output layer is none.
     """
-    layer = _output_layer(member)
-    masked = tuple(index for index in member.visual_ids if index < support)
-    return LMHead(layer.weight, layer.bias, support=support, masked=masked)
+    layer = _output_layer(loaded)
+    masked = tuple(index for index in loaded.visual_ids if index < n_ids)
+    return LMHead(layer.weight, layer.bias, n_ids=n_ids, masked=masked)
 
 
 class ResponseView:
     """One response under one view, encoded once and run as often and as far as asked."""
 
-    def __init__(self, member: LoadedModel, view: View, response: Sequence[int], support: int) -> None:
-        self._member, self._support = member, support
-        self._encoded = encode([view], [response], member.processor, member.visual_ids).to(member.device)
-        self._masked = _pictured(member, support)
+    def __init__(self, loaded: LoadedModel, view: View, response: Sequence[int], n_ids: int) -> None:
+        self._loaded, self._n_ids = loaded, n_ids
+        self._encoded = encode([view], [response], loaded.processor, loaded.visual_ids).to(loaded.device)
+        self._masked = _pictured(loaded, n_ids)
 
     def __call__(self, positions: Tensor) -> Tensor:
         """Return the logits `[n, V]` at ascending positions of the response, as `view_logits` does, float32 or better.
@@ -124,31 +127,38 @@ class ResponseView:
         stop = first + int(positions[-1]) + 1
         shape = self._encoded.inputs["input_ids"].shape
         inputs = {k: v[:, :stop] if v.shape == shape else v for k, v in self._encoded.inputs.items()}
-        kept = first + positions.to(self._member.device)
-        logits = self._member.model(**inputs, logits_to_keep=kept, use_cache=False).logits
-        logits = logits[0, :, : self._support].masked_fill(self._masked, -torch.inf)
+        kept = first + positions.to(self._loaded.device)
+        logits = self._loaded.model(**inputs, logits_to_keep=kept, use_cache=False).logits
+        logits = logits[0, :, : self._n_ids].masked_fill(self._masked, -torch.inf)
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
-def _pictured(member: LoadedModel, support: int) -> Tensor:
-    """Which ids below `support` stand for pictures."""
-    masked = torch.zeros(support, dtype=torch.bool, device=member.device)
-    masked[[index for index in member.visual_ids if index < support]] = True
+def _pictured(loaded: LoadedModel, n_ids: int) -> Tensor:
+    """Which ids below `n_ids` stand for pictures."""
+    masked = torch.zeros(n_ids, dtype=torch.bool, device=loaded.device)
+    masked[[index for index in loaded.visual_ids if index < n_ids]] = True
     return masked
 
 
-def response_logits(member: LoadedModel, encoded: Encoded, support: int) -> list[Tensor]:
-    """One forward pass; the head runs from the first response column on, and rows of padding are cut off."""
-    return [logits[:, :support] for logits in _spans(_kept_logits(member, encoded), encoded)]
+def response_logits(
+    loaded: LoadedModel, encoded: Encoded, n_ids: int, positions: Positions | None = None
+) -> list[Tensor]:
+    """Return each response's logits from one forward pass; the head runs on the columns that are kept alone."""
+    if positions is None:
+        return [logits[:, :n_ids] for logits in _spans(_kept_logits(loaded, encoded), encoded)]
+    columns = [first + at.to(loaded.device) for first, at in zip(encoded.first, positions, strict=True)]
+    kept = torch.cat(columns).unique()  # ascending
+    logits = loaded.model(**encoded.inputs, logits_to_keep=kept, use_cache=False).logits
+    return [logits[row, torch.searchsorted(kept, at), :n_ids] for row, at in enumerate(columns)]
 
 
-def response_hidden(member: LoadedModel, encoded: Encoded) -> list[Tensor]:
-    """Likewise what the head is handed, in its precision; it runs on one column alone, to see that it is all there is.
+def response_hidden(loaded: LoadedModel, encoded: Encoded) -> list[Tensor]:
+    """Return what the head is handed, in its precision; it runs on one column alone, to see that it is all there is.
 
     Raises:
         CheckpointError: the model's logits are not one linear map of what its output layer is handed.
     """
-    layer = _output_layer(member)
+    layer = _output_layer(loaded)
     handed: list[Tensor] = []
 
     def take(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
@@ -157,18 +167,18 @@ def response_hidden(member: LoadedModel, encoded: Encoded) -> list[Tensor]:
 
     hook = layer.register_forward_pre_hook(take)
     try:
-        logits = _kept_logits(member, encoded)
+        logits = _kept_logits(loaded, encoded)
     finally:
         hook.remove()
     (hidden,) = handed
-    _check_linear(member, layer, _probe(hidden), logits.detach())
+    _check_linear(loaded, layer, _probe(hidden), logits.detach())
     return _spans(hidden.to(layer.weight.dtype), encoded)
 
 
-def _kept_logits(member: LoadedModel, encoded: Encoded) -> Tensor:
+def _kept_logits(loaded: LoadedModel, encoded: Encoded) -> Tensor:
     """The model's logits from the first response column on."""
-    kept = torch.arange(min(encoded.first), encoded.inputs["input_ids"].shape[1] - 1, device=member.device)
-    return member.model(**encoded.inputs, logits_to_keep=kept, use_cache=False).logits
+    kept = torch.arange(min(encoded.first), encoded.inputs["input_ids"].shape[1] - 1, device=loaded.device)
+    return loaded.model(**encoded.inputs, logits_to_keep=kept, use_cache=False).logits
 
 
 def _spans(rows: Tensor, encoded: Encoded) -> list[Tensor]:
@@ -177,11 +187,11 @@ def _spans(rows: Tensor, encoded: Encoded) -> list[Tensor]:
     return [rows[row, first - begin : first - begin + n] for row, (first, n) in enumerate(spans)]
 
 
-def _output_layer(member: LoadedModel) -> nn.Linear:
-    layer = member.model.get_output_embeddings()
+def _output_layer(loaded: LoadedModel) -> nn.Linear:
+    layer = loaded.model.get_output_embeddings()
     if not isinstance(layer, nn.Linear):
         raise CheckpointError(
-            f"`checkpoint` {member.name} must have a linear output layer for a loss from hidden states, got "
+            f"`checkpoint` {loaded.name} must have a linear output layer for a loss from hidden states, got "
             f"{type(layer).__name__}; leave it out of the adapter, or take the loss from `view_logits`"
         )
     return layer
@@ -194,14 +204,14 @@ def _probe(hidden: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _check_linear(member: LoadedModel, layer: nn.Linear, probe: Tensor, found: Tensor) -> None:
+def _check_linear(loaded: LoadedModel, layer: nn.Linear, probe: Tensor, logits: Tensor) -> None:
     """Refuse logits that are capped or scaled behind the output layer; the tolerance is half precision's."""
-    expected = linear(probe, layer.weight, layer.bias).to(found.dtype)
-    apart, most = ((x.abs().amax(dim=(0, 2)).tolist()) for x in (found - expected, expected))
+    expected = linear(probe, layer.weight, layer.bias).to(logits.dtype)
+    apart, most = ((x.abs().amax(dim=(0, 2)).tolist()) for x in (logits - expected, expected))
     worst = max(range(2), key=lambda column: apart[column] - 0.02 * most[column])
     if apart[worst] > 0.02 * most[worst]:
         raise CheckpointError(
-            f"`checkpoint` {member.name} must have logits that are one linear map of its last hidden state, got a "
+            f"`checkpoint` {loaded.name} must have logits that are one linear map of its last hidden state, got a "
             f"difference of {apart[worst]:.3g} at logits up to {most[worst]:.3g} (a cap or scale follows that layer); "
             "take the loss from `view_logits`"
         )

@@ -8,15 +8,16 @@ one centring:
     gradient of sum_k w_k KL(p || q_k)  =  p (r - E_p[r]),    r = sum_k w_k (log p - log q_k).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from geometry._checks import View
+from geometry._checks import Logits
 from geometry.decomposition import Decomposition
+from geometry.four_views import FourViews
 from geometry.loss import ObjectiveLoss
 from geometry.objectives import Coefficients, Objective, Thresholds, coefficients
 
@@ -52,7 +53,7 @@ class Distribution:
     p: Tensor
 
     @classmethod
-    def of(cls, logits: View, work: Workspace, name: str) -> "Distribution":
+    def normalised(cls, logits: Logits, work: Workspace, name: str) -> "Distribution":
         """Normalise logits or log-probabilities; the result is held in `work` under `name`."""
         log, p = (work(f"{name}.{part}", logits.shape, logits) for part in ("log", "p"))
         log.copy_(logits)
@@ -73,10 +74,10 @@ class FourDistributions:
     target: Distribution
 
     @classmethod
-    def of(cls, views: Sequence[View], work: Workspace) -> "FourDistributions":
-        """Normalise the views: the student's with and without the image, then the teacher's."""
+    def normalised(cls, views: FourViews, work: Workspace) -> "FourDistributions":
+        """Normalise the views."""
         names = ("p_image", "p_text", "q_image", "q_text")
-        found = {name: Distribution.of(view, work, name) for name, view in zip(names, views, strict=True)}
+        found = {name: Distribution.normalised(view, work, name) for name, view in zip(names, views.each, strict=True)}
         return cls(**found, target=_target(found["p_text"], found["q_image"], found["q_text"], work))
 
 
@@ -145,9 +146,9 @@ def gradients_of(
     return LogitGradients(image, text)
 
 
-def _present(weights: Mapping[str, Tensor], **of: Distribution) -> list[tuple[Tensor, Distribution]]:
+def _present(weights: Mapping[str, Tensor], **distributions: Distribution) -> list[tuple[Tensor, Distribution]]:
     """The weight `[n, 1]` and the distribution of each divergence that the objective has."""
-    return [(weights[name], distribution) for name, distribution in of.items() if name in weights]
+    return [(weights[name], distribution) for name, distribution in distributions.items() if name in weights]
 
 
 def _gradient(a: Distribution, terms: list[tuple[Tensor, Distribution]], work: Workspace, out: Tensor) -> None:
@@ -163,7 +164,7 @@ def _target(p_text: Distribution, q_image: Distribution, q_text: Distribution, w
     """Eq. 10 as `target_of_log_probs` has it: a blind teacher's target is `p_text` bit for bit."""
     dependency = torch.sub(q_image.log, q_text.log, out=work("fall", p_text.log.shape, p_text.log))
     blind = (dependency.amax(dim=-1) == 0) & (dependency.amin(dim=-1) == 0)
-    target = Distribution.of(dependency.add_(p_text.log), work, "target")
+    target = Distribution.normalised(dependency.add_(p_text.log), work, "target")
     if blind.any():
         target.log[blind], target.p[blind] = p_text.log[blind], p_text.p[blind]
     return target

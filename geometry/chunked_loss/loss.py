@@ -11,6 +11,7 @@ compared, so that what a processor works on stays in its cache.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from geometry._checks import one_support, same_shape
+from geometry._checks import same_shape
 from geometry.chunked_loss.closed_form import (
     Distribution,
     FourDistributions,
@@ -29,7 +30,8 @@ from geometry.chunked_loss.closed_form import (
     loss_of,
 )
 from geometry.decomposition import Decomposition
-from geometry.lm_head import Hidden, LMHead, LMHeadGradients, chunks, cuts
+from geometry.four_views import FourViews
+from geometry.lm_head import HiddenViews, LMHeadGradients, chunks, cuts
 from geometry.loss import ObjectiveLoss, check_tokens
 from geometry.objectives import Coefficients, Objective, Thresholds
 from geometry.topk import spread, top_ids, topk_log_probs
@@ -38,29 +40,12 @@ BLOCK_BYTES = 1 << 20
 """Of one view of the tokens that a processor compares at a time, in float32; sixteen such tensors are
 held, see `Workspace`. Other devices take the whole chunk."""
 
-Views = tuple[Tensor, Tensor, Tensor, Tensor]
 Record = TypeVar("Record", Decomposition, Coefficients)
 
 
-@dataclass(frozen=True)
-class _Model:
-    """The hidden states of one model under both views, and its head."""
-
-    image: Tensor
-    text: Tensor
-    head: LMHead
-
-    def logits(self, rows: slice) -> tuple[Tensor, Tensor]:
-        return self.head.logits(self.image[rows]), self.head.logits(self.text[rows])
-
-
 def objective_loss_from_hidden(
-    student_image_hidden: Hidden,
-    student_text_hidden: Hidden,
-    student_head: LMHead,
-    teacher_image_hidden: Hidden,
-    teacher_text_hidden: Hidden,
-    teacher_head: LMHead,
+    student: HiddenViews,
+    teacher: HiddenViews,
     objective: Objective,
     *,
     thresholds: Thresholds | None = None,
@@ -76,8 +61,7 @@ def objective_loss_from_hidden(
     gradient unless `objective.trains_text_view`.
 
     Args:
-        student_image_hidden: what the student's head is applied to under the image view; the others likewise. The
-        widths of student and teacher may differ.
+        student, teacher: their widths may differ.
         thresholds, shares, has_image: see `objective_loss`.
         top_k: take the loss over the teacher's `top_k` ids and their tail (`topk_log_probs`); of all ids by default.
         chunk: tokens a chunk; by default as many as keep a view's logits within `lm_head.CHUNK_BYTES`.
@@ -85,8 +69,6 @@ def objective_loss_from_hidden(
     Raises:
         ValueError: shapes, dtypes or ids do not fit each other, the thresholds are missing, or chunk is below 1.
     """
-    student = _Model(student_image_hidden, student_text_hidden, student_head)
-    teacher = _Model(teacher_image_hidden, teacher_text_hidden, teacher_head)
     _check_models(student=student, teacher=teacher)
     check_tokens(student.image.shape[:1], shares=shares, has_image=has_image)
     gradients = _gradients(student, objective)
@@ -105,9 +87,7 @@ def objective_loss_from_hidden(
 
 @torch.no_grad()
 def vds_from_hidden(
-    teacher_image_hidden: Hidden,
-    teacher_text_hidden: Hidden,
-    teacher_head: LMHead,
+    teacher: HiddenViews,
     *,
     top_k: int | None = None,
     chunk: int | None = None,
@@ -120,7 +100,6 @@ def vds_from_hidden(
     Raises:
         ValueError: shapes or dtypes do not fit each other, or chunk or top_k is below 1.
     """
-    teacher = _Model(teacher_image_hidden, teacher_text_hidden, teacher_head)
     _check_models(teacher=teacher)
     found, work = [], Workspace()
     for rows in chunks(len(teacher.image), teacher.head.n_ids, chunk):
@@ -134,7 +113,7 @@ def _vds(image: Tensor, text: Tensor, top_k: int | None, work: Workspace) -> Ten
     if top_k is not None:
         ids = top_ids(image, top_k)
         image, text = topk_log_probs(image, ids), topk_log_probs(text, ids)
-    return kl_of(Distribution.of(image, work, "q_image"), Distribution.of(text, work, "q_text"), work)
+    return kl_of(Distribution.normalised(image, work, "q_image"), Distribution.normalised(text, work, "q_text"), work)
 
 
 @dataclass(frozen=True)
@@ -148,44 +127,41 @@ class _Task:
     work: Workspace
 
     def chunk(
-        self, student: _Model, teacher: _Model, rows: slice, shares: Tensor, has_image: Tensor | None
+        self, student: HiddenViews, teacher: HiddenViews, rows: slice, shares: Tensor, has_image: Tensor | None
     ) -> list[ObjectiveLoss]:
         """Return the losses of a chunk's blocks, its gradients added; they overwrite the student's logits."""
-        views: Views = *student.logits(rows), *teacher.logits(rows)
-        names = ("student_image", "student_text", "teacher_image", "teacher_text")
-        # A head masks all tokens alike.
-        one_support(**{name: view[:1] for name, view in zip(names, views, strict=True)})
+        views = FourViews(*student.logits(rows), *teacher.logits(rows))
+        views.map(_first_token).log_probs()  # refuses other masks; a head masks all tokens alike
         found = []
-        for block in _blocks(views[0]):
+        for block in _blocks(views.student_image):
             seen = None if has_image is None else has_image[block]
-            loss, at_logits = self._block(tuple(view[block] for view in views), shares[block], seen)
+            loss, at_logits = self._block(views.map(itemgetter(block)), shares[block], seen)
             found.append(loss)
             if at_logits is not None:
-                views[0][block] = at_logits.image
+                views.student_image[block] = at_logits.image
                 if at_logits.text is not None:
-                    views[1][block] = at_logits.text
+                    views.student_text[block] = at_logits.text
         if self.gradients is not None:
             if self.objective.trains_image_view:
-                self.gradients.add("image", rows, views[0])
+                self.gradients.add("image", rows, views.student_image)
             if self.objective.trains_text_view:
-                self.gradients.add("text", rows, views[1])
+                self.gradients.add("text", rows, views.student_text)
         return found
 
     def _block(
-        self, logits: Sequence[Tensor], shares: Tensor, has_image: Tensor | None
+        self, logits: FourViews, shares: Tensor, has_image: Tensor | None
     ) -> tuple[ObjectiveLoss, LogitGradients | None]:
-        ids = None if self.top_k is None else top_ids(logits[2], self.top_k)
-        views = FourDistributions.of(
-            logits if ids is None else [topk_log_probs(view, ids) for view in logits], self.work
-        )
+        ids = None if self.top_k is None else top_ids(logits.teacher_image, self.top_k)
+        kept = logits if ids is None else logits.map(lambda view: topk_log_probs(view, ids))
+        views = FourDistributions.normalised(kept, self.work)
         loss = loss_of(views, self.objective, self.thresholds, shares, has_image, self.work)
         if self.gradients is None:
             return loss, None
         found = gradients_of(views, loss.weights, self.objective, self.work)
         if ids is None:
             return loss, found
-        text = None if found.text is None else spread(found.text, logits[1], ids)
-        return loss, LogitGradients(spread(found.image, logits[0], ids), text)
+        text = None if found.text is None else spread(found.text, logits.student_text, ids)
+        return loss, LogitGradients(spread(found.image, logits.student_image, ids), text)
 
 
 class _Known(torch.autograd.Function):
@@ -205,13 +181,17 @@ class _Known(torch.autograd.Function):
         return None, None, *(gradient.to(dtype) for gradient, dtype in zip(scaled, ctx.dtypes, strict=True))
 
 
-def _gradients(student: _Model, objective: Objective) -> LMHeadGradients | None:
+def _gradients(student: HiddenViews, objective: Objective) -> LMHeadGradients | None:
     """Where the student's gradients are added up; None where there are none to be had."""
     if not torch.is_grad_enabled():
         return None
     image = student.image if objective.trains_image_view else None
     found = LMHeadGradients(student.head, image=image, text=student.text if objective.trains_text_view else None)
     return found if found.sources else None
+
+
+def _first_token(view: Tensor) -> Tensor:
+    return view[:1]
 
 
 def _blocks(logits: Tensor) -> Iterator[slice]:
@@ -224,7 +204,7 @@ def _joined(kind: type[Record], blocks: Sequence[Record]) -> Record:
     return kind(**{field.name: torch.cat([getattr(part, field.name) for part in blocks]) for field in fields(kind)})
 
 
-def _check_models(**models: _Model) -> None:
+def _check_models(**models: HiddenViews) -> None:
     """Refuse hidden states that do not fit their head, and models of other tokens or ids than the first."""
     first_name, first = next(iter(models.items()))
     for name, model in models.items():
@@ -240,5 +220,5 @@ def _check_models(**models: _Model) -> None:
         if model.head.n_ids != first.head.n_ids:
             raise ValueError(
                 f"`{name}_head` must have the ids of `{first_name}_head`, got {model.head.n_ids} and "
-                f"{first.head.n_ids}. Set `support` to the number of ids that both tokenizers hold."
+                f"{first.head.n_ids}. Set `n_ids` to the number of ids that both tokenizers hold."
             )

@@ -1,29 +1,62 @@
-"""Forward passes of the two views and backward passes from their logits, for `gramian`, `sums` and `null`."""
+"""Forward passes of the two views and backward passes from their logits."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
 
 from geometry.cotangents import Cotangents
+from geometry.gram import BASIS
 
 Forward = Callable[[Tensor], Tensor]
 """Given ascending positions `[n]` of the response, runs the student on a view up to the last of them and returns its
 logits `[n, V]` there, with their graph."""
 
-IMAGE, TEXT = ("visual", "prior"), ("language", "shift")
-BACKWARD = (*IMAGE, *TEXT)
-"""The objectives that get a backward pass: the first two at the image view, the last two at the text view."""
+IMAGE, TEXT = BASIS[:2], BASIS[2:]
+"""The gradients that are taken backward from the image view's logits, and from the text view's."""
+
+_CANCELS = 0.125  # of the longer part: a shorter sum of visual and prior gets a backward pass of its own
 
 
-def check_weights(weights: Tensor, cotangents: Cotangents) -> None:
-    """Refuse token weights that do not fit the tokens."""
-    if weights.shape[-1] != len(cotangents.visual):
+@dataclass(frozen=True)
+class ProbedResponse:
+    """A response at the n positions where it is probed.
+
+    image_logits: given ascending positions `[k]` of the response, runs the student on the image view up to the last of
+        them and returns its logits `[k, V]` there, with their graph.
+    text_logits: the same on the text view. The same callable twice where the views are equal.
+    cotangents: `[n, V]`, of the tokens at the positions.
+    positions: `[n]`, ascending.
+    """
+
+    image_logits: Forward
+    text_logits: Forward
+    cotangents: Cotangents
+    positions: Int[Tensor, " n"]
+
+    @property
+    def views(self) -> dict[tuple[str, ...], Forward]:
+        """What to run, by the gradients that are taken backward from it."""
+        if self.image_logits is self.text_logits:
+            return {BASIS: self.image_logits}
+        return {TEXT: self.text_logits, IMAGE: self.image_logits}
+
+    @property
+    def n_ids(self) -> int:
+        """V, the ids that count."""
+        return self.cotangents.visual.shape[-1]
+
+
+def check_weights(weights: Tensor, response: ProbedResponse) -> None:
+    """Refuse token weights that do not fit the positions."""
+    if weights.shape[-1] != len(response.positions):
         raise ValueError(
-            f"`weights` must have one a token, got {weights.shape[-1]} and {len(cotangents.visual)} tokens. "
-            "Give unused ones 0."
+            f"`weights` must have one for each probed position, got {weights.shape[-1]} and {len(response.positions)}"
+            " positions. Give unused ones 0."
         )
 
 
@@ -43,13 +76,44 @@ def run_view(objectives: Sequence[str], forward: Forward, positions: Tensor, n_i
     return logits
 
 
-def seeds(
-    cotangents: Cotangents, objectives: Sequence[str], weights: Tensor, positions: Tensor, like: Tensor
-) -> Tensor:
-    """Return `[U * m, n, V]`: of each row of `weights` for the m objectives, at the positions."""
-    chosen = torch.stack([getattr(cotangents, objective)[positions] for objective in objectives])
-    rows = weights[:, positions].to(chosen)
-    return torch.einsum("un,mnv->umnv", rows, chosen).flatten(0, 1).to(like)
+@dataclass(frozen=True)
+class Seeds:
+    """What is taken backward for each of U units, and which of them have standard in the place of prior.
+
+    standard = visual + prior, and where the two nearly cancel, rounding is all that is left of their sum. There the
+    second row of a unit is standard itself, and prior = standard - visual.
+    """
+
+    weights: Float[Tensor, "U n"]
+    cotangents: Cotangents
+    direct: Bool[Tensor, " U"]
+
+    @classmethod
+    def weighed(cls, weights: Float[Tensor, "U n"], cotangents: Cotangents) -> "Seeds":
+        """Weigh the tokens of each unit."""
+        rows = {name: _weighed(weights, getattr(cotangents, name)) for name in ("standard", *IMAGE)}
+        lengths = {name: row.flatten(1).norm(dim=1) for name, row in rows.items()}
+        direct = lengths["standard"] < _CANCELS * torch.maximum(lengths["visual"], lengths["prior"])
+        return cls(weights, cotangents, direct)
+
+    def of_view(self, objectives: Sequence[str], like: Tensor) -> Float[Tensor, "Um n V"]:
+        """Return `[U * m, n, V]`, the m rows of a view for each unit, in the precision of its logits."""
+        rows = [_weighed(self.weights, getattr(self.cotangents, name)) for name in objectives]
+        if "prior" in objectives and self.direct.any():
+            standard = _weighed(self.weights, self.cotangents.standard)
+            place = objectives.index("prior")
+            rows[place] = torch.where(self.direct[:, None, None].to(standard.device), standard, rows[place])
+        return torch.stack(rows, dim=1).flatten(0, 1).to(like)
+
+    def in_basis(self, gram: Float64[Tensor, "U 4 4"]) -> Float64[Tensor, "U 4 4"]:
+        """Return the Gram matrices of `BASIS` from those of what was taken backward."""
+        change = torch.eye(len(BASIS), dtype=gram.dtype, device=gram.device).repeat(len(gram), 1, 1)
+        change[self.direct.to(gram.device), BASIS.index("prior"), BASIS.index("visual")] = -1.0
+        return change @ gram @ change.mT
+
+
+def _weighed(weights: Float[Tensor, "U n"], cotangent: Float[Tensor, "n V"]) -> Float[Tensor, "U n V"]:
+    return weights.to(cotangent).unsqueeze(-1) * cotangent
 
 
 def gradients(logits: Tensor, cotangents: Tensor, sources: Sequence[Tensor], batched: bool) -> list[Tensor | None]:

@@ -11,39 +11,34 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from geometry._checks import Groups, partition
-from geometry.cotangents import Cotangents
-from geometry.gramian.backward import BACKWARD, IMAGE, TEXT, Forward, check_weights, gradients, run_view, seeds
-from geometry.gramian.engine import FIVE_FROM_FOUR
+from geometry.gram import BASIS, RESOLUTION, Gram
+from geometry.gramian.backward import IMAGE, TEXT, ProbedResponse, Seeds, check_weights, gradients, run_view
 
 
 def unit_gradients(
-    image_logits: Forward,
-    text_logits: Forward,
-    cotangents: Cotangents,
-    weights: Float[Tensor, "U _T"],
-    groups: Groups,
-    *,
-    batched: bool = True,
+    response: ProbedResponse, weights: Float[Tensor, "U _n"], groups: Groups, *, batched: bool = True
 ) -> dict[nn.Parameter, Float[Tensor, "U 4 ..."]]:
-    """Return the four dense gradients of each unit for each parameter, in the order of `BACKWARD`.
+    """Return the dense gradients `BASIS` of each unit for each parameter.
 
     Arguments are those of `Gramian.units`.
     """
-    check_weights(weights, cotangents)
+    check_weights(weights, response)
     parameters = partition(groups)
-    found = {parameter: parameter.new_zeros(len(weights), len(BACKWARD), *parameter.shape) for parameter in parameters}
-    positions = weights.any(dim=0).nonzero().squeeze(1)
-    if not len(positions):
-        return found
-    for objectives, forward in ((IMAGE, image_logits), (TEXT, text_logits)):
-        logits = run_view(objectives, forward, positions, cotangents.visual.shape[-1])
-        cots = seeds(cotangents, objectives, weights, positions, logits)
-        first = BACKWARD.index(objectives[0])
-        for parameter, gradient in zip(parameters, gradients(logits, cots, parameters, batched), strict=True):
+    dense = {parameter: parameter.new_zeros(len(weights), len(BASIS), *parameter.shape) for parameter in parameters}
+    columns = weights.any(dim=0).nonzero().squeeze(1)
+    if not len(columns):
+        return dense
+    weights, cotangents = weights[:, columns], response.cotangents.at(columns)
+    seeds = Seeds(weights, cotangents, torch.zeros(len(weights), dtype=torch.bool))
+    for objectives, forward in ((IMAGE, response.image_logits), (TEXT, response.text_logits)):
+        logits = run_view(objectives, forward, response.positions[columns], response.n_ids)
+        pulled = gradients(logits, seeds.of_view(objectives, logits), parameters, batched)
+        first = BASIS.index(objectives[0])
+        for parameter, gradient in zip(parameters, pulled, strict=True):
             if gradient is not None:
                 rows = gradient.unflatten(0, (len(weights), len(objectives)))
-                found[parameter][:, first : first + len(objectives)] = rows
-    return found
+                dense[parameter][:, first : first + len(objectives)] = rows
+    return dense
 
 
 class DenseGradients:
@@ -73,8 +68,8 @@ class DenseGradients:
             else:
                 self._sums[parameter] = gradient.to(self._dtype, copy=True)
 
-    def cross_grams(self) -> dict[str, Float64[Tensor, "U 5 U 5"]]:
-        """Return per group the products of every unit and objective with every other; none if nothing was added."""
+    def cross_grams(self) -> dict[str, Float64[Tensor, "U 4 U 4"]]:
+        """Return per group the products of every unit's basis with every other's; none if nothing was added."""
         grams: dict[str, Tensor] = {}
         for name, members in self._groups.items():
             for parameter in filter(self._sums.__contains__, members):
@@ -82,14 +77,16 @@ class DenseGradients:
                 moved = rows if self._metric is None else rows * self._metric[parameter].flatten()
                 gram = (moved @ rows.mT).cpu()
                 grams[name] = grams[name] + gram if name in grams else gram
-        return {name: _five_by_five(gram) for name, gram in grams.items()}
+        n = len(BASIS)
+        return {name: gram.unflatten(0, (-1, n)).unflatten(2, (-1, n)) for name, gram in grams.items()}
 
-    def grams(self) -> dict[str, Float64[Tensor, "U 5 5"]]:
-        """Return the Gram matrix of each unit per group."""
-        return {name: torch.einsum("ukul->ukl", gram) for name, gram in self.cross_grams().items()}
+    def grams(self) -> dict[str, Gram]:
+        """Return the Gram matrices `[U, 4, 4]` per group."""
+        units = {name: torch.einsum("ukul->ukl", gram) for name, gram in self.cross_grams().items()}
+        return {name: Gram(gram, resolution=self._resolution) for name, gram in units.items()}
 
-
-def _five_by_five(gram: Float64[Tensor, "n n"]) -> Float64[Tensor, "U 5 U 5"]:
-    expand = torch.tensor(FIVE_FROM_FOUR, dtype=gram.dtype)
-    units = len(gram) // expand.shape[1]
-    return torch.einsum("ij,ujvk,lk->uivl", expand, gram.reshape(units, 4, units, 4), expand)
+    @property
+    def _resolution(self) -> float:
+        """What rounding leaves of the squared length of a sum: the gradients were made in their parameters' dtype."""
+        made_in = [torch.finfo(parameter.dtype).eps for parameter in self._sums]
+        return max(RESOLUTION, (256 * max(made_in)) ** 2) if made_in else RESOLUTION

@@ -1,8 +1,8 @@
 """Exact Gram matrices of the objectives' parameter gradients, without ever holding a gradient of the model.
 
 A *unit* is a row of token weights: its gradient of objective `k` is
-`sum_t weights[t] d<cotangent_k[t], logits[t]> / d theta`. Four backward passes give all five objectives, since
-standard = visual + prior (see `cotangents`). Those of a chunk of units run as one and stop at the outputs of the
+`sum_t weights[t] d<cotangent_k[t], logits[t]> / d theta`. Four backward passes give every objective (see
+`geometry.gram`). Those of a chunk of units run as one and stop at the outputs of the
 modules; there the Gram matrix of each weight is formed from its factors (see `factors`), and the factors are freed.
 What is no weight of a known module has its gradients taken as they are: the small parameters of norms and biases.
 
@@ -21,22 +21,14 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from geometry._checks import Groups, partition
-from geometry.cotangents import Cotangents
-from geometry.gramian.backward import BACKWARD, IMAGE, TEXT, Forward, check_weights, gradients, run_view, seeds
+from geometry.gram import BASIS, Gram
+from geometry.gramian.backward import Forward, ProbedResponse, Seeds, check_weights, gradients, run_view
 from geometry.gramian.module_inputs import ModuleInputs, Use, unaccounted
 from geometry.gramian.weight_gramians import Factors, grams_of_rows, weight_grams
 
 Objectives = tuple[str, ...]
 
 WORKING_SET_BYTES = 1 << 26  # of the factors of one chunk
-
-FIVE_FROM_FOUR = (  # rows: OBJECTIVES, columns: BACKWARD
-    (1.0, 1.0, 0.0, 0.0),
-    (0.0, 0.0, 1.0, 0.0),
-    (1.0, 0.0, 0.0, 0.0),
-    (0.0, 1.0, 0.0, 0.0),
-    (0.0, 0.0, 0.0, 1.0),
-)
 
 
 class Gramian:
@@ -81,44 +73,36 @@ class Gramian:
         missing = set(self.parameters) - self.reached
         return [name for name, parameter in self._model.named_parameters() if parameter in missing]
 
-    def units(
-        self, image_logits: Forward, text_logits: Forward, cotangents: Cotangents, weights: Float[Tensor, "U _T"]
-    ) -> dict[str, Float64[Tensor, "U 5 5"]]:
-        """Return the Gram matrix of the five gradients of each unit, per parameter group, on the CPU.
+    def units(self, response: ProbedResponse, weights: Float[Tensor, "U _n"]) -> dict[str, Gram]:
+        """Return the Gram matrices `[U, 4, 4]` of the basis gradients of each unit, per parameter group.
 
         Args:
-            image_logits: given ascending positions `[n]` of the response, runs the student on the image view up to
-                the last of them and returns its logits `[n, V]` there, with their graph.
-            text_logits: the same on the text view. Pass the same callable twice where the views are equal.
-            cotangents: of the response's tokens.
-            weights: a row of token weights a unit; one-hot for a token, the loss's weights for a set of tokens.
+            weights: for each unit a row of weights of the response's probed positions: one-hot for a token, the loss's
+                weights for a set of tokens.
 
         Raises:
             ValueError: a shape does not fit, or logits have no graph.
         """
-        check_weights(weights, cotangents)
-        views: dict[Objectives, Forward] = {TEXT: text_logits, IMAGE: image_logits}
-        if image_logits is text_logits:
-            views = {BACKWARD: image_logits}
-        grams = {name: torch.zeros(len(weights), 5, 5, dtype=torch.float64) for name in self._names}
+        check_weights(weights, response)
+        grams = {name: torch.zeros(len(weights), 4, 4, dtype=torch.float64) for name in self._names}
         order = _by_last_position(weights)
-        self._prepare(views, cotangents, weights)
+        self._prepare(response, weights)
         while len(order):
-            size = self._chunk or self._fitting(views)
+            size = self._chunk or self._fitting(response.views)
             chunk, order = order[:size], order[size:]
-            work = _Chunk(self, cotangents, weights[chunk])
-            for objectives, forward in views.items():
+            work = _Chunk(self, response, weights[chunk])
+            for objectives, forward in response.views.items():
                 work.run(objectives, forward)
             for name, gram in work.grams().items():
-                grams[name][chunk] = five_from_four(gram).cpu()
-        return grams
+                grams[name][chunk] = gram.cpu()
+        return {name: Gram(gram) for name, gram in grams.items()}
 
-    def _prepare(self, views: Mapping[Objectives, Forward], cotangents: Cotangents, weights: Tensor) -> None:
+    def _prepare(self, response: ProbedResponse, weights: Tensor) -> None:
         """Run each kind of view once, to see which weights are used in ways that are not known, and what it costs."""
-        positions, n_ids = _positions(weights), cotangents.visual.shape[-1]
-        for objectives, forward in views.items():
+        positions = response.positions[_columns(weights)]
+        for objectives, forward in response.views.items():
             if objectives not in self._bytes_a_unit:
-                logits, uses = self.capture.run(partial(run_view, objectives, forward, positions, n_ids))
+                logits, uses = self.capture.run(partial(run_view, objectives, forward, positions, response.n_ids))
                 self.capture.drop(unaccounted(logits, uses, self.capture.known))
                 self.measure(objectives, uses)
 
@@ -134,28 +118,29 @@ class Gramian:
 class _Chunk:
     """A chunk of units, forward and backward through the views, and what comes of each parameter."""
 
-    def __init__(self, engine: Gramian, cotangents: Cotangents, weights: Tensor) -> None:
-        self._engine, self._cotangents, self._weights = engine, cotangents, weights
-        self._positions = _positions(weights)
+    def __init__(self, engine: Gramian, response: ProbedResponse, weights: Tensor) -> None:
+        columns = _columns(weights)
+        self._engine, self._n_ids, self._positions = engine, response.n_ids, response.positions[columns]
+        self._seeds = Seeds.weighed(weights[:, columns], response.cotangents.at(columns))
         self._uses: dict[nn.Parameter, list[Factors]] = {}
         self._rest: dict[nn.Parameter, Tensor] = {}
 
     def run(self, objectives: Objectives, forward: Forward) -> None:
         """Run one view."""
-        capture, n_ids = self._engine.capture, self._cotangents.visual.shape[-1]
-        logits, uses = capture.run(partial(run_view, objectives, forward, self._positions, n_ids))
+        capture, n_units = self._engine.capture, len(self._seeds.weights)
+        logits, uses = capture.run(partial(run_view, objectives, forward, self._positions, self._n_ids))
         self._engine.measure(objectives, uses)
         rest = capture.rest
-        cotangents = seeds(self._cotangents, objectives, self._weights, self._positions, logits)
+        cotangents = self._seeds.of_view(objectives, logits)
         found = gradients(logits, cotangents, [*(use.output for use in uses), *rest], self._engine.batched)
-        rows = tuple(BACKWARD.index(objective) for objective in objectives)
+        rows = tuple(BASIS.index(objective) for objective in objectives)
         for use in uses:
             if (gradient := found.pop(0)) is not None:
                 self._uses.setdefault(use.weight, []).append(use.factors(gradient, rows))
         for parameter, gradient in zip(rest, found, strict=True):
             if gradient is not None:
-                held = self._rest.setdefault(parameter, gradient.new_zeros(len(self._weights), 4, parameter.numel()))
-                held[:, rows[0] : rows[-1] + 1] = gradient.reshape(len(self._weights), len(rows), -1)
+                held = self._rest.setdefault(parameter, gradient.new_zeros(n_units, 4, parameter.numel()))
+                held[:, rows[0] : rows[-1] + 1] = gradient.reshape(n_units, len(rows), -1)
 
     def grams(self) -> dict[str, Float64[Tensor, "U 4 4"]]:
         """Return the Gram matrices per group; what they are made from is let go on the way."""
@@ -171,7 +156,7 @@ class _Chunk:
             rows = torch.cat([self._rest[parameter] for parameter in parameters], dim=-1).double()
             metrics = [metric.flatten() for p in parameters if (metric := self._metric(p)) is not None]
             _add(grams, name, grams_of_rows(rows, torch.cat(metrics) if metrics else None))
-        return grams
+        return {name: self._seeds.in_basis(gram) for name, gram in grams.items()}
 
     def _metric(self, parameter: nn.Parameter) -> Tensor | None:
         return self._engine.metric[parameter] if self._engine.metric else None
@@ -193,22 +178,6 @@ def adam_metric(
     return {parameter: 1.0 / (moment.sqrt() + eps) for parameter, moment in second_moments.items()}
 
 
-def total(
-    grams: Mapping[str, Float64[Tensor, "*batch m m"]], names: Iterable[str] | None = None
-) -> Float64[Tensor, "*batch m m"]:
-    """Sum the Gram matrices of the named groups; all of them by default."""
-    chosen = list(grams) if names is None else list(names)
-    if not chosen or not set(chosen) <= set(grams):
-        raise ValueError(f"`names` must be groups among {sorted(grams)}, got {chosen}. Name at least one.")
-    return torch.stack([grams[name] for name in chosen]).sum(dim=0)
-
-
-def five_from_four(gram: Float64[Tensor, "*batch 4 4"]) -> Float64[Tensor, "*batch 5 5"]:
-    """Map a Gram matrix from the order of `BACKWARD` to that of `OBJECTIVES`: standard = visual + prior."""
-    expand = torch.tensor(FIVE_FROM_FOUR, dtype=torch.float64, device=gram.device)
-    return expand @ gram @ expand.mT
-
-
 def _fitted(metric: Mapping[nn.Parameter, Tensor], parameters: Sequence[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
     """The metric of the parameters that are measured."""
     for parameter in parameters:
@@ -221,8 +190,8 @@ def _fitted(metric: Mapping[nn.Parameter, Tensor], parameters: Sequence[nn.Param
     return {parameter: metric[parameter] for parameter in parameters}
 
 
-def _positions(weights: Tensor) -> Tensor:
-    """The positions that any unit has a weight at; the first alone where there is none."""
+def _columns(weights: Tensor) -> Tensor:
+    """The columns in which any unit has a weight; the first alone where there is none."""
     found = weights.any(dim=0).nonzero().squeeze(1)
     return found if len(found) else torch.zeros(1, dtype=torch.long, device=weights.device)
 

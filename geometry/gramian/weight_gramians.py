@@ -24,7 +24,7 @@ _BLOCK = 1 << 14  # numbers that are multiplied and added in the gradients' own 
 class Factors:
     """The factors of one use of a weight, for U units and the m objectives of a view.
 
-    rows: the places of these objectives in the order of `BACKWARD`.
+    rows: the places of these objectives in the order of `BASIS`.
     inputs: `a`, `[S, i]`, or `[U, S, i]` where each unit has its own positions; the ids of an embedding, `[S]` or
         `[U, S]`.
     outputs: `b`, `[U, m, S, o]`.
@@ -81,7 +81,7 @@ def _is_dense(filled: Bool[Tensor, "U S"]) -> bool:
 
 
 def weight_grams(uses: Sequence[Factors], metric: Tensor | None = None) -> Float64[Tensor, "U 4 4"]:
-    """Return the Gram matrix of one weight's gradients over all its uses, in the order of `BACKWARD`.
+    """Return the Gram matrix of one weight's gradients over all its uses, in the order of `BASIS`.
 
     metric: a factor for each entry of the weight; the gradients themselves are needed for it.
     """

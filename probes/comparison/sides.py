@@ -92,7 +92,7 @@ def load_both(given: Sequence[str], options: Flags) -> Comparison:
     questions = _questions(options)
     header = _joined([side.header for side in sides])
     header["source"] = prompts_fingerprint([*asked.prompts.values(), *questions])
-    support = min(side.support for side in sides)
+    support = min(side.n_ids for side in sides)
     return Comparison(checkpoints, options, pair.teacher, support, asked, questions, header)
 
 
@@ -111,7 +111,7 @@ def _facts(pair: Pair, options: Flags) -> _Facts:
     asked = corpora.ask(pair, options.prompts)
     header = corpora.header("compare", pair, asked, *vars(options).values())
     shapes = {name: tuple(parameter.shape) for name, parameter in pair.student.model.named_parameters()}
-    return _Facts(asked, pair.support, header, shapes)
+    return _Facts(asked, pair.n_ids, header, shapes)
 
 
 def _refuse_other_shapes(before: Mapping[str, tuple[int, ...]], after: Mapping[str, tuple[int, ...]]) -> None:

@@ -109,7 +109,7 @@ def _pull(corpus: Corpus, rollouts: Sequence[Rollout], place: int, seeds: Sequen
     views = [corpus.views(rollout)[place] for rollout in rollouts]
     responses = [rollout.token_ids for rollout in rollouts]
     with torch.enable_grad():
-        logits = view_logits(corpus.pair.student, views, responses, corpus.pair.support)
+        logits = view_logits(corpus.pair.student, views, responses, corpus.pair.n_ids)
     seeds = [seed.to(row) for seed, row in zip(seeds, logits, strict=True)]
     arrived = torch.autograd.grad(logits, list(found), seeds, allow_unused=True)
     for vector, gradient in zip(found.values(), arrived, strict=True):
@@ -178,7 +178,7 @@ def _both_views(corpus: Corpus, rollouts: Sequence[Rollout]) -> tuple[list[Tenso
     """The student's logits of both views; of a prompt without a picture the same tensor."""
     views = [corpus.views(rollout) for rollout in rollouts]
     responses = [rollout.token_ids for rollout in rollouts]
-    student, support = corpus.pair.student, corpus.pair.support
+    student, support = corpus.pair.student, corpus.pair.n_ids
     image = view_logits(student, [a for a, _ in views], responses, support)
     rows = [row for row, (a, b) in enumerate(views) if a != b]
     text = view_logits(student, [views[row][1] for row in rows], [responses[row] for row in rows], support)

@@ -78,7 +78,7 @@ def way_to(corpus: Corpus, after: LoadedModel) -> Direction:
 def way_taken(corpus: Corpus, half: Half, after: LoadedModel, rows: pd.DataFrame) -> Steps:
     """What the other checkpoint's losses are on the same responses, beside what its direction's rows predict."""
     pair = pair_of(after, corpus.pair.teacher)
-    other = replace(corpus, pair=replace(pair, support=min(pair.support, corpus.pair.support)))
+    other = replace(corpus, pair=replace(pair, support=min(pair.n_ids, corpus.pair.n_ids)))
     yield AFTER, np.nan, _of_losses(rows), losses(other, half) - losses(corpus, half)
 
 

@@ -26,7 +26,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from geometry import LMHead, Objective, Thresholds, objective_loss, objective_loss_from_hidden, token_shares
+from geometry import (
+    FourViews,
+    HiddenViews,
+    LMHead,
+    Objective,
+    Thresholds,
+    objective_loss,
+    objective_loss_from_hidden,
+    token_shares,
+)
 from tests.benchmarks.memory import _peak, _start
 
 TENSORS = {"plain": 12, "logits": 55, "hidden": 0}
@@ -65,12 +74,13 @@ class Inputs:
         """Return it from whole logits."""
         students = [hidden @ self.student_head.T for hidden in self.student]
         teachers = [hidden @ self.teacher_head.T for hidden in self.teacher]
-        return objective_loss(*students, *teachers, OBJECTIVE, thresholds=THRESHOLDS, shares=shares).loss
+        return objective_loss(FourViews(*students, *teachers), OBJECTIVE, thresholds=THRESHOLDS, shares=shares).loss
 
     def hidden(self, shares: Tensor) -> Tensor:
         """Return it from hidden states."""
-        inputs = *self.student, LMHead(self.student_head), *self.teacher, LMHead(self.teacher_head)
-        return objective_loss_from_hidden(*inputs, OBJECTIVE, thresholds=THRESHOLDS, shares=shares).loss
+        student = HiddenViews(*self.student, LMHead(self.student_head))
+        teacher = HiddenViews(*self.teacher, LMHead(self.teacher_head))
+        return objective_loss_from_hidden(student, teacher, OBJECTIVE, thresholds=THRESHOLDS, shares=shares).loss
 
 
 def plain_kl(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ from transformers import Qwen3VLForConditionalGeneration
 
 from bundled import architecture
 from bundled.prompts import group_prompts
-from geometry import cotangents
+from geometry import FourViews, cotangents
 from tests.benchmarks.ways import Job
 from vlm.pair import Pair, load_pair
 from vlm.prompts import Prompt
 from vlm.rollouts import Sampling, generate
 from vlm.scoring import ResponseView, score
-from vlm.views import image_view, text_view
+from vlm.views import both_views
 
 SIZES = {  # with a vocabulary of 8192
     "2M": {"layers": 3, "width": 128, "heads": 4, "mlp": 352, "vision_layers": 3, "vision_width": 64},
@@ -65,14 +65,14 @@ def spread(n: int, count: int | None) -> Tensor:
 
 def answered(pair: Pair, prompts: Sequence[Prompt], per_response: int | None, max_response: int = 64) -> list[Job]:
     """The student's response to each prompt."""
-    views = [image_view(prompt) for prompt in prompts], [text_view(prompt) for prompt in prompts]
+    views = both_views(prompts, "drop")
     rollouts = generate(pair.student, prompts, Sampling(max_response=max_response))
     jobs = []
-    for image, text, rollout, scored in zip(*views, rollouts, score(pair, *views, rollouts), strict=True):
+    for (image, text), rollout, scored in zip(views, rollouts, score(pair, views, rollouts), strict=True):
         ids = rollout.token_ids
-        image_logits, text_logits = (ResponseView(pair.student, view, ids, pair.support) for view in (image, text))
-        found = cotangents(scored.student_image, scored.student_text, scored.teacher_image, scored.teacher_text)
-        jobs.append(Job(pair.student.model, image_logits, text_logits, found, spread(len(ids), per_response)))
+        image_logits, text_logits = (ResponseView(pair.student, view, ids, pair.n_ids) for view in (image, text))
+        places = spread(len(ids), per_response)
+        jobs.append(Job(pair.student.model, image_logits, text_logits, cotangents(scored), places))
     return jobs
 
 
@@ -92,7 +92,7 @@ def random(name: str, size: str, length: int, probed: int, vocabulary: int = 819
     with torch.no_grad():
         student = [view(torch.arange(length)) for view in (image, text)]
     teacher = [logits + 0.5 * torch.randn_like(logits) for logits in student]
-    job = Job(model, image, text, cotangents(*student, *teacher), spread(length, probed))
+    job = Job(model, image, text, cotangents(FourViews(*student, *teacher)), spread(length, probed))
     return Object(name, [job], plain=2, repeats=3)
 
 

@@ -127,21 +127,21 @@ def lean_gradient(learner: Learner, responses: Sequence[Response], watch: Stopwa
     pair, parameters = learner.pair, learner.parameters
     parts = cut(responses, learner.config.micro_batch)
     with watch.phase("teacher"), torch.no_grad():
-        teacher = [log_probs(_image_logits(pair.teacher, part, pair.support)) for part in parts]
+        teacher = [log_probs(_image_logits(pair.teacher, part, pair.n_ids)) for part in parts]
     found = [torch.zeros_like(parameter) for parameter in parameters]
     for part, target in zip(parts, teacher, strict=True):
         with watch.phase("student"):
             shares = token_shares([r.n_tokens for r in part], n_trajectories=len(responses))
-            student = log_probs(_image_logits(pair.student, part, pair.support))
+            student = log_probs(_image_logits(pair.student, part, pair.n_ids))
             loss = (kl_nats(student, target) * shares.to(student)).sum()
         with watch.phase("update"):
             _add(found, loss, parameters, keep_graph=False)
     return found
 
 
-def _image_logits(member: LoadedModel, responses: MicroBatch, support: int) -> Tensor:
+def _image_logits(member: LoadedModel, responses: MicroBatch, n_ids: int) -> Tensor:
     ids = [response.rollout.token_ids for response in responses]
-    return torch.cat(view_logits(member, [image_view(r.prompt) for r in responses], ids, support))
+    return torch.cat(view_logits(member, [image_view(r.prompt) for r in responses], ids, n_ids))
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from geometry import IMAGE_VIEW, OBJECTIVES, Cotangents, Gramian, five_from_four, total
+from geometry import OBJECTIVES, Cotangents, Gram, Gramian, ProbedResponse, total
 from vlm.families import parameter_groups
 
 Forward = Callable[[Tensor], Tensor]
@@ -83,7 +83,7 @@ def plain(model: nn.Module, chunk: int) -> Grams:
     parameters = list(model.parameters())
 
     def gradient(job: Job, objective: str, position: int) -> Tensor:
-        view = job.image if objective in IMAGE_VIEW else job.text
+        view = job.image if objective in ("standard", "visual", "prior") else job.text
         logits = view(torch.arange(job.length))
         seed = torch.zeros_like(logits)
         seed[position] = getattr(job.cotangents, objective)[position].to(logits)
@@ -163,7 +163,7 @@ def autogram(model: nn.Module, chunk: int) -> Grams:
 
     def grams(job: Job) -> Tensor:
         with _no_word_of_loops():
-            return five_from_four(torch.cat([gram(job.at(some)) for some in job.positions.split(chunk)]))
+            return _of_objectives(torch.cat([gram(job.at(some)) for some in job.positions.split(chunk)]))
 
     return grams
 
@@ -173,8 +173,8 @@ def ours(model: nn.Module, chunk: int) -> Grams:
     engine = Gramian(model, parameter_groups(model))
 
     def grams(job: Job) -> Tensor:
-        weights = torch.eye(job.length)[job.positions]
-        return total(engine.units(job.image, job.text, job.cotangents, weights))
+        response = ProbedResponse(job.image, job.text, job.cotangents.at(job.positions), job.positions)
+        return _of_objectives(total(engine.units(response, torch.eye(len(job.positions)))))
 
     return grams
 
@@ -190,6 +190,13 @@ WAYS = {
         Way("f", "`geometry.Gramian`", ours),
     )
 }
+
+
+def _of_objectives(basis: Gram | Tensor) -> Tensor:
+    """The Gram matrices `[C, 5, 5]` of `OBJECTIVES` from those of the basis."""
+    gram = basis if isinstance(basis, Gram) else Gram(basis)
+    products = [[torch.from_numpy(gram.product(a, b)) for b in OBJECTIVES] for a in OBJECTIVES]
+    return torch.stack([torch.stack(row, dim=-1) for row in products], dim=-2)
 
 
 class _Called(nn.Module):
@@ -218,7 +225,7 @@ def _by_chunks(job: Job, pulls: Sequence[Pull], chunk: int) -> Tensor:
     for tokens in torch.arange(len(job.positions)).split(chunk):
         views = [pull(job.seeds(view, tokens, like)) for view, pull in zip(_VIEWS, pulls, strict=True)]
         grams.append(_products(len(tokens), *views))
-    return five_from_four(torch.cat(grams))
+    return _of_objectives(torch.cat(grams))
 
 
 def _products(n_tokens: int, image: Sequence[Tensor | None], text: Sequence[Tensor | None]) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from trl import DistillationTrainer
 
-from geometry import Objective, decompose, objective_loss, token_shares
+from geometry import FourViews, Objective, decompose, objective_loss, token_shares
 from vlm.checkpoint import load_model
 from vlm.optimizer_state import adam_metric_of
 from vlm.pair import load_pair
@@ -61,15 +61,12 @@ def plain_loss(pair, batch, objective):
     """The loss of sampled responses from whole logits of the four views, by the project's own scoring."""
     prompts = [Prompt("", tuple(row["prompt"]), tuple(row["images"]), "") for row, _ in batch]
     rollouts = [Rollout(prompt.prompt_id, 0, ids, "", False) for prompt, (_, ids) in zip(prompts, batch, strict=True)]
-    scored = list(score(pair, [image_view(p) for p in prompts], [text_view(p) for p in prompts], rollouts, batch=1))
-    views = [
-        torch.cat([getattr(views, name) for views in scored])
-        for name in ("student_image", "student_text", "teacher_image", "teacher_text")
-    ]
+    scored = score(pair, [(image_view(p), text_view(p)) for p in prompts], rollouts, batch=1)
+    views = FourViews(*map(torch.cat, zip(*(views.each for views in scored), strict=True)))
     lengths = [len(ids) for _, ids in batch]
     shares = token_shares(lengths).float()
-    vds = decompose(*views).vds
-    return objective_loss(*views, objective, thresholds=objective.thresholds(vds), shares=shares)
+    vds = decompose(views).vds
+    return objective_loss(views, objective, thresholds=objective.thresholds(vds), shares=shares)
 
 
 def test_the_page_names_the_version_that_is_tested():

@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from geometry import Cotangents, cotangents
+from geometry import Cotangents, FourViews, Gram, ProbedResponse, cotangents
+
+IMAGE_VIEW = ("standard", "visual", "prior")
+"""Gradients that are taken backward from the image view's logits; the others from the text view's."""
 
 VIEWS = ("student_image", "student_text", "teacher_image", "teacher_text")
 
@@ -77,7 +80,17 @@ class TinyStudent(nn.Module):
 
     def cotangents(self) -> Cotangents:
         """Return the cotangents of this student under that teacher."""
-        return cotangents(self.image_logits(), self.text_logits(), *self.teacher())
+        return cotangents(FourViews(self.image_logits(), self.text_logits(), *self.teacher()))
+
+
+def response_of(student: "TinyStudent | ModuleStudent") -> ProbedResponse:
+    """Return the student's response of five tokens, all of them probed."""
+    return ProbedResponse(student.image_logits, student.text_logits, student.cotangents(), torch.arange(5))
+
+
+def tensor(gram: Gram) -> Tensor:
+    """Return the numbers of a Gram matrix."""
+    return torch.from_numpy(gram.values)
 
 
 class Doubled(nn.Linear):
@@ -150,4 +163,4 @@ class ModuleStudent(nn.Module):
         """Return cotangents under a teacher near this student."""
         with torch.no_grad():
             image, text = self.image_logits(), self.text_logits()
-        return cotangents(image, text, image + normal(5, 7, seed=7), text + normal(5, 7, seed=8))
+        return cotangents(FourViews(image, text, image + normal(5, 7, seed=7), text + normal(5, 7, seed=8)))

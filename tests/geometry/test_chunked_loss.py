@@ -1,5 +1,6 @@
 """The loss from hidden states against the loss of whole logits by autograd."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from geometry import (
+    FourViews,
+    HiddenViews,
     LMHead,
     Objective,
     ObjectiveLoss,
@@ -42,8 +45,8 @@ class Problem:
         self.teacher = [normal(N_TOKENS, 5, seed=k).to(dtype) for k in (2, 3)]
         self.weight = normal(N_ROWS, 4, seed=4).to(dtype).requires_grad_()
         self.bias = normal(N_ROWS, seed=5).to(dtype).requires_grad_() if bias else None
-        self.head = LMHead(self.weight, self.bias, support=SUPPORT, masked=MASKED)
-        self.teacher_head = LMHead(normal(N_ROWS + 2, 5, seed=6).to(dtype), support=SUPPORT, masked=MASKED)
+        self.head = LMHead(self.weight, self.bias, n_ids=SUPPORT, masked=MASKED)
+        self.teacher_head = LMHead(normal(N_ROWS + 2, 5, seed=6).to(dtype), n_ids=SUPPORT, masked=MASKED)
         self.leaves = [*self.student, self.weight, *([] if self.bias is None else [self.bias])]
 
     def plain(self, objective: Objective, **options: Any) -> ObjectiveLoss:
@@ -52,11 +55,12 @@ class Problem:
         views = [hidden @ self.weight.T + bias for hidden in self.student]
         views += [hidden @ self.teacher_head.weight.T for hidden in self.teacher]
         kept = [id for id in range(SUPPORT) if id not in MASKED]
-        return objective_loss(*(view[:, kept] for view in views), objective, **self.options(objective, options))
+        four = FourViews(*(view[:, kept] for view in views))
+        return objective_loss(four, objective, **self.options(objective, options))
 
     def from_hidden(self, objective: Objective, chunk: int | None = None, **options: Any) -> ObjectiveLoss:
         inputs = *self.student, self.head, *self.teacher, self.teacher_head
-        return objective_loss_from_hidden(*inputs, objective, chunk=chunk, **self.options(objective, options))
+        return objective_loss_from_hidden(*models(inputs), objective, chunk=chunk, **self.options(objective, options))
 
     def heads_and_hidden(self) -> list[tuple[LMHead, Tensor]]:
         return [*((self.head, h) for h in self.student), *((self.teacher_head, h) for h in self.teacher)]
@@ -96,14 +100,14 @@ def test_top_k_equals_the_loss_of_buckets(objective: Objective, top_k: int) -> N
     views = [head.logits(hidden) for head, hidden in problem.heads_and_hidden()]
     ids = top_ids(views[2], top_k)
     reduced = [topk_log_probs(view, ids) for view in views]
-    expected = objective_loss(*reduced, objective, **problem.options(objective, {}))
+    expected = objective_loss(FourViews(*reduced), objective, **problem.options(objective, {}))
     found = problem.from_hidden(objective, chunk=3, top_k=top_k)
     torch.testing.assert_close(found.loss, expected.loss, **EXACT)
     for got, want in zip(problem.gradients(found.loss), problem.gradients(expected.loss), strict=True):
         torch.testing.assert_close(got, want, **EXACT)
     for name, values in vars(expected.parts).items():
         torch.testing.assert_close(getattr(found.parts, name), values, **EXACT)
-    vds = vds_from_hidden(*problem.teacher, problem.teacher_head, chunk=3, top_k=top_k)
+    vds = vds_from_hidden(HiddenViews(*problem.teacher, problem.teacher_head), chunk=3, top_k=top_k)
     assert torch.equal(vds, found.parts.vds)
 
 
@@ -133,7 +137,7 @@ def test_divergences_in_float32_are_those_of_kl_nats(scale: float) -> None:
     """Near ratios and far ones, and probabilities that are 0 in float32."""
     views = [(scale * normal(6, 40, seed=seed)).float() for seed in (0, 1)]
     work = Workspace()
-    found = kl_of(*(Distribution.of(view, work, name) for view, name in zip(views, "ab", strict=True)), work)
+    found = kl_of(*(Distribution.normalised(view, work, name) for view, name in zip(views, "ab", strict=True)), work)
     torch.testing.assert_close(found, kl_nats(*map(log_probs, views)), rtol=1e-4, atol=0)
 
 
@@ -201,9 +205,10 @@ def test_micro_batches_accumulate_in_grad() -> None:
     problem, objective = Problem(), OBJECTIVES["vgs-lp"]
     shares = token_shares(LENGTHS)
     for rows in (slice(0, 3), slice(3, 8)):
-        inputs = *(h[rows] for h in problem.student), problem.head, *(h[rows] for h in problem.teacher)
+        student = HiddenViews(*(h[rows] for h in problem.student), problem.head)
+        teacher = HiddenViews(*(h[rows] for h in problem.teacher), problem.teacher_head)
         options = {"thresholds": EDGES, "shares": shares[rows], "has_image": HAS_IMAGE[rows]}
-        objective_loss_from_hidden(*inputs, problem.teacher_head, objective, **options).loss.backward()
+        objective_loss_from_hidden(student, teacher, objective, **options).loss.backward()
     for leaf, want in zip(problem.leaves, problem.gradients(problem.plain(objective).loss), strict=True):
         torch.testing.assert_close(leaf.grad, want, **EXACT)
 
@@ -239,10 +244,10 @@ def test_without_grad_mode_there_is_the_loss_alone() -> None:
 def test_vds_is_that_of_the_loss_bit_for_bit(chunk: int | None) -> None:
     """A token that sits on a threshold falls on the same side of it."""
     problem = Problem(dtype=torch.float32)
-    vds = vds_from_hidden(*problem.teacher, problem.teacher_head, chunk=chunk)
+    vds = vds_from_hidden(HiddenViews(*problem.teacher, problem.teacher_head), chunk=chunk)
     assert torch.equal(vds, problem.from_hidden(OBJECTIVES["vgs"], chunk).parts.vds)
     views = [problem.teacher_head.logits(hidden) for hidden in problem.teacher]
-    torch.testing.assert_close(vds, decompose(*views, *views).vds)
+    torch.testing.assert_close(vds, decompose(FourViews(*views, *views)).vds)
 
 
 def test_bfloat16_is_computed_in_float32_from_the_logits_on() -> None:
@@ -251,7 +256,7 @@ def test_bfloat16_is_computed_in_float32_from_the_logits_on() -> None:
         [head.logits(h) for h in hs]
         for head, hs in ((problem.head, problem.student), (problem.teacher_head, problem.teacher))
     ]
-    expected = objective_loss(*inputs[0], *inputs[1], objective, **problem.options(objective, {}))
+    expected = objective_loss(FourViews(*inputs[0], *inputs[1]), objective, **problem.options(objective, {}))
     found = problem.from_hidden(objective, chunk=3)
     assert found.loss.dtype == torch.float32
     torch.testing.assert_close(found.loss, expected.loss, rtol=1e-2, atol=0)
@@ -270,6 +275,11 @@ def test_float32_is_close_to_float64() -> None:
     )
     for got, want in pairs:
         torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-6)
+
+
+def models(inputs: Sequence[Any]) -> tuple[HiddenViews, HiddenViews]:
+    """Student and teacher from their hidden states and heads, one after the other."""
+    return HiddenViews(*inputs[:3]), HiddenViews(*inputs[3:])
 
 
 class Largest(TorchDispatchMode):
@@ -297,8 +307,8 @@ def test_never_holds_all_logits(objective: Objective) -> None:
     n_tokens, n_ids, chunk = 60, 500, 4
     inputs, options = hidden_problem(n_tokens, n_ids)
     with Largest() as made:
-        objective_loss_from_hidden(*inputs, objective, chunk=chunk, **options).loss.backward()
-        vds_from_hidden(*inputs[3:6], chunk=chunk)
+        objective_loss_from_hidden(*models(inputs), objective, chunk=chunk, **options).loss.backward()
+        vds_from_hidden(HiddenViews(*inputs[3:6]), chunk=chunk)
     assert made.n_bytes == chunk * n_ids * 4
 
 
@@ -306,7 +316,7 @@ def test_default_chunk_keeps_to_its_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("geometry.lm_head.CHUNK_BYTES", 7 * 500 * 4 + 1)
     inputs, options = hidden_problem(60, 500)
     with Largest() as made:
-        objective_loss_from_hidden(*inputs, OBJECTIVES["vgs"], **options).loss.backward()
+        objective_loss_from_hidden(*models(inputs), OBJECTIVES["vgs"], **options).loss.backward()
     assert made.n_bytes == 7 * 500 * 4
 
 
@@ -314,7 +324,7 @@ def test_no_tokens_no_loss() -> None:
     """A rank without tokens still takes part in the backward pass."""
     inputs, _ = hidden_problem(4, 5)
     none = [value if isinstance(value, LMHead) else value[:0] for value in inputs]
-    loss = objective_loss_from_hidden(*none, OBJECTIVES["vgs"], shares=torch.zeros(0)).loss
+    loss = objective_loss_from_hidden(*models(none), OBJECTIVES["vgs"], shares=torch.zeros(0)).loss
     loss.backward()
     assert loss == 0 and (inputs[2].weight.grad == 0).all()
 
@@ -323,8 +333,8 @@ def test_refuses_heads_that_do_not_fit() -> None:
     weight = normal(5, 2)
     with pytest.raises(ValueError, match=r"`bias` must have one number a row of `weight`, got 4 and 5"):
         LMHead(weight, normal(4))
-    with pytest.raises(ValueError, match=r"`support` must lie in 1\.\.5, the rows of `weight`, got 6"):
-        LMHead(weight, support=6)
+    with pytest.raises(ValueError, match=r"`n_ids` must lie in 1\.\.5, the rows of `weight`, got 6"):
+        LMHead(weight, n_ids=6)
     with pytest.raises(ValueError, match=r"`masked` must hold ids in 0\.\.4, got \[5\]"):
         LMHead(weight, masked=(5,))
 
@@ -334,7 +344,8 @@ def test_refuses_what_does_not_fit() -> None:
     vgs = Objective("vgs")
 
     def call(place: int, value: Any, **changed: Any) -> None:
-        objective_loss_from_hidden(*inputs[:place], value, *inputs[place + 1 :], vgs, **{**options, **changed})
+        changed_inputs = [*inputs[:place], value, *inputs[place + 1 :]]
+        objective_loss_from_hidden(*models(changed_inputs), vgs, **{**options, **changed})
 
     with pytest.raises(ValueError, match=r"`student_text_hidden` must have the shape of `student_image_hidden`"):
         call(1, inputs[1][:3])
@@ -347,7 +358,7 @@ def test_refuses_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match=r"`student_image_hidden` must have the width and dtype .* torch.float64"):
         call(2, LMHead(normal(5, 2)))
     with pytest.raises(ValueError, match=r"`teacher_head` must have the ids of `student_head`, got 4 and 5\. Set"):
-        call(5, LMHead(inputs[5].weight, support=4))
+        call(5, LMHead(inputs[5].weight, n_ids=4))
     with pytest.raises(ValueError, match=r"`teacher_image` must mask \(-inf\) the ids that `student_image` masks"):
         call(5, LMHead(inputs[5].weight, masked=(1,)))
     with pytest.raises(ValueError, match=r"`chunk` must be at least 1 token, got 0"):

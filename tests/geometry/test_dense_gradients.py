@@ -2,14 +2,13 @@
 
 import torch
 
-from geometry import BACKWARD, OBJECTIVES, DenseGradients, total, unit_gradients
-from tests.geometry.problems import ModuleStudent, TinyStudent, normal
-from tests.geometry.test_gramian import MIXED, TOKENS, WHOLE, grams_of, plain_gradient
+from geometry import BASIS, DenseGradients, total, unit_gradients
+from tests.geometry.problems import ModuleStudent, TinyStudent, normal, response_of, tensor
+from tests.geometry.test_gramian import MIXED, TOKENS, WHOLE, grams_of, plain_gradient, summed
 
 
 def gradients_of(student: TinyStudent | ModuleStudent, weights: torch.Tensor) -> dict:
-    inputs = student.image_logits, student.text_logits, student.cotangents()
-    return unit_gradients(*inputs, weights, student.groups())
+    return unit_gradients(response_of(student), weights, student.groups())
 
 
 def test_tokens_add_up_to_the_whole() -> None:
@@ -19,7 +18,7 @@ def test_tokens_add_up_to_the_whole() -> None:
         added.add(gradients_of(student, row.unsqueeze(0)))
     whole = grams_of(student, WHOLE)
     for name, gram in added.grams().items():
-        torch.testing.assert_close(gram, whole[name], rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(tensor(gram), whole[name], rtol=1e-11, atol=1e-12)
 
 
 def test_products_between_units_and_objectives() -> None:
@@ -29,7 +28,7 @@ def test_products_between_units_and_objectives() -> None:
     added.add(gradients_of(student, MIXED[:2]))
     for name, gram in added.cross_grams().items():
         members = student.groups()[name]
-        rows = torch.stack([2 * plain_gradient(student, k, row, members) for row in MIXED[:2] for k in OBJECTIVES])
+        rows = torch.stack([2 * plain_gradient(student, k, row, members) for row in MIXED[:2] for k in BASIS])
         torch.testing.assert_close(gram.flatten(2).flatten(0, 1), rows @ rows.T, rtol=1e-10, atol=1e-12)
 
 
@@ -41,8 +40,8 @@ def test_products_in_a_metric() -> None:
     for name, gram in added.grams().items():
         members = student.groups()[name]
         scale = torch.cat([metric[p].flatten() for p in members])
-        rows = torch.stack([plain_gradient(student, k, MIXED[0], members) for k in OBJECTIVES])
-        torch.testing.assert_close(gram[0], (rows * scale) @ rows.T, rtol=1e-10, atol=1e-12)
+        rows = torch.stack([plain_gradient(student, k, MIXED[0], members) for k in BASIS])
+        torch.testing.assert_close(tensor(gram)[0], (rows * scale) @ rows.T, rtol=1e-10, atol=1e-12)
 
 
 def test_a_unit_without_weight_adds_nothing() -> None:
@@ -58,8 +57,8 @@ def test_in_float32_and_of_nothing() -> None:
     gradients = gradients_of(student, WHOLE)
     added.add(gradients)
     added.add(gradients)
-    expected = 4 * total(grams_of(student, WHOLE))
-    torch.testing.assert_close(total(added.grams()), expected, rtol=1e-5, atol=1e-6)
+    expected = 4 * summed(grams_of(student, WHOLE))
+    torch.testing.assert_close(tensor(total(added.grams())), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_callers_tensors_are_left_alone() -> None:
@@ -71,10 +70,10 @@ def test_the_callers_tensors_are_left_alone() -> None:
     assert torch.equal(gradient, before)
 
 
-def test_gradients_are_ordered_as_backward() -> None:
+def test_gradients_are_in_the_order_of_the_basis() -> None:
     student = TinyStudent()
     gradients = gradients_of(student, MIXED)
-    for row, objective in enumerate(BACKWARD):
+    for row, objective in enumerate(BASIS):
         for unit, weights in enumerate(MIXED):
             expected = plain_gradient(student, objective, weights, [student.mix])
             torch.testing.assert_close(gradients[student.mix][unit, row].flatten(), expected)

@@ -28,8 +28,9 @@ from transformers import (
     SmolVLMForConditionalGeneration,
 )
 
-from geometry import IMAGE_VIEW, OBJECTIVES, Cotangents, Gramian, cotangents, norms, total
-from tests.geometry.problems import normal
+from geometry import BASIS, Cotangents, FourViews, Gramian, ProbedResponse, cotangents
+from tests.geometry.problems import IMAGE_VIEW, normal, tensor
+from tests.geometry.test_gramian import summed
 from vlm.families import parameter_groups
 
 N_TOKENS = 3  # of the response
@@ -122,12 +123,14 @@ class Student:
         with torch.no_grad():
             image, text = (view(torch.arange(N_TOKENS)) for view in (self.image, self.text))
         other = 7 if self.image is self.text else 8
-        return cotangents(image, text, image + normal(*image.shape, seed=7), text + normal(*text.shape, seed=other))
+        teacher = image + normal(*image.shape, seed=7), text + normal(*text.shape, seed=other)
+        return cotangents(FourViews(image, text, *teacher))
 
     def grams(self, cots: Cotangents, engine: Gramian | None = None, **options: Any) -> dict[str, Tensor]:
         """Return the Gram matrices of `UNITS` from an engine with these options."""
         engine = engine or Gramian(self.model, self.groups(), **options)
-        return engine.units(self.image, self.text, cots, UNITS)
+        response = ProbedResponse(self.image, self.text, cots, torch.arange(N_TOKENS))
+        return {name: tensor(gram) for name, gram in engine.units(response, UNITS).items()}
 
     def to(self, dtype: torch.dtype) -> "Student":
         """Return a copy in another precision."""
@@ -183,7 +186,7 @@ def plain_grams(student: Student, cots: Cotangents, groups: dict[str, list[nn.Pa
     sizes = [sum(parameter.numel() for parameter in group) for group in groups.values()]
     found: dict[str, list[Tensor]] = {name: [] for name in groups}
     for weights in UNITS:
-        seeds = {k: weights.unsqueeze(-1) * getattr(cots, k) for k in OBJECTIVES}
+        seeds = {k: weights.unsqueeze(-1) * getattr(cots, k) for k in BASIS}
         gradients = [dense_gradient(image if k in IMAGE_VIEW else text, seed, members) for k, seed in seeds.items()]
         for name, rows in zip(groups, torch.stack(gradients).split(sizes, dim=1), strict=True):
             found[name].append(rows @ rows.T)
@@ -200,7 +203,7 @@ def dense_gradient(logits: Tensor, cotangent: Tensor, parameters: list[nn.Parame
 
 def worst(gram: Tensor, expected: Tensor) -> float:
     """The largest |dG_ab| / sqrt(G_aa G_bb); where that root is 0, G_ab must be."""
-    lengths = norms(expected)
+    lengths = expected.diagonal(dim1=-2, dim2=-1).sqrt()
     scale = lengths.unsqueeze(-1) * lengths.unsqueeze(-2)
     there = scale > 0
     assert (gram[~there] == 0).all()
@@ -292,8 +295,8 @@ def test_lower_precisions_on_the_whole_model(family: Family, dtype: torch.dtype,
     student = random_student(family, dtype=dtype)
     exact = student.to(torch.float64)
     cots = exact.cotangents()
-    expected = total(plain_grams(exact, cots, exact.groups()))
-    assert worst(total(student.grams(cots)), expected) <= most
+    expected = summed(plain_grams(exact, cots, exact.groups()))
+    assert worst(summed(student.grams(cots)), expected) <= most
 
 
 @every_family
@@ -335,5 +338,5 @@ def test_the_model_is_left_as_it_was(family: Family) -> None:
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        engine.units(broken, student.text, cots, UNITS)
+        engine.units(ProbedResponse(broken, student.text, cots, torch.arange(N_TOKENS)), UNITS)
     assert list(state(student.model)) == before

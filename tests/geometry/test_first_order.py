@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from geometry import cotangents, decompose, push_forward, sensitivity
+from geometry import FourViews, cotangents, decompose, push_forward, sensitivity
 from tests.geometry.problems import ModuleStudent, TinyStudent, four_views, normal
 
 LOSSES = ("standard", "language", "visual", "visual_held", "student_vds")
@@ -24,7 +24,7 @@ def pushed(student, direction):
 def along(student, direction):
     """Return the sensitivity of a tiny student under its teacher."""
     (image, text), (image_tangent, text_tangent) = pushed(student, direction)
-    return sensitivity(image, text, *student.teacher(), image_tangent, text_tangent)
+    return sensitivity(FourViews(image, text, *student.teacher()), image_tangent, text_tangent)
 
 
 def losses_at(student, teacher, direction, step, held):
@@ -35,8 +35,8 @@ def losses_at(student, teacher, direction, step, held):
         image, text = student.image_logits(), student.text_logits()
         for parameter, vector in direction.items():
             parameter.sub_(vector, alpha=step)
-    parts = decompose(image, text, *teacher)
-    still = decompose(image, held, *teacher).visual
+    parts = decompose(FourViews(image, text, *teacher))
+    still = decompose(FourViews(image, held, *teacher)).visual
     return torch.stack([parts.standard, parts.language, parts.visual, still, parts.student_vds])
 
 
@@ -71,7 +71,7 @@ def test_tangents_equal_finite_differences_of_the_logits(student):
 
 def test_is_the_product_of_cotangent_and_tangent_and_total_less_held_is_the_shift():
     views, tangents = four_views(), (normal(5, 7, seed=8), normal(5, 7, seed=9))
-    found, cots = sensitivity(*views, *tangents), cotangents(*views)
+    found, cots = sensitivity(FourViews(*views), *tangents), cotangents(FourViews(*views))
     torch.testing.assert_close(found.standard, (cots.standard * tangents[0]).sum(-1))
     torch.testing.assert_close(found.language, (cots.language * tangents[1]).sum(-1))
     torch.testing.assert_close(found.visual - found.visual_held, (cots.shift * tangents[1]).sum(-1))
@@ -84,7 +84,7 @@ def test_is_the_product_with_the_gradient():
     student = TinyStudent()
     direction = random_direction(student)
     found = along(student, direction)
-    parts = decompose(student.image_logits(), student.text_logits(), *student.teacher())
+    parts = decompose(FourViews(student.image_logits(), student.text_logits(), *student.teacher()))
     for name in ("standard", "language", "visual", "student_vds"):
         loss = getattr(parts, name).sum()
         gradients = torch.autograd.grad(loss, list(direction), retain_graph=True, allow_unused=True)
@@ -124,7 +124,7 @@ def test_masked_ids_have_no_part():
     masked = [torch.cat([view, torch.full((5, 1), -torch.inf, dtype=view.dtype)], dim=1) for view in views]
     wider = [torch.cat([tangent, torch.zeros(5, 1, dtype=tangent.dtype)], dim=1) for tangent in tangents]
     for name in LOSSES:
-        plain, padded = (getattr(sensitivity(*v, *t), name) for v, t in ((views, tangents), (masked, wider)))
+        plain, padded = (getattr(sensitivity(FourViews(*v), *t), name) for v, t in ((views, tangents), (masked, wider)))
         torch.testing.assert_close(padded, plain)
 
 
@@ -132,7 +132,7 @@ def test_equal_views_have_no_visual_part():
     """A prompt without a picture: whatever moves, its visual loss stays 0."""
     image, _, teacher, _ = four_views()
     tangent = normal(5, 7, seed=8)
-    found = sensitivity(image, image, teacher, teacher, tangent, tangent)
+    found = sensitivity(FourViews(image, image, teacher, teacher), tangent, tangent)
     assert (found.visual == 0).all() and (found.visual_held == 0).all() and (found.student_vds == 0).all()
     torch.testing.assert_close(found.standard, found.language)
 
@@ -164,4 +164,4 @@ def test_what_does_not_fit_is_refused_by_name():
     with pytest.raises(ValueError, match=r"`direction` must have the shape.*\(3,\) for bias, which has \(4,\)"):
         push_forward(student, student.text_logits, {student.bias: normal(3)})
     with pytest.raises(ValueError, match="`text_tangent` must have the shape of `student_image`"):
-        sensitivity(*four_views(), normal(5, 7), normal(4, 7))
+        sensitivity(FourViews(*four_views()), normal(5, 7), normal(4, 7))

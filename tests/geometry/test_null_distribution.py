@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from geometry import UnitViews, angles_deg, null_angles_deg, null_products
+from geometry import Gram, UnitViews, null_grams, total
 from geometry.gramian import backward
 from tests.geometry.problems import TinyStudent, normal
 from tests.geometry.test_gramian import TOKENS, plain_gradient
@@ -16,6 +16,11 @@ def unit_views(student: TinyStudent, token: int) -> UnitViews:
     here = torch.tensor([token])
     teacher = (view[here] for view in student.teacher())
     return UnitViews(student.image_logits, student.text_logits, *teacher, here, torch.ones(1))
+
+
+def angles(grams: dict[str, Gram], names: list[str] | None = None) -> Tensor:
+    """(detached, attached) over the named groups."""
+    return torch.from_numpy(total(grams, names).angle_deg("language", "visual"))
 
 
 def plain_angles(student: TinyStudent, i: int, j: int, names: list[str] | None) -> Tensor:
@@ -31,12 +36,12 @@ def plain_angles(student: TinyStudent, i: int, j: int, names: list[str] | None) 
 @pytest.mark.parametrize("pairs", [[(0, 3), (3, 1), (1, 0)], [(0, 1), (2, 3), (3, 0)], [(4, 2)]])
 def test_equals_dense_gradients_over_chains_and_breaks(pairs: list[tuple[int, int]]) -> None:
     student = TinyStudent()
-    walked = list(null_products(pairs, lambda token: unit_views(student, token), student.groups()))
+    walked = list(null_grams(pairs, lambda token: unit_views(student, token), student.groups()))
     assert len(walked) == len(pairs)
     for (i, j), products in zip(pairs, walked, strict=True):
         for names in SCOPES:
             expected = plain_angles(student, i, j, names)
-            torch.testing.assert_close(null_angles_deg(products, names), expected, rtol=0, atol=1e-6)
+            torch.testing.assert_close(angles(products, names), expected, rtol=0, atol=1e-6)
 
 
 def test_in_a_metric() -> None:
@@ -45,11 +50,11 @@ def test_in_a_metric() -> None:
     parameters = [p for members in groups.values() for p in members]
     metric = {p: normal(*p.shape, seed=7).square() for p in parameters}
     scale = torch.cat([metric[p].sqrt().flatten() for p in parameters])
-    (products,) = null_products([(0, 3)], lambda token: unit_views(student, token), groups, metric=metric)
+    (products,) = null_grams([(0, 3)], lambda token: unit_views(student, token), groups, metric=metric)
     language = scale * plain_gradient(student, "language", TOKENS[0], parameters)
     visual, shift = (scale * plain_gradient(student, k, TOKENS[3], parameters) for k in ("visual", "shift"))
     expected = [torch.cosine_similarity(language, other, dim=0) for other in (visual, visual + shift)]
-    found = null_angles_deg(products)
+    found = angles(products)
     torch.testing.assert_close(found, torch.stack(expected).arccos().rad2deg(), rtol=0, atol=1e-6)
     plain = plain_angles(student, 0, 3, None)
     assert ((found - plain).abs() > 0.1).all()
@@ -62,7 +67,7 @@ def test_takes_a_tensor_of_pairs_and_is_lazy() -> None:
         asked.append(token)
         return unit_views(student, token)
 
-    walk = null_products(torch.tensor([[0, 1], [1, 2], [4, 3]]), views, student.groups())
+    walk = null_grams(torch.tensor([[0, 1], [1, 2], [4, 3]]), views, student.groups())
     assert asked == []
     next(walk)
     assert asked == [0, 1]  # first pair only
@@ -88,12 +93,12 @@ def test_holds_two_gradients_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
 
     plain = backward.gradient
     monkeypatch.setattr("geometry.null_distribution.gradient", lambda *args: Counted(plain(*args)))
-    list(null_products([(0, 1), (1, 2), (2, 3), (3, 0)], lambda t: unit_views(student, t), student.groups()))
+    list(null_grams([(0, 1), (1, 2), (2, 3), (3, 0)], lambda t: unit_views(student, t), student.groups()))
     assert most == 2
 
 
 def test_a_zero_gradient_has_no_angle() -> None:
     student = TinyStudent()
-    (products,) = null_products([(0, 1)], lambda token: unit_views(student, token), student.groups())
-    assert null_angles_deg(products, ["vision"]).isnan().all()  # language does not reach the vision tower
-    assert angles_deg(products["vision"])[:, 1, 1].tolist() == [0.0, 0.0]
+    (products,) = null_grams([(0, 1)], lambda token: unit_views(student, token), student.groups())
+    assert angles(products, ["vision"]).isnan().all()  # language does not reach the vision tower
+    assert products["vision"].angle_deg("visual", "visual").tolist() == [0.0, 0.0]

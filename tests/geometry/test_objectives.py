@@ -11,6 +11,7 @@ from torch import Tensor
 
 from geometry import (
     Coefficients,
+    FourViews,
     Objective,
     Thresholds,
     coefficients,
@@ -99,7 +100,7 @@ def twin(views: list[Tensor], objective: Objective, edges: Thresholds, has_image
 
 
 def edges_of(objective: Objective, views: list[Tensor]) -> Thresholds:
-    return objective.thresholds(decompose(*views).vds.detach()[HAS_IMAGE])
+    return objective.thresholds(decompose(FourViews(*views)).vds.detach()[HAS_IMAGE])
 
 
 def gradients(loss: Tensor, of: list[Tensor]) -> list[Tensor]:
@@ -108,9 +109,9 @@ def gradients(loss: Tensor, of: list[Tensor]) -> list[Tensor]:
 
 def loss_of(views: list[Tensor], objective: Objective, **options) -> Tensor:
     """The loss of three responses, all with images unless told."""
-    edges = objective.thresholds(decompose(*views).vds.detach())
+    edges = objective.thresholds(decompose(FourViews(*views)).vds.detach())
     shares = token_shares(LENGTHS, objective.average)
-    return objective_loss(*views, objective, **{"thresholds": edges, "shares": shares, **options}).loss
+    return objective_loss(FourViews(*views), objective, **{"thresholds": edges, "shares": shares, **options}).loss
 
 
 @EVERY
@@ -120,7 +121,7 @@ def test_equals_the_twin(objective: Objective, seed: int) -> None:
     views = views_of(drawn)
     edges = edges_of(objective, views)
     shares = token_shares(LENGTHS, objective.average)
-    found = objective_loss(*views, objective, thresholds=edges, shares=shares, has_image=HAS_IMAGE)
+    found = objective_loss(FourViews(*views), objective, thresholds=edges, shares=shares, has_image=HAS_IMAGE)
     expected = twin(views, objective, edges)
     torch.testing.assert_close(found.loss, expected, **EXACT)
     for got, want in zip(gradients(found.loss, drawn), gradients(expected, drawn), strict=True):
@@ -131,8 +132,8 @@ def test_equals_the_twin(objective: Objective, seed: int) -> None:
 def test_parts_are_the_decomposition_without_a_graph(objective: Objective) -> None:
     views = views_of(leaves())
     shares = token_shares(LENGTHS)
-    found = objective_loss(*views, objective, thresholds=Thresholds(0.1, 0.5), shares=shares)
-    expected = decompose(*views)
+    found = objective_loss(FourViews(*views), objective, thresholds=Thresholds(0.1, 0.5), shares=shares)
+    expected = decompose(FourViews(*views))
     for name in ("standard", "language", "visual", "vds", "student_vds"):
         assert torch.equal(getattr(found.parts, name), getattr(expected, name))
         assert not getattr(found.parts, name).requires_grad
@@ -142,10 +143,10 @@ def test_parts_are_the_decomposition_without_a_graph(objective: Objective) -> No
 def test_weights_times_divergences_are_the_loss(objective: Objective) -> None:
     views = [view.detach() for view in views_of(leaves())]
     edges, shares = edges_of(objective, views), token_shares(LENGTHS)
-    found = objective_loss(*views, objective, thresholds=edges, shares=shares, has_image=HAS_IMAGE)
+    found = objective_loss(FourViews(*views), objective, thresholds=edges, shares=shares, has_image=HAS_IMAGE)
     p_image, _, q_image, _ = (view.log_softmax(-1) for view in views)
     forward = torch.stack([plain_kl(q, p) for q, p in zip(q_image, p_image, strict=True)])
-    printed = decompose(views[1], *views[1:]).visual
+    printed = decompose(FourViews(views[1], *views[1:])).visual
     w, parts = found.weights, found.parts
     total = w.standard * parts.standard + w.language * parts.language + w.visual * parts.visual
     torch.testing.assert_close(found.loss, (total + w.printed * printed + w.forward * forward).sum(), **EXACT)
@@ -209,7 +210,9 @@ def test_micro_batches_add_up(objective: Objective, cut: int) -> None:
         part = [view[rows] for view in views]
         shares = token_shares(lengths, objective.average, n_trajectories=3, n_tokens=8)
         seen = HAS_IMAGE[rows]
-        total = total + objective_loss(*part, objective, thresholds=edges, shares=shares, has_image=seen).loss
+        total = (
+            total + objective_loss(FourViews(*part), objective, thresholds=edges, shares=shares, has_image=seen).loss
+        )
     torch.testing.assert_close(total, whole, **EXACT)
     for got, want in zip(gradients(total, drawn), gradients(whole, drawn), strict=True):
         torch.testing.assert_close(got, want, **EXACT)
@@ -258,7 +261,7 @@ def test_coefficients_pinned() -> None:
 
 
 def test_thresholds_are_the_quantiles_and_none_opens_without_tokens() -> None:
-    vds = decompose(*four_views(0, 50, 7)).vds
+    vds = decompose(FourViews(*four_views(0, 50, 7))).vds
     edges = Objective("adaptive", quantile=0.8, low_quantile=0.3).thresholds(vds)
     assert (edges.low, edges.high) == (vds_quantile(vds, 0.3).item(), vds_quantile(vds, 0.8).item())
     assert Objective("vgs-lp").thresholds(vds[:0]) == Thresholds(math.inf, math.inf)
@@ -288,7 +291,7 @@ def test_is_linear_in_its_strengths_and_eta_spares_the_preservation(
 ) -> None:
     views = four_views(seed, sum(LENGTHS), 7)
     base = Objective("vgs-lp", gamma=gamma, eta=eta, lambda_=lambda_)
-    options = {"thresholds": base.thresholds(decompose(*views).vds)}
+    options = {"thresholds": base.thresholds(decompose(FourViews(*views)).vds)}
     standard, vgs, preserved = (
         loss_of(views, objective, **options)
         for objective in (
@@ -331,16 +334,16 @@ def test_masked_ids_have_no_part() -> None:
 def test_leading_axes_are_allowed() -> None:
     views, objective = four_views(0, 6, 7), OBJECTIVES["vgs-lp"]
     options = {"thresholds": Thresholds(0.1, 0.5), "shares": token_shares([2, 4])}
-    flat = objective_loss(*views, objective, **options)
+    flat = objective_loss(FourViews(*views), objective, **options)
     options["shares"] = options["shares"].view(2, 3)
-    found = objective_loss(*(view.view(2, 3, 7) for view in views), objective, **options)
+    found = objective_loss(FourViews(*(view.view(2, 3, 7) for view in views)), objective, **options)
     torch.testing.assert_close(found.loss, flat.loss, **EXACT)
     assert found.parts.vds.shape == (2, 3)
 
 
 def test_bfloat16_is_computed_in_float32() -> None:
     views = [view.bfloat16() for view in four_views(0, 8, 7)]
-    found = objective_loss(*views, OBJECTIVES["vgs"], shares=token_shares(LENGTHS))
+    found = objective_loss(FourViews(*views), OBJECTIVES["vgs"], shares=token_shares(LENGTHS))
     assert found.loss.dtype == torch.float32
 
 
@@ -348,7 +351,7 @@ def test_gradient_is_the_weighted_cotangents() -> None:
     drawn = leaves()
     objective, shares = OBJECTIVES["vgs attached"], token_shares(LENGTHS).unsqueeze(-1)
     image, text = gradients(loss_of(drawn, objective), drawn)
-    c = cotangents(*drawn)
+    c = cotangents(FourViews(*drawn))
     torch.testing.assert_close(image, shares * (c.standard + 2.0 * c.visual), **EXACT)
     torch.testing.assert_close(text, shares * 2.0 * c.shift, **EXACT)
 
@@ -395,13 +398,13 @@ def test_refuses_unknown_choices(field: str, value: str, message: str) -> None:
 def test_refuses_what_does_not_fit() -> None:
     views, shares = four_views(0, 8, 7), token_shares(LENGTHS)
     with pytest.raises(ValueError, match=r"`thresholds` must be given for 'vgs-lp', got None\. Take"):
-        objective_loss(*views, Objective("vgs-lp"), shares=shares)
+        objective_loss(FourViews(*views), Objective("vgs-lp"), shares=shares)
     with pytest.raises(ValueError, match=r"`shares` must have one number a token, got shape \(7,\) for \(8,\)"):
-        objective_loss(*views, Objective("vgs"), shares=shares[:7])
+        objective_loss(FourViews(*views), Objective("vgs"), shares=shares[:7])
     with pytest.raises(ValueError, match="`has_image` must have one number a token"):
-        objective_loss(*views, Objective("vgs"), shares=shares, has_image=HAS_IMAGE[:5])
+        objective_loss(FourViews(*views), Objective("vgs"), shares=shares, has_image=HAS_IMAGE[:5])
     with pytest.raises(ValueError, match="`teacher_text` must have the shape"):
-        objective_loss(*views[:3], views[3][:, :5], Objective("vgs"), shares=shares)
+        objective_loss(FourViews(*views[:3], views[3][:, :5]), Objective("vgs"), shares=shares)
 
 
 def test_refuses_shares_of_too_small_a_batch() -> None:

@@ -24,7 +24,7 @@ class Problem:
         self.hidden = normal(6, 4).to(dtype).requires_grad_()
         self.weight = normal(11, 4, seed=1).to(dtype).requires_grad_()
         self.bias = normal(11, seed=2).to(dtype).requires_grad_() if bias else None
-        self.head = LMHead(self.weight, self.bias, support=SUPPORT, masked=MASKED)
+        self.head = LMHead(self.weight, self.bias, n_ids=SUPPORT, masked=MASKED)
         self.leaves = [self.hidden, self.weight, *([] if self.bias is None else [self.bias])]
 
     def plain(self, allowed: Tensor | None) -> Tensor:

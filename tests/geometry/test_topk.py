@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from geometry import (
+    FourViews,
     Objective,
     Thresholds,
     cotangents,
@@ -49,7 +50,10 @@ def test_equals_plain_sums(k: int) -> None:
 def test_no_divergence_of_two_views_grows(seed: int, k: int, scale: float) -> None:
     """The data processing inequality; for the visual loss it does not hold, q* being made of the buckets."""
     views = four_views(seed, scale=scale)
-    whole, reduced = decompose(*views), decompose(*(topk_log_probs(view, top_ids(views[2], k)) for view in views))
+    whole, reduced = (
+        decompose(FourViews(*views)),
+        decompose(FourViews(*(topk_log_probs(view, top_ids(views[2], k)) for view in views))),
+    )
     for name in ("standard", "language", "vds", "student_vds"):
         assert (getattr(reduced, name) <= getattr(whole, name) + 1e-12).all()
 
@@ -70,8 +74,8 @@ def test_ids_but_one_or_all_are_the_whole_loss(objective: Objective, k: int) -> 
     students = [view.requires_grad_() for view in views[:2]]
     options = {"thresholds": EDGES, "shares": token_shares([5])}
     ids = top_ids(views[2], k)
-    whole = objective_loss(*views, objective, **options)
-    found = objective_loss(*(topk_log_probs(view, ids) for view in views), objective, **options)
+    whole = objective_loss(FourViews(*views), objective, **options)
+    found = objective_loss(FourViews(*(topk_log_probs(view, ids) for view in views)), objective, **options)
     torch.testing.assert_close(found.loss, whole.loss, **EXACT)
     for name, values in vars(whole.parts).items():
         torch.testing.assert_close(getattr(found.parts, name), values, **EXACT)
@@ -88,8 +92,8 @@ def test_gradient_at_the_logits_is_that_of_the_buckets_spread(k: int) -> None:
     reduced = [topk_log_probs(view, ids) for view in views]
     want = torch.autograd.grad(kl_nats(plain_bucketed(image, ids)[:, :-1], reduced[2].detach()[:, :-1]).sum(), image)
     assert want[0].abs().max() > 0
-    loss = decompose(*reduced).standard.sum()
-    got = spread(cotangents(*(view.detach() for view in reduced)).standard, image.detach(), ids)
+    loss = decompose(FourViews(*reduced)).standard.sum()
+    got = spread(cotangents(FourViews(*(view.detach() for view in reduced))).standard, image.detach(), ids)
     torch.testing.assert_close(got, torch.autograd.grad(loss, image)[0], **EXACT)
 
 
@@ -113,9 +117,9 @@ def test_masked_ids_have_no_part(k: int) -> None:
     kept = [view[:, [0, 2, 3, 5, 6]] for view in views]
     want = kl_nats(*(topk_log_probs(view.log_softmax(-1), top_ids(kept[2], k)) for view in kept[::2]))
     torch.testing.assert_close(kl_nats(*reduced[::2]), want, **EXACT)
-    gradient = torch.autograd.grad(decompose(*reduced).standard.sum(), views[0])[0]
+    gradient = torch.autograd.grad(decompose(FourViews(*reduced)).standard.sum(), views[0])[0]
     assert gradient.isfinite().all() and (gradient[:, [1, 4]] == 0).all() and gradient.abs().max() > 0
-    at_buckets = cotangents(*(view.detach() for view in reduced)).standard
+    at_buckets = cotangents(FourViews(*(view.detach() for view in reduced))).standard
     torch.testing.assert_close(spread(at_buckets, views[0].detach(), ids), gradient, **EXACT)
 
 

@@ -51,7 +51,7 @@ def angles_by_definition(pair, prompt, response, position, names, scale=lambda p
 
     scale: what a parameter's gradient is multiplied by, the root of a diagonal metric.
     """
-    allowed = [index for index in range(pair.support) if index not in pair.student.visual_ids]
+    allowed = [index for index in range(pair.n_ids) if index not in pair.student.visual_ids]
     args = (response, position, allowed)
     p_image, p_text = (log_probs(pair.student, view(prompt), *args) for view in (image_view, text_view))
     with torch.no_grad():

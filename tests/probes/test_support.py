@@ -75,7 +75,7 @@ def test_responses_by_hand(tokens, checkpoints):
         views = [image_view(prompts[number]), text_view(prompts[number])] * 2
         ids = rollouts[number].token_ids
         with torch.no_grad():
-            logits = [view_logits(m, [v], [ids], pair.support)[0] for m, v in zip(members, views, strict=True)]
+            logits = [view_logits(m, [v], [ids], pair.n_ids)[0] for m, v in zip(members, views, strict=True)]
         inside = tokens[(tokens["rollout_id"] == number) & (tokens["top_k"] == 6)].sort_values("position")
         assert len(inside) == len(ids)
         for position, row in enumerate(inside.to_dict("records")):

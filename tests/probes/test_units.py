@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from geometry import DenseGradients, Gramian, decompose, unit_gradients
+from geometry import DenseGradients, FourViews, Gramian, decompose, unit_gradients
 from probes import corpus as corpora
 from probes.corpus import Asked, Corpus
 from probes.units import _Scene, choose_units, grams_by_rollout, sum_of_corpus_bins
@@ -35,10 +35,10 @@ def loss_gradients(corpus, rollouts):
     parameters = [parameter for members in pair.student.groups.values() for parameter in members]
     for rollout, views in zip(rollouts, corpus.score(rollouts), strict=True):
         image, text = (
-            view_logits(pair.student, [view], [rollout.token_ids], pair.support)[0] for view in corpus.views(rollout)
+            view_logits(pair.student, [view], [rollout.token_ids], pair.n_ids)[0] for view in corpus.views(rollout)
         )
         teacher = (views.teacher_image, views.teacher_text)
-        free, fixed = decompose(image, text, *teacher), decompose(image, text.detach(), *teacher)
+        free, fixed = decompose(FourViews(image, text, *teacher)), decompose(FourViews(image, text.detach(), *teacher))
         losses.append(torch.stack([free.standard.mean(), free.language.mean(), fixed.visual.mean()]))
     return [
         models.flat(parameters, torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True))

@@ -7,6 +7,7 @@ from zlib import crc32
 
 import torch
 
+from geometry import total
 from tests.train.small import batch, learner, small, watch
 from train.batch import batches_of_step
 from train.gradients import batch_grams
@@ -34,7 +35,7 @@ def main(checkpoints: Path, out: Path) -> None:
     found = learner(small(checkpoints, batch=7, micro_batch=2))  # of two processes, one has four prompts, one three
     made = batch(found)
     gradient, loss, eta, tokens = summed_gradient(found, made, watch())
-    gram = sum(batch_grams(found, made).values())
+    gram = torch.from_numpy(total(batch_grams(found, made)).values)
     rewarded = reward_gradient(checkpoints)
     about = torch.tensor([loss, eta, len(tokens.vds), len(made.lengths)], dtype=torch.float64)
     if found.accelerator.is_main_process:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from geometry import total
 from records.journal import JOURNAL, read_journal
 from tests.train.small import batch, learner, small, watch
 from tests.train.test_loop import lines
@@ -29,7 +30,7 @@ def measured(checkpoints, *, again, **changes):
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         gradient = torch.cat([g.flatten() for g in summed_gradient(found, made, watch()).gradient])
-    return gradient, sum(batch_grams(found, made).values()), sum(kept)
+    return gradient, torch.from_numpy(total(batch_grams(found, made)).values), sum(kept)
 
 
 @pytest.mark.parametrize("objective", ["vgs-lp", "language-steering"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cli.errors import OptionError
-from geometry import LMHead, grpo_loss, objective_loss, token_shares
+from geometry import FourViews, LMHead, grpo_loss, objective_loss, token_shares
 from records.journal import read_journal
 from tests.train.small import batch, both_logits, learner, small, watch, weights
 from train.batch import batches_of_step, joined
@@ -52,9 +52,9 @@ def relative(a, b):
     return float((a - b).norm() / b.norm())
 
 
-def log_probs_of(member, response, support, top_p=1.0, among=None):
+def log_probs_of(member, response, n_ids, top_p=1.0, among=None):
     """The log-probabilities of a response's tokens, one response alone, and the ids that it was drawn from."""
-    logits, ids = both_logits(member, [response], support)[0], torch.tensor(response.rollout.token_ids)
+    logits, ids = both_logits(member, [response], n_ids)[0], torch.tensor(response.rollout.token_ids)
     probabilities = logits.detach().softmax(dim=-1)
     if among is None:
         among = torch.zeros_like(probabilities, dtype=torch.bool)
@@ -92,14 +92,14 @@ def twin(found, made, alpha, before=None):
     total = torch.zeros(())
     for r, share, advantage in zip(responses, shares, advantages_of(responses, rewards), strict=True):
         with torch.no_grad():
-            old, among = log_probs_of(before or pair.student, r, pair.support, config.top_p)
-        new, _ = log_probs_of(pair.student, r, pair.support, among=among)
+            old, among = log_probs_of(before or pair.student, r, pair.n_ids, config.top_p)
+        new, _ = log_probs_of(pair.student, r, pair.n_ids, among=among)
         ratio = (new - old).exp()
         surrogate = (share * torch.minimum(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)).sum()
-        views = [*both_logits(pair.student, [r], pair.support), *both_logits(pair.teacher, [r], pair.support)]
+        views = [*both_logits(pair.student, [r], pair.n_ids), *both_logits(pair.teacher, [r], pair.n_ids)]
         about = {"thresholds": made.thresholds[0], "shares": share, "has_image": has_image([r], share.device)}
         total = total - (1 - alpha) * surrogate
-        total = total + alpha * objective_loss(*views, config.training_objective, **about).loss
+        total = total + alpha * objective_loss(FourViews(*views), config.training_objective, **about).loss
     gradient = torch.autograd.grad(total, found.parameters, allow_unused=True)
     pairs = zip(found.parameters, gradient, strict=True)
     return total.item(), torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in pairs])
@@ -203,7 +203,7 @@ def test_the_first_of_several_updates_has_ratio_one(checkpoints):
     first, _ = step_batches(found)
     assert first.sampled is not None
     for part, old in zip(first.micro_batches, first.sampled, strict=True):
-        views = both_views(found.pair.student, part, found.pair.support)
+        views = both_views(found.pair.student, part, found.pair.n_ids)
         ids = torch.tensor([token for r in part for token in r.rollout.token_ids])
         new, _ = log_probs_and_old(views.image, views.head, ids, old, 0.8)
         torch.testing.assert_close(new, old.log_probs, rtol=1e-5, atol=1e-6)
@@ -216,8 +216,8 @@ def test_a_ratio_below_top_p_1_is_over_the_nucleus(checkpoints, top_p):
     found = learner(grpo(checkpoints, top_p=top_p))
     made = batch(found)
     for response in made.responses:
-        log_p, among = log_probs_of(found.pair.student, response, found.pair.support, top_p)
-        assert log_p.isfinite().all() and among.sum(dim=-1).max() < found.pair.support - 4
+        log_p, among = log_probs_of(found.pair.student, response, found.pair.n_ids, top_p)
+        assert log_p.isfinite().all() and among.sum(dim=-1).max() < found.pair.n_ids - 4
     loss, slow = twin(found, made, 0.0)
     gradient, value, _, _ = summed_gradient(found, made, watch())
     assert relative(torch.cat([g.flatten() for g in gradient]), slow) < 1e-5

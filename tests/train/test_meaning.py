@@ -58,8 +58,8 @@ def test_preservation_as_printed_does_not_leave_it(checkpoints):
 def blind(monkeypatch):
     """Teachers whose image view is their text view."""
 
-    def text_alone(member, responses, support, **others):
-        views = both_views(member, responses, support, **others)
+    def text_alone(member, responses, n_ids, **others):
+        views = both_views(member, responses, n_ids, **others)
         return replace(views, image=views.text)
 
     monkeypatch.setattr(batches, "both_views", text_alone)  # of a batch, which only teachers score
@@ -67,7 +67,7 @@ def blind(monkeypatch):
 
 def own_use(found, made, held=None):
     """KL(p(.|I, x) || p(.|x)) of each token, 0 without a picture; p(.|x) is held, or what is given in its place."""
-    image, text = both_logits(found.pair.student, made.responses, found.pair.support)
+    image, text = both_logits(found.pair.student, made.responses, found.pair.n_ids)
     held = text.detach() if held is None else held
     return kl_nats(log_probs(image), log_probs(held)) * has_image(made.responses, image.device)
 
@@ -101,7 +101,7 @@ def test_a_step_along_it_makes_the_student_look_less(checkpoints):
     found = learner(config(checkpoints, "vgs"))
     made = batch(found)
     use = gradient_by_hand(found, mean(made, own_use(found, made)))
-    _, text = both_logits(found.pair.student, made.responses, found.pair.support)
+    _, text = both_logits(found.pair.student, made.responses, found.pair.n_ids)
     before = mean(made, own_use(found, made)).item()
     visual = gradient_of(found)[0] - gradient_of(learner(config(checkpoints, "standard")))[0]
     sizes = [parameter.numel() for parameter in found.parameters]
@@ -118,8 +118,8 @@ def test_a_blind_teacher_s_standard_loss_is_toward_its_text_view(checkpoints):
     found = learner(config(checkpoints, "standard"))
     gradient, tokens = gradient_of(found)
     made, pair = batch(found), found.pair
-    image, text = both_logits(pair.student, made.responses, pair.support)
-    _, teacher = both_logits(pair.teacher, made.responses, pair.support)
+    image, text = both_logits(pair.student, made.responses, pair.n_ids)
+    _, teacher = both_logits(pair.teacher, made.responses, pair.n_ids)
     standard = kl_nats(log_probs(image), log_probs(teacher))
     torch.testing.assert_close(tokens.standard, standard.detach(), rtol=1e-4, atol=1e-5)
     assert cosine(gradient, gradient_by_hand(found, mean(made, standard))) > 0.9999

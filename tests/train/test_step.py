@@ -2,11 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from geometry import eta as eta_of
-from geometry import norms, objective_loss, token_shares, top_ids, topk_log_probs, total
+from geometry import FourViews, objective_loss, token_shares, top_ids, topk_log_probs, total
 from tests.train.small import batch, both_logits, learner, small, watch, weights
 from train.gradients import batch_grams
 from train.rollouts import both_views, has_image
@@ -49,12 +49,14 @@ def test_the_loss_is_the_objective_s_over_the_whole_batch(checkpoints):
     pair, objective = found.pair, found.config.training_objective
     responses = made.responses
     shares = token_shares([r.n_tokens for r in responses]).float().split([r.n_tokens for r in responses])
-    views = [
-        both_logits(pair.student, [r], pair.support) + both_logits(pair.teacher, [r], pair.support) for r in responses
-    ]
+    views = [both_logits(pair.student, [r], pair.n_ids) + both_logits(pair.teacher, [r], pair.n_ids) for r in responses]
     loss = sum(
         objective_loss(
-            *view, objective, thresholds=made.thresholds[0], shares=share, has_image=has_image([r], share.device)
+            FourViews(*view),
+            objective,
+            thresholds=made.thresholds[0],
+            shares=share,
+            has_image=has_image([r], share.device),
         ).loss
         for view, share, r in zip(views, shares, responses, strict=True)
     )
@@ -68,16 +70,17 @@ def test_eta_is_that_of_the_gram_matrix(checkpoints):
     """On prompts with a picture alone; without one a token's standard loss is not in the measured geometry."""
     found = learner(small(checkpoints, objective="vgs", batch=5))
     made = batch(found)
-    gram = total(batch_grams(found, made))[0]
+    gram = total(batch_grams(found, made))
     gradient, _, eta, _ = summed_gradient(found, made, watch())
-    assert eta == pytest.approx(float(eta_of(gram, 2.0)), rel=1e-4)
-    assert math.sqrt(sum(float(g.square().sum()) for g in gradient)) == pytest.approx(float(norms(gram)[0]), rel=1e-4)
+    assert eta == pytest.approx(float(gram.eta(2.0)), rel=1e-4)
+    length = math.sqrt(sum(float(g.square().sum()) for g in gradient))
+    assert length == pytest.approx(float(gram.norm("standard")), rel=1e-4)
 
 
 def test_micro_batches_do_not_change_the_measured_gradients(checkpoints):
     whole, parts = (learner(small(checkpoints, micro_batch=size)) for size in (6, 1))
-    grams = [total(batch_grams(found, batch(found))) for found in (whole, parts)]
-    torch.testing.assert_close(grams[1], grams[0], rtol=1e-5, atol=1e-6 * grams[0].abs().max().item())
+    grams = [total(batch_grams(found, batch(found))).values for found in (whole, parts)]
+    np.testing.assert_allclose(grams[1], grams[0], rtol=1e-5, atol=1e-6 * np.abs(grams[0]).max())
 
 
 @pytest.mark.parametrize(
@@ -139,11 +142,13 @@ def test_a_support_of_few_ids_is_the_loss_of_their_buckets(checkpoints):
     found = learner(small(checkpoints, eta="none", support="topk:3"))
     made, objective = batch(found), found.config.training_objective
     pair, responses = found.pair, made.responses
-    views = [*both_logits(pair.student, responses, pair.support), *both_logits(pair.teacher, responses, pair.support)]
+    views = [*both_logits(pair.student, responses, pair.n_ids), *both_logits(pair.teacher, responses, pair.n_ids)]
     ids = top_ids(views[2], 3)
     shares = token_shares([r.n_tokens for r in responses]).float()
     about = {"thresholds": made.thresholds[0], "has_image": has_image(responses, shares.device)}
-    loss = objective_loss(*(topk_log_probs(view, ids) for view in views), objective, shares=shares, **about).loss
+    loss = objective_loss(
+        FourViews(*(topk_log_probs(view, ids) for view in views)), objective, shares=shares, **about
+    ).loss
     slow = torch.cat([g.flatten() for g in torch.autograd.grad(loss, found.parameters)])
     gradient, value, _, _ = summed_gradient(found, made, watch())
     assert relative(torch.cat([g.flatten() for g in gradient]), slow) < 1e-5
@@ -202,9 +207,9 @@ def test_the_clip_shortens_the_gradient_and_the_journal_has_its_length_before(ch
 def test_a_text_view_that_is_not_trained_has_no_graph(checkpoints, monkeypatch):
     asked = []
 
-    def spy(member, responses, support, *, text_graph=True):
+    def spy(member, responses, n_ids, *, text_graph=True):
         asked.append(text_graph and torch.is_grad_enabled())
-        return both_views(member, responses, support, text_graph=text_graph)
+        return both_views(member, responses, n_ids, text_graph=text_graph)
 
     monkeypatch.setattr("train.step.both_views", spy)
     for objective, graph in (("standard", False), ("vgs", False), ("vgs-lp", True), ("language-steering", True)):

@@ -7,7 +7,7 @@ from torch import nn
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, SmolVLMConfig
 from transformers import SmolVLMForConditionalGeneration as SmolVLM
 
-from geometry import Objective, objective_loss, objective_loss_from_hidden, token_shares
+from geometry import FourViews, HiddenViews, Objective, objective_loss, objective_loss_from_hidden, token_shares
 from tests import models
 from tests.vlm import test_families as families
 from vlm.checkpoint import CheckpointError, LoadedModel
@@ -66,11 +66,11 @@ def by_hand(build):
     return LoadedModel("random", model.eval(), None, ""), Encoded({**text, **pictures}, (4, 2), (3, 3))
 
 
-def assert_linear(hidden, logits, layer, support):
+def assert_linear(hidden, logits, layer, n_ids):
     assert len(hidden) == len(logits)
     for states, expected in zip(hidden, logits, strict=True):
         assert states.shape == (len(expected), layer.weight.shape[1])
-        found = nn.functional.linear(states, layer.weight, layer.bias)[:, :support]
+        found = nn.functional.linear(states, layer.weight, layer.bias)[:, :n_ids]
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
         assert expected.std() > 1e-3
 
@@ -78,9 +78,9 @@ def assert_linear(hidden, logits, layer, support):
 @pytest.mark.parametrize("side", ["student", "teacher"])
 def test_qwen3_vl(pair, inputs, side):
     member = getattr(pair, side)
-    head = head_of(member, pair.support)
+    head = head_of(member, pair.n_ids)
     assert head.weight is member.model.get_output_embeddings().weight
-    for hidden, expected in zip(view_hidden(member, *inputs), view_logits(member, *inputs, pair.support), strict=True):
+    for hidden, expected in zip(view_hidden(member, *inputs), view_logits(member, *inputs, pair.n_ids), strict=True):
         torch.testing.assert_close(head.logits(hidden), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -110,7 +110,7 @@ def test_qwen25_vl_and_smolvlm(build):
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_gradients_are_those_of_the_logits(checkpoints, inputs, checkpointing):
     pair = models.load(checkpoints, "float64")
-    model, teacher = pair.student.model, view_logits(pair.teacher, *inputs, pair.support)
+    model, teacher = pair.student.model, view_logits(pair.teacher, *inputs, pair.n_ids)
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         assert model.train().is_gradient_checkpointing  # in training mode alone; nothing here drops out
@@ -118,11 +118,12 @@ def test_gradients_are_those_of_the_logits(checkpoints, inputs, checkpointing):
     shares = {"shares": token_shares([len(response) for response in inputs[1]])}
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
-    logits = torch.cat(view_logits(pair.student, *inputs, pair.support))
-    want = objective_loss(logits, logits.detach(), target, target, objective, **shares).loss
-    hidden, head = torch.cat(view_hidden(pair.student, *inputs)), head_of(pair.student, pair.support)
-    taught, other = torch.cat(view_hidden(pair.teacher, *inputs)), head_of(pair.teacher, pair.support)
-    got = objective_loss_from_hidden(hidden, hidden, head, taught, taught, other, objective, **shares).loss
+    logits = torch.cat(view_logits(pair.student, *inputs, pair.n_ids))
+    want = objective_loss(FourViews(logits, logits.detach(), target, target), objective, **shares).loss
+    hidden, head = torch.cat(view_hidden(pair.student, *inputs)), head_of(pair.student, pair.n_ids)
+    taught, other = torch.cat(view_hidden(pair.teacher, *inputs)), head_of(pair.teacher, pair.n_ids)
+    models_of = HiddenViews(hidden, hidden, head), HiddenViews(taught, taught, other)
+    got = objective_loss_from_hidden(*models_of, objective, **shares).loss
     torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
     found = [models.flat(parameters, torch.autograd.grad(x, parameters, allow_unused=True)) for x in (got, want)]
     assert found[1].abs().max() > 1e-4
@@ -130,10 +131,10 @@ def test_gradients_are_those_of_the_logits(checkpoints, inputs, checkpointing):
 
 
 def test_nothing_is_left_behind(pair, inputs):
-    before = view_logits(pair.student, *inputs, pair.support)
+    before = view_logits(pair.student, *inputs, pair.n_ids)
     view_hidden(pair.student, *inputs)
     assert not pair.student.model.get_output_embeddings()._forward_pre_hooks
-    for first, again in zip(before, view_logits(pair.student, *inputs, pair.support), strict=True):
+    for first, again in zip(before, view_logits(pair.student, *inputs, pair.n_ids), strict=True):
         assert torch.equal(first, again)
     assert view_hidden(pair.student, [], []) == []
 

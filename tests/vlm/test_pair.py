@@ -38,7 +38,7 @@ def refusal(*args, **kwargs):
 def test_a_pair_holds_what_a_record_needs(pair, checkpoints):
     words = pair.student.processor.tokenizer.get_vocab()
     rows = pair.student.model.get_output_embeddings().weight.shape[0]
-    assert pair.support == len(words) < rows
+    assert pair.n_ids == len(words) < rows
     assert pair.student.visual_ids == (3, 4, 5, 6)
     assert pair.student.banned_ids == (3, 4, 5, 6, *range(len(words), rows))
     assert not pair.student.model.training and not pair.teacher.model.training

@@ -31,7 +31,7 @@ def test_each_token_is_at_its_quantile_of_the_models_distribution(pair):
     """The t-th token is the inverse of the cumulative distribution at the t-th number of the rollout's stream."""
     [prompt], member = models.scenes(1), pair.student
     [rollout] = generate(member, [prompt], Sampling(max_response=8))
-    [logits] = view_logits(member, [image_view(prompt)], [rollout.token_ids], member.support)
+    [logits] = view_logits(member, [image_view(prompt)], [rollout.token_ids], member.n_ids)
     below = torch.softmax(logits.double(), dim=-1).cumsum(dim=-1)
     stream = torch.Generator().manual_seed(_stream_seed(0, prompt.prompt_id, 0))
     for row, token in zip(below, rollout.token_ids, strict=True):

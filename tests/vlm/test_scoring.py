@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from geometry import decompose
+from geometry import FourViews, decompose
 from tests import models
 from vlm.rollouts import Sampling, generate
 from vlm.scoring import score, view_logits
-from vlm.views import encode_prompts, image_view, text_view, text_views
+from vlm.views import both_views, encode_prompts, image_view, text_view
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def sampled(pair):
 
 def scores(pair, sampled, mode="drop", batch=3):
     prompts, rollouts = sampled
-    return list(score(pair, [image_view(p) for p in prompts], text_views(prompts, mode), rollouts, batch=batch))
+    return list(score(pair, both_views(prompts, mode), rollouts, batch=batch))
 
 
 def plain_logits(member, view, response):
@@ -36,7 +36,7 @@ def plain_logits(member, view, response):
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-5), ("float64", 1e-10)])
 def test_equal_to_a_plain_forward_pass(checkpoints, sampled, dtype, tolerance):
     pair = models.load(checkpoints, dtype)
-    allowed = [index for index in range(pair.support) if index not in pair.student.visual_ids]
+    allowed = [index for index in range(pair.n_ids) if index not in pair.student.visual_ids]
     for prompt, rollout, views in zip(*sampled, scores(pair, sampled), strict=True):
         for member, image, text in (
             (pair.student, views.student_image, views.student_text),
@@ -44,7 +44,7 @@ def test_equal_to_a_plain_forward_pass(checkpoints, sampled, dtype, tolerance):
         ):
             for view, found in ((image_view(prompt), image), (text_view(prompt), text)):
                 expected = plain_logits(member, view, rollout.token_ids)
-                assert found.shape == (len(rollout.token_ids), pair.support)
+                assert found.shape == (len(rollout.token_ids), pair.n_ids)
                 torch.testing.assert_close(
                     found[:, allowed], expected[:, allowed], rtol=tolerance, atol=tolerance, check_dtype=True
                 )
@@ -77,11 +77,11 @@ def test_what_sampling_never_draws_is_masked_in_all_views_and_takes_no_gradient(
     for views in scores(pair, sampled):
         for logits in vars(views).values():
             assert logits.isneginf().nonzero()[:, 1].unique().tolist() == visual
-        parts = decompose(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
+        parts = decompose(views)
         assert all(values.isfinite().all() for values in vars(parts).values())
-    args = ([image_view(prompts[0])], [rollouts[0].token_ids], pair.support)
+    args = ([image_view(prompts[0])], [rollouts[0].token_ids], pair.n_ids)
     [student], [teacher] = view_logits(pair.student, *args), view_logits(pair.teacher, *args)
-    loss = decompose(student, student, teacher.detach(), teacher.detach()).standard.sum()
+    loss = decompose(FourViews(student, student, teacher.detach(), teacher.detach())).standard.sum()
     gradients = torch.autograd.grad(loss, pair.student.groups["layer_00"])
     assert all(gradient.isfinite().all() for gradient in gradients)
     assert any(gradient.abs().max() > 0 for gradient in gradients)
@@ -90,6 +90,17 @@ def test_what_sampling_never_draws_is_masked_in_all_views_and_takes_no_gradient(
 def test_progress_counts_rollouts(pair, sampled):
     seen = []
     prompts, rollouts = sampled
-    views = [image_view(prompt) for prompt in prompts]
-    list(score(pair, views, views, rollouts, batch=3, progress=seen.append))
+    views = [(image_view(prompt), image_view(prompt)) for prompt in prompts]
+    list(score(pair, views, rollouts, batch=3, progress=seen.append))
     assert seen == [3, 6, 7]
+
+
+@pytest.mark.parametrize("mode", ["drop", "blank"])
+def test_some_positions_are_rows_of_the_whole(pair, sampled, mode):
+    prompts, rollouts = sampled
+    views = both_views(prompts, mode)
+    positions = [torch.arange(0, len(rollout.token_ids), 2) for rollout in rollouts]
+    some = score(pair, views, rollouts, batch=3, positions=positions)
+    for whole, at, found in zip(score(pair, views, rollouts, batch=3), positions, some, strict=True):
+        for one, other in zip(whole.each, found.each, strict=True):
+            torch.testing.assert_close(one[at], other, rtol=1e-5, atol=1e-5)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from geometry import decompose
+from geometry import FourViews, decompose
 from probes.forecast import directions, steps
 from probes.forecast import tables as forecast
 from records.forecast import DIRECTIONS
@@ -18,10 +18,13 @@ def losses_of(corpus, number):
     """The losses of a response, with a graph, each as in its definition."""
     rollout, pair = corpus.rollouts[number], corpus.pair
     views, responses = corpus.views(rollout), [rollout.token_ids]
-    (image,), (text,) = (view_logits(pair.student, [view], responses, pair.support) for view in views)
+    (image,), (text,) = (view_logits(pair.student, [view], responses, pair.n_ids) for view in views)
     with torch.no_grad():
-        teacher = [view_logits(pair.teacher, [view], responses, pair.support)[0] for view in views]
-    parts, held = decompose(image, text, *teacher), decompose(image, text.detach(), *teacher).visual
+        teacher = [view_logits(pair.teacher, [view], responses, pair.n_ids)[0] for view in views]
+    parts, held = (
+        decompose(FourViews(image, text, *teacher)),
+        decompose(FourViews(image, text.detach(), *teacher)).visual,
+    )
     return {
         "standard": parts.standard,
         "language": parts.language,

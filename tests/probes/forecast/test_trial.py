@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from geometry import Objective, Thresholds, objective_loss
+from geometry import FourViews, Objective, Thresholds, objective_loss
 from probes.forecast import steps, trial
 from probes.forecast.trial import Ground, Pace, Setting, can_step, trial_rows
 from records.diagnosis import TRIAL, TRIED
@@ -26,12 +26,14 @@ def loss_of(corpus, tokens, number, objective, thresholds):
     """The loss of one response as the trainer has it, mean over its tokens, with a graph."""
     rollout, pair = corpus.rollouts[number], corpus.pair
     views, n = corpus.views(rollout), len(rollout.token_ids)
-    image, text = (view_logits(pair.student, [view], [rollout.token_ids], pair.support)[0] for view in views)
+    image, text = (view_logits(pair.student, [view], [rollout.token_ids], pair.n_ids)[0] for view in views)
     with torch.no_grad():
-        teacher = [view_logits(pair.teacher, [view], [rollout.token_ids], pair.support)[0] for view in views]
+        teacher = [view_logits(pair.teacher, [view], [rollout.token_ids], pair.n_ids)[0] for view in views]
     seen = torch.from_numpy(tokens.loc[tokens["rollout_id"] == number, "has_image"].to_numpy(copy=True))
     shares = torch.full((n,), 1.0 / n, dtype=image.dtype)
-    return objective_loss(image, text, *teacher, objective, thresholds=thresholds, shares=shares, has_image=seen).loss
+    return objective_loss(
+        FourViews(image, text, *teacher), objective, thresholds=thresholds, shares=shares, has_image=seen
+    ).loss
 
 
 def trained(corpus, tokens, halves, setting):
