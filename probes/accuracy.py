@@ -9,36 +9,33 @@ prompts.
 """
 
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from cli.options import flag
-from cli.progress import progress
 from cli.tables import aligned
-from probes import corpus as corpora
-from probes.options import Dtype, OutputOptions, run_probe
-from stats.bootstrap import bootstrap_interval
-from vlm.checkpoint import load_model, quiet
-from vlm.evaluation import evaluate
-from vlm.prompts import Prompt, prompts_fingerprint
-from vlm.rollouts import Sampling
-from vlm.sources import load_prompts
-from vlm.views import text_view
+from probes import stages
+from probes.probe import Probe, Tables
+from probes.settings import Dtype
+from stats import bootstrap_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from probes.analyzer import Analyzer
+    from probes.measurement import Measurement
 
 
 @dataclass(frozen=True)
-class AccuracyOptions:
-    """Model, prompts and sampling"""
+class AskedOptions:
+    """Model and prompts"""
 
     prompts: str = flag("bundled", "bundled, a .jsonl or .parquet file, a datasets folder or a hub id")
     split: str = flag("train", "split of a datasets folder or hub id")
     limit: PositiveInt = flag(500, "number of prompts")
-    samples: NonNegativeInt = flag(0, "sampled answers a prompt at temperature 1; 0 is one greedy answer")
-    without_image: bool = flag(False, "leave the pictures out of the prompts")
     max_response: PositiveInt = flag(64, "longest response, tokens")
     batch: PositiveInt = flag(64, "responses generated together")
     seed: NonNegativeInt = flag(0, "seed of the bundled scenes and of sampling")
@@ -46,38 +43,39 @@ class AccuracyOptions:
     device: str = flag("cpu", "where the model runs, such as cpu or cuda")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    return run_probe(__doc__, (AccuracyOptions, OutputOptions), measure, argv)
+@dataclass(frozen=True)
+class AnswerOptions:
+    """Answers"""
+
+    samples: NonNegativeInt = flag(0, "sampled answers per prompt at temperature 1; 0 is one greedy answer")
+    without_image: bool = flag(False, "leave the pictures out of the prompts")
 
 
-def measure(checkpoint: str, options: AccuracyOptions, output: OutputOptions) -> None:
-    """Answer, judge, record and print."""
-    began = time.monotonic()
-    quiet()
-    member = load_model(checkpoint, dtype=options.dtype, device=options.device)
-    prompts = load_prompts(options.prompts, limit=options.limit, seed=options.seed, split=options.split)
-    if options.without_image:
-        prompts = [_without_image(prompt) for prompt in prompts]
-    header = {
-        "probe": "probes.accuracy",
-        "pair": {"student": member.name},
-        "weights": {"student": member.fingerprint},
-        "source": prompts_fingerprint(prompts),
-        "settings": asdict(options),
+def header(analyzer: "Analyzer", options: AnswerOptions) -> dict[str, Any]:
+    """Return what identifies a record of answers: one model alone."""
+    from vlm.prompts import prompts_fingerprint
+
+    student = analyzer.student
+    return {
+        "probe": PROBE.module,
+        "pair": {"student": student.name},
+        "weights": {"student": student.fingerprint},
+        "source": prompts_fingerprint(analyzer.source_prompts),
+        "settings": analyzer.settings_of(AskedOptions) | asdict(options),
     }
-    with corpora.open_folder("accuracy", header, output) as writer:
-        greedy = options.samples == 0
-        sampling = Sampling(options.max_response, max(options.samples, 1), options.seed, greedy, options.batch)
-        with progress("answers", len(prompts) * sampling.per_prompt) as show:
-            verdicts = evaluate(member, prompts, sampling, progress=show)
-        rows = [corpora.rollout_row(number, verdict.prompt, verdict.rollout) for number, verdict in enumerate(verdicts)]
-        rollouts = pd.DataFrame(rows)
-        writer.finish({"rollouts": rollouts}, {"seconds": round(time.monotonic() - began, 1)})
-    print(accuracy_table(rollouts))
-    print(f"record: {writer.path}")
 
 
-def accuracy_table(rollouts: pd.DataFrame) -> str:
+def measure(analyzer: "Analyzer", options: AnswerOptions) -> Tables:
+    """Return the table `rollouts`: the answers, judged."""
+    return {"rollouts": stages.answer_table(analyzer, options.samples, without_image=options.without_image)}
+
+
+def summary(measured: "Measurement", options: AnswerOptions) -> str:
+    """Return accuracy by dependency group and by task."""
+    return accuracy_table(measured.rollouts)
+
+
+def accuracy_table(rollouts: "pd.DataFrame") -> str:
     """Accuracy by dependency group, then by task, in percent with its interval over prompts."""
     lines = []
     for column in ("dependency", "task"):
@@ -90,9 +88,13 @@ def accuracy_table(rollouts: pd.DataFrame) -> str:
     return aligned([["by", "", "answers", "correct %", "95 % interval"], *lines])
 
 
-def _without_image(prompt: Prompt) -> Prompt:
-    view = text_view(prompt)
-    return replace(prompt, messages=view.messages, images=view.images)
+
+PROBE = Probe("accuracy", measure, summary, (AskedOptions,), (AnswerOptions,), header=header)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    return PROBE.run(__doc__, argv)
 
 
 if __name__ == "__main__":

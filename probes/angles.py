@@ -2,7 +2,7 @@
 
     python -m probes.angles                                    # the bundled pair, about a minute
     python -m probes.angles runs/my-student --teacher Qwen/Qwen3-VL-8B-Instruct --prompts data.parquet
-    python -m probes.angles --unit trajectory-bin --probe-per-bin all --scope language_model
+    python -m probes.angles --unit trajectory-bin --per-bin all --scope language_model
     python -m probes.angles --dtype bfloat16 --precision-check 100
     python -m probes.angles runs/train/last --metric adam
 
@@ -18,96 +18,87 @@ each entry over sqrt(v) + eps, with v the bias-corrected second moment in the ch
 """
 
 import sys
-import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from jsonargparse.typing import NonNegativeInt
 
-from cli.progress import progress
-from figures import angle_bins
-from figures.style import save
-from probes import corpus as corpora
-from probes.corpus import Corpus
-from probes.grams import add_grams
-from probes.options import (
-    BinOptions,
-    CheckOptions,
-    MetricOptions,
-    OutputOptions,
-    PairOptions,
-    PromptOptions,
-    UnitOptions,
-    run_probe,
-)
-from probes.precision import exact_corpus, precision_rows, reference_options, sample, summary
-from probes.tables import bin_rows, gram_rows, unit_rows
-from probes.terminal import angle_table
-from probes.units import Unit, choose_units, null_angles
-from records import RecordWriter, read_record
+from cli.options import flag
+from cli.tables import aligned
+from probes import stages
+from probes.probe import Probe, Tables
+from probes.settings import ANALYZER_OPTIONS, UnitOptions
+from probes.text import ANGLE_TITLES, cell, with_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from probes.analyzer import Analyzer
+    from probes.measurement import Measurement
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Checks"""
+
+    precision_check: NonNegativeInt = flag(
+        0, "units measured again in float64 (float32 on a GPU), to see what the dtype costs; 0 for none"
+    )
+
+
+def prepare(analyzer: "Analyzer", units: UnitOptions, checks: CheckOptions) -> None:
+    """Refuse a check of the dtype that serves as the truth."""
+    if checks.precision_check:
+        stages.reference_dtype(analyzer.pair_options)
+
+
+def measure(analyzer: "Analyzer", options: UnitOptions, checks: CheckOptions) -> Tables:
+    """Return the tables of a record of angles."""
+    units = stages.choose_units(analyzer.tokens, options, analyzer.seed)
+    rows = {"grams": stages.gram_rows, "units": stages.unit_rows}
+    tables = stages.measure_gradients(analyzer, analyzer.pair.student.groups, units, rows)
+    null = stages.measure_null(analyzer, units)
+    tables["bins"] = stages.bin_rows(analyzer.tokens, tables["units"], tables["grams"], null, analyzer.seed)
+    if options.unit == "corpus-bin":
+        tables["bin_grams"] = analyzer.shards.gather("bin_grams")
+    if checks.precision_check:
+        drawn = stages.sample_units(units, checks.precision_check, analyzer.seed)
+        tables["precision"] = stages.check_precision(analyzer, drawn, tables["units"], options.scope)
+    return {"rollouts": stages.rollout_table(analyzer), "tokens": analyzer.tokens, **tables}
+
+
+def summary(measured: "Measurement", options: UnitOptions, checks: CheckOptions) -> str:
+    """Return the table of the bins, behind the outcome of a check."""
+    lines = [angle_table(measured.bins, options.scope)]
+    if checks.precision_check:
+        lines.insert(0, stages.precision_line(measured.precision, measured.header["settings"]["device"]))
+    return "\n".join(lines)
+
+
+def angle_table(bins: "pd.DataFrame", scope: str) -> str:
+    """The bins of one scope: mean divergences, then each angle's mean with the half-width of its 95 % interval."""
+    rows = bins[bins["scope"] == scope].sort_values("bin")
+    titles = ["bin", "units", "VDS", "standard", "language", "visual", *(t for t in ANGLE_TITLES.values()), "null", "null att."]
+    lines = [[cell(row) for row in _cells(entry)] for entry in rows.to_dict("records")]
+    caption = f"Mean angles in degrees +- half of the 95 % interval over prompts; divergences in nats; scope {scope}."
+    return f"{caption}\n{aligned([titles, *lines])}"
+
+
+def _cells(row: dict) -> list[str | float | int]:
+    divergences = [row[f"{name}_mean_nats"] for name in ("vds", "kl_standard", "kl_language", "kl_visual")]
+    nulls = [f"{row[f'angle_language_visual{kind}_null_mean_deg']:.0f}" for kind in ("", "_attached")]
+    angles = [with_interval(row, angle) for angle in ANGLE_TITLES]
+    return [row["bin"], row["n_units"], *divergences, *angles, *nulls]
+
+
+
+PROBE = Probe("angles", measure, summary, ANALYZER_OPTIONS, (UnitOptions, CheckOptions), prepare=prepare)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    groups = (PairOptions, PromptOptions, BinOptions, UnitOptions, MetricOptions, CheckOptions, OutputOptions)
-    return run_probe(__doc__, groups, measure, argv)
-
-
-def measure(
-    checkpoint: str,
-    pair_options: PairOptions,
-    prompt_options: PromptOptions,
-    bin_options: BinOptions,
-    unit_options: UnitOptions,
-    metric_options: MetricOptions,
-    check_options: CheckOptions,
-    output: OutputOptions,
-) -> None:
-    """Measure, record, print and draw."""
-    began, seed = time.monotonic(), prompt_options.seed
-    if check_options.precision_check:
-        reference_options(pair_options)  # refuses, before anything is loaded
-    asked = (checkpoint, pair_options, prompt_options, output, bin_options, unit_options, check_options)
-    with corpora.measuring("angles", *asked, metric=metric_options) as (corpus, writer):
-        tokens = corpora.token_table(corpus, bin_options.bins, writer)
-        units = choose_units(
-            tokens, unit_options.unit, unit_options.probe_per_bin, seed, normalised=unit_options.normalise
-        )
-        groups = corpus.pair.student.groups
-        unreached = add_grams(corpus, groups, units, writer, {"grams": gram_rows, "units": unit_rows})
-        _add_null(corpus, units, seed, writer)
-        tables = {"rollouts": corpora.rollout_table(corpus), "tokens": tokens, **_gathered(tokens, writer, seed)}
-        if check_options.precision_check:
-            drawn = sample(units, check_options.precision_check, seed)
-            exact = exact_corpus(corpus, checkpoint, pair_options, metric_options)
-            checked = precision_rows(exact, tokens, drawn, tables["units"], unit_options.scope)
-            tables["precision"] = checked
-            print(summary(checked, str(exact.pair.student.model.dtype).removeprefix("torch.")))
-        writer.finish(tables, corpora.notes(corpus, began) | {"unreached": unreached})
-    record = read_record(writer.path, "bins")
-    print(angle_table(record.tables["bins"], unit_options.scope))
-    pictures = save(angle_bins.draw(record, unit_options.scope), writer.path / "angle_bins")
-    print(f"record: {writer.path}\npicture: {pictures[0]}")
-
-
-def _gathered(tokens: pd.DataFrame, writer: RecordWriter, seed: int) -> dict[str, pd.DataFrame]:
-    """The tables that follow from the shards."""
-    units = writer.gather("units").sort_values(["scope", "unit_id"], ignore_index=True)
-    grams = writer.gather("grams")
-    bins = bin_rows(tokens, units, grams, writer.gather("null"), seed)
-    products = {"bin_grams": writer.gather("bin_grams")} if units["unit"].eq("corpus-bin").any() else {}
-    return {"units": units, "grams": grams, "bins": bins, **products}
-
-
-def _add_null(corpus: Corpus, units: Sequence[Unit], seed: int, writer: RecordWriter) -> None:
-    """Measure the null a bin a shard; a corpus-bin has no second unit to be compared with."""
-    bins = sorted({unit.bin for unit in units})
-    columns = ["bin", "scope", "detached_deg", "attached_deg"]
-    with progress("null", len(bins)) as show:
-        for done, bin_ in enumerate(bins, start=1):
-            if not writer.has("null", bin_):
-                members = [unit for unit in units if unit.bin == bin_ and unit.kind != "corpus-bin"]
-                rows = list(null_angles(corpus, members, seed + bin_))
-                writer.add("null", bin_, pd.DataFrame(rows, columns=columns))
-            show(done)
+    """Run the command; return the exit code."""
+    return PROBE.run(__doc__, argv)
 
 
 if __name__ == "__main__":

@@ -16,64 +16,64 @@ groups that are printed and drawn; shares are of the whole model either way. `--
 """
 
 import sys
-import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from figures import layers as picture
-from figures.style import save
-from probes import corpus as corpora
-from probes.grams import add_grams
-from probes.options import BinOptions, MetricOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions, run_probe
-from probes.summaries import layer_rows
-from probes.tables import gram_rows, unit_rows
-from probes.terminal import layer_table
-from probes.units import choose_units
-from records import read_record
-from vlm.families import parameter_kinds
+from cli.tables import aligned
+from probes import stages
+from probes.probe import Probe, Tables
+from probes.settings import ANALYZER_OPTIONS, UnitOptions
+from probes.text import ANGLE_TITLES, cell, with_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from probes.analyzer import Analyzer
+    from probes.measurement import Measurement
+
+
+_SHOWN = tuple(ANGLE_TITLES)[:4]
+
+
+def measure(analyzer: "Analyzer", options: UnitOptions) -> Tables:
+    """Return the tables of a record of gradients by depth and kind of parameter."""
+    units = stages.choose_units(analyzer.tokens, options, analyzer.seed)
+    rows = {"grams": stages.gram_rows, "units": stages.unit_rows}
+    tables = stages.measure_gradients(analyzer, analyzer.kinds, units, rows)
+    layers = stages.layer_rows(tables["units"], tables["grams"], analyzer.seed)
+    return {"rollouts": stages.rollout_table(analyzer), "tokens": analyzer.tokens, **tables, "layers": layers}
+
+
+def summary(measured: "Measurement", options: UnitOptions) -> str:
+    """Return the groups over all bins."""
+    return layer_table(measured.layers, options.scope)
+
+
+def layer_table(layers: "pd.DataFrame", scope: str) -> str:
+    """The groups of a scope over all bins: mean norms, shares of the squared norm, angles with half-widths."""
+    rows = layers[(layers["bin"] == "all") & (layers["in_language_model"] | (scope == "all"))]
+    objectives = ("standard", "language", "visual")
+    titles = ["group", "units", *(f"|{name}|" for name in objectives), *(f"{name} %" for name in objectives)]
+    lines = []
+    for row in rows.to_dict("records"):
+        lengths = [row[f"norm_{name}_mean"] for name in objectives]
+        shares = [f"{100 * row[f'share_{name}_mean']:.1f}" for name in objectives]
+        angles = [with_interval(row, angle) for angle in _SHOWN]
+        lines.append([cell(value) for value in (row["group"], row["n_units"], *lengths, *shares, *angles)])
+    caption = (
+        "Over all bins: mean norms, mean shares of the whole gradient's squared norm, and mean angles in degrees"
+        f" +- half of the 95 % interval over prompts; scope {scope}."
+    )
+    return f"{caption}\n{aligned([[*titles, *(ANGLE_TITLES[angle] for angle in _SHOWN)], *lines])}"
+
+
+
+PROBE = Probe("layers", measure, summary, ANALYZER_OPTIONS, (UnitOptions,))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    groups = (PairOptions, PromptOptions, BinOptions, UnitOptions, MetricOptions, OutputOptions)
-    return run_probe(__doc__, groups, measure, argv)
-
-
-def measure(
-    checkpoint: str,
-    pair_options: PairOptions,
-    prompt_options: PromptOptions,
-    bin_options: BinOptions,
-    unit_options: UnitOptions,
-    metric_options: MetricOptions,
-    output: OutputOptions,
-) -> None:
-    """Measure, record, print and draw."""
-    began = time.monotonic()
-    asked = (checkpoint, pair_options, prompt_options, output, bin_options, unit_options)
-    with corpora.measuring("layers", *asked, metric=metric_options) as (corpus, writer):
-        tokens = corpora.token_table(corpus, bin_options.bins, writer)
-        units = choose_units(
-            tokens,
-            unit_options.unit,
-            unit_options.probe_per_bin,
-            prompt_options.seed,
-            normalised=unit_options.normalise,
-        )
-        kinds = parameter_kinds(corpus.pair.student.model)
-        unreached = add_grams(corpus, kinds, units, writer, {"grams": gram_rows, "units": unit_rows})
-        unit_table = writer.gather("units").sort_values(["scope", "unit_id"], ignore_index=True)
-        grams = writer.gather("grams")
-        tables = {
-            "rollouts": corpora.rollout_table(corpus),
-            "tokens": tokens,
-            "units": unit_table,
-            "grams": grams,
-            "layers": layer_rows(unit_table, grams, prompt_options.seed),
-        }
-        writer.finish(tables, corpora.notes(corpus, began) | {"unreached": unreached})
-    record = read_record(writer.path, "layers")
-    print(layer_table(record.tables["layers"], unit_options.scope))
-    pictures = save(picture.draw(record, unit_options.scope), writer.path / "layers")
-    print(f"record: {writer.path}\npicture: {pictures[0]}")
+    """Run the command; return the exit code."""
+    return PROBE.run(__doc__, argv)
 
 
 if __name__ == "__main__":

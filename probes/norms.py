@@ -19,163 +19,116 @@ interrupted series continues where it stood.
 """
 
 import sys
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 from jsonargparse.typing import PositiveInt
 
 from cli.errors import OptionError
 from cli.options import flag
-from figures import norm_dynamics
-from figures.style import save
-from probes import corpus as corpora
-from probes.corpus import Asked
-from probes.grams import add_grams
-from probes.metric import metric_of, optimizer_state
-from probes.options import BinOptions, MetricOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions, run_probe
-from probes.summaries import norm_rows
-from probes.tables import unit_rows
-from probes.terminal import norm_table
-from probes.units import choose_units
-from records import Shards, read_record
-from vlm.checkpoint import CheckpointError, LoadedModel, load_model
-from vlm.optimizer_state import STATE
-from vlm.pair import Pair, pair_of
+from cli.tables import aligned
+from probes import stages
+from probes.probe import Probe, Tables
+from probes.settings import ANALYZER_OPTIONS, UnitOptions
+from probes.text import ANGLE_TITLES, cell, with_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from probes.analyzer import Analyzer
+    from probes.measurement import Measurement
 
 
 @dataclass(frozen=True)
 class SeriesUnitOptions(UnitOptions):
     """What is probed"""
 
-    probe_per_bin: PositiveInt | Literal["all"] = flag(16, "units probed in each bin, drawn at random, or all")
+    per_bin: PositiveInt | Literal["all"] = flag(16, "units probed in each bin, drawn at random, or all")
 
 
-@dataclass(frozen=True)
-class _Series:
-    """What the checkpoints have in common; the header's `student` lists what identifies each of them."""
+def prepare(analyzer: "Analyzer", *values: Any) -> None:
+    """Refuse checkpoints without an optimizer's state, where that is needed, and one state for several."""
+    *others, _ = values
+    analyzer.refuse_one_state_for_several(len(others) + 1)
+    for one in _series(analyzer, others):
+        one.refuse_missing_state()
 
-    checkpoints: Sequence[str]
-    options: PairOptions
-    metric: MetricOptions
-    teacher: LoadedModel
-    asked: Asked
-    header: Mapping[str, Any]
 
-    @property
-    def names(self) -> Sequence[str]:
-        return self.header["pair"]["student"]
+def header(analyzer: "Analyzer", *values: Any) -> dict[str, Any]:
+    """Load every checkpoint once, so that one that does not fit is refused before any is measured."""
+    *others, options = values
+    joined, students, states = analyzer.header(PROBE, options), [], []
+    for one in _series(analyzer, others):
+        with one.named("checkpoints"):
+            student = one.pair.student
+        students.append((student.name, student.fingerprint))
+        states.append(None if one.metric is None else one.metric.fingerprint)
+    joined["pair"]["student"], joined["weights"]["student"] = map(list, zip(*students, strict=True))
+    if analyzer.metric_options.metric == "adam":
+        joined["weights"]["optimizer_state"] = states
+    return joined
 
-    def pair(self, number: int) -> Pair:
-        return _beside(self.teacher, self.checkpoints[number], self.options)
+
+def measure(analyzer: "Analyzer", *values: Any) -> Tables:
+    """Return the table `norms`: the weights of each checkpoint are held while it is measured."""
+    *others, options = values
+    shards = analyzer.shards
+    for number, one in enumerate(_series(analyzer, others)):
+        if not shards.has("norms", number):
+            print(f"checkpoint {number + 1} of {len(others) + 1}: {one.checkpoint}", file=sys.stderr)
+            rows = _norms(one.having(shards=shards.part(number)), options)
+            shards.add("norms", number, rows.assign(checkpoint=number, name=one.pair.student.name))
+    return {"norms": shards.gather("norms")}
+
+
+def summary(measured: "Measurement", options: UnitOptions) -> str:
+    """Return the checkpoints over all bins."""
+    return norm_table(measured.norms, options.scope)
+
+
+def _series(analyzer: "Analyzer", others: Sequence[str]) -> Iterator["Analyzer"]:
+    """The analyzer itself, and one for each further checkpoint, with the first one's prompts."""
+    yield analyzer
+    for checkpoint in others:
+        yield analyzer.with_student(checkpoint).having(asked=analyzer.asked)
+
+
+def _norms(analyzer: "Analyzer", options: UnitOptions) -> "pd.DataFrame":
+    units = stages.choose_units(analyzer.tokens, options, analyzer.seed)
+    tables = stages.measure_gradients(analyzer, analyzer.pair.student.groups, units, {"units": stages.unit_rows})
+    return stages.norm_rows(analyzer.tokens, tables["units"], analyzer.seed)
+
+
+def norm_table(norms: "pd.DataFrame", scope: str) -> str:
+    """The checkpoints over all bins: mean divergences, mean norms their ratio, angles."""
+    rows = norms[(norms["bin"] == "all") & (norms["scope"] == scope)]
+    means = ("vds", "kl_standard", "kl_language", "kl_visual")
+    objectives = ("standard", "language", "visual")
+    titles = ["", "checkpoint", "VDS", *objectives, *(f"|{name}|" for name in objectives), "lang/vis"]
+    lines = []
+    for row in rows.to_dict("records"):
+        nats = [row[f"{name}_mean_nats"] for name in means]
+        lengths = [row[f"norm_{name}_mean"] for name in objectives]
+        angles = [with_interval(row, angle) for angle in ANGLE_TITLES]
+        values = (row["checkpoint"], row["name"], *nats, *lengths, row["norm_ratio_language_visual"], *angles)
+        lines.append([cell(value) for value in values])
+    caption = (
+        "Over all bins: mean divergences in nats, mean norms, ratio of the mean norms, and mean angles in degrees"
+        f" +- half of the 95 % interval over prompts; scope {scope}."
+    )
+    return f"{caption}\n{aligned([[*titles, *ANGLE_TITLES.values()], *lines])}"
+
+
+
+PROBE = Probe(
+    "norms", measure, summary, ANALYZER_OPTIONS, (SeriesUnitOptions,), series=True, prepare=prepare, header=header
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    groups = (PairOptions, PromptOptions, BinOptions, SeriesUnitOptions, MetricOptions, OutputOptions)
-    return run_probe(__doc__, groups, measure, argv, series=True)
-
-
-def measure(
-    checkpoints: Sequence[str],
-    pair_options: PairOptions,
-    prompt_options: PromptOptions,
-    bin_options: BinOptions,
-    unit_options: SeriesUnitOptions,
-    metric_options: MetricOptions,
-    output: OutputOptions,
-) -> None:
-    """Measure, record, print and draw."""
-    began = time.monotonic()
-    series = _load(checkpoints, pair_options, prompt_options, metric_options, bin_options, unit_options)
-    with corpora.open_folder("norms", series.header, output) as writer:
-        for number, name in enumerate(series.names):
-            if not writer.has("norms", number):
-                print(f"checkpoint {number + 1} of {len(series.names)}: {name}", file=sys.stderr)
-                rows = _measured(series, number, prompt_options, bin_options, unit_options, writer.part(number))
-                writer.add("norms", number, rows.assign(checkpoint=number, name=name))
-        notes = corpora.run_notes(series.asked, series.teacher.device, began)
-        writer.finish({"norms": writer.gather("norms")}, notes)
-    record = read_record(writer.path, "norms")
-    print(norm_table(record.tables["norms"], unit_options.scope))
-    pictures = save(norm_dynamics.draw(record, unit_options.scope), writer.path / "norm_dynamics")
-    print(f"record: {writer.path}\npicture: {pictures[0]}")
-
-
-def _load(
-    checkpoints: Sequence[str],
-    pair_options: PairOptions,
-    prompt_options: PromptOptions,
-    metric_options: MetricOptions,
-    *others: Any,
-) -> _Series:
-    """Load every checkpoint once, so that one that does not fit is refused before any is measured."""
-    _check_states(checkpoints, metric_options)
-    first = corpora.load(checkpoints[0], pair_options)
-    teacher, asked = first.teacher, corpora.ask(first, prompt_options)
-    header = corpora.header("norms", first, asked, pair_options, prompt_options, metric_options, *others)
-    known = [_identified(first, checkpoints[0], metric_options)]
-    del first  # its weights, before the next are loaded
-    for checkpoint in checkpoints[1:]:
-        known.append(_identified(_beside(teacher, checkpoint, pair_options), checkpoint, metric_options))
-    names, weights, states = (list(values) for values in zip(*known, strict=True))
-    header["pair"]["student"], header["weights"]["student"] = names, weights
-    if metric_options.metric == "adam":
-        header["weights"]["optimizer_state"] = states
-    return _Series(checkpoints, pair_options, metric_options, teacher, asked, header)
-
-
-def _check_states(checkpoints: Sequence[str], options: MetricOptions) -> None:
-    """Refuse checkpoints without an optimizer's state, where that is needed, and one state for several."""
-    if options.optimizer_state is not None and len(checkpoints) > 1:
-        raise OptionError(
-            f"`optimizer_state` belongs to one checkpoint, got {len(checkpoints)};"
-            f" leave it out and put the state of each beside its weights, as {STATE}"
-        )
-    for checkpoint in checkpoints:
-        optimizer_state(checkpoint, options)
-
-
-def _identified(pair: Pair, checkpoint: str, options: MetricOptions) -> tuple[str, str, str | None]:
-    """The student's name, and the fingerprints of its weights and of its optimizer's state."""
-    metric = metric_of(pair, checkpoint, options)
-    return pair.student.name, pair.student.fingerprint, None if metric is None else metric.fingerprint
-
-
-def _beside(teacher: LoadedModel, checkpoint: str, options: PairOptions) -> Pair:
-    """Load a checkpoint and join it with the teacher of the series."""
-    student = load_model(
-        checkpoint,
-        dtype=options.dtype,
-        device=options.device,
-        attention=options.attention,
-        parameters=options.parameters,
-    )
-    try:
-        return pair_of(student, teacher)
-    except CheckpointError as error:
-        raise CheckpointError(f"`checkpoints` {checkpoint} does not fit the first: {error}") from None
-
-
-def _measured(
-    series: _Series,
-    number: int,
-    prompt_options: PromptOptions,
-    bin_options: BinOptions,
-    unit_options: SeriesUnitOptions,
-    shards: Shards,
-) -> pd.DataFrame:
-    """The rows of one checkpoint; its weights are held no longer than this call."""
-    pair = series.pair(number)
-    metric = metric_of(pair, series.checkpoints[number], series.metric)
-    corpus = replace(corpora.collect(pair, series.asked, prompt_options, shards), metric=metric)
-    tokens = corpora.token_table(corpus, bin_options.bins, shards)
-    units = choose_units(
-        tokens, unit_options.unit, unit_options.probe_per_bin, prompt_options.seed, normalised=unit_options.normalise
-    )
-    add_grams(corpus, corpus.pair.student.groups, units, shards, {"units": unit_rows})
-    return norm_rows(tokens, shards.gather("units"), prompt_options.seed)
+    """Run the command; return the exit code."""
+    return PROBE.run(__doc__, argv)
 
 
 if __name__ == "__main__":

@@ -21,38 +21,37 @@ of the learning rate of plain descent (theta -= lr g); how far that reaches, `--
 step preconditioned by the second moments in the checkpoint's `training.pt`, see `probes.angles`.
 
 Reads a student checkpoint and its teacher; writes a record (`record.json`, `rollouts`, `tokens` and the tables of
-`records/forecast.py`) with the picture `sensitivity` (png, svg), and prints changes by bin and the readings. Beside the
+`docs/tables.md`) with the picture `sensitivity` (png, svg), and prints changes by bin and the readings. Beside the
 models one vector of the size of the weights is held; with `--check` several.
 """
 
+import math
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from cli.errors import OptionError
 from cli.options import flag
-from cli.progress import progress
-from figures import sensitivity as picture
-from figures.style import save
-from probes import corpus as corpora
-from probes.corpus import Corpus
-from probes.forecast import directions, steps
-from probes.forecast import tables as forecast
-from probes.forecast.directions import Half
-from probes.forecast.text import summary
-from probes.metric import metric_of, optimizer_state
-from probes.options import BinOptions, MetricOptions, OutputOptions, PairOptions, PromptOptions, run_probe
-from records import RecordWriter, read_record
-from records.forecast import AFTER
-from vlm.checkpoint import LoadedModel, check_vision, load_model, weights_fingerprint
-from vlm.names import resolve
+from cli.tables import aligned
+from probes import stages
+from probes.probe import Probe, Tables
+from probes.settings import BinOptions, MetricOptions, PairOptions, PromptOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from probes.analyzer import Analyzer
+    from probes.measurement import Measurement
+    from probes.stages import Half
+    from vlm.checkpoint import LoadedModel
+
+_ALONG = {"standard": "std", "visual": "vis", "language": "lang"}
+_SHOWN_GAMMAS = (1.0, 2.0, 4.0)
+_BOUND = 0.2  # relative error up to which a change counts as first-order
 
 
 @dataclass(frozen=True)
@@ -69,138 +68,169 @@ class StepOptions:
     check: bool = flag(False, "take steps of SGD and AdamW along vgs-lp, and measure what they change")
     check_gamma: NonNegativeFloat = flag(2.0, "strength of the steering in these steps")
     check_lambda: NonNegativeFloat = flag(0.01, "strength of the preservation in these steps")
-    check_sgd_lr: tuple[PositiveFloat, ...] = flag((1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1), "rates of SGD")
-    check_adamw_lr: tuple[PositiveFloat, ...] = flag((1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 1e-3), "rates of AdamW")
+    check_sgd_lr: Sequence[PositiveFloat] = flag((1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1), "rates of SGD")
+    check_adamw_lr: Sequence[PositiveFloat] = flag((1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 1e-3), "rates of AdamW")
     after: str | None = flag(None, "a later checkpoint: how much of the way to it was first-order")
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """Every group of flags, in the order in which they are read."""
+def prepare(analyzer: "Analyzer", options: StepOptions) -> None:
+    """Refuse a fresh optimizer's steps in the metric of another, and a later checkpoint that is none."""
+    from vlm.checkpoint import check_vision
+    from vlm.names import resolve
 
-    pair: PairOptions
-    prompts: PromptOptions
-    bins: BinOptions
-    steps: StepOptions
-    metric: MetricOptions
-    output: OutputOptions
-
-    @property
-    def groups(self) -> Sequence[Any]:
-        """Those that belong to the record's header."""
-        return self.pair, self.prompts, self.bins, self.steps, self.metric
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    groups = (PairOptions, HalvedPromptOptions, BinOptions, StepOptions, MetricOptions, OutputOptions)
-    return run_probe(__doc__, groups, lambda checkpoint, *values: measure(checkpoint, _Settings(*values)), argv)
-
-
-def measure(checkpoint: str, settings: _Settings) -> None:
-    """Measure, record, print and draw."""
-    began, n_bins, seed = time.monotonic(), settings.bins.bins, settings.prompts.seed
-    with _measuring(checkpoint, settings) as (corpus, writer):
-        tokens = corpora.token_table(corpus, n_bins, writer)
-        halves = directions.halves(tokens, seed)
-        sensitivity, products = _along_directions(corpus, tokens, halves, writer)
-        way = _way(corpus, tokens, halves[1], settings)
-        taken = _steps(corpus, tokens, halves, sensitivity, way, settings)
-        means, gram = forecast.resampled_means(sensitivity, n_bins, seed), forecast.gram_of(products)
-        tables = {
-            "rollouts": corpora.rollout_table(corpus),
-            "tokens": tokens,
-            "sensitivity": pd.concat([sensitivity, *way], ignore_index=True),
-            "direction_products": products,
-            "forecast": forecast.forecast_rows(means),
-            "steering": forecast.steering_rows(gram),
-            "readings": forecast.reading_rows(means, gram),
-        }
-        writer.finish(tables | taken, corpora.notes(corpus, began) | _counts(corpus, halves))
-    record = read_record(writer.path, *tables, *taken)
-    print(summary(record))
-    pictures = save(picture.draw(record), writer.path / "sensitivity")
-    print(f"record: {writer.path}\npicture: {pictures[0]}")
-
-
-@contextmanager
-def _measuring(checkpoint: str, settings: _Settings) -> Iterator[tuple[Corpus, RecordWriter]]:
-    """As `corpora.measuring`, with the later checkpoint in the header."""
-    if settings.steps.check and settings.metric.metric == "adam":
+    if options.check and analyzer.metric_options.metric == "adam":
         raise OptionError("`check` takes steps from a fresh optimizer, got --metric adam; leave one of the two out")
-    optimizer_state(checkpoint, settings.metric)  # refuses, before anything is loaded
-    after = settings.steps.after
-    if after is not None:
-        check_vision(resolve(after))
-    pair = corpora.load(checkpoint, settings.pair)
-    adam = metric_of(pair, checkpoint, settings.metric)
-    asked = corpora.ask(pair, settings.prompts)
-    opened = corpora.header("sensitivity", pair, asked, *settings.groups)
-    if adam is not None:
-        opened["weights"]["optimizer_state"] = adam.fingerprint
-    if after is not None:
-        opened["weights"]["after"] = weights_fingerprint(resolve(after))
-    with corpora.open_folder("sensitivity", opened, settings.output) as writer:
-        yield replace(corpora.collect(pair, asked, settings.prompts, writer), metric=adam), writer
+    if options.after is not None:
+        check_vision(resolve(options.after))
 
 
-def _along_directions(
-    corpus: Corpus, tokens: pd.DataFrame, halves: tuple[Half, Half], writer: RecordWriter
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables `sensitivity` and `direction_products`, a direction a shard."""
-    first, second = halves
-    with progress("directions", len(directions.PASSES)) as show:
-        for shard, name in enumerate(directions.PASSES):
-            if not writer.has("direction_products", shard):
-                along = directions.descent(corpus, first, {name: 1.0})
-                writer.add("sensitivity", shard, directions.change_rows(corpus, tokens, second, along, name))
-                products = directions.products(corpus, first, along)
-                writer.add("direction_products", shard, pd.DataFrame([products]))
-            show(shard + 1)
-    rows = directions.with_standard(writer.gather("sensitivity"))
-    return rows, directions.product_rows(writer.gather("direction_products"))
+def header(analyzer: "Analyzer", options: StepOptions) -> dict[str, Any]:
+    """Return what identifies a record, the later checkpoint's weights included."""
+    from vlm.checkpoint import weights_fingerprint
+    from vlm.names import resolve
+
+    identified = analyzer.header(PROBE, options)
+    if options.after is not None:
+        identified["weights"]["after"] = weights_fingerprint(resolve(options.after))
+    return identified
 
 
-def _way(corpus: Corpus, tokens: pd.DataFrame, half: Half, settings: _Settings) -> list[pd.DataFrame]:
-    """The changes along the way to the later checkpoint, if there is one."""
-    if settings.steps.after is None:
-        return []
-    way = steps.way_to(corpus, _later(settings))
-    return [directions.change_rows(corpus, tokens, half, way, AFTER)]
+def measure(analyzer: "Analyzer", options: StepOptions) -> Tables:
+    """Return the tables of a record of what a step would do."""
+    first, second = halves = stages.halves(analyzer.tokens, analyzer.seed)
+    sensitivity, products = stages.measure_directions(analyzer, first, second)
+    forecast = stages.forecast_tables(sensitivity, products, analyzer.bin_options.bins, analyzer.seed)
+    later = None if options.after is None else analyzer.with_student(options.after).student
+    way = [] if later is None else [_way(analyzer, second, later)]
+    numbers = {"prompts_of_directions": first, "prompts_of_forecast": second}
+    analyzer.notes |= {name: stages.n_prompts(analyzer, half) for name, half in numbers.items()}
+    return {
+        "rollouts": stages.rollout_table(analyzer),
+        "tokens": analyzer.tokens,
+        "sensitivity": stages.joined_rows([sensitivity, *way]),
+        "direction_products": products,
+        **forecast,
+        **_steps(analyzer, halves, sensitivity, way, later, options),
+    }
+
+
+def _way(analyzer: "Analyzer", half: "Half", later: "LoadedModel") -> "pd.DataFrame":
+    """The changes along the way to the later checkpoint."""
+    return stages.change_rows(analyzer, half, stages.way_to(analyzer, later), stages.AFTER)
 
 
 def _steps(
-    corpus: Corpus,
-    tokens: pd.DataFrame,
-    halves: tuple[Half, Half],
-    sensitivity: pd.DataFrame,
-    way: Sequence[pd.DataFrame],
-    settings: _Settings,
-) -> dict[str, pd.DataFrame]:
+    analyzer: "Analyzer",
+    halves: "tuple[Half, Half]",
+    sensitivity: "pd.DataFrame",
+    way: "Sequence[pd.DataFrame]",
+    later: "LoadedModel | None",
+    options: StepOptions,
+) -> Tables:
     """The tables of steps that are taken, or were; none unless asked for."""
-    options = settings.steps
-    found: list[steps.Steps] = []
+    taken = []
     if options.check:
-        terms = forecast.term_weights("detached", options.check_gamma, options.check_lambda)
-        rates = {steps.SGD: options.check_sgd_lr, steps.ADAMW: options.check_adamw_lr}
-        found.append(steps.steps_taken(corpus, halves, tokens, sensitivity, terms, rates))
-    found += [steps.way_taken(corpus, halves[1], _later(settings), rows) for rows in way]
-    if not found:
-        return {}
-    bins = tokens.loc[tokens["rollout_id"].isin(halves[1].numbers), "bin"]
-    by_bin, fits = steps.step_rows(chain(*found), bins, settings.bins.bins)
-    return {"step_changes": by_bin, "step_fits": fits}
+        terms = stages.steered(options.check_gamma, options.check_lambda)
+        rates = {stages.SGD: options.check_sgd_lr, stages.ADAMW: options.check_adamw_lr}
+        taken.append(stages.steps_taken(analyzer, halves, sensitivity, terms, rates))
+    if later is not None:
+        taken += [stages.way_taken(analyzer, halves[1], later, rows) for rows in way]
+    return stages.step_tables(analyzer, halves[1], chain(*taken)) if taken else {}
 
 
-def _later(settings: _Settings) -> LoadedModel:
-    options = settings.pair
-    return load_model(
-        str(settings.steps.after), dtype=options.dtype, device=options.device, attention=options.attention
+def summary(measured: "Measurement", options: StepOptions) -> str:
+    """Return changes by bin, the readings, and how far first order reaches."""
+    parts = [
+        bin_table(measured.sensitivity, measured.tokens),
+        *reading_lines(measured.readings, measured.steering),
+    ]
+    if "step_fits" in measured.record["tables"]:
+        parts.append(step_table(measured.step_fits))
+    return "\n".join(parts)
+
+
+def bin_table(sensitivity: "pd.DataFrame", tokens: "pd.DataFrame") -> str:
+    """Mean changes of language and visual loss along three directions, by bin."""
+    pictured = sensitivity[sensitivity["bin"] >= 0]
+    parts = {str(bin_): rows for bin_, rows in pictured.groupby("bin")} | {"all": pictured}
+    titles = ["bin", "tokens", *(f"{loss} by {name}" for loss in ("language", "visual") for name in _ALONG.values())]
+    lines = []
+    for bin_, rows in parts.items():
+        means = rows.groupby("direction")[["d_language_nats", "d_visual_nats"]].mean()
+        n_tokens = int((rows["direction"] == "standard").sum())
+        cells = [_signed(means[f"d_{loss}_nats"][name]) for loss in ("language", "visual") for name in _ALONG]
+        lines.append([bin_, str(n_tokens), *cells])
+    n_first = tokens["rollout_id"].nunique() - sensitivity["rollout_id"].nunique()
+    caption = (
+        f"First-order change (nats a unit of the learning rate) of the language and of the visual loss, its target"
+        f" moving along,\non {sensitivity['rollout_id'].nunique()} responses, by a step along the gradient of each loss"
+        f" over {n_first} others; negative: the loss falls.\nSampling is not differentiated: the responses stay."
     )
+    return f"{caption}\n{aligned([titles, *lines])}"
 
 
-def _counts(corpus: Corpus, halves: tuple[Half, Half]) -> dict[str, int]:
-    prompts = [len({corpus.rollouts[number].prompt_id for number in half.numbers}) for half in halves]
-    return {"prompts_of_directions": prompts[0], "prompts_of_forecast": prompts[1]}
+def reading_lines(readings: "pd.DataFrame", steering: "pd.DataFrame") -> list[str]:
+    """What gamma and lambda do to the language loss of the upper bins."""
+    lines = [
+        f"Language loss of the upper three tenths of the bins (high), under standard + gamma visual + lambda LP:"
+    ]
+    titles = ["q*", "rises from gamma", *(f"lambda at gamma {gamma:g}" for gamma in _SHOWN_GAMMAS), "eta at gamma 2"]
+    rows = []
+    for prior, group in readings.groupby("prior", sort=False):
+        rise = group[group["reading"] == "gamma_rise"].iloc[0]
+        stops = group[group["reading"] == "lambda_stop"]
+        of_prior = steering[(steering["prior"] == prior) & (steering["gamma"] == 2.0)]
+        cells = [_with_interval(stops[stops["gamma"] == gamma].iloc[0]) for gamma in _SHOWN_GAMMAS]
+        rows.append([str(prior), _with_interval(rise), *cells, f"{of_prior['eta'].iloc[0]:.2f}"])
+    note = (
+        "lambda: the least that stops the rise, without eta; with standard + gamma visual multiplied by eta, eta times"
+        " it. In brackets 95 % over prompts."
+    )
+    return [*lines, aligned([titles, *rows]), note]
+
+
+def step_table(fits: "pd.DataFrame") -> str:
+    """Predicted and measured over the bins, a row a step and loss."""
+    titles = ["step", "rate", "loss", "slope", "correlation", "relative error", ""]
+    lines = []
+    for row in fits.to_dict("records"):
+        rate = "" if math.isnan(row["lr"]) else f"{row['lr']:g}"
+        verdict = "first order" if row["relative_error"] <= _BOUND else ""
+        cells = (f"{row['slope']:.3f}", f"{row['correlation']:.3f}", f"{row['relative_error']:.2g}")
+        lines.append([row["step"], rate, row["loss"], *cells, verdict])
+    caption = (
+        f"Measured on predicted change over the bins; first order: off by at most {_BOUND:g} of what was measured."
+    )
+    return f"{caption}\n{aligned([titles, *lines])}"
+
+
+def _with_interval(row: "pd.Series") -> str:
+    return f"{_number(row['estimate'])} ({_number(row['low'])} to {_number(row['high'])})"
+
+
+def _number(value: float) -> str:
+    return "never" if math.isinf(value) else f"{value:.2g}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1e}" if abs(value) < 0.01 else f"{value:+.3f}"
+
+
+
+PROBE = Probe(
+    "sensitivity",
+    measure,
+    summary,
+    (PairOptions, HalvedPromptOptions, BinOptions, MetricOptions),
+    (StepOptions,),
+    prepare=prepare,
+    header=header,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    return PROBE.run(__doc__, argv)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,31 @@ def load_model(
     if parameters is not None:
         _train_only(model, parameters)
     return LoadedModel(_name(checkpoint), model, processor, weights_fingerprint(checkpoint))
+
+
+def model_in_memory(model: nn.Module, processor: ProcessorMixin, name: str = "model in memory") -> LoadedModel:
+    """Return a model that is loaded already, put into eval mode.
+
+    Its fingerprint is taken over the names and bytes of its parameters.
+
+    Raises:
+        CheckpointError: it is none of transformers' models, or its processor has no chat template.
+    """
+    if not isinstance(model, PreTrainedModel):
+        raise CheckpointError(f"`model` must be a transformers model, got {type(model).__name__}; unwrap it")
+    if not getattr(processor, "chat_template", None):
+        raise CheckpointError("`processor` must have a chat template; only chat models have two views")
+    processor.tokenizer.pad_token = processor.tokenizer.pad_token or processor.tokenizer.eos_token
+    digest = hashlib.sha256()
+    for key, parameter in model.named_parameters():
+        digest.update(key.encode())
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return LoadedModel(name, model.eval(), processor, digest.hexdigest()[:16])
+
+
+def in_precision(loaded: LoadedModel, dtype: str) -> LoadedModel:
+    """Return a copy of a model in another dtype."""
+    return replace(loaded, model=deepcopy(loaded.model).to(DTYPES[dtype]))
 
 
 def _train_only(model: nn.Module, parameters: str) -> None:

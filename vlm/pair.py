@@ -57,14 +57,50 @@ def load_pair(
         CheckpointError: a missing or text-only checkpoint, no teacher, tokenizers that differ (the field is named), or
             `parameters` that find nothing.
     """
+    named, placed = teacher_named(student, teacher), {"device": device, "attention": attention}
+    first = load_model(student, dtype=dtype, parameters=parameters, **placed)
+    return pair_of(first, load_teacher(named, dtype=teacher_dtype or dtype, **placed))
+
+
+@dataclass(frozen=True)
+class NamedTeacher:
+    """A teacher's folder or hub id, and the fingerprint that its weights must have; any if empty.
+
+    pair_file: the file that names it, for messages.
+    """
+
+    checkpoint: str
+    fingerprint: str = ""
+    pair_file: str = ""
+
+
+def teacher_named(student: str, teacher: str | None = None) -> NamedTeacher:
+    """Return the teacher that is given, or else the one that the student's `pair.json` names.
+
+    Raises:
+        CheckpointError: the student is no checkpoint that reads pictures, or no teacher is named.
+    """
     folder = resolve(student)
     check_vision(folder)
-    teacher_folder = teacher_of(folder) if teacher is None else resolve(teacher)
-    first = load_model(folder, dtype=dtype, device=device, attention=attention, parameters=parameters)
-    second = load_model(teacher_folder, dtype=teacher_dtype or dtype, device=device, attention=attention)
-    if teacher is None:
-        _check_fingerprint(folder, second.fingerprint)
-    return pair_of(first, second)
+    if teacher is not None:
+        return NamedTeacher(resolve(teacher))
+    path = _pair_file(folder)
+    return NamedTeacher(teacher_of(folder), _read_pair(path)["fingerprint"], str(path))
+
+
+def load_teacher(teacher: NamedTeacher, **settings: Any) -> LoadedModel:
+    """Load a teacher with the settings of `load_model`.
+
+    Raises:
+        CheckpointError: it cannot be loaded, or has other weights than `pair.json` says.
+    """
+    loaded = load_model(teacher.checkpoint, **settings)
+    if teacher.fingerprint and teacher.fingerprint != loaded.fingerprint:
+        raise CheckpointError(
+            f"{teacher.pair_file} names a teacher with fingerprint {teacher.fingerprint}, but its weights have"
+            f" {loaded.fingerprint}; give --teacher to use it all the same"
+        )
+    return loaded
 
 
 def pair_of(student: LoadedModel, teacher: LoadedModel) -> Pair:
@@ -104,15 +140,6 @@ def _read_pair(path: Path) -> Mapping[str, str]:
     if not pair["teacher"] or not all(isinstance(value, str) for value in pair.values()):
         raise CheckpointError(f"{path} must be a JSON object with a text field `teacher`; mend it or give --teacher")
     return pair
-
-
-def _check_fingerprint(folder: str, found: str) -> None:
-    stated = _read_pair(_pair_file(folder))["fingerprint"]
-    if stated and stated != found:
-        raise CheckpointError(
-            f"{_pair_file(folder)} names a teacher with fingerprint {stated}, but its weights have {found};"
-            " give --teacher to use it all the same"
-        )
 
 
 def _check_tokens_agree(student: LoadedModel, teacher: LoadedModel) -> None:

@@ -47,6 +47,22 @@ def load_prompts(source: str, *, limit: int | None = None, seed: int = 0, split:
     return prompts
 
 
+def read_prompts(rows: Iterable[Prompt | Mapping[str, Any]], source: str = "`prompts`") -> list[Prompt]:
+    """Return prompts from objects, or from rows as a file of prompts has them.
+
+    Raises:
+        PromptError: there is none, or a row lacks a column or has an unreadable picture.
+    """
+    prompts = [
+        row if isinstance(row, Prompt) else _prompt(row, f"{source}, row {number}", str(number), Path())
+        for number, row in enumerate(rows)
+    ]
+    if not prompts:
+        raise PromptError(f"`prompts` must hold at least one prompt, but {source} is empty; name another source")
+    _refuse_double_ids(prompts, source)
+    return prompts
+
+
 def _folder(source: str) -> Path:
     return Path(source).parent
 

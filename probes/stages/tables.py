@@ -1,53 +1,55 @@
 """From Gram matrices to the tables `units`, `grams` and `bins`."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations_with_replacement
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
-from geometry import OBJECTIVES, angles_deg, attached, norms, total
-from probes.units import Unit
-from records import ANGLES, EFFECTIVE, NULL_ANGLES
-from stats.bootstrap import bootstrap_interval, bootstrap_of_mean
+from geometry import ANGLES, BASIS, OBJECTIVES, Gram, total
+from geometry.gram import COMBINATIONS
+from probes.stages.units import Unit
+from records import EFFECTIVE, NULL_ANGLES
+from stats import bootstrap_interval, bootstrap_of_mean
 from vlm.families import scopes
 
-_S, _L, _V, _P, _ = range(5)
-_UPPER = [(a, b) for a in range(5) for b in range(a, 5)]
+_ENTRIES = list(combinations_with_replacement(OBJECTIVES, 2))
 
 
-def gram_rows(units: Sequence[Unit], grams: Mapping[str, Tensor]) -> pd.DataFrame:
-    """A row a unit and group from Gram matrices `[U, 5, 5]`: the 15 entries on and above the diagonal."""
+def gram_rows(units: Sequence[Unit], grams: Mapping[str, Gram]) -> pd.DataFrame:
+    """Return a row for each unit and group: the products of every two of `OBJECTIVES`."""
     frames = []
     for group, gram in grams.items():
-        entries = {f"gram_{OBJECTIVES[a]}_{OBJECTIVES[b]}": gram[:, a, b].numpy() for a, b in _UPPER}
+        entries = {f"gram_{a}_{b}": gram.product(a, b) for a, b in _ENTRIES}
         frames.append(pd.DataFrame({"unit_id": [unit.unit_id for unit in units], "group": group, **entries}))
     return pd.concat(frames, ignore_index=True)
 
 
-def gram_tensor(rows: pd.DataFrame) -> Tensor:
-    """The Gram matrices `[rows, 5, 5]` that `gram_rows` wrote down."""
-    gram = torch.empty(len(rows), 5, 5, dtype=torch.float64)
-    for a, b in _UPPER:
-        entry = torch.from_numpy(rows[f"gram_{OBJECTIVES[a]}_{OBJECTIVES[b]}"].to_numpy(copy=True))
-        gram[:, a, b] = gram[:, b, a] = entry
-    return gram
+def gram_of_rows(rows: pd.DataFrame) -> Gram:
+    """Return the Gram matrices `[rows, 4, 4]` that `gram_rows` wrote down."""
+    columns = [[_column(a, b) for b in BASIS] for a in BASIS]
+    return Gram(np.stack([rows[names].to_numpy() for names in columns], axis=1))
+
+
+def _column(a: str, b: str) -> str:
+    return f"gram_{a}_{b}" if (a, b) in _ENTRIES else f"gram_{b}_{a}"
 
 
 def product_rows(units: Sequence[Unit], grams: Mapping[str, Tensor]) -> pd.DataFrame:
-    """A row a group and pair of (bin, objective) from the products `[U, 5, U, 5]` between units."""
+    """Return a row for each group and pair of (bin, objective), from the products `[U, 4, U, 4]` between units."""
     bins = [unit.bin for unit in units]
     keys = pd.MultiIndex.from_product(
         [list(grams), bins, OBJECTIVES, bins, OBJECTIVES],
         names=["group", "bin_a", "objective_a", "bin_b", "objective_b"],
     )
-    products = torch.stack(list(grams.values())).flatten().numpy()
-    return pd.DataFrame({"product": products}, index=keys).reset_index()
+    expand = np.array([[float(name in (part, *COMBINATIONS.get(part, ()))) for name in BASIS] for part in OBJECTIVES])
+    products = [np.einsum("ij,ujvk,lk->uivl", expand, gram.numpy(), expand) for gram in grams.values()]
+    return pd.DataFrame({"product": np.stack(products).ravel()}, index=keys).reset_index()
 
 
-def unit_rows(units: Sequence[Unit], grams: Mapping[str, Tensor]) -> pd.DataFrame:
-    """A row a unit and scope from Gram matrices `[U, 5, 5]` by group: norms and angles."""
+def unit_rows(units: Sequence[Unit], grams: Mapping[str, Gram]) -> pd.DataFrame:
+    """Return a row for each unit and scope from Gram matrices by group: norms and angles."""
     known = pd.DataFrame(
         {
             "unit_id": [unit.unit_id for unit in units],
@@ -90,26 +92,17 @@ def bin_rows(
     return pd.DataFrame(rows)
 
 
-def measures(gram: Tensor) -> dict[str, np.ndarray]:
-    """Norms and angles of `[U, 5, 5]` in the columns of `units`."""
-    detached, follow = angles_deg(gram), angles_deg(attached(gram))
-    angles = {
-        "angle_language_visual_deg": detached[:, _L, _V],
-        "angle_standard_visual_deg": detached[:, _S, _V],
-        "angle_standard_language_deg": detached[:, _S, _L],
-        "angle_language_visual_attached_deg": follow[:, _L, _V],
-        "angle_standard_visual_attached_deg": follow[:, _S, _V],
-        "angle_prior_language_deg": detached[:, _P, _L],
-    }
-    lengths = {f"norm_{name}": length for name, length in zip(OBJECTIVES, norms(gram).unbind(-1), strict=True)}
-    return {name: values.numpy() for name, values in (lengths | angles).items()}
+def measures(gram: Gram) -> dict[str, np.ndarray]:
+    """Return norms and angles in the columns of `units`."""
+    lengths = {f"norm_{name}": gram.norm(name) for name in OBJECTIVES}
+    return lengths | {f"{name}_deg": gram.angle_deg(*pair) for name, pair in ANGLES.items()}
 
 
-def scope_grams(grams: pd.DataFrame, unit_ids: pd.Series, scope: str) -> np.ndarray:
-    """The Gram matrices `[U, 5, 5]` of some units over the groups of a scope, from the table `grams`."""
+def scope_grams(grams: pd.DataFrame, unit_ids: pd.Series, scope: str) -> Gram:
+    """Return the Gram matrices of some units over the groups of a scope, from the table `grams`."""
     chosen = grams[grams["group"].isin(scopes(grams["group"].unique())[scope])]
     entries = chosen.drop(columns="group").groupby("unit_id", sort=False).sum().loc[unit_ids]
-    return gram_tensor(entries.reset_index()).numpy()
+    return gram_of_rows(entries.reset_index())
 
 
 def divergences(inside: pd.DataFrame) -> dict[str, float]:
@@ -131,10 +124,8 @@ def _effective(lengths: pd.Series) -> float:
     return float(energies.sum() ** 2 / (energies**2).sum()) if energies.any() else float("nan")
 
 
-def _averaged_statistics(angle: str, grams: np.ndarray, prompts: np.ndarray, seed: int) -> dict[str, float]:
-    found = bootstrap_of_mean(
-        grams, prompts, lambda means: measures(torch.from_numpy(means))[f"{angle}_deg"], seed=seed
-    )
+def _averaged_statistics(angle: str, grams: Gram, prompts: np.ndarray, seed: int) -> dict[str, float]:
+    found = bootstrap_of_mean(grams.values, prompts, lambda means: Gram(means).angle_deg(*ANGLES[angle]), seed=seed)
     return {
         f"{angle}_mean_deg": found.estimate,
         f"{angle}_std_deg": found.standard_error,
@@ -145,14 +136,14 @@ def _averaged_statistics(angle: str, grams: np.ndarray, prompts: np.ndarray, see
 
 
 def _angle_statistics(angle: str, members: pd.DataFrame, seed: int) -> dict[str, float]:
-    values = torch.from_numpy(members[f"{angle}_deg"].to_numpy(copy=True))
-    known = values[~values.isnan()]
+    values = members[f"{angle}_deg"].to_numpy(copy=True)
+    known = values[~np.isnan(values)]
     interval = bootstrap_interval(values, members["prompt_id"].to_numpy(dtype=str), seed=seed)
     nothing = len(known) == 0
     return {
         f"{angle}_mean_deg": float("nan") if nothing else float(known.mean()),
-        f"{angle}_std_deg": float("nan") if nothing else float(known.std(correction=0)),
+        f"{angle}_std_deg": float("nan") if nothing else float(known.std()),
         f"{angle}_low_deg": interval.low,
         f"{angle}_high_deg": interval.high,
-        f"{angle}_obtuse_share": float("nan") if nothing else float((known > 90).double().mean()),
+        f"{angle}_obtuse_share": float("nan") if nothing else float((known > 90).mean()),
     }

@@ -5,7 +5,7 @@ moves. In bfloat16 the least visual bins suffer first: there VDS is the differen
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,41 +13,48 @@ import torch
 
 from cli.errors import OptionError
 from geometry import Gramian, bin_edges, decompose
-from probes.corpus import Corpus
-from probes.metric import metric_of
-from probes.options import Dtype, MetricOptions, PairOptions
-from probes.tables import unit_rows
-from probes.units import Unit, grams_by_rollout
+from probes.settings import Dtype, PairOptions
+from probes.stages.gradients import unit_grams
+from probes.stages.tables import unit_rows
+from probes.stages.units import Unit
 from records import ANGLES
-from vlm.pair import load_pair
+
+if TYPE_CHECKING:
+    from probes.analyzer import Analyzer
 
 
-def reference_options(options: PairOptions) -> PairOptions:
-    """The same pair in the dtype that serves as the truth; refused where the measurement has it already."""
-    exact: Dtype = "float64" if options.device == "cpu" else "float32"
+def reference_dtype(options: PairOptions) -> Dtype:
+    """Return the dtype that serves as the truth.
+
+    Raises:
+        OptionError: the measurement has it already.
+    """
+    exact = _exact_dtype(options.device)
     if options.dtype == exact:
         raise OptionError(f"`precision_check` compares with {exact}, which `dtype` is already; leave it out")
-    return replace(options, dtype=exact, teacher_dtype=exact)
+    return exact
 
 
-def exact_corpus(corpus: Corpus, checkpoint: str, options: PairOptions, metric: MetricOptions) -> Corpus:
-    """The same responses, with the pair loaded again in the dtype that serves as the truth."""
-    pair = load_pair(checkpoint, **asdict(reference_options(options)))
-    return replace(corpus, pair=pair, metric=metric_of(pair, checkpoint, metric))
+def _exact_dtype(device: str) -> Dtype:
+    return "float64" if device == "cpu" else "float32"
+
+
+def check_precision(analyzer: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame, scope: str) -> pd.DataFrame:
+    """Return the table `precision`: for each bin the share of tokens that keep it, and how far each angle moves.
+
+    Args:
+        units: those to measure again; all tokens of their rollouts are scored again.
+        measured: the table `units` of the measurement.
+        scope: of the angles.
+    """
+    return precision_rows(analyzer.in_dtype(reference_dtype(analyzer.pair_options)), units, measured, scope)
 
 
 def precision_rows(
-    exact: Corpus, tokens: pd.DataFrame, units: Sequence[Unit], measured: pd.DataFrame, scope: str
+    exact: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame, scope: str
 ) -> pd.DataFrame:
-    """A row a bin: tokens scored again and the share that keeps the bin; units and the shift of each angle, degrees.
-
-    Args:
-        exact: see `exact_corpus`.
-        tokens, measured: the tables `tokens` and `units` of the measurement.
-        units: those to measure again; all tokens of their rollouts are scored again.
-        scope: of the angles.
-    """
-    kept = _kept_tokens(exact, tokens, {unit.rollout_id for unit in units})
+    """Return the table `precision` from an analyzer of the same responses in the dtype that serves as the truth."""
+    kept = _kept_tokens(exact, {unit.rollout_id for unit in units})
     shifts = _shifts(exact, units, measured[measured["scope"] == scope])
     rows = kept.groupby("bin")["kept"].agg(n_tokens="size", same_bin_share="mean")
     by_bin = shifts.groupby("bin")
@@ -59,7 +66,7 @@ def precision_rows(
     return rows.reset_index()
 
 
-def sample(units: Sequence[Unit], n: int, seed: int) -> list[Unit]:
+def sample_units(units: Sequence[Unit], n: int, seed: int) -> list[Unit]:
     """Draw about `n` units, as many from each bin."""
     generator = np.random.default_rng([seed, 1])
     bins = sorted({unit.bin for unit in units})
@@ -72,25 +79,24 @@ def sample(units: Sequence[Unit], n: int, seed: int) -> list[Unit]:
     return sorted(drawn, key=lambda unit: unit.unit_id)
 
 
-def _kept_tokens(exact: Corpus, tokens: pd.DataFrame, rollouts: set[int]) -> pd.DataFrame:
+def _kept_tokens(exact: "Analyzer", rollouts: set[int]) -> pd.DataFrame:
     """The tokens of some rollouts, with `kept`: whether the exact VDS falls within the edges of their bin."""
-    inside = tokens[tokens["bin"] >= 0]
+    inside = exact.tokens[exact.tokens["bin"] >= 0]
     n_bins = int(inside["bin"].max()) + 1
     edges = bin_edges(
         torch.tensor(inside["vds_nats"].to_numpy()), torch.tensor(inside["bin"].to_numpy()), n_bins
     ).contiguous()
     again = inside[inside["rollout_id"].isin(rollouts)].sort_values(["rollout_id", "position"])
     scored = exact.score([exact.rollouts[number] for number in sorted(rollouts)])
-    views = [decompose(v.student_image, v.student_text, v.teacher_image, v.teacher_text) for v in scored]
-    vds = torch.cat([parts.vds.double().cpu() for parts in views])
+    vds = torch.cat([decompose(views).vds.double().cpu() for views in scored])
     return again.assign(kept=torch.bucketize(vds, edges, right=True).numpy() == again["bin"].to_numpy())
 
 
-def _shifts(exact: Corpus, units: Sequence[Unit], measured: pd.DataFrame) -> pd.DataFrame:
-    """Absolute differences of the angles, a row a unit."""
+def _shifts(exact: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame) -> pd.DataFrame:
+    """Absolute differences of the angles of each unit."""
     student = exact.pair.student
     engine = Gramian(student.model, student.groups, metric=exact.metric_factors)
-    found = pd.concat([unit_rows(members, grams) for members, grams in grams_by_rollout(exact, engine, units)])
+    found = pd.concat([unit_rows(members, grams) for members, grams in unit_grams(exact, engine, units)])
     scope = measured["scope"].iloc[0]
     columns = [f"{angle}_deg" for angle in ANGLES]
     first = measured.set_index("unit_id")[columns]
@@ -98,12 +104,12 @@ def _shifts(exact: Corpus, units: Sequence[Unit], measured: pd.DataFrame) -> pd.
     return (second[columns] - first.loc[second.index]).abs().assign(bin=second["bin"])
 
 
-def summary(rows: pd.DataFrame, reference: str) -> str:
-    """One line for the terminal."""
+def precision_line(rows: pd.DataFrame, device: str) -> str:
+    """Return the outcome in one line; the models were on `device`."""
     share = float(np.average(rows["same_bin_share"], weights=rows["n_tokens"]))
     worst: Mapping[str, float] = {angle: rows[f"{angle}_shift_mean_deg"].max() for angle in ANGLES}
     angle = max(worst, key=lambda name: worst[name])
     return (
-        f"precision: against {reference}, {100 * share:.1f} % of {rows['n_tokens'].sum()} tokens keep their bin; "
+        f"precision: against {_exact_dtype(device)}, {100 * share:.1f} % of {rows['n_tokens'].sum()} tokens keep their bin; "
         f"the largest mean shift of an angle in a bin is {worst[angle]:.2f} degrees ({angle})"
     )

@@ -1,15 +1,15 @@
-"""The flags that probes share, as frozen dataclasses: a field is a flag, its metadata the help."""
+"""The settings that probes share, as frozen dataclasses: a field is a flag and a keyword, its metadata the help."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from cli.errors import OptionError, exit_code
-from cli.options import flag, parser_for, pick
+from cli.errors import OptionError
+from cli.options import flag
 
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
+Scope = Literal["all", "language_model"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class PromptOptions:
     prompts: str = flag("bundled", "bundled, a .jsonl or .parquet file, a datasets folder or a hub id")
     split: str = flag("train", "split of a datasets folder or hub id")
     limit: PositiveInt = flag(64, "number of prompts")
-    rollouts_per_prompt: PositiveInt = flag(1, "on-policy responses a prompt: temperature 1, no truncation")
+    rollouts_per_prompt: PositiveInt = flag(1, "on-policy responses per prompt: temperature 1, no truncation")
     max_response: PositiveInt = flag(64, "longest response, tokens")
     text_view: Literal["drop", "blank", "other"] = flag("drop", "what replaces the picture in the text view")
-    batch: PositiveInt = flag(16, "responses a forward pass; the numbers do not depend on it")
+    batch: PositiveInt = flag(16, "responses per forward pass; the numbers do not depend on it")
     seed: NonNegativeInt = flag(0, "seed of the bundled scenes, the rollouts and the choice of probed tokens")
 
 
@@ -45,20 +45,6 @@ class BinOptions:
     """Bins"""
 
     bins: PositiveInt = flag(10, "number of equal-frequency VDS bins")
-
-
-@dataclass(frozen=True)
-class UnitOptions:
-    """What is probed"""
-
-    unit: Literal["token", "trajectory-bin", "corpus-bin", "signed-bin"] = flag(
-        "token", "what one gradient belongs to; signed-bin: a trajectory's tokens in a bin, with random signs"
-    )
-    probe_per_bin: PositiveInt | Literal["all"] = flag(64, "units probed in each bin, drawn at random, or all")
-    normalise: bool = flag(
-        False, "divide each token's cotangents by the length of its standard one: tokens of a bin count alike"
-    )
-    scope: Literal["all", "language_model"] = flag("all", "scope of the table and the picture; both are recorded")
 
 
 @dataclass(frozen=True)
@@ -78,12 +64,17 @@ class MetricOptions:
 
 
 @dataclass(frozen=True)
-class CheckOptions:
-    """Checks"""
+class UnitOptions:
+    """What is probed"""
 
-    precision_check: NonNegativeInt = flag(
-        0, "units measured again in float64 (float32 on a GPU), to see what the dtype costs; 0 for none"
+    unit: Literal["token", "trajectory-bin", "corpus-bin", "signed-bin"] = flag(
+        "token", "what one gradient belongs to; signed-bin: a trajectory's tokens in a bin, with random signs"
     )
+    per_bin: PositiveInt | Literal["all"] = flag(64, "units probed in each bin, drawn at random, or all")
+    normalise: bool = flag(
+        False, "divide each token's cotangents by the length of its standard one: tokens of a bin count alike"
+    )
+    scope: Scope = flag("all", "scope of the table and the picture; both are recorded")
 
 
 @dataclass(frozen=True)
@@ -94,19 +85,5 @@ class OutputOptions:
     overwrite: bool = flag(False, "replace a record that is there")
 
 
-def run_probe(
-    manual: str | None,
-    groups: Sequence[type[Any]],
-    measure: Callable[..., None],
-    argv: Sequence[str] | None,
-    *,
-    series: bool = False,
-) -> int:
-    """Read the flags of `groups`, and run `measure` on the checkpoint and the values of each group, in their order.
-
-    series: `measure` takes several checkpoints.
-    """
-    module = f"probes.{measure.__module__.rpartition('.')[2]}"
-    parsed = parser_for(module, manual, groups, series=series).parse_args(argv)
-    given = parsed.checkpoints if series else parsed.checkpoint
-    return exit_code(lambda: measure(given, *(pick(parsed, group) for group in groups)))
+ANALYZER_OPTIONS = (PairOptions, PromptOptions, BinOptions, MetricOptions)
+"""What an `Analyzer` is made with; each probe has flags for those that it reads."""

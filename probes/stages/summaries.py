@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from geometry import OBJECTIVES
-from probes.tables import divergences, gram_tensor, measures
+from probes.stages.tables import divergences, gram_of_rows, measures
 from records import ANGLES, LAYER_ANGLES
 from stats.bootstrap import bootstrap_interval
 from vlm.families import scopes
@@ -50,7 +50,7 @@ def _by_bin(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _cells(grams: pd.DataFrame) -> pd.DataFrame:
     """A row a unit and group: norms, angles, and shares of the unit's squared norms."""
-    cells = grams[["unit_id", "group"]].assign(**measures(gram_tensor(grams)))
+    cells = grams[["unit_id", "group"]].assign(**measures(gram_of_rows(grams)))
     for name in OBJECTIVES:
         squared = cells[f"norm_{name}"] ** 2
         whole = squared.groupby(cells["unit_id"]).transform("sum")

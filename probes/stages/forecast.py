@@ -10,13 +10,16 @@ the whole grid, its intervals, and the answers to two questions about the langua
 No model is needed here, and no tensor.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from records.forecast import CHANGED, DIRECTIONS, ENDS, PRIORS, STEERED_ANGLES
+from geometry import Gram, steered
+from geometry.gram import Combination, Prior
+from records.tables.forecast import CHANGED, DIRECTIONS, ENDS, PRIORS, STEERED_ANGLES
+from stats import upper_bins
 
 GAMMAS = tuple(0.25 * n for n in range(17))
 LAMBDAS = (0.0, 0.01, 0.1, 1.0)
@@ -24,24 +27,11 @@ N_RESAMPLES = 2000
 ALL, HIGH, TEXT = "all", "high", "text"
 
 
-def term_weights(prior: str, gamma: float, lambda_: float) -> dict[str, float]:
-    """What each direction is weighed by in the step of vgs-lp; with q* attached the shift is part of visual."""
-    weights = {"standard": 1.0, "visual": gamma, "gated_language": lambda_}
-    if prior == "attached":
-        weights["shift"] = gamma
-    return {name: weight for name, weight in weights.items() if weight}
-
-
-def high_from(n_bins: int) -> int:
-    """The first of the upper three tenths of the bins."""
-    return min(round(0.7 * n_bins), n_bins - 1)
-
-
 def bin_labels(bins: pd.Series, n_bins: int) -> dict[str, np.ndarray]:
     """Which tokens belong to each bin by its label, those without a token left out."""
     numbers = bins.to_numpy()
     masks = {str(number): numbers == number for number in range(n_bins)}
-    masks |= {HIGH: numbers >= high_from(n_bins), ALL: numbers >= 0, TEXT: numbers < 0}
+    masks |= {HIGH: numbers >= upper_bins(n_bins)[0], ALL: numbers >= 0, TEXT: numbers < 0}
     return {label: mask for label, mask in masks.items() if mask.any()}
 
 
@@ -53,17 +43,17 @@ class Means:
     n_tokens: Sequence[int]
     values: np.ndarray
 
-    def along(self, weights: Mapping[str, float]) -> np.ndarray:
+    def along(self, weights: Combination) -> np.ndarray:
         """The mean changes `[1 + R, bins, losses]` of a step that is a sum of directions."""
         return np.tensordot(self.values, vector(weights), axes=(2, 0))
 
-    def of(self, label: str, loss: str, weights: Mapping[str, float]) -> np.ndarray:
+    def at(self, label: str, loss: str, weights: Combination) -> np.ndarray:
         """The same `[1 + R]` for one bin and loss."""
         chosen = self.values[:, self.labels.index(label), :, CHANGED.index(loss)]
         return chosen @ vector(weights)
 
 
-def vector(weights: Mapping[str, float]) -> np.ndarray:
+def vector(weights: Combination) -> np.ndarray:
     """The weights in the order of `DIRECTIONS`."""
     return np.array([weights.get(name, 0.0) for name in DIRECTIONS])
 
@@ -86,11 +76,22 @@ def resampled_means(sensitivity: pd.DataFrame, n_bins: int, seed: int) -> Means:
     return Means(list(labels), counts.sum(axis=0).tolist(), means)
 
 
+def forecast_tables(sensitivity: pd.DataFrame, products: pd.DataFrame, n_bins: int, seed: int) -> dict[str, pd.DataFrame]:
+    """Return the tables `forecast`, `steering` and `readings`."""
+    means, gram = resampled_means(sensitivity, n_bins, seed), gram_of(products)
+    with np.errstate(invalid="ignore"):
+        return {
+            "forecast": forecast_rows(means),
+            "steering": steering_rows(gram),
+            "readings": reading_rows(means, gram),
+        }
+
+
 def forecast_rows(means: Means) -> pd.DataFrame:
     """The table `forecast`: the grid of gamma and lambda, for either prior."""
     frames = []
     for prior, gamma, lambda_ in _grid():
-        changed = means.along(term_weights(prior, gamma, lambda_))
+        changed = means.along(steered(gamma, lambda_, prior=prior))
         bounds = np.nanquantile(changed[1:], [0.025, 0.975], axis=0, overwrite_input=True)
         ends = dict(zip(ENDS, (changed[0], *bounds), strict=True))
         columns = {
@@ -103,40 +104,40 @@ def forecast_rows(means: Means) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def gram_of(direction_products: pd.DataFrame) -> np.ndarray:
-    """The Gram matrix of the directions in the order of `DIRECTIONS`, from its table."""
+def gram_of(direction_products: pd.DataFrame) -> Gram:
+    """Return the Gram matrix of the directions, from its table."""
     table = direction_products.pivot(index="direction_a", columns="direction_b", values="product")
-    return table.loc[list(DIRECTIONS), list(DIRECTIONS)].to_numpy()
+    return Gram(table.loc[list(DIRECTIONS), list(DIRECTIONS)], DIRECTIONS)
 
 
-def eta(gram: np.ndarray, prior: str, gamma: float) -> float:
-    """|g_std| / |g_std + gamma g_vis| (arXiv:2606.00564, Eq. 15); nan where there is no steered gradient."""
-    steered = _norm(gram, vector(term_weights(prior, gamma, 0.0)))
-    return float(_norm(gram, vector({"standard": 1.0})) / steered) if steered else np.nan
-
-
-def steering_rows(gram: np.ndarray) -> pd.DataFrame:
-    """The table `steering`: where the steered direction points."""
+def steering_rows(gram: Gram) -> pd.DataFrame:
+    """Return the table `steering`: where the steered direction points."""
     rows = []
     for prior, gamma, lambda_ in _grid():
-        steered = vector(term_weights(prior, gamma, lambda_))
-        angles = {f"angle_{name}_deg": _angle_deg(gram, steered, _objective(name)) for name in STEERED_ANGLES}
-        known = {"prior": prior, "gamma": gamma, "lambda": lambda_}
-        rows.append(known | {"eta": eta(gram, prior, gamma), "norm": _norm(gram, steered)} | angles)
+        toward = steered(gamma, lambda_, prior=prior)
+        angles = {f"angle_{name}_deg": float(gram.angle_deg(toward, name)) for name in STEERED_ANGLES}
+        setting = {"prior": prior, "gamma": gamma, "lambda": lambda_}
+        rows.append(setting | {"eta": _eta(gram, prior, gamma), "norm": float(gram.norm(toward))} | angles)
     return pd.DataFrame(rows)
 
 
-def reading_rows(means: Means, gram: np.ndarray) -> pd.DataFrame:
+def _eta(gram: Gram, prior: Prior, gamma: float) -> float:
+    """eta (arXiv:2606.00564, Eq. 15); nan where there is no steered gradient."""
+    factor = float(gram.eta(gamma, prior=prior))
+    return factor if np.isfinite(factor) else np.nan
+
+
+def reading_rows(means: Means, gram: Gram) -> pd.DataFrame:
     """The table `readings`: the two questions about the language loss of the upper bins."""
     rows = []
     for prior in PRIORS:
-        standard = means.of(HIGH, "language", {"standard": 1.0})
-        steering = means.of(HIGH, "language", term_weights(prior, 1.0, 0.0)) - standard
-        kept = means.of(HIGH, "language", {"gated_language": 1.0})
+        standard = means.at(HIGH, "language", {"standard": 1.0})
+        steering = means.at(HIGH, "language", steered(1.0, prior=prior)) - standard
+        kept = means.at(HIGH, "language", {"gated_language": 1.0})
         rows.append(_reading("gamma_rise", prior, np.nan, gamma_rise(standard, steering)))
         for gamma in GAMMAS:
             stop = lambda_stop(standard + gamma * steering, kept)
-            rows.append(_reading("lambda_stop", prior, gamma, stop, eta(gram, prior, gamma)))
+            rows.append(_reading("lambda_stop", prior, gamma, stop, _eta(gram, prior, gamma)))
     return pd.DataFrame(rows)
 
 
@@ -152,7 +153,7 @@ def lambda_stop(steered: np.ndarray, kept: np.ndarray) -> np.ndarray:
     return np.where(steered <= 0, 0.0, found)
 
 
-def _reading(name: str, prior: str, gamma: float, found: np.ndarray, eta_: float = np.nan) -> dict[str, str | float]:
+def _reading(name: str, prior: Prior, gamma: float, found: np.ndarray, eta_: float = np.nan) -> dict[str, str | float]:
     known = found[1:][~np.isnan(found[1:])]
     low, high = np.quantile(known, [0.025, 0.975], method="inverted_cdf")  # no mean of a number and inf
     estimate = float(found[0])
@@ -160,18 +161,5 @@ def _reading(name: str, prior: str, gamma: float, found: np.ndarray, eta_: float
     return row | {"times_eta": estimate * eta_}
 
 
-def _grid() -> list[tuple[str, float, float]]:
+def _grid() -> list[tuple[Prior, float, float]]:
     return [(prior, gamma, lambda_) for prior in PRIORS for lambda_ in LAMBDAS for gamma in GAMMAS]
-
-
-def _objective(name: str) -> np.ndarray:
-    return vector({"visual": 1.0, "shift": 1.0} if name == "visual_attached" else {name: 1.0})
-
-
-def _norm(gram: np.ndarray, a: np.ndarray) -> float:
-    return float(np.sqrt(max(a @ gram @ a, 0.0)))
-
-
-def _angle_deg(gram: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    length = _norm(gram, a) * _norm(gram, b)
-    return float(np.degrees(np.arccos(np.clip(a @ gram @ b / length, -1.0, 1.0)))) if length else np.nan

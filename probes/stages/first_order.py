@@ -7,25 +7,39 @@ from forward mode too: along the direction of one loss, another changes by minus
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from geometry import Cotangents, Sensitivity, cotangents, push_forward, sensitivity, token_shares, vds_quantile
-from probes.corpus import Corpus
-from records.forecast import CHANGED, DIRECTIONS
+from cli.progress import progress
+from geometry import (
+    BASIS,
+    Cotangents,
+    Gram,
+    Sensitivity,
+    cotangents,
+    push_forward,
+    sensitivity,
+    token_shares,
+    vds_quantile,
+)
+from geometry.objective_settings import QUANTILE
+from records.tables.forecast import CHANGED, DIRECTIONS
 from vlm.rollouts import Rollout
-from vlm.scoring import FourViews, view_logits
+from vlm.scoring import view_logits
 from vlm.sources import PromptError
+
+if TYPE_CHECKING:
+    from probes.analyzer import Analyzer
 
 Direction = dict[nn.Parameter, Tensor]
 
-GATE_QUANTILE = 0.7  # arXiv:2606.00564, Eq. 16
-PASSES = ("visual", "prior", "language", "shift", "gated_language")
+PASSES = (*BASIS, "gated_language")
 """The directions that are measured; standard is the sum of the first two."""
 _IMAGE, _TEXT = ("standard", "visual", "prior"), ("language", "gated_language", "shift")
 
@@ -66,8 +80,18 @@ def halves(tokens: pd.DataFrame, seed: int) -> tuple[Half, Half]:
     ]
     in_first = tokens["prompt_id"].isin(shuffled[::2])
     of_gate = tokens.loc[in_first & tokens["has_image"], "vds_nats"].to_numpy(copy=True)
-    gate_nats = float(vds_quantile(torch.from_numpy(of_gate), GATE_QUANTILE))
+    gate_nats = float(vds_quantile(torch.from_numpy(of_gate), QUANTILE))
     return half_of(tokens[in_first], gate_nats), half_of(tokens[~in_first], gate_nats)
+
+
+def n_prompts(analyzer: "Analyzer", half: Half) -> int:
+    """Return the number of prompts whose responses are in a half."""
+    return len({analyzer.rollouts[number].prompt_id for number in half.numbers})
+
+
+def joined_rows(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables of the same columns, one below the other."""
+    return pd.concat(tables, ignore_index=True)
 
 
 def half_of(tokens: pd.DataFrame, gate_nats: float = math.inf) -> Half:
@@ -79,19 +103,32 @@ def half_of(tokens: pd.DataFrame, gate_nats: float = math.inf) -> Half:
     return Half(shares, {number: torch.from_numpy(gate) for number, gate in gates.items()})
 
 
-def descent(corpus: Corpus, half: Half, terms: Mapping[str, float]) -> Direction:
-    """Return minus the gradient of the half's mean loss, a weighted sum of objectives, in the corpus's metric."""
-    parameters = [p for p in corpus.pair.student.model.parameters() if p.requires_grad]
+def measure_directions(analyzer: "Analyzer", first: Half, second: Half) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables `sensitivity` and `direction_products`: the first half's directions, along the second half."""
+    shards = analyzer.shards
+    with progress("directions", len(PASSES)) as show:
+        for shard, name in enumerate(PASSES):
+            if not shards.has("direction_products", shard):
+                along = descent(analyzer, first, {name: 1.0})
+                shards.add("sensitivity", shard, change_rows(analyzer, second, along, name))
+                shards.add("direction_products", shard, pd.DataFrame([products(analyzer, first, along)]))
+            show(shard + 1)
+    return with_standard(shards.gather("sensitivity")), product_rows(shards.gather("direction_products"))
+
+
+def descent(analyzer: "Analyzer", half: Half, terms: Mapping[str, float]) -> Direction:
+    """Return minus the gradient of the half's mean loss, a weighted sum of objectives, in the analyzer's metric."""
+    parameters = [p for p in analyzer.pair.student.model.parameters() if p.requires_grad]
     found = {p: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters}
-    for numbers in _batches(corpus, half.numbers):
-        rollouts = [corpus.rollouts[number] for number in numbers]
-        cots = [_cotangents(views) for views in corpus.score(rollouts)]
+    for numbers in _batches(analyzer, half.numbers):
+        rollouts = [analyzer.rollouts[number] for number in numbers]
+        cots = [cotangents(views) for views in analyzer.score(rollouts)]
         for place, names in enumerate((_IMAGE, _TEXT)):
             chosen = {name: weight for name, weight in terms.items() if name in names}
             if chosen:
                 seeds = [_seed(half, number, c, chosen) for number, c in zip(numbers, cots, strict=True)]
-                _pull(corpus, rollouts, place, seeds, found)
-    factors = corpus.metric_factors
+                _pull(analyzer, rollouts, place, seeds, found)
+    factors = analyzer.metric_factors
     return found if factors is None else {p: vector.mul_(factors[p]) for p, vector in found.items()}
 
 
@@ -104,12 +141,12 @@ def _seed(half: Half, number: int, cots: Cotangents, terms: Mapping[str, float])
     return total
 
 
-def _pull(corpus: Corpus, rollouts: Sequence[Rollout], place: int, seeds: Sequence[Tensor], found: Direction) -> None:
+def _pull(analyzer: "Analyzer", rollouts: Sequence[Rollout], place: int, seeds: Sequence[Tensor], found: Direction) -> None:
     """Run a view backward and add what arrives at the parameters."""
-    views = [corpus.views(rollout)[place] for rollout in rollouts]
+    views = [analyzer.views(rollout)[place] for rollout in rollouts]
     responses = [rollout.token_ids for rollout in rollouts]
     with torch.enable_grad():
-        logits = view_logits(corpus.pair.student, views, responses, corpus.pair.n_ids)
+        logits = view_logits(analyzer.pair.student, views, responses, analyzer.pair.n_ids)
     seeds = [seed.to(row) for seed, row in zip(seeds, logits, strict=True)]
     arrived = torch.autograd.grad(logits, list(found), seeds, allow_unused=True)
     for vector, gradient in zip(found.values(), arrived, strict=True):
@@ -117,20 +154,20 @@ def _pull(corpus: Corpus, rollouts: Sequence[Rollout], place: int, seeds: Sequen
             vector += gradient
 
 
-def changes(corpus: Corpus, numbers: Sequence[int], direction: Direction) -> Iterator[tuple[int, Sensitivity]]:
+def changes(analyzer: "Analyzer", numbers: Sequence[int], direction: Direction) -> Iterator[tuple[int, Sensitivity]]:
     """Yield each rollout's number and the change of its tokens' losses a unit of the direction."""
-    for part in _batches(corpus, numbers):
-        rollouts = [corpus.rollouts[number] for number in part]
-        logits, tangents = push_forward(corpus.pair.student.model, partial(_both_views, corpus, rollouts), direction)
-        rows = zip(part, corpus.score(rollouts), *logits, *tangents, strict=True)
+    for part in _batches(analyzer, numbers):
+        rollouts = [analyzer.rollouts[number] for number in part]
+        logits, tangents = push_forward(analyzer.pair.student.model, partial(_both_views, analyzer, rollouts), direction)
+        rows = zip(part, analyzer.score(rollouts), *logits, *tangents, strict=True)
         for number, views, image, text, image_tangent, text_tangent in rows:
-            teacher = views.teacher_image, views.teacher_text
-            yield number, sensitivity(image, text, *teacher, image_tangent, text_tangent)
+            yield number, sensitivity(replace(views, student_image=image, student_text=text), image_tangent, text_tangent)
 
 
-def change_rows(corpus: Corpus, tokens: pd.DataFrame, half: Half, direction: Direction, name: str) -> pd.DataFrame:
+def change_rows(analyzer: "Analyzer", half: Half, direction: Direction, name: str) -> pd.DataFrame:
     """The rows of the table `sensitivity` of one direction."""
-    found = dict(changes(corpus, half.numbers, direction))
+    found = dict(changes(analyzer, half.numbers, direction))
+    tokens = analyzer.tokens
     known = tokens.loc[tokens["rollout_id"].isin(half.numbers), ["prompt_id", "rollout_id", "position", "bin"]]
     columns = {
         f"d_{loss}_nats": torch.cat([getattr(found[number], loss) for number in half.numbers]).cpu().numpy()
@@ -139,10 +176,10 @@ def change_rows(corpus: Corpus, tokens: pd.DataFrame, half: Half, direction: Dir
     return known.reset_index(drop=True).assign(direction=name, **columns)
 
 
-def products(corpus: Corpus, half: Half, direction: Direction) -> dict[str, float]:
+def products(analyzer: "Analyzer", half: Half, direction: Direction) -> dict[str, float]:
     """The products of a direction with that of each of `PASSES`, both of this half."""
     total = dict.fromkeys(PASSES, 0.0)
-    for number, found in changes(corpus, half.numbers, direction):
+    for number, found in changes(analyzer, half.numbers, direction):
         parts = {
             "visual": found.visual_held,
             "prior": found.standard - found.visual_held,
@@ -163,22 +200,20 @@ def with_standard(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([standard, rows], ignore_index=True)
 
 
-def product_rows(found: pd.DataFrame) -> pd.DataFrame:
-    """The table `direction_products` from a row of `products` for each of `PASSES`; made symmetric."""
-    expand = np.array(
-        [[name == part or (name == "standard" and part in _IMAGE) for part in PASSES] for name in DIRECTIONS]
-    )
-    square = found[list(PASSES)].to_numpy()
-    gram = expand @ ((square + square.T) / 2) @ expand.T
+def product_rows(products: pd.DataFrame) -> pd.DataFrame:
+    """Return the table `direction_products` from a row of `products` for each of `PASSES`; made symmetric."""
+    square = products[list(PASSES)].to_numpy()
+    gram = Gram((square + square.T) / 2, PASSES)
     pairs = pd.MultiIndex.from_product([DIRECTIONS, DIRECTIONS], names=["direction_a", "direction_b"])
-    return pd.DataFrame({"product": gram.ravel()}, index=pairs).reset_index()
+    table = [float(gram.product(a, b)) for a, b in pairs]
+    return pd.DataFrame({"product": table}, index=pairs).reset_index()
 
 
-def _both_views(corpus: Corpus, rollouts: Sequence[Rollout]) -> tuple[list[Tensor], list[Tensor]]:
+def _both_views(analyzer: "Analyzer", rollouts: Sequence[Rollout]) -> tuple[list[Tensor], list[Tensor]]:
     """The student's logits of both views; of a prompt without a picture the same tensor."""
-    views = [corpus.views(rollout) for rollout in rollouts]
+    views = [analyzer.views(rollout) for rollout in rollouts]
     responses = [rollout.token_ids for rollout in rollouts]
-    student, support = corpus.pair.student, corpus.pair.n_ids
+    student, support = analyzer.pair.student, analyzer.pair.n_ids
     image = view_logits(student, [a for a, _ in views], responses, support)
     rows = [row for row, (a, b) in enumerate(views) if a != b]
     text = view_logits(student, [views[row][1] for row in rows], [responses[row] for row in rows], support)
@@ -186,10 +221,6 @@ def _both_views(corpus: Corpus, rollouts: Sequence[Rollout]) -> tuple[list[Tenso
     return image, [own.get(row, logits) for row, logits in enumerate(image)]
 
 
-def _cotangents(views: FourViews) -> Cotangents:
-    return cotangents(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
-
-
-def _batches(corpus: Corpus, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(numbers), corpus.batch):
-        yield numbers[start : start + corpus.batch]
+def _batches(analyzer: "Analyzer", numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(numbers), analyzer.prompt_options.batch):
+        yield numbers[start : start + analyzer.prompt_options.batch]

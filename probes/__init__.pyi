@@ -1,0 +1,13 @@
+from . import accuracy as accuracy
+from . import angles as angles
+from . import compare as compare
+from . import diagnose as diagnose
+from . import layers as layers
+from . import norms as norms
+from . import sensitivity as sensitivity
+from . import stages as stages
+from . import support as support
+from . import vds as vds
+from .analyzer import Analyzer as Analyzer
+from .measurement import Advice as Advice
+from .measurement import Measurement as Measurement

@@ -1,0 +1,123 @@
+"""What a measurement is: its tables, its picture, and the advice that a diagnosis comes to."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import records
+from cli.errors import UserError
+from figures import catalogue
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from probes.probe import Probe
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement(records.Measurement):
+    """A complete measurement. Its tables are attributes, such as `.bins`; `print` and notebooks show its main table."""
+
+    probe: "Probe" = field(repr=False)
+    values: tuple[Any, ...] = field(default=(), repr=False)
+    """The values of the probe's own options."""
+
+    def draw(self, name: str | None = None, **options: Any) -> "Figure":
+        """Return a picture: the probe's own, or that of a name in `figures.catalogue`.
+
+        options: of the picture, such as `scope`; by default as the measurement was made.
+
+        Raises:
+            UserError: there is no such picture, or this measurement lacks what it is drawn from.
+        """
+        picture = catalogue.picture(name) if name else self._figure()
+        return picture.draw(self, **self._options(picture) | options)
+
+    def save(self, folder: str | Path | None = None) -> list[Path]:
+        """Write the probe's own pictures; return their paths.
+
+        folder: by default that of the record.
+
+        Raises:
+            UserError: the measurement is in memory and no folder is named.
+        """
+        place = folder or self.path
+        if place is None:
+            raise UserError("`folder` must be named for a measurement in memory, got None")
+        own = [picture for picture in self._drawable() if picture.belongs_to(self)]
+        return [picture.write(self, Path(place), **self._options(picture))[0] for picture in own]
+
+    def __str__(self) -> str:
+        return str(self.probe.summary(self, *self.values))
+
+    def _repr_html_(self) -> str:
+        where = "in memory" if self.path is None else str(self.path)
+        return f"<pre>{escape(str(self))}</pre><p><small>{escape(self.probe.module)}, {escape(where)}</small></p>"
+
+    def _figure(self) -> catalogue.Picture:
+        """The probe's own picture, else the first that can be drawn."""
+        figures = [picture for picture in self._drawable() if not picture.page]
+        if not figures:
+            raise UserError(f"`{self.probe.name}` has no picture; its tables are {', '.join(self.record['tables'])}")
+        return next((picture for picture in figures if picture.belongs_to(self)), figures[0])
+
+    def _drawable(self) -> list[catalogue.Picture]:
+        rows = self.record["tables"]
+        return catalogue.drawable([name for name, n_rows in rows.items() if n_rows])
+
+    def _options(self, picture: catalogue.Picture) -> dict[str, Any]:
+        """The options of a picture that the measurement was made with."""
+        made = {name: value for group in self.values for name, value in asdict(group).items()}
+        return {name: made[name] for name in picture.options if name in made}
+
+
+@dataclass(frozen=True, eq=False)
+class Advice(Measurement):
+    """A diagnosis: whether to steer, and what to train with."""
+
+    @property
+    def verdict(self) -> str:
+        """`steer`, `do not steer`, `harmful` or `nothing to distil`."""
+        return self._choices["verdict"]
+
+    @property
+    def objective(self) -> str:
+        """What to train on; `none` where there is nothing to distil."""
+        return self._choices["objective"]
+
+    @property
+    def gamma(self) -> float | None:
+        """Strength of the steering; None where the advice is not to steer."""
+        return self._number("gamma")
+
+    @property
+    def lambda_(self) -> float | None:
+        """Strength of the preservation; None where the advice is not to steer."""
+        return self._number("lambda")
+
+    @property
+    def prior(self) -> str | None:
+        """Whether q* is held fixed (`detached`) or follows the student (`attached`); None without steering."""
+        choice = self._choices["prior"]
+        return choice if choice in ("detached", "attached") else None
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why, by setting."""
+        rows = self.recommendation
+        return dict(zip(rows["setting"], rows["reason"], strict=True))
+
+    def command(self) -> str:
+        """Return the command line that trains on the advice; empty where there is nothing to distil."""
+        return self._choices.get("command", "")
+
+    @property
+    def _choices(self) -> dict[str, str]:
+        rows = self.recommendation
+        return dict(zip(rows["setting"], rows["choice"], strict=True))
+
+    def _number(self, setting: str) -> float | None:
+        choice = self._choices[setting]
+        return None if choice == "-" else float(choice)

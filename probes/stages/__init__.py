@@ -1,0 +1,5 @@
+"""The stages of measurements: functions of an analyzer that return tables. Names load when they are first used."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

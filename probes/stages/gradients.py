@@ -1,0 +1,114 @@
+"""The Gram matrices of units, made into tables a shard at a time, so that an interrupted run continues."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from cli.progress import progress
+from geometry import DenseGradients, Gram, Gramian, ProbedResponse, cotangents, unit_gradients
+from probes.stages.tables import product_rows
+from probes.stages.units import Unit
+from vlm.scoring import ResponseView
+
+if TYPE_CHECKING:
+    from probes.analyzer import Analyzer
+
+Groups = Mapping[str, Sequence[nn.Parameter]]
+Rows = Callable[[Sequence[Unit], Mapping[str, Gram]], pd.DataFrame]
+"""Makes rows of a table from units and their Gram matrices by parameter group."""
+
+SHARD = 4  # rollouts per shard
+HELD_BYTES = 2 << 30  # of the gradients of corpus-bins that are added up at a time
+
+
+def measure_gradients(
+    analyzer: "Analyzer", groups: Groups, units: Sequence[Unit], tables: Mapping[str, Rows]
+) -> dict[str, pd.DataFrame]:
+    """Measure the units, rollout by rollout; return what `tables` makes of their Gram matrices, by table.
+
+    Corpus-bins also leave `bin_grams`, the products between those that are measured together. The names of parameters
+    that no backward pass has reached go into the analyzer's notes, as `unreached`.
+    """
+    shards = analyzer.shards
+    engine = Gramian(analyzer.pair.student.model, groups, metric=analyzer.metric_factors)
+    with progress("gradients", len(units)) as show:
+        for shard, part in enumerate(_cut(units, groups)):
+            if not all(shards.has(table, shard) for table in tables):
+                measured = _bins(analyzer, groups, part) if _are_corpus_bins(part) else unit_grams(analyzer, engine, part)
+                rows = [(members, grams) for members, grams in measured]
+                for table, make in tables.items():
+                    frames = [make(members, grams) for members, grams in rows]
+                    shards.add(table, shard, pd.concat(frames, ignore_index=True))
+            show(part[-1].unit_id + 1)
+    analyzer.notes["unreached"] = engine.unreached() if engine.reached else []
+    return {table: _ordered(shards.gather(table)) for table in tables}
+
+
+def unit_grams(
+    analyzer: "Analyzer", engine: Gramian, units: Sequence[Unit]
+) -> Iterator[tuple[list[Unit], dict[str, Gram]]]:
+    """Yield, a rollout at a time, the units that lie in it and their Gram matrices by group."""
+    by_rollout: dict[int, list[Unit]] = {}
+    for unit in units:
+        by_rollout.setdefault(unit.rollout_id, []).append(unit)
+    probed = probe_responses(analyzer, {number: members for number, members in by_rollout.items()})
+    for (number, members), response in zip(by_rollout.items(), probed, strict=True):
+        weights = [unit.weights_at(number, response.positions, response.cotangents) for unit in members]
+        yield members, engine.units(response, torch.stack(weights))
+
+
+def probe_responses(analyzer: "Analyzer", units: Mapping[int, Sequence[Unit]]) -> Iterator[ProbedResponse]:
+    """Yield for each rollout number the response at the tokens of its units; logits are made for these tokens alone."""
+    positions = [_union([unit.positions(number) for unit in members]) for number, members in units.items()]
+    rollouts = [analyzer.rollouts[number] for number in units]
+    pair = analyzer.pair
+    scored = analyzer.score(rollouts, positions)
+    for rollout, at, views in zip(rollouts, positions, scored, strict=True):
+        image, text = (ResponseView(pair.student, view, rollout.token_ids, pair.n_ids) for view in analyzer.views(rollout))
+        yield ProbedResponse(image, text, cotangents(views), at)
+
+
+def _union(positions: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(positions)).unique()  # ascending
+
+
+def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Units sorted by scope; Gram matrices as they were measured."""
+    return rows.sort_values(["scope", "unit_id"], ignore_index=True) if "scope" in rows else rows
+
+
+def _bins(
+    analyzer: "Analyzer", groups: Groups, units: Sequence[Unit]
+) -> list[tuple[list[Unit], dict[str, Gram]]]:
+    """The gradients of some corpus-bins, added up over rollouts; each rollout is run once for all of them."""
+    added = DenseGradients(groups, metric=analyzer.metric_factors)
+    numbers = sorted({number for unit in units for number in unit.weights})
+    for number, response in zip(numbers, probe_responses(analyzer, dict.fromkeys(numbers, units)), strict=True):
+        weights = [unit.weights_at(number, response.positions, response.cotangents) for unit in units]
+        added.add(unit_gradients(response, torch.stack(weights), groups))
+    analyzer.shards.add("bin_grams", units[0].unit_id, product_rows(units, added.cross_grams()))
+    return [(list(units), added.grams())]
+
+
+def _are_corpus_bins(units: Sequence[Unit]) -> bool:
+    return units[0].kind == "corpus-bin"
+
+
+def _cut(units: Sequence[Unit], groups: Groups) -> list[Sequence[Unit]]:
+    """Units in order, cut between rollouts: all of a rollout's units share its forward passes.
+
+    As many corpus-bins as memory holds the gradients of: four in float64 each.
+    """
+    if _are_corpus_bins(units):
+        bytes_per_bin = 32 * sum(parameter.numel() for members in groups.values() for parameter in members)
+        size = max(HELD_BYTES // bytes_per_bin, 1)
+        return [units[start : start + size] for start in range(0, len(units), size)]
+    rollouts = sorted({unit.rollout_id for unit in units})
+    place = {rollout: number // SHARD for number, rollout in enumerate(rollouts)}
+    shards: dict[int, list[Unit]] = {}
+    for unit in units:
+        shards.setdefault(place[unit.rollout_id], []).append(unit)
+    return list(shards.values())

@@ -1,0 +1,252 @@
+"""Real steps: what they change on held-out responses, compared with what first order predicts.
+
+One step of SGD or AdamW at each of several rates; the way to another checkpoint; and a *trial*, several steps of AdamW at
+the rate one means to train with, with the gradient clipped as in training and made again at each step on the same
+responses. The weights are moved, measured and put back; a copy of them and, with AdamW, its state are held meanwhile, so that this
+is for models of which memory holds several.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from geometry import decompose, steered
+from geometry.gram import Combination, Prior
+from probes.stages.first_order import Direction, Half, change_rows, descent
+from probes.stages.forecast import ALL, HIGH, bin_labels
+from records.tables.diagnosis import TRIED
+from records.tables.forecast import AFTER
+from stats import Interval, bootstrap_interval, upper_bins
+from vlm.checkpoint import CheckpointError, LoadedModel
+from vlm.pair import pair_of
+
+if TYPE_CHECKING:
+    from probes.analyzer import Analyzer
+
+MEASURED = ("standard", "language", "visual", "student_vds")
+SGD, ADAMW = "sgd", "adamw"
+WEIGHT_DECAY = 0.01  # arXiv:2606.00564, Table 3
+CLIP_NORM = 1.0  # greatest length of a step's gradient, as in training
+_BITS = 32
+
+Steps = Iterator[tuple[str, float, pd.DataFrame, pd.DataFrame]]
+"""Name, rate, and the changes of the tokens' losses, predicted and measured, a column a loss."""
+
+
+def steps_taken(
+    analyzer: "Analyzer",
+    halves: tuple[Half, Half],
+    sensitivity: pd.DataFrame,
+    terms: Combination,
+    rates: Mapping[str, Sequence[float]],
+) -> Steps:
+    """Take one step of SGD and of a fresh AdamW at each rate, along the first half's loss."""
+    first, second = halves
+    direction = descent(analyzer, first, terms)
+    before = losses(analyzer, second)
+    for lr in rates[SGD]:
+        predicted = lr * joined(sensitivity, terms)
+        with moved(analyzer.pair.student.model):
+            step_with(torch.optim.SGD(list(direction), lr=lr), direction)
+            measured = losses(analyzer, second) - before
+        yield SGD, lr, predicted, measured
+    for lr in rates[ADAMW]:
+        with moved(analyzer.pair.student.model) as start:
+            step_with(torch.optim.AdamW(list(direction), lr=lr, weight_decay=WEIGHT_DECAY), direction)
+            measured = losses(analyzer, second) - before
+            update = {p: (p.detach() - start[p]) / lr for p in direction}
+        rows = change_rows(analyzer, second, update, ADAMW)
+        yield ADAMW, lr, lr * _of_losses(rows), measured
+
+
+def way_to(analyzer: "Analyzer", after: LoadedModel) -> Direction:
+    """The difference of another checkpoint's weights and the student's.
+
+    Raises:
+        CheckpointError: they have other parameters.
+    """
+    theirs = dict(after.model.named_parameters())
+    ours = dict(analyzer.pair.student.model.named_parameters())
+    for name, parameter in ours.items():
+        found = theirs.get(name)
+        if found is None or found.shape != parameter.shape:
+            shape = "none" if found is None else str(tuple(found.shape))
+            raise CheckpointError(
+                f"`after` must have the parameters of the student, got {shape} for {name}, which has"
+                f" {tuple(parameter.shape)}; give a later checkpoint of the same model"
+            )
+    return {parameter: theirs[name].detach() - parameter.detach() for name, parameter in ours.items()}
+
+
+def way_taken(analyzer: "Analyzer", half: Half, after: LoadedModel, rows: pd.DataFrame) -> Steps:
+    """What the other checkpoint's losses are on the same responses, beside what its direction's rows predict."""
+    pair = pair_of(after, analyzer.pair.teacher)
+    other = analyzer.having(pair=replace(pair, n_ids=min(pair.n_ids, analyzer.pair.n_ids)))
+    yield AFTER, np.nan, _of_losses(rows), losses(other, half) - losses(analyzer, half)
+
+
+def losses(analyzer: "Analyzer", half: Half) -> pd.DataFrame:
+    """The losses of the half's tokens, in their order in `tokens`."""
+    found: dict[str, list[Tensor]] = {loss: [] for loss in MEASURED}
+    for views in analyzer.score([analyzer.rollouts[number] for number in half.numbers]):
+        parts = decompose(views)
+        for loss, values in found.items():
+            values.append(getattr(parts, loss).double())
+    return pd.DataFrame({loss: torch.cat(values).cpu().numpy() for loss, values in found.items()})
+
+
+def joined(sensitivity: pd.DataFrame, terms: Combination) -> pd.DataFrame:
+    """The changes along a sum of directions, a column a loss."""
+    parts = (weight * _of_losses(sensitivity[sensitivity["direction"] == name]) for name, weight in terms.items())
+    total, *others = parts
+    return sum(others, total)
+
+
+def step_tables(analyzer: "Analyzer", half: Half, steps: Steps) -> dict[str, pd.DataFrame]:
+    """Return the tables `step_changes` and `step_fits` of steps that were measured on a half."""
+    tokens = analyzer.tokens
+    bins = tokens.loc[tokens["rollout_id"].isin(half.numbers), "bin"]
+    by_bin, fits = step_rows(steps, bins, analyzer.bin_options.bins)
+    return {"step_changes": by_bin, "step_fits": fits}
+
+
+def step_rows(steps: Steps, bins: pd.Series, n_bins: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables `step_changes` and `step_fits`."""
+    by_bin, fits = [], []
+    labels = bin_labels(bins, n_bins)
+    for name, lr, predicted, measured in steps:
+        for loss in MEASURED:
+            known = {"step": name, "lr": lr, "loss": loss}
+            pair = predicted[loss].to_numpy(), measured[loss].to_numpy()
+            rows = [known | _bin(label, *(values[mask] for values in pair)) for label, mask in labels.items()]
+            numbered = [row for row in rows if str(row["bin"]).isdigit()]
+            means = (np.array([row[f"{kind}_nats"] for row in numbered]) for kind in ("predicted", "measured"))
+            by_bin += rows
+            fits.append(known | fit(*means, error=True))
+    return pd.DataFrame(by_bin), pd.DataFrame(fits)
+
+
+def fit(predicted: np.ndarray, measured: np.ndarray, *, error: bool = False) -> dict[str, float]:
+    """Slope through the origin and correlation of measured on predicted; on request the relative error."""
+    energy, varies = predicted @ predicted, min(np.ptp(predicted), np.ptp(measured)) > 0
+    found = {
+        "slope": float(predicted @ measured / energy) if energy else np.nan,
+        "correlation": float(np.corrcoef(predicted, measured)[0, 1]) if varies else np.nan,
+    }
+    length = float(np.linalg.norm(measured))
+    missed = float(np.linalg.norm(measured - predicted)) / length if length else np.nan
+    return found | {"relative_error": missed} if error else found
+
+
+@contextmanager
+def moved(model: nn.Module) -> Iterator[Direction]:
+    """Put the weights back at the end; yields what they were."""
+    start = {parameter: parameter.detach().clone() for parameter in model.parameters()}
+    try:
+        yield start
+    finally:
+        with torch.no_grad():
+            for parameter, value in start.items():
+                parameter.copy_(value)
+
+
+def step_with(optimizer: torch.optim.Optimizer, direction: Direction, clip_norm: float | None = None) -> None:
+    """Take one step of an optimizer of the direction's parameters, of a length of at most `clip_norm` before it."""
+    for parameter, vector in direction.items():
+        parameter.grad = -vector.to(parameter)
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(list(direction), clip_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def _of_losses(rows: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({loss: rows[f"d_{loss}_nats"].to_numpy() for loss in MEASURED})
+
+
+def _bin(label: str, predicted: np.ndarray, measured: np.ndarray) -> dict[str, str | int | float]:
+    means = {"predicted_nats": predicted.mean(), "measured_nats": measured.mean()}
+    return {"bin": label, "n_tokens": len(predicted), **means, **fit(predicted, measured)}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A step of vgs-lp; standard distillation at gamma and lambda 0, where the prior has no part."""
+
+    gamma: float
+    lambda_: float
+    prior: Prior
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many steps, and of what rate."""
+
+    steps: int
+    lr: float
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every setting starts from, and is measured on."""
+
+    analyzer: "Analyzer"
+    halves: tuple[Half, Half]
+    pace: Pace
+
+    @cached_property
+    def before(self) -> pd.DataFrame:
+        """The losses of the second half's tokens."""
+        return losses(self.analyzer, self.halves[1])
+
+    def changes(self, setting: Setting) -> pd.DataFrame:
+        """The change of each of them by the steps of a setting: a row a token of the second half, a column a loss."""
+        first, second = self.halves
+        terms = steered(setting.gamma, setting.lambda_, prior=setting.prior)
+        before, model = self.before, self.analyzer.pair.student.model
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        with moved(model):
+            optimizer = torch.optim.AdamW(trained, lr=self.pace.lr, weight_decay=WEIGHT_DECAY)
+            for _ in range(self.pace.steps):
+                step_with(optimizer, descent(self.analyzer, first, terms), CLIP_NORM)
+            after = losses(self.analyzer, second)
+        return (after - before)[list(TRIED)]
+
+
+def can_step(analyzer: "Analyzer") -> bool:
+    """Whether the student's weights are fine enough for steps: in 16 bits one of 3e-4 is lost in the rounding."""
+    parameters = analyzer.pair.student.model.parameters()
+    return all(torch.finfo(p.dtype).bits >= _BITS for p in parameters if p.requires_grad)
+
+
+def trial_rows(
+    setting: Setting, pace: Pace, changes: pd.DataFrame, standard: pd.DataFrame, n_bins: int, seed: int
+) -> pd.DataFrame:
+    """The rows of the table `trial` of one setting, but for its verdict.
+
+    changes, standard: of the setting and of standard distillation, with the columns `prompt_id` and `bin`.
+    """
+    bins, prompts = changes["bin"].to_numpy(), changes["prompt_id"].to_numpy(str)
+    known = {"gamma": setting.gamma, "lambda": setting.lambda_, "prior": setting.prior}
+    known |= {"steps": pace.steps, "lr": pace.lr}
+    rows = []
+    for label, mask in ((HIGH, bins >= upper_bins(n_bins)[0]), (ALL, bins >= 0)):
+        for loss in TRIED:
+            change, beside = changes[loss].to_numpy(), (changes[loss] - standard[loss]).to_numpy()
+            row = known | {"bin": label, "loss": loss, "n_tokens": int(mask.sum())}
+            row |= _ends("", bootstrap_interval(change[mask], prompts[mask], seed=seed), "change_")
+            row |= _ends("beside_standard_", bootstrap_interval(beside[mask], prompts[mask], seed=seed))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _ends(prefix: str, found: Interval, estimate: str = "") -> dict[str, float]:
+    ends = {estimate: found.estimate, "low_": found.low, "high_": found.high}
+    return {f"{prefix}{end}nats": value for end, value in ends.items()}
