@@ -1,6 +1,7 @@
 from . import accuracy as accuracy
 from . import angles as angles
 from . import compare as compare
+from . import comparison as comparison
 from . import diagnose as diagnose
 from . import layers as layers
 from . import norms as norms

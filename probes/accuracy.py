@@ -18,7 +18,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from cli.options import flag
 from cli.tables import aligned
 from probes import stages
-from probes.probe import Probe, Tables
+from probes.probe import Plan, Probe, Tables
 from probes.settings import Dtype
 from stats import bootstrap_interval
 
@@ -51,18 +51,19 @@ class AnswerOptions:
     without_image: bool = flag(False, "leave the pictures out of the prompts")
 
 
-def header(analyzer: "Analyzer", options: AnswerOptions) -> dict[str, Any]:
+def plan(analyzer: "Analyzer", options: AnswerOptions) -> Plan:
     """Return what identifies a record of answers: one model alone."""
     from vlm.prompts import prompts_fingerprint
 
     student = analyzer.student
-    return {
+    header = {
         "probe": PROBE.module,
         "pair": {"student": student.name},
         "weights": {"student": student.fingerprint},
         "source": prompts_fingerprint(analyzer.source_prompts),
         "settings": analyzer.settings_of(AskedOptions) | asdict(options),
     }
+    return Plan(header)
 
 
 def measure(analyzer: "Analyzer", options: AnswerOptions) -> Tables:
@@ -89,7 +90,7 @@ def accuracy_table(rollouts: "pd.DataFrame") -> str:
 
 
 
-PROBE = Probe("accuracy", measure, summary, (AskedOptions,), (AnswerOptions,), header=header)
+PROBE = Probe("accuracy", measure, summary, (AskedOptions,), (AnswerOptions,), plan=plan)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

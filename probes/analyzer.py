@@ -258,9 +258,13 @@ class Analyzer:
         other.__dict__.update(changed)
         return other
 
-    def with_student(self, checkpoint: str) -> "Analyzer":
-        """Return an analyzer of another student under the same teacher and settings; its weights load when needed."""
+    def with_student(self, checkpoint: str, teacher: str | None = None) -> "Analyzer":
+        """Return an analyzer of another student with the same settings; its weights load when they are needed.
+
+        teacher: by default the same, loaded once for both.
+        """
         options = {name: value for group in self._groups.values() for name, value in asdict(group).items()}
+        options["teacher"] = teacher or self.pair_options.teacher
         if self._given_prompts is not None:
             options["prompts"] = self._given_prompts
         other = Analyzer(checkpoint, folder=self.folder, overwrite=self.overwrite, **options)
@@ -332,14 +336,12 @@ class Analyzer:
             UserError: what was asked for cannot be done.
         """
         began, values = time.monotonic(), probe.values(options)
-        probe.prepare(self, *others, *values)
-        header = probe.header(self, *others, *values) if probe.header else self.header(probe, *values)
+        header, tables = probe.planned(self, *others, *values)
         place = self._place(probe, header, folder)
         record = None if place is None or self.overwrite else complete_record(place, header)
         if record is None:
             with self._recording(header, place) as open_:
-                tables = probe.measure(self, *others, *values)
-                open_.finish(tables, self._run_notes(began) | self.notes)
+                open_.finish(tables(), self._run_notes(began) | self.notes)
             record = open_.measurement()
         kind = getattr(measurement, probe.measurement)
         return kind(record.path, record.record, record.tables, probe, tuple(values))

@@ -27,7 +27,7 @@ from jsonargparse.typing import NonNegativeInt
 from cli.options import flag
 from cli.tables import aligned
 from probes import stages
-from probes.probe import Probe, Tables
+from probes.probe import Plan, Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
 from probes.text import ANGLE_TITLES, cell, with_interval
 
@@ -47,10 +47,11 @@ class CheckOptions:
     )
 
 
-def prepare(analyzer: "Analyzer", units: UnitOptions, checks: CheckOptions) -> None:
+def plan(analyzer: "Analyzer", units: UnitOptions, checks: CheckOptions) -> Plan:
     """Refuse a check of the dtype that serves as the truth."""
     if checks.precision_check:
         stages.reference_dtype(analyzer.pair_options)
+    return Plan(analyzer.header(PROBE, units, checks))
 
 
 def measure(analyzer: "Analyzer", options: UnitOptions, checks: CheckOptions) -> Tables:
@@ -93,7 +94,7 @@ def _cells(row: dict) -> list[str | float | int]:
 
 
 
-PROBE = Probe("angles", measure, summary, ANALYZER_OPTIONS, (UnitOptions, CheckOptions), prepare=prepare)
+PROBE = Probe("angles", measure, summary, ANALYZER_OPTIONS, (UnitOptions, CheckOptions), plan=plan)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

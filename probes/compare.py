@@ -2,7 +2,7 @@
 
     python -m probes.compare bundled runs/try/last             # the bundled student and what training made of it
     python -m probes.compare BEFORE AFTER --teacher Qwen/Qwen3-VL-8B-Instruct --prompts data.parquet
-    python -m probes.compare BEFORE AFTER --probe-per-bin 0 --accuracy-prompts 1000     # no gradients
+    python -m probes.compare BEFORE AFTER --per-bin 0 --accuracy-prompts 1000     # no gradients
     python -m probes.compare BEFORE AFTER --first-order
 
 Both students score the same tokens: responses of BEFORE (`--rollouts-of after`: of AFTER) to the same prompts, at
@@ -20,157 +20,246 @@ first order, beside what was measured (`step_changes`, `step_fits`).
 On tokens that AFTER would not have said its losses are off-policy: a fall of them is no proof of better responses,
 which is what the answers are for. The teacher is `--teacher`, or the one that both or either of the two name in
 pair.json. Reads the checkpoints, one at a time, and the teacher; writes a record (`record.json`, `rollouts`, and the
-tables of `records/comparison.py`) with the pictures `before_after` and `changed_answers` (png, svg), and prints the
+tables of `docs/tables.md`) with the pictures `before_after` and `changed_answers` (png, svg), and prints the
 changes. An interrupted comparison continues where it stood.
 """
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
+from jsonargparse.typing import NonNegativeInt
 
-from cli.progress import progress
-from figures import before_after, changed_answers
-from figures.style import save
-from probes import corpus as corpora
-from probes.comparison import changes
-from probes.comparison.first_order import first_order_tables
-from probes.comparison.sides import CompareOptions, Comparison, Flags, ModelOptions, load_both
-from probes.comparison.text import summary
-from probes.corpus import Corpus
-from probes.grams import add_grams
-from probes.options import BinOptions, OutputOptions, PromptOptions, run_probe
-from probes.tables import unit_rows
-from probes.units import Unit, choose_units
-from records import RecordWriter, Shards, read_record
-from records.comparison import SIDES
-from vlm.checkpoint import LoadedModel
-from vlm.evaluation import evaluate
-from vlm.prompts import Prompt
-from vlm.rollouts import Rollout, Sampling
+from cli.errors import OptionError
+from cli.options import flag
+from probes import comparison, stages
+from probes.probe import Plan, Probe, Tables
+from probes.settings import BinOptions, PairOptions, PromptOptions, Scope, UnitOptions
 
-ANSWERS_A_SHARD = 64
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from probes.analyzer import Analyzer
+    from probes.measurement import Measurement
+    from probes.stages import Asked, Unit
+    from vlm.prompts import Prompt
+    from vlm.rollouts import Rollout
+
+SIDES = ("before", "after")
+
 
 
 @dataclass(frozen=True)
-class _Side:
+class ModelOptions(PairOptions):
+    """The models"""
+
+    teacher: str | None = flag(None, "folder or hub id of the teacher (default: what pair.json of the two names)")
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What is compared"""
+
+    rollouts_of: Literal["before", "after"] = flag("before", "whose responses both students score")
+    per_bin: NonNegativeInt | Literal["all"] = flag(
+        16, "tokens of each bin at which both students' gradients are measured, or all; 0: no gradients"
+    )
+    accuracy_prompts: NonNegativeInt = flag(200, "prompts that both students answer, greedily; 0: none")
+    examples: NonNegativeInt = flag(12, "answers with another verdict that are kept with their picture, at most")
+    first_order: bool = flag(False, "how much of the losses' change the way between the weights foretells; holds both")
+    scope: Scope = flag("all", "scope of the table and the picture; both are recorded")
+
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the two sides have in common.
+
+    sides: by side an analyzer, whose weights load when they are needed.
+    asked: the prompts whose responses are scored; questions: those that are answered.
+    n_ids: ids below it are tokens of all three models.
+    """
+
+    sides: "Mapping[str, Analyzer]"
+    options: CompareOptions
+    asked: "Asked"
+    questions: "Sequence[Prompt]"
+    n_ids: int
+
+    def side(self, name: str) -> "Analyzer":
+        """Return an analyzer of one side on the shared prompts and ids; its weights are held as long as it is."""
+        one = self.sides[name].having(asked=self.asked)
+        return one.having(pair=replace(one.pair, n_ids=self.n_ids))
+
+
+@dataclass(frozen=True)
+class Side:
     """What was measured of one student, and the responses and units it was measured at."""
 
-    rollouts: Sequence[Rollout]
-    probed: Sequence[Unit]
-    unreached: Sequence[str]
-    tokens: pd.DataFrame
-    units: pd.DataFrame | None
-    answers: pd.DataFrame | None
+    rollouts: "Sequence[Rollout]"
+    probed: "Sequence[Unit]"
+    tokens: "pd.DataFrame"
+    units: "pd.DataFrame | None"
+    answers: "pd.DataFrame | None"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    groups = (ModelOptions, PromptOptions, BinOptions, CompareOptions, OutputOptions)
-    return run_probe(
-        __doc__, groups, lambda both, *values: measure(both, Flags(*values[:-1]), values[-1]), argv, series=True
-    )
+def plan(analyzer: "Analyzer", *values: Any) -> Plan:
+    """Load both sides once, so that two that do not fit are refused before either is measured."""
+    from vlm.prompts import prompts_fingerprint
+    from vlm.sources import load_prompts
+
+    *others, options = values
+    checkpoints = [analyzer.checkpoint, *others]
+    if len(checkpoints) != len(SIDES):
+        raise OptionError(
+            f"`checkpoints` must be two, BEFORE and AFTER, got {len(checkpoints)} ({', '.join(checkpoints)});"
+            " `bundled` names the bundled student"
+        )
+    sides = _with_teachers(analyzer, checkpoints)
+    loaded = [_loaded(name, one, options) for name, one in sides.items()]
+    if options.first_order:
+        _refuse_other_shapes(*(one.shapes for one in loaded))
+    asked = min((one.asked for one in loaded), key=lambda asked: len(asked.prompts))  # those that fit both
+    wanted = analyzer.prompt_options
+    n = options.accuracy_prompts
+    questions = load_prompts(wanted.prompts, limit=n, seed=wanted.seed, split=wanted.split) if n else []
+    header = _joined([one.header for one in loaded])
+    header["source"] = prompts_fingerprint([*asked.prompts.values(), *questions])
+    both = Comparison(sides, options, asked, questions, min(one.n_ids for one in loaded))
+    return Plan(header, partial(measure, analyzer, both))
 
 
-def measure(checkpoints: Sequence[str], options: Flags, output: OutputOptions) -> None:
-    """Measure, record, print and draw."""
-    began = time.monotonic()
-    comparison = load_both(checkpoints, options)
-    with corpora.open_folder("compare", comparison.header, output) as writer:
-        sides = _both(comparison, writer)
-        tables = _tables(comparison, sides)
-        if options.compare.first_order:
-            sampled = sides[options.compare.rollouts_of]
-            tables |= first_order_tables(comparison, sampled.rollouts, sampled.tokens)
-        notes = corpora.run_notes(comparison.asked, comparison.teacher.device, began)
-        writer.finish(tables, notes | {"unreached": list(sides["before"].unreached)})
-    print(summary(tables, options.compare.scope))
-    pictures = _drawn(writer.path, options.compare.scope)
-    print(f"record: {writer.path}\npictures: {', '.join(map(str, pictures))}")
+@dataclass(frozen=True)
+class _Loaded:
+    """What is to be known of a side before it is measured; its weights are let go.
+
+    shapes: of the parameters, by name.
+    """
+
+    asked: "Asked"
+    n_ids: int
+    header: dict[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
 
 
-def _drawn(folder: Path, scope: str) -> list[Path]:
-    """Draw the record, and the answers whose verdict changed if it holds some."""
-    record = before_after.read(folder)
-    pictures = save(before_after.draw(record, scope), folder / "before_after")[:1]
-    if record.record["tables"].get("examples"):
-        pictures += save(changed_answers.draw(read_record(folder, "examples")), folder / "changed_answers")[:1]
-    return pictures
+def _loaded(name: str, side: "Analyzer", options: CompareOptions) -> _Loaded:
+    from vlm.checkpoint import CheckpointError
+
+    one = side.having()
+    try:
+        pair = one.pair
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"`checkpoints`: {name.upper()} {side.checkpoint} cannot be compared: {error}"
+        ) from None
+    shapes = {key: tuple(parameter.shape) for key, parameter in pair.student.model.named_parameters()}
+    return _Loaded(one.asked, pair.n_ids, one.header(PROBE, options), shapes)
 
 
-def _both(comparison: Comparison, writer: RecordWriter) -> dict[str, _Side]:
-    """Measure first the side whose responses are scored, then the other at the same tokens and units."""
-    sampled = comparison.options.compare.rollouts_of
-    sides: dict[str, _Side] = {}
-    for side in sorted(SIDES, key=lambda side: side != sampled):
-        print(f"{side}: {comparison.checkpoints[side]}", file=sys.stderr)
-        sides[side] = _measured(comparison, side, sides.get(sampled), writer.part(SIDES.index(side)))
+def _with_teachers(analyzer: "Analyzer", checkpoints: Sequence[str]) -> "dict[str, Analyzer]":
+    """An analyzer of each side: under the teacher asked for, or that of its pair.json, or that of the other's."""
+    from vlm.names import resolve
+    from vlm.pair import teacher_of
+
+    folders = [resolve(checkpoint) for checkpoint in checkpoints]
+    naming = [folder for folder in folders if (Path(folder) / "pair.json").is_file()]
+    sides = {}
+    for name, checkpoint, folder in zip(SIDES, checkpoints, folders, strict=True):
+        teacher = analyzer.pair_options.teacher
+        if teacher is None and folder not in naming and naming:
+            teacher = teacher_of(naming[0])
+        sides[name] = analyzer.with_student(checkpoint, teacher=teacher)
     return sides
 
 
-def _measured(comparison: Comparison, side: str, first: _Side | None, shards: Shards) -> _Side:
-    """Measure one student; its weights are held no longer than this call.
+def _refuse_other_shapes(before: Mapping[str, tuple[int, ...]], after: Mapping[str, tuple[int, ...]]) -> None:
+    from vlm.checkpoint import CheckpointError
 
-    first: the side measured before it, if there is one.
-    """
-    options, pair = comparison.options, comparison.pair(side)
-    corpus = (
-        corpora.collect(pair, comparison.asked, options.prompts, shards)
-        if first is None
-        else Corpus(pair, comparison.asked, first.rollouts, options.prompts.batch)
-    )
-    tokens = corpora.token_table(corpus, options.bins.bins, shards)
-    probed = _probed(tokens, options) if first is None else first.probed
-    unreached, units = [], None
-    if probed:
-        unreached = add_grams(corpus, pair.student.groups, probed, shards, {"units": unit_rows})
-        units = shards.gather("units").sort_values(["scope", "unit_id"], ignore_index=True)
-    answers = _answers(pair.student, comparison.questions, options.prompts, shards) if comparison.questions else None
-    return _Side(corpus.rollouts, probed, unreached, tokens, units, answers)
+    if differing := sorted(name for name in {*before, *after} if before.get(name) != after.get(name)):
+        name = differing[0]
+        raise CheckpointError(
+            f"`first_order` must be of two students with the same parameters, got {before.get(name, 'none')} and"
+            f" {after.get(name, 'none')} for {name}; leave it out"
+        )
 
 
-def _probed(tokens: pd.DataFrame, options: Flags) -> Sequence[Unit]:
-    per_bin = options.compare.probe_per_bin
-    return choose_units(tokens, "token", per_bin, options.prompts.seed) if per_bin else []
+def _joined(headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One header of two: the students as a list, the warnings of either."""
+    from vlm.checkpoint import CheckpointError
+
+    teachers = [f"{header['pair']['teacher']} ({header['weights']['teacher']})" for header in headers]
+    if len({header["weights"]["teacher"] for header in headers}) > 1:
+        raise CheckpointError(
+            f"`teacher` must be one for both, but pair.json of BEFORE names {teachers[0]} and that of AFTER"
+            f" {teachers[1]}; add --teacher CKPT"
+        )
+    warnings = [
+        f"{side}: {warning}"
+        for side, header in zip(SIDES, headers, strict=True)
+        for warning in header["pair"]["warnings"]
+    ]
+    joined = dict(headers[-1])
+    for field in ("pair", "weights"):
+        joined[field] = joined[field] | {"student": [header[field]["student"] for header in headers]}
+    joined["pair"]["warnings"] = warnings
+    return joined
 
 
-def _answers(member: LoadedModel, questions: Sequence[Prompt], options: PromptOptions, shards: Shards) -> pd.DataFrame:
-    """A row a question: the greedy answer and whether it is right."""
-    sampling = Sampling(options.max_response, greedy=True, batch=options.batch)
-    with progress("answers", len(questions)) as show:
-        for shard, start in enumerate(range(0, len(questions), ANSWERS_A_SHARD)):
-            part = questions[start : start + ANSWERS_A_SHARD]
-            if not shards.has("answers", shard):
-                rows = [{"response": v.rollout.text, "correct": v.correct} for v in evaluate(member, part, sampling)]
-                shards.add("answers", shard, pd.DataFrame(rows))
-            show(start + len(part))
-    return shards.gather("answers")
-
-
-def _tables(comparison: Comparison, sides: Mapping[str, _Side]) -> dict[str, pd.DataFrame]:
-    """The tables of the record; those of gradients and answers where these were asked for."""
-    options, seed = comparison.options.compare, comparison.options.prompts.seed
-    sampled, prompts = sides[options.rollouts_of], comparison.asked.prompts
-    rows = [corpora.rollout_row(n, prompts[said.prompt_id], said) for n, said in enumerate(sampled.rollouts)]
-    tokens = changes.token_changes(sampled.tokens, {side: sides[side].tokens for side in SIDES})
-    tables = {
-        "rollouts": pd.DataFrame(rows),
-        "token_changes": tokens,
-        "changes": changes.change_rows(tokens, seed),
-    }
-    units = {side: found.units for side, found in sides.items() if found.units is not None}
-    if units:
-        tables["unit_changes"] = changes.unit_changes(units)
-        tables["angle_changes"] = changes.angle_change_rows(tables["unit_changes"], seed)
-    answered = {side: found.answers for side, found in sides.items() if found.answers is not None}
-    if answered:
-        answers = changes.answer_rows(comparison.questions, answered)
-        tables["answers"] = answers
-        tables["accuracy_changes"] = changes.accuracy_rows(answers, seed)
-        tables["examples"] = changes.example_rows(answers, comparison.questions, options.examples, seed)
+def measure(analyzer: "Analyzer", both: Comparison) -> Tables:
+    """Return the tables of a comparison: first the side whose responses are scored, then the other at the same tokens."""
+    sampled, measured = both.options.rollouts_of, {}
+    for name in sorted(SIDES, key=lambda side: side != sampled):
+        print(f"{name}: {both.sides[name].checkpoint}", file=sys.stderr)
+        shards = analyzer.shards.part(SIDES.index(name))
+        measured[name] = _measured(both.side(name).having(shards=shards, notes={}), both, measured.get(sampled))
+    tables = comparison.tables(both, measured, analyzer.seed)
+    if both.options.first_order:
+        tables |= _first_order(both, measured[sampled])
     return tables
+
+
+def _measured(analyzer: "Analyzer", both: Comparison, first: Side | None) -> Side:
+    """Measure one student; `first` is the side measured before it, at whose responses and units this one is."""
+    options = both.options
+    if first is not None:
+        analyzer = analyzer.having(rollouts=first.rollouts)
+    units, probed = None, [] if first is None else first.probed
+    if first is None and options.per_bin:
+        probed = stages.choose_units(analyzer.tokens, UnitOptions(per_bin=options.per_bin), analyzer.seed)
+    if probed:
+        groups = analyzer.pair.student.groups
+        units = stages.measure_gradients(analyzer, groups, probed, {"units": stages.unit_rows})["units"]
+    answers = stages.greedy_answers(analyzer, both.questions) if both.questions else None
+    return Side(analyzer.rollouts, probed, analyzer.tokens, units, answers)
+
+
+def _first_order(both: Comparison, sampled: Side) -> Tables:
+    """How much of the change the way between the weights predicts to first order; both students are held.
+
+    The derivative is taken at BEFORE, by one forward-mode pass along the difference of the weights.
+    """
+    before = both.side("before").having(rollouts=sampled.rollouts, tokens=sampled.tokens)
+    after, responses = both.side("after").pair.student, stages.half_of(sampled.tokens)
+    rows = stages.change_rows(before, responses, stages.way_to(before, after), stages.AFTER)
+    return stages.step_tables(before, responses, stages.way_taken(before, responses, after, rows))
+
+
+def summary(measured: "Measurement", options: CompareOptions) -> str:
+    """Return the changes of losses, angles and answers."""
+    return comparison.summary(measured, options.scope)
+
+
+PROBE = Probe(
+    "compare", measure, summary, (ModelOptions, PromptOptions, BinOptions), (CompareOptions,), series=True, plan=plan
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    return PROBE.run(__doc__, argv)
 
 
 if __name__ == "__main__":

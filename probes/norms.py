@@ -29,7 +29,7 @@ from cli.errors import OptionError
 from cli.options import flag
 from cli.tables import aligned
 from probes import stages
-from probes.probe import Probe, Tables
+from probes.probe import Plan, Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
 from probes.text import ANGLE_TITLES, cell, with_interval
 
@@ -47,17 +47,12 @@ class SeriesUnitOptions(UnitOptions):
     per_bin: PositiveInt | Literal["all"] = flag(16, "units probed in each bin, drawn at random, or all")
 
 
-def prepare(analyzer: "Analyzer", *values: Any) -> None:
-    """Refuse checkpoints without an optimizer's state, where that is needed, and one state for several."""
-    *others, _ = values
-    analyzer.refuse_one_state_for_several(len(others) + 1)
-    for one in _series(analyzer, others):
-        one.refuse_missing_state()
-
-
-def header(analyzer: "Analyzer", *values: Any) -> dict[str, Any]:
+def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     """Load every checkpoint once, so that one that does not fit is refused before any is measured."""
     *others, options = values
+    analyzer.refuse_one_state_for_several(len(others) + 1)
+    for checkpoint in others:
+        analyzer.with_student(checkpoint)  # refuses a missing optimizer's state
     joined, students, states = analyzer.header(PROBE, options), [], []
     for one in _series(analyzer, others):
         with one.named("checkpoints"):
@@ -67,7 +62,7 @@ def header(analyzer: "Analyzer", *values: Any) -> dict[str, Any]:
     joined["pair"]["student"], joined["weights"]["student"] = map(list, zip(*students, strict=True))
     if analyzer.metric_options.metric == "adam":
         joined["weights"]["optimizer_state"] = states
-    return joined
+    return Plan(joined)
 
 
 def measure(analyzer: "Analyzer", *values: Any) -> Tables:
@@ -122,7 +117,7 @@ def norm_table(norms: "pd.DataFrame", scope: str) -> str:
 
 
 PROBE = Probe(
-    "norms", measure, summary, ANALYZER_OPTIONS, (SeriesUnitOptions,), series=True, prepare=prepare, header=header
+    "norms", measure, summary, ANALYZER_OPTIONS, (SeriesUnitOptions,), series=True, plan=plan
 )
 
 

@@ -1,19 +1,29 @@
 """A probe: what it measures from an analyzer, the table it prints, the picture it draws, and its command."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import OptionError, exit_code
-from cli.options import parser_for, pick
+from cli.options import checked, parser_for, pick
 from probes.settings import BinOptions, OutputOptions, PairOptions, PromptOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from probes.analyzer import Analyzer
     from probes.measurement import Measurement
 
 Tables = Mapping[str, "pd.DataFrame"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What identifies a record, and what measures its tables: by default the probe's `measure`."""
+
+    header: Mapping[str, Any]
+    measure: Callable[[], Tables] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,10 +46,17 @@ class Probe:
     options: tuple[type[Any], ...] = ()
     measurement: str = "Measurement"
     series: bool = False
-    prepare: Callable[..., None] = field(default=lambda *_: None)
-    """Refuses what makes no sense, given the analyzer and the values, before anything is loaded."""
-    header: Callable[..., dict[str, Any]] | None = None
-    """What identifies a record, where it is not `Analyzer.header`."""
+    plan: "Callable[..., Plan] | None" = None
+    """Given what `measure` is given, refuses what makes no sense and returns what to measure; see `Plan`."""
+
+    def planned(self, analyzer: "Analyzer", *values: Any) -> tuple[Mapping[str, Any], Callable[[], Tables]]:
+        """Return what identifies a record of these values, and what measures its tables.
+
+        Raises:
+            UserError: what was asked for cannot be done.
+        """
+        plan = self.plan(analyzer, *values) if self.plan else Plan(analyzer.header(self, *values))
+        return plan.header, plan.measure or partial(self.measure, analyzer, *values)
 
     @property
     def module(self) -> str:
@@ -57,9 +74,7 @@ class Probe:
             raise OptionError(
                 f"`{unknown[0]}` is no option of `{self.name}`: it must be one of {', '.join(known) or 'none'}"
             )
-        return [
-            group(**{f.name: options[f.name] for f in fields(group) if f.name in options}) for group in self.options
-        ]
+        return [checked(group, options) for group in self.options]
 
     def run(self, manual: str | None, argv: Sequence[str] | None) -> int:
         """Run the command: read the flags, measure, print, draw; return the exit code."""

@@ -38,7 +38,7 @@ from cli.errors import OptionError
 from cli.options import flag
 from cli.tables import aligned
 from probes import stages
-from probes.probe import Probe, Tables
+from probes.probe import Plan, Probe, Tables
 from probes.settings import BinOptions, MetricOptions, PairOptions, PromptOptions
 
 if TYPE_CHECKING:
@@ -73,26 +73,19 @@ class StepOptions:
     after: str | None = flag(None, "a later checkpoint: how much of the way to it was first-order")
 
 
-def prepare(analyzer: "Analyzer", options: StepOptions) -> None:
+def plan(analyzer: "Analyzer", options: StepOptions) -> Plan:
     """Refuse a fresh optimizer's steps in the metric of another, and a later checkpoint that is none."""
-    from vlm.checkpoint import check_vision
+    from vlm.checkpoint import check_vision, weights_fingerprint
     from vlm.names import resolve
 
     if options.check and analyzer.metric_options.metric == "adam":
         raise OptionError("`check` takes steps from a fresh optimizer, got --metric adam; leave one of the two out")
     if options.after is not None:
         check_vision(resolve(options.after))
-
-
-def header(analyzer: "Analyzer", options: StepOptions) -> dict[str, Any]:
-    """Return what identifies a record, the later checkpoint's weights included."""
-    from vlm.checkpoint import weights_fingerprint
-    from vlm.names import resolve
-
-    identified = analyzer.header(PROBE, options)
+    header = analyzer.header(PROBE, options)
     if options.after is not None:
-        identified["weights"]["after"] = weights_fingerprint(resolve(options.after))
-    return identified
+        header["weights"]["after"] = weights_fingerprint(resolve(options.after))
+    return Plan(header)
 
 
 def measure(analyzer: "Analyzer", options: StepOptions) -> Tables:
@@ -223,8 +216,7 @@ PROBE = Probe(
     summary,
     (PairOptions, HalvedPromptOptions, BinOptions, MetricOptions),
     (StepOptions,),
-    prepare=prepare,
-    header=header,
+    plan=plan,
 )
 
 

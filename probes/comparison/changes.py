@@ -1,28 +1,49 @@
 """From the same tokens, units and prompts before and after to the tables of a comparison, with paired intervals."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from geometry import OBJECTIVES
 from records import ANGLES, TABLES
-from records.comparison import LOSSES, SIDES
-from stats.bootstrap import bootstrap_interval
+from records.tables.comparison import LOSSES, SIDES
+from stats import bootstrap_interval
+from probes.stages.pictures import picture_png
+from probes.stages.responses import rollout_row
 from vlm.prompts import Prompt
 
+if TYPE_CHECKING:
+    from probes.compare import Comparison, Side
+
 ALL, TEXT = "all", "text"
-PICTURE_SIDE_PX = 256  # the longer side of a picture in `examples`, at most
 
 Sided = Mapping[str, pd.DataFrame]
 """One table of each side, rows in the same order."""
 
 
+def tables(both: "Comparison", sides: "Mapping[str, Side]", seed: int) -> dict[str, pd.DataFrame]:
+    """Return the tables of a comparison; those of gradients and answers where these were asked for."""
+    sampled, prompts = sides[both.options.rollouts_of], both.asked.prompts
+    rows = [rollout_row(n, prompts[said.prompt_id], said) for n, said in enumerate(sampled.rollouts)]
+    tokens = token_changes(sampled.tokens, {side: sides[side].tokens for side in SIDES})
+    made = {"rollouts": pd.DataFrame(rows), "token_changes": tokens, "changes": change_rows(tokens, seed)}
+    units = {side: one.units for side, one in sides.items() if one.units is not None}
+    if units:
+        made["unit_changes"] = unit_changes(units)
+        made["angle_changes"] = angle_change_rows(made["unit_changes"], seed)
+    answered = {side: one.answers for side, one in sides.items() if one.answers is not None}
+    if answered:
+        made["answers"] = answer_rows(both.questions, answered)
+        made["accuracy_changes"] = accuracy_rows(made["answers"], seed)
+        made["examples"] = example_rows(made["answers"], both.questions, both.options.examples, seed)
+    return made
+
+
 def token_changes(sampled: pd.DataFrame, tokens: Sided) -> pd.DataFrame:
     """A row a token: its divergences on either side, and its bin and VDS as in `sampled`."""
-    return _side_by_side(sampled.drop(columns=[f"{loss}_nats" for loss in LOSSES]), tokens, LOSSES, "_nats")
+    return _side_by_side(sampled.drop(columns=[*(f"{loss}_nats" for loss in LOSSES), "entropy_nats"]), tokens, LOSSES, "_nats")
 
 
 def unit_changes(units: Sided) -> pd.DataFrame:
@@ -86,7 +107,7 @@ def accuracy_rows(answers: pd.DataFrame, seed: int) -> pd.DataFrame:
         | {"n_gained": int(_gained(inside).sum()), "n_lost": int(_lost(inside).sum())}
         for by, name, inside in _groups(judged)
     ]
-    return pd.DataFrame(rows, columns=TABLES["accuracy_changes"].names)
+    return pd.DataFrame(rows, columns=list(TABLES["accuracy_changes"].names))
 
 
 def example_rows(answers: pd.DataFrame, prompts: Sequence[Prompt], n: int, seed: int) -> pd.DataFrame:
@@ -101,22 +122,7 @@ def example_rows(answers: pd.DataFrame, prompts: Sequence[Prompt], n: int, seed:
     drawn = [_drawn(kinds[kind], counts[kind], seed).assign(verdict=kind) for kind in kinds]
     chosen = pd.concat(drawn, ignore_index=True)
     chosen["picture"] = [picture_png(by_id[name].images) for name in chosen["prompt_id"]]
-    return chosen[TABLES["examples"].names]
-
-
-def picture_png(images: Sequence[Image.Image]) -> bytes | None:
-    """Pictures side by side as one PNG, made smaller where they are large; None without a picture."""
-    if not images:
-        return None
-    sheet = Image.new("RGB", (sum(image.width for image in images), max(image.height for image in images)), "white")
-    left = 0
-    for image in images:
-        sheet.paste(image, (left, 0))
-        left += image.width
-    sheet.thumbnail((PICTURE_SIDE_PX * len(images), PICTURE_SIDE_PX))
-    out = io.BytesIO()
-    sheet.save(out, "PNG", optimize=True)
-    return out.getvalue()
+    return chosen[list(TABLES["examples"].names)]
 
 
 def _side_by_side(known: pd.DataFrame, sides: Sided, names: Sequence[str], unit: str) -> pd.DataFrame:

@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from cli.tables import aligned
+
+if TYPE_CHECKING:
+    from probes.measurement import Measurement
 
 _LOSSES = {"standard": "kl_standard", "language": "kl_language", "visual": "kl_visual", "own VDS": "student_vds"}
 _ANGLES = {
@@ -17,15 +21,16 @@ _ANGLES = {
 }
 
 
-def summary(tables: Mapping[str, pd.DataFrame], scope: str) -> str:
-    """What the record has of losses, angles of one scope, and answers."""
-    parts = [loss_changes(tables["changes"])]
+def summary(measured: "Measurement", scope: str) -> str:
+    """Return what the record has of losses, angles of one scope, and answers."""
+    tables = measured.record["tables"]
+    parts = [loss_changes(measured.changes)]
     if "angle_changes" in tables:
-        parts.append(angle_changes(tables["angle_changes"], scope))
+        parts.append(angle_changes(measured.angle_changes, scope))
     if "accuracy_changes" in tables:
-        parts.append(accuracy_changes(tables["accuracy_changes"]))
+        parts.append(accuracy_changes(measured.accuracy_changes))
     if "step_fits" in tables:
-        parts.append(first_order(tables["step_fits"]))
+        parts.append(first_order(measured.step_fits))
     return "\n\n".join(parts)
 
 

@@ -46,3 +46,5 @@ from .top_k import support_rows as support_rows
 from .first_order import joined_rows as joined_rows
 from .first_order import n_prompts as n_prompts
 from .real_steps import steered as steered
+from .pictures import picture_png as picture_png
+from .responses import greedy_answers as greedy_answers

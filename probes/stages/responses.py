@@ -106,6 +106,21 @@ def answer_table(analyzer: "Analyzer", samples: int, *, without_image: bool = Fa
     return pd.DataFrame([rollout_row(n, verdict.prompt, verdict.rollout) for n, verdict in enumerate(verdicts)])
 
 
+def greedy_answers(analyzer: "Analyzer", questions: Sequence[Prompt]) -> pd.DataFrame:
+    """Return a row for each question: the greedy `response`, and whether it is `correct`."""
+    options, shards = analyzer.prompt_options, analyzer.shards
+    sampling = Sampling(options.max_response, greedy=True, batch=options.batch)
+    with progress("answers", len(questions)) as show:
+        for shard, start in enumerate(range(0, len(questions), SHARD * 2)):
+            part = questions[start : start + SHARD * 2]
+            if not shards.has("answers", shard):
+                verdicts = evaluate(analyzer.pair.student, part, sampling)
+                rows = [{"response": verdict.rollout.text, "correct": verdict.correct} for verdict in verdicts]
+                shards.add("answers", shard, pd.DataFrame(rows))
+            show(start + len(part))
+    return shards.gather("answers")
+
+
 def rollout_row(number: int, prompt: Prompt, rollout: Rollout) -> dict[str, Any]:
     """Return a row of the table `rollouts`."""
     return {

@@ -1,0 +1,2 @@
+from .changes import tables as tables
+from .text import summary as summary
