@@ -3,6 +3,7 @@ from . import angles as angles
 from . import compare as compare
 from . import comparison as comparison
 from . import diagnose as diagnose
+from . import diagnosis as diagnosis
 from . import layers as layers
 from . import norms as norms
 from . import sensitivity as sensitivity

@@ -87,9 +87,8 @@ class Analyzer:
         self._given_prompts = None if isinstance(options.get("prompts", ""), str) else options.pop("prompts")
         self._given_rollouts = rollouts
         self._groups = _groups(options | ({"prompts": IN_MEMORY} if self._given_prompts is not None else {}))
-        self._teacher: LoadedModel | None = None
         self._clear()
-        self.refuse_missing_state()
+        self.refuse_missing_states(self.checkpoint)
 
     @classmethod
     def from_models(
@@ -113,7 +112,7 @@ class Analyzer:
         """
         analyzer = cls(IN_MEMORY, **options)
         loaded = model_in_memory(student, processor), model_in_memory(teacher, teacher_processor or processor)
-        analyzer.pair = pair_of(*loaded)
+        analyzer.__dict__["pair"], analyzer.__dict__["teacher"] = pair_of(*loaded), loaded[1]
         if not analyzer.pair.student.groups:
             raise OptionError("`student` must have parameters that require a gradient, got none; call requires_grad_()")
         return analyzer
@@ -157,10 +156,20 @@ class Analyzer:
     def pair(self) -> Pair:
         """The student and its teacher, over the ids that both hold."""
         with self.phase("loading"):
-            pair = self._loaded_pair()
+            if "teacher" not in self.__dict__:
+                teacher_named(self.checkpoint, self.pair_options.teacher)  # refuses before anything large is read
+            pair = pair_of(self._loaded_student, self.teacher)
         for warning in pair.warnings:
             print(f"note: {warning}", file=sys.stderr)
         return pair
+
+    @cached_property
+    def teacher(self) -> LoadedModel:
+        """The teacher, frozen in a pair."""
+        options = self.pair_options
+        named = teacher_named(self.checkpoint, options.teacher)
+        dtype = options.teacher_dtype or options.dtype
+        return load_teacher(named, dtype=dtype, device=options.device, attention=options.attention)
 
     @property
     def student(self) -> LoadedModel:
@@ -229,18 +238,17 @@ class Analyzer:
         views = [self.views(rollout) for rollout in rollouts]
         return score(self.pair, views, rollouts, batch=self.prompt_options.batch, positions=positions)
 
-    def refuse_missing_state(self) -> None:
-        """Refuse a checkpoint without an optimizer's state where the metric needs one, before anything is loaded."""
-        if self.metric_options.metric == "adam":
-            state_file(self.checkpoint, self.metric_options.optimizer_state)
-
-    def refuse_one_state_for_several(self, n_checkpoints: int) -> None:
-        """Refuse one optimizer's state for several checkpoints."""
-        if self.metric_options.optimizer_state is not None and n_checkpoints > 1:
+    def refuse_missing_states(self, *checkpoints: str) -> None:
+        """Refuse checkpoints without an optimizer's state where the metric needs one, and one state for several."""
+        options, n = self.metric_options, len(checkpoints)
+        if options.optimizer_state is not None and n > 1:
             raise OptionError(
-                f"`optimizer_state` belongs to one checkpoint, got {n_checkpoints};"
+                f"`optimizer_state` belongs to one checkpoint, got {n};"
                 f" leave it out and put the state of each beside its weights, as {STATE}"
             )
+        if options.metric == "adam":
+            for checkpoint in checkpoints:
+                state_file(checkpoint, options.optimizer_state)
 
     @contextmanager
     def named(self, argument: str) -> Iterator[None]:
@@ -258,27 +266,35 @@ class Analyzer:
         other.__dict__.update(changed)
         return other
 
+    def apart(self) -> "Analyzer":
+        """Return a copy under the same teacher whose student is held no longer than the copy."""
+        self.teacher  # noqa: B018  # loaded once for all copies
+        return self.having()
+
     def with_student(self, checkpoint: str, teacher: str | None = None) -> "Analyzer":
         """Return an analyzer of another student with the same settings; its weights load when they are needed.
 
         teacher: by default the same, loaded once for both.
         """
         options = {name: value for group in self._groups.values() for name, value in asdict(group).items()}
-        options["teacher"] = teacher or self.pair_options.teacher
         if self._given_prompts is not None:
             options["prompts"] = self._given_prompts
+        if teacher is not None:
+            options["teacher"] = teacher
         other = Analyzer(checkpoint, folder=self.folder, overwrite=self.overwrite, **options)
-        other._teacher = self._teacher or (self.pair.teacher if "pair" in self.__dict__ else None)
+        if teacher is None:
+            other.__dict__["teacher"] = self.teacher
         return other
 
     def in_dtype(self, dtype: str) -> "Analyzer":
         """Return an analyzer of the same responses with both models in another dtype, beside those of this one."""
         options = replace(self.pair_options, dtype=dtype, teacher_dtype=dtype)
-        twin = self.having(_groups=self._groups | {PairOptions: options}, _teacher=None)
-        for loaded in ("pair", "metric", "_loaded_student"):
+        twin = self.having(_groups=self._groups | {PairOptions: options})
+        for loaded in ("pair", "teacher", "metric", "kinds", "_loaded_student"):
             twin.__dict__.pop(loaded, None)
         if self.checkpoint == IN_MEMORY:
-            twin.__dict__["pair"] = replace(self.pair, **{side: in_precision(getattr(self.pair, side), dtype) for side in ("student", "teacher")})
+            student, teacher = (in_precision(loaded, dtype) for loaded in self.pair.models)
+            twin.__dict__["pair"] = replace(self.pair, student=student, teacher=teacher)
         return twin
 
     # Measurements.
@@ -397,16 +413,6 @@ class Analyzer:
             return self.folder
         return self.folder / probe.name
 
-    def _loaded_pair(self) -> Pair:
-        """Load what has not been loaded yet; a teacher that is not named is refused before anything large is read."""
-        options = self.pair_options
-        if self._teacher is not None:
-            return pair_of(self._loaded_student, self._teacher)
-        teacher = teacher_named(self.checkpoint, options.teacher)
-        placed = {"device": options.device, "attention": options.attention}
-        student = self._loaded_student
-        return pair_of(student, load_teacher(teacher, dtype=options.teacher_dtype or options.dtype, **placed))
-
     @cached_property
     def _loaded_student(self) -> LoadedModel:
         names = ("dtype", "device", "attention", "parameters")
@@ -421,7 +427,7 @@ class Analyzer:
             "seconds": round(time.monotonic() - began, 1),
         }
         if "asked" in self.__dict__:
-            notes["device"] = str(self.pair.teacher.device)
+            notes["device"] = str(self.teacher.device)
             notes["prompts"] = len(self.prompts)
             notes["prompts_with_image"] = sum(prompt.has_image for prompt in self.prompts.values())
             notes["left_out"] = dict(self.asked.left_out)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from probes.analyzer import Analyzer
     from probes.measurement import Measurement
     from probes.stages import Asked, Unit
+    from vlm.checkpoint import LoadedModel
     from vlm.prompts import Prompt
     from vlm.rollouts import Rollout
 
@@ -128,6 +129,7 @@ def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     questions = load_prompts(wanted.prompts, limit=n, seed=wanted.seed, split=wanted.split) if n else []
     header = _joined([one.header for one in loaded])
     header["source"] = prompts_fingerprint([*asked.prompts.values(), *questions])
+    sides = {name: one.having(teacher=loaded[-1].teacher) for name, one in sides.items()}
     both = Comparison(sides, options, asked, questions, min(one.n_ids for one in loaded))
     return Plan(header, partial(measure, analyzer, both))
 
@@ -139,6 +141,7 @@ class _Loaded:
     shapes: of the parameters, by name.
     """
 
+    teacher: "LoadedModel"
     asked: "Asked"
     n_ids: int
     header: dict[str, Any]
@@ -156,7 +159,7 @@ def _loaded(name: str, side: "Analyzer", options: CompareOptions) -> _Loaded:
             f"`checkpoints`: {name.upper()} {side.checkpoint} cannot be compared: {error}"
         ) from None
     shapes = {key: tuple(parameter.shape) for key, parameter in pair.student.model.named_parameters()}
-    return _Loaded(one.asked, pair.n_ids, one.header(PROBE, options), shapes)
+    return _Loaded(pair.teacher, one.asked, pair.n_ids, one.header(PROBE, options), shapes)
 
 
 def _with_teachers(analyzer: "Analyzer", checkpoints: Sequence[str]) -> "dict[str, Analyzer]":

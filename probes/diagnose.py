@@ -14,49 +14,39 @@ One set of on-policy responses of the student answers:
   (`probes.diagnosis.token_classes`).
 - How the gradients stand, against the null, q* detached and attached, by scope and part of the model.
 - What a first step would do to held-out language (`probes.sensitivity`), and what the dtype costs.
-- What a few real steps at your own rate (`--trial-lr`) do: of standard distillation, then of settings of vgs-lp until
+- What a few real steps at your own rate (`--lr`) do: of standard distillation, then of settings of vgs-lp until
   one passes the trial (`probes.diagnosis.trial`). The weights are put back.
 
-`probes.diagnosis.decision` makes of them a verdict and the recommended objective, gamma, lambda and prior, each with
-its reason; `probes.diagnosis.costs` what this cost and what a full run would. Writes a record (the tables of
-`probes.angles`, `probes.layers` and `probes.sensitivity` and those of `records/diagnosis.py`), prints a summary, and
+`probes.diagnosis.recommendation` makes of them a verdict and the recommended objective, gamma, lambda and prior, each
+with its reason; `probes.diagnosis.costs` what this cost and what a full run would. Writes a record (the tables of
+`probes.angles`, `probes.layers` and `probes.sensitivity` and those of `docs/tables.md`), prints a summary, and
 draws `report.html` into the record's folder: one file without a network, to be sent around.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from time import monotonic
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from cli.options import flag
-from figures import report
-from probes import corpus as corpora
-from probes.comparison.changes import picture_png
-from probes.corpus import Corpus
-from probes.diagnosis import costs, findings
-from probes.diagnosis.cases import NOTHING, case_of
-from probes.diagnosis.content import content_table
-from probes.diagnosis.costs import Clock, RunOptions
-from probes.diagnosis.decision import recommend
-from probes.diagnosis.draft import Choice
-from probes.diagnosis.stages import forecast_tables, geometry_tables, halves_notes, precision_table, trial_table
-from probes.diagnosis.text import command, summary
-from probes.diagnosis.token_classes import class_rows
-from probes.forecast.trial import Pace, can_step
-from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions, run_probe
-from records import RecordWriter, read_record
+from probes import diagnosis, stages
+from probes.probe import Probe, Tables
+from probes.settings import BinOptions, PairOptions, PromptOptions, RunOptions, UnitOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from probes.analyzer import Analyzer
+    from probes.measurement import Measurement
 
 
 @dataclass(frozen=True)
 class DiagnosisOptions:
     """What is measured"""
 
-    probe_per_bin: PositiveInt = flag(16, "tokens of each bin whose gradients are measured, drawn at random")
+    per_bin: PositiveInt = flag(16, "tokens of each bin whose gradients are measured, drawn at random")
     precision_check: NonNegativeInt = flag(
         10, "probed tokens measured again in float64 (float32 on a GPU), the pair loaded a second time; 0 for none"
     )
@@ -69,7 +59,7 @@ class DiagnosisOptions:
         "real steps of AdamW that each setting is tried with before it is recommended; 0 for none. Held meanwhile: a"
         " copy of the student's weights, their gradient, and AdamW's state, four times the weights in all",
     )
-    trial_lr: PositiveFloat = flag(
+    lr: PositiveFloat = flag(
         3e-4,
         "rate of these steps: the one you are going to train with (arXiv:2606.00564 uses 1e-6 for its models; the"
         " default is that of `python -m train`)",
@@ -77,143 +67,87 @@ class DiagnosisOptions:
     shown: NonNegativeInt = flag(4, "responses shown token by token, with their pictures, in the report")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    groups = (PairOptions, PromptOptions, BinOptions, DiagnosisOptions, RunOptions, OutputOptions)
-    return run_probe(__doc__, groups, measure, argv)
+def measure(analyzer: "Analyzer", options: DiagnosisOptions, run_options: RunOptions) -> Tables:
+    """Return the tables of a diagnosis: what was measured, the findings, and what they recommend."""
+    tables = _measured(analyzer, options)
+    evidence = diagnosis.evidence_of(tables)
+    advice = diagnosis.recommend(evidence)
+    tried_lr = evidence.trial.lr if evidence.trial else None
+    line = diagnosis.command(advice, analyzer.checkpoint, analyzer.pair_options.teacher, tried_lr)
+    analyzer.notes |= diagnosis.halves_notes(tables)
+    return {
+        **tables,
+        "findings": diagnosis.finding_table(analyzer, tables, evidence, run_options),
+        "recommendation": diagnosis.recommendation_table(advice, line),
+    }
 
 
-def measure(
-    checkpoint: str,
-    pair_options: PairOptions,
-    prompt_options: PromptOptions,
-    bin_options: BinOptions,
-    options: DiagnosisOptions,
-    run_options: RunOptions,
-    output: OutputOptions,
-) -> None:
-    """Measure, decide, record, print and draw."""
-    began, clock, seed = monotonic(), Clock(), prompt_options.seed
-    units = UnitOptions(probe_per_bin=options.probe_per_bin)
-    header = (pair_options, prompt_options, bin_options, options, run_options, units)
-    with _measuring(checkpoint, clock, output, *header) as (corpus, writer):
-        tables = _measured(corpus, checkpoint, pair_options, bin_options.bins, seed, options, clock, writer)
-        facts = findings.facts_of(tables)
-        n_prompts = sum(prompt.has_image for prompt in corpus.asked.prompts.values())
-        rows = [*_compatibility(corpus), *findings.finding_rows(tables, facts, n_prompts, seed)]
-        rows += costs.cost_rows(corpus, clock, run_options)
-        tables["findings"] = pd.DataFrame(rows)
-        choices = recommend(facts)
-        tried_lr = facts.trial.lr if facts.trial else None
-        if line := command(choices, checkpoint, pair_options.teacher, tried_lr):
-            choices.append(Choice("command", line, "trains on it"))
-        tables["recommendation"] = pd.DataFrame([asdict(choice) for choice in choices])
-        writer.finish(tables, corpora.notes(corpus, began) | halves_notes(tables))
-    record = read_record(writer.path, *tables)
-    print(summary(record))
-    print(f"record: {writer.path}\nreport: {report.write(record, writer.path)}")
-
-
-@contextmanager
-def _measuring(
-    checkpoint: str,
-    clock: Clock,
-    output: OutputOptions,
-    pair_options: PairOptions,
-    prompt_options: PromptOptions,
-    *others: Any,
-) -> Iterator[tuple[Corpus, RecordWriter]]:
-    """As `corpora.measuring`, against the clock."""
-    with clock.phase("loading"):
-        pair = corpora.load(checkpoint, pair_options)
-        asked = corpora.ask(pair, prompt_options)
-    opened = corpora.header("diagnose", pair, asked, pair_options, prompt_options, *others)
-    with corpora.open_folder("diagnose", opened, output) as writer:
-        clock.continued = writer.has("rollouts", 0)
-        with clock.phase("rollouts"):
-            corpus = corpora.collect(pair, asked, prompt_options, writer)
-        yield corpus, writer
-
-
-def _measured(
-    corpus: Corpus,
-    checkpoint: str,
-    pair_options: PairOptions,
-    n_bins: int,
-    seed: int,
-    options: DiagnosisOptions,
-    clock: Clock,
-    writer: RecordWriter,
-) -> dict[str, pd.DataFrame]:
+def _measured(analyzer: "Analyzer", options: DiagnosisOptions) -> "dict[str, pd.DataFrame]":
     """Every table that needs the models, and the classes of tokens."""
-    with clock.phase("scoring"):
-        tokens = corpora.token_table(corpus, n_bins, writer)
-    with clock.phase("content control"):
-        content = content_table(corpus, writer)
-    tables = {"rollouts": corpora.rollout_table(corpus), "tokens": tokens, "content": content}
+    tokens = analyzer.tokens
+    with analyzer.phase("content control"):
+        content = stages.content_table(analyzer)
+    tables = {"rollouts": stages.rollout_table(analyzer), "tokens": tokens, "content": content}
     if not options.skip_geometry:
-        with clock.phase("geometry"):
-            units, found = geometry_tables(corpus, tokens, options.probe_per_bin, seed, writer)
-        tables |= found
-        if options.precision_check:
-            with clock.phase("precision"):
-                checked = precision_table(
-                    corpus, checkpoint, pair_options, tokens, units, found["units"], options.precision_check
-                )
-            tables |= {} if checked is None else {"precision": checked}
-    if not options.skip_forecast and case_of(findings.facts_of(tables)).verdict != NOTHING:  # else no direction
-        tables |= _of_steps(corpus, tables, n_bins, seed, options, clock, writer)
-    return tables | {"token_classes": class_rows(tokens), "pictures": _pictures(corpus, tokens, options.shown)}
+        tables |= _geometry(analyzer, options)
+    verdict = diagnosis.verdict_rule(diagnosis.evidence_of(tables)).verdict
+    if not options.skip_forecast and verdict != diagnosis.NOTHING:  # else there is no direction
+        tables |= _forecast(analyzer, tables, options)
+    classes, pictures = diagnosis.class_rows(tokens), stages.picture_table(analyzer, options.shown)
+    return {**tables, "token_classes": classes, "pictures": pictures}
 
 
-def _of_steps(
-    corpus: Corpus,
-    tables: findings.Tables,
-    n_bins: int,
-    seed: int,
-    options: DiagnosisOptions,
-    clock: Clock,
-    writer: RecordWriter,
-) -> dict[str, pd.DataFrame]:
+def _geometry(analyzer: "Analyzer", options: DiagnosisOptions) -> "dict[str, pd.DataFrame]":
+    """The angles by bin with their null, by depth and kind of parameter, and what the dtype costs."""
+    with analyzer.phase("geometry"):
+        units = stages.choose_units(analyzer.tokens, UnitOptions(per_bin=options.per_bin), analyzer.seed)
+        rows = {"grams": stages.gram_rows, "units": stages.unit_rows}
+        tables = stages.measure_gradients(analyzer, analyzer.kinds, units, rows)
+        measured, null = (tables["units"], tables["grams"]), stages.measure_null(analyzer, units)
+        tables["bins"] = stages.bin_rows(analyzer.tokens, *measured, null, analyzer.seed)
+        tables["layers"] = stages.layer_rows(*measured, analyzer.seed)
+    if options.precision_check and not stages.is_exact(analyzer.pair_options):
+        with analyzer.phase("precision"):
+            drawn = stages.sample_units(units, options.precision_check, 0)
+            tables["precision"] = stages.check_precision(analyzer, drawn, tables["units"], "all")
+    return tables
+
+
+def _forecast(analyzer: "Analyzer", tables: Tables, options: DiagnosisOptions) -> "dict[str, pd.DataFrame]":
     """The forecast of a step, and the trial of real ones."""
-    tokens = tables["tokens"]
-    with clock.phase("forecast"):
-        found = forecast_tables(corpus, tokens, n_bins, seed, writer)
-    if options.trial_steps and not can_step(corpus):
+    with analyzer.phase("forecast"):
+        halves = stages.halves(analyzer.tokens, analyzer.seed)
+        sensitivity, products = stages.measure_directions(analyzer, *halves)
+        forecast = stages.forecast_tables(sensitivity, products, analyzer.bin_options.bins, analyzer.seed)
+    made = {"sensitivity": sensitivity, "direction_products": products, **forecast}
+    if options.trial_steps and not stages.can_step(analyzer):
         print("note: no step is tried: 16-bit weights lose small ones; add --dtype float32", file=sys.stderr)
     elif options.trial_steps:
-        facts, pace = findings.facts_of({**tables, **found}), Pace(options.trial_steps, options.trial_lr)
-        with clock.phase("trial"):
-            found["trial"] = trial_table(corpus, tokens, facts, n_bins, seed, pace, writer)
-    return found
+        settings = diagnosis.candidates(diagnosis.evidence_of({**tables, **made}))
+        with analyzer.phase("trial"):
+            ground = stages.Ground(analyzer, halves, stages.Pace(options.trial_steps, options.lr))
+            made["trial"] = diagnosis.trial_table(ground, settings)
+    return made
 
 
-def _compatibility(corpus: Corpus) -> list[findings.Row]:
-    """That the pair was loaded says most; what is left is worth a word."""
-    question, pair, left_out = "do the two fit", corpus.pair, sum(corpus.asked.left_out.values())
-    warnings = "; ".join(pair.warnings) or "no difference in template or preprocessing"
-    rows = [
-        findings.finding(question, "ids that both hold", "", pair.n_ids, verdict="one tokenizer"),
-        findings.finding(
-            question, "warnings", "", len(pair.warnings), verdict="see" if pair.warnings else "", reason=warnings
-        ),
-    ]
-    reason = ", ".join(f"{name}: {n}" for name, n in corpus.asked.left_out.items() if n)
-    return [*rows, findings.finding(question, "prompts left out", "", left_out, reason=reason)]
+def summary(measured: "Measurement", options: DiagnosisOptions, run_options: RunOptions) -> str:
+    """Return the findings and the recommendation."""
+    return diagnosis.summary(measured)
 
 
-def _pictures(corpus: Corpus, tokens: pd.DataFrame, n: int) -> pd.DataFrame:
-    """The table `pictures`: responses with the most visual dependency in all, one a task as far as there are tasks."""
-    pictured = tokens[tokens["bin"] >= 0]
-    totals = pictured.groupby("rollout_id")["vds_nats"].sum().sort_values(ascending=False, kind="stable")
-    prompts = {number: corpus.asked.prompts[corpus.rollouts[number].prompt_id] for number in totals.index}
-    seen: dict[str, int] = {}
-    ranked = []
-    for place, number in enumerate(totals.index):
-        seen[prompts[number].task] = seen.get(prompts[number].task, -1) + 1
-        ranked.append((seen[prompts[number].task], place, number))
-    chosen = [number for _, _, number in sorted(ranked)[:n]]
-    rows = [(number, prompts[number].prompt_id, picture_png(prompts[number].images)) for number in chosen]
-    return pd.DataFrame(rows, columns=["rollout_id", "prompt_id", "picture"])
+PROBE = Probe(
+    "diagnose",
+    measure,
+    summary,
+    (PairOptions, PromptOptions, BinOptions),
+    (DiagnosisOptions, RunOptions),
+    measurement="Advice",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    return PROBE.run(__doc__, argv)
 
 
 if __name__ == "__main__":

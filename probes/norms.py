@@ -21,6 +21,7 @@ interrupted series continues where it stood.
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse.typing import PositiveInt
@@ -50,10 +51,10 @@ class SeriesUnitOptions(UnitOptions):
 def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     """Load every checkpoint once, so that one that does not fit is refused before any is measured."""
     *others, options = values
-    analyzer.refuse_one_state_for_several(len(others) + 1)
-    for checkpoint in others:
-        analyzer.with_student(checkpoint)  # refuses a missing optimizer's state
-    joined, students, states = analyzer.header(PROBE, options), [], []
+    analyzer.refuse_missing_states(analyzer.checkpoint, *others)
+    first = analyzer.apart()
+    joined, students, states = first.header(PROBE, options), [], []
+    analyzer = analyzer.having(asked=first.asked)
     for one in _series(analyzer, others):
         with one.named("checkpoints"):
             student = one.pair.student
@@ -62,7 +63,7 @@ def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     joined["pair"]["student"], joined["weights"]["student"] = map(list, zip(*students, strict=True))
     if analyzer.metric_options.metric == "adam":
         joined["weights"]["optimizer_state"] = states
-    return Plan(joined)
+    return Plan(joined, partial(measure, analyzer, *values))
 
 
 def measure(analyzer: "Analyzer", *values: Any) -> Tables:
@@ -83,8 +84,8 @@ def summary(measured: "Measurement", options: UnitOptions) -> str:
 
 
 def _series(analyzer: "Analyzer", others: Sequence[str]) -> Iterator["Analyzer"]:
-    """The analyzer itself, and one for each further checkpoint, with the first one's prompts."""
-    yield analyzer
+    """An analyzer of each checkpoint with the first one's prompts, whose weights it alone holds."""
+    yield analyzer.apart()
     for checkpoint in others:
         yield analyzer.with_student(checkpoint).having(asked=analyzer.asked)
 

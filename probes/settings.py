@@ -78,6 +78,15 @@ class UnitOptions:
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """The full run whose cost is estimated"""
+
+    run_steps: PositiveInt = flag(353, "steps: 45,246 prompts once, 4 rollouts each, 512 a step")
+    run_responses: PositiveInt = flag(512, "responses a step")
+    run_length: NonNegativeInt = flag(0, "mean response length, tokens; 0 for what was measured")
+
+
+@dataclass(frozen=True)
 class OutputOptions:
     """Output"""
 

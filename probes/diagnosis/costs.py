@@ -8,55 +8,32 @@ this batch: a server that samples faster, or more devices, make it less.
 
 import resource
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
-from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from cli.options import flag
-from probes.corpus import Corpus
-from probes.diagnosis.findings import Row, finding
+from probes.analyzer import Corpus
+from probes.diagnosis.finding import Row, finding
+from probes.settings import RunOptions
+
+if TYPE_CHECKING:
+    from probes.analyzer import Analyzer
 
 COST, RUN = "what this diagnosis cost", "what a full run would cost"
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """The full run whose cost is estimated"""
-
-    run_steps: PositiveInt = flag(353, "steps: 45,246 prompts once, 4 rollouts each, 512 a step")
-    run_responses: PositiveInt = flag(512, "responses a step")
-    run_length: NonNegativeInt = flag(0, "mean response length, tokens; 0 for what was measured")
-
-
-@dataclass
-class Clock:
-    """Seconds by phase; `continued` if a part was done by an earlier, interrupted run."""
-
-    continued: bool = False
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self.seconds[name] = time.monotonic() - began
-
-
-def cost_rows(corpus: Corpus, clock: Clock, options: RunOptions) -> list[Row]:
+def cost_rows(analyzer: "Analyzer", options: RunOptions) -> list[Row]:
     """The findings about cost."""
-    rows = [finding(COST, name, "seconds", spent) for name, spent in clock.seconds.items()]
-    rows.append(finding(COST, "all", "seconds", sum(clock.seconds.values())))
+    rows = [finding(COST, name, "seconds", spent) for name, spent in analyzer.seconds.items()]
+    rows.append(finding(COST, "all", "seconds", sum(analyzer.seconds.values())))
     rows.append(finding(COST, "most memory of the process", "GB", memory_gb()))
-    if corpus.pair.student.device.type == "cuda":
+    if analyzer.pair.student.device.type == "cuda":
         rows.append(finding(COST, "most memory of the device", "GB", torch.cuda.max_memory_allocated() / 1e9))
-    if clock.continued:
+    if analyzer.continued:
         reason = "not estimated: this diagnosis continued an interrupted one, whose seconds are not known"
         return [*rows, finding(RUN, "a step", "seconds", float("nan"), reason=reason)]
-    return [*rows, *_run_rows(corpus, clock.seconds, options)]
+    return [*rows, *_run_rows(analyzer, analyzer.seconds, options)]
 
 
 def step_seconds(per_token: Mapping[str, float], n_tokens: float, student: int, teacher: int) -> dict[str, float]:
@@ -78,11 +55,11 @@ def memory_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
-def _run_rows(corpus: Corpus, seconds: Mapping[str, float], options: RunOptions) -> list[Row]:
-    lengths = [len(rollout.token_ids) for rollout in corpus.rollouts]
+def _run_rows(analyzer: "Analyzer", seconds: Mapping[str, float], options: RunOptions) -> list[Row]:
+    lengths = [len(rollout.token_ids) for rollout in analyzer.rollouts]
     per_token = {phase: seconds[phase] / sum(lengths) for phase in ("rollouts", "scoring")}
     length = options.run_length or sum(lengths) / len(lengths)
-    sizes = [sum(p.numel() for p in member.model.parameters()) for member in (corpus.pair.student, corpus.pair.teacher)]
+    sizes = [sum(p.numel() for p in loaded.model.parameters()) for loaded in analyzer.pair.models]
     steps = step_seconds(per_token, options.run_responses * length, *sizes)
     reason = (
         f"{options.run_responses} responses of {length:.0f} tokens; backward at twice a forward pass; on this device"

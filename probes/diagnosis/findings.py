@@ -1,21 +1,26 @@
-"""From the tables of a diagnosis to its findings, and to the facts that the decision rule reads."""
+"""From the tables of a diagnosis to its findings, ."""
 
 from collections.abc import Mapping
 from math import inf, nan
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from probes.diagnosis.facts import GAMMA_MOST, Facts
-from probes.diagnosis.trial import beside_standard, setting_name, signed, trial_of
-from probes.forecast.tables import HIGH, high_from
+from probes.diagnosis.costs import cost_rows
+from probes.diagnosis.evidence import GAMMA_MOST, Evidence
+from probes.diagnosis.finding import Row, finding
+from probes.diagnosis.trial import beside_standard, setting_name, signed
+from probes.settings import RunOptions
+from probes.stages.forecast import HIGH
 from records import ANGLES
-from records.diagnosis import FINDINGS
-from records.forecast import PRIORS
-from stats.bootstrap import bootstrap_interval, bootstrap_of_mean
+from records.tables.forecast import PRIORS
+from stats import bootstrap_interval, bootstrap_of_mean, upper_bins
+
+if TYPE_CHECKING:
+    from probes.analyzer import Analyzer
 
 Tables = Mapping[str, pd.DataFrame]
-Row = dict[str, object]
 SEES, LOOKS, GAP, GEOMETRY, FORECAST, PRECISION, STRENGTH = (
     "does the teacher see",
     "does the student look",
@@ -30,48 +35,26 @@ SMALLER_RATE = (
 )
 
 
-def facts_of(tables: Tables) -> Facts:
-    """What the rule reads, from `tokens`, `content` and, where it is there, `readings`."""
-    means = _pictured(tables).filter(like="_nats").mean()
-    content = tables["content"]
-    rise: dict[str, float] = {}
-    stop: dict[tuple[str, float], float] = {}
-    for row in tables.get("readings", pd.DataFrame()).to_dict("records"):
-        if row["reading"] == "gamma_rise":
-            rise[row["prior"]] = row["high"]  # 95 % of resampled prompts agree from here on
-        else:
-            stop[row["prior"], row["gamma"]] = row["estimate"]
-    return Facts(
-        standard_nats=float(means["kl_standard_nats"]),
-        language_nats=float(means["kl_language_nats"]),
-        visual_nats=float(means["kl_visual_nats"]),
-        vds_nats=float(means["vds_nats"]),
-        student_vds_nats=float(means["student_vds_nats"]),
-        content_nats=float(content["teacher_nats"].mean()) if len(content) else nan,
-        student_content_nats=float(content["student_nats"].mean()) if len(content) else nan,
-        gamma_rise=rise,
-        lambda_stop=stop,
-        trial=trial_of(tables["trial"]) if "trial" in tables else None,
-    )
+def finding_table(
+    analyzer: "Analyzer", tables: Tables, evidence: Evidence, run_options: RunOptions
+) -> pd.DataFrame:
+    """Return the table `findings`: whether the two fit, what was measured, and what it cost."""
+    n_prompts = sum(prompt.has_image for prompt in analyzer.prompts.values())
+    measured = finding_rows(tables, evidence, n_prompts, analyzer.seed)
+    return pd.DataFrame([*_compatibility(analyzer), *measured, *cost_rows(analyzer, run_options)])
 
 
-def finding(
-    question: str,
-    measure: str,
-    unit: str,
-    value: float,
-    low: float = nan,
-    high: float = nan,
-    verdict: str = "",
-    reason: str = "",
-) -> Row:
-    """A row of the table `findings`."""
-    return dict(zip(FINDINGS, (question, measure, unit, float(value), low, high, verdict, reason), strict=True))
+def halves_notes(tables: Tables) -> dict[str, int]:
+    """Return how many prompts made the directions of the forecast, and on how many others it speaks."""
+    if "sensitivity" not in tables:
+        return {}
+    n_all, n_second = (tables[name]["prompt_id"].nunique() for name in ("tokens", "sensitivity"))
+    return {"prompts_of_directions": n_all - n_second, "prompts_of_forecast": n_second}
 
 
-def finding_rows(tables: Tables, facts: Facts, n_prompts: int, seed: int) -> list[Row]:
+def finding_rows(tables: Tables, evidence: Evidence, n_prompts: int, seed: int) -> list[Row]:
     """All rows but compatibility and cost."""
-    rows = [*_looking(tables, facts, n_prompts, seed), *_gap(tables, facts, seed)]
+    rows = [*_looking(tables, evidence, n_prompts, seed), *_gap(tables, evidence, seed)]
     if "bins" in tables:
         rows += _geometry(tables["bins"])
     if "readings" in tables:
@@ -80,10 +63,10 @@ def finding_rows(tables: Tables, facts: Facts, n_prompts: int, seed: int) -> lis
         rows += _trial(tables["trial"])
     if "precision" in tables:
         rows += _precision(tables["precision"])
-    return [*rows, *_strength(tables, facts, seed)]
+    return [*rows, *_strength(tables, evidence, seed)]
 
 
-def _looking(tables: Tables, facts: Facts, n_prompts: int, seed: int) -> list[Row]:
+def _looking(tables: Tables, evidence: Evidence, n_prompts: int, seed: int) -> list[Row]:
     """Both models' dependence on the picture, and on its content."""
     tokens, content = _pictured(tables), tables["content"]
     n_paired = content["prompt_id"].nunique()
@@ -94,9 +77,9 @@ def _looking(tables: Tables, facts: Facts, n_prompts: int, seed: int) -> list[Ro
     sides = ((SEES, "teacher", "vds_nats", "VDS"), (LOOKS, "student", "student_vds_nats", "own dependence"))
     for question, side, column, name in sides:
         upper = tokens[tokens[column] >= tokens[column].quantile(0.9)]
-        blind = facts.teacher_is_blind if side == "teacher" else facts.student_is_blind
+        blind = evidence.teacher_is_blind if side == "teacher" else evidence.student_is_blind
         verdict = "blind" if blind else "sees"
-        if side == "teacher" and not blind and facts.sees_presence_only:
+        if side == "teacher" and not blind and evidence.sees_presence_only:
             verdict = "presence only"
         rows.append(finding(question, f"{name}, mean", "nats", *_mean(tokens, column, seed), verdict))
         rows.append(finding(question, f"{name}, median", "nats", tokens[column].median()))
@@ -107,7 +90,7 @@ def _looking(tables: Tables, facts: Facts, n_prompts: int, seed: int) -> list[Ro
     return rows
 
 
-def _gap(tables: Tables, facts: Facts, seed: int) -> list[Row]:
+def _gap(tables: Tables, evidence: Evidence, seed: int) -> list[Row]:
     tokens = _pictured(tables)
     rows = []
     for loss in ("standard", "visual", "language"):
@@ -116,15 +99,15 @@ def _gap(tables: Tables, facts: Facts, seed: int) -> list[Row]:
     words = (
         f"{where['visual_share']:.0%} of the visual loss lies in {where['token_class']} tokens" if len(tokens) else ""
     )
-    return [*rows, finding(GAP, "visual part of visual + language", "share", facts.visual_share, reason=words)]
+    return [*rows, finding(GAP, "visual part of visual + language", "share", evidence.visual_share, reason=words)]
 
 
 def _geometry(bins: pd.DataFrame) -> list[Row]:
     """The upper bins' angle of language and visual gradient against the null, by scope and kind of q*."""
-    first = high_from(int(bins["bin"].max()) + 1)
+    first = upper_bins(int(bins["bin"].max()) + 1)[0]
     rows = []
     for scope, members in bins[bins["bin"] >= first].groupby("scope"):
-        for prior, angle in zip(PRIORS, (ANGLES[0], ANGLES[3]), strict=True):
+        for prior, angle in zip(PRIORS, ("angle_language_visual", "angle_language_visual_attached"), strict=True):
             null = members[f"{angle}_null_mean_deg"]
             above, below = ((members[f"{angle}_low_deg"] > null).sum(), (members[f"{angle}_high_deg"] < null).sum())
             verdict = "conflict" if above > below else "agree" if below > above else "as unrelated tokens"
@@ -178,7 +161,7 @@ def _precision(rows: pd.DataFrame) -> list[Row]:
     ]
 
 
-def _strength(tables: Tables, facts: Facts, seed: int) -> list[Row]:
+def _strength(tables: Tables, evidence: Evidence, seed: int) -> list[Row]:
     """s and gamma with the interval that s gives it."""
     content, tokens = tables["content"], _pictured(tables)
     source, columns = (content, ["teacher_nats", "student_nats"])
@@ -190,10 +173,10 @@ def _strength(tables: Tables, facts: Facts, seed: int) -> list[Row]:
             return means[:, 0] / means.sum(axis=1)
 
     found = bootstrap_of_mean(source[columns].to_numpy(copy=True), source["prompt_id"].to_numpy(str), share, seed=seed)
-    factor = GAMMA_MOST * min(1.0, 2.0 * facts.visual_share)
+    factor = GAMMA_MOST * min(1.0, 2.0 * evidence.visual_share)
     return [
-        finding(STRENGTH, "the teacher's share of the looking", "share", facts.looking_share, found.low, found.high),
-        finding(STRENGTH, "gamma by the rule", "", facts.gamma, factor * found.low, factor * found.high),
+        finding(STRENGTH, "the teacher's share of the looking", "share", evidence.looking_share, found.low, found.high),
+        finding(STRENGTH, "gamma by the rule", "", evidence.gamma, factor * found.low, factor * found.high),
     ]
 
 
@@ -205,3 +188,17 @@ def _mean(rows: pd.DataFrame, column: str, seed: int) -> tuple[float, float, flo
     """The mean with its interval over prompts."""
     found = bootstrap_interval(rows[column].to_numpy(dtype=float), rows["prompt_id"].to_numpy(dtype=str), seed=seed)
     return found.estimate, found.low, found.high
+
+
+def _compatibility(analyzer: "Analyzer") -> list[Row]:
+    """That the pair was loaded says most; what is left is worth a word."""
+    question, pair, left_out = "do the two fit", analyzer.pair, sum(analyzer.asked.left_out.values())
+    warnings = "; ".join(pair.warnings) or "no difference in template or preprocessing"
+    rows = [
+        finding(question, "ids that both hold", "", pair.n_ids, verdict="one tokenizer"),
+        finding(
+            question, "warnings", "", len(pair.warnings), verdict="see" if pair.warnings else "", reason=warnings
+        ),
+    ]
+    reason = ", ".join(f"{name}: {n}" for name, n in analyzer.asked.left_out.items() if n)
+    return [*rows, finding(question, "prompts left out", "", left_out, reason=reason)]

@@ -2,27 +2,25 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
 
 import pandas as pd
 
 from cli.tables import aligned
-from probes.diagnosis.draft import Choice
+from probes.diagnosis.strength_rules import Recommendation
 from probes.diagnosis.trial import beside_standard, setting_name, signed
-from probes.forecast.tables import HIGH
+from probes.stages.forecast import HIGH
 from records import Measurement
-from records.diagnosis import MEANS
+from records.tables.diagnosis import MEANS
 
 _WIDTH, _BESIDE = 112, 60  # characters: of a line, and of a reason that stands beside its number
 
 
 def summary(record: Measurement) -> str:
-    """All of it."""
-    tables = record.tables
-    parts = [finding_lines(tables["findings"]), class_table(tables["token_classes"])]
-    if "trial" in tables:
-        parts.append(trial_table(tables["trial"]))
-    return "\n\n".join([*parts, recommendation_lines(tables["recommendation"])])
+    """Return the findings, where the losses lie, the trial and the recommendation."""
+    parts = [finding_lines(record.findings), class_table(record.token_classes)]
+    if "trial" in record.record["tables"]:
+        parts.append(trial_table(record.trial))
+    return "\n\n".join([*parts, recommendation_lines(record.recommendation)])
 
 
 def finding_lines(findings: pd.DataFrame) -> str:
@@ -91,14 +89,13 @@ def recommendation_lines(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def command(choices: Sequence[Choice], student: str, teacher: str | None, lr: float | None = None) -> str:
-    """The command that trains on the recommendation, at the rate that was tried; empty with nothing to train on."""
-    chosen = {choice.setting: choice.choice for choice in choices}
-    if chosen["objective"] == "none":
+def command(advice: Recommendation, student: str, teacher: str | None, lr: float | None = None) -> str:
+    """Return the command that trains on the advice, at the rate that was tried; empty with nothing to train on."""
+    if advice.objective == "none":
         return ""
-    flags = {"student": student} | ({"teacher": teacher} if teacher else {}) | {"objective": chosen["objective"]}
-    if chosen["objective"] != "standard":
-        flags |= {name: chosen[name] for name in ("gamma", "lambda", "prior")}
+    flags = {"student": student} | ({"teacher": teacher} if teacher else {}) | {"objective": advice.objective}
+    if advice.objective != "standard":
+        flags |= {"gamma": f"{advice.gamma:g}", "lambda": f"{advice.lambda_:g}", "prior": str(advice.prior)}
     flags |= {"lr": f"{lr:g}"} if lr else {}
     return " ".join(["python -m train", *(f"--{name} {value}" for name, value in flags.items())])
 

@@ -7,11 +7,19 @@ setting that unlearns language is no good, and one that lowers the visual loss l
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from probes.forecast.tables import HIGH
-from stats.bootstrap import Interval
+from cli.progress import progress
+
+from probes.stages.forecast import HIGH
+from probes.stages.real_steps import Ground, Setting, trial_rows
+from records.tables.forecast import PRIORS
+from stats import Interval
+
+if TYPE_CHECKING:
+    from probes.diagnosis.strength_rules import Recommendation
 
 PASSES = "passes"
 
@@ -89,3 +97,33 @@ def tried_of(rows: pd.DataFrame) -> Tried:
     language, visual = (beside_standard(by_loss[loss]) for loss in ("language", "visual"))
     first = by_loss["language"]
     return Tried(first["gamma"], first["lambda"], language, visual)
+
+
+def trial_table(ground: Ground, candidates: Sequence["Recommendation"]) -> pd.DataFrame:
+    """Return the table `trial`: standard distillation, then the candidates in their order until one passes."""
+    analyzer, pace = ground.analyzer, ground.pace
+    n_bins, seed, tokens = analyzer.bin_options.bins, analyzer.seed, analyzer.tokens
+    measured = tokens.loc[tokens["rollout_id"].isin(ground.halves[1].numbers), ["prompt_id", "bin"]]
+    measured = measured.reset_index(drop=True)
+    steered = [Setting(one.gamma or 0.0, one.lambda_ or 0.0, one.prior or PRIORS[0]) for one in candidates]
+    standard = Setting(0.0, 0.0, steered[0].prior if steered else PRIORS[0])
+    with progress("trial", 1 + len(steered)) as show:
+        of_standard = _taken(ground, standard, measured, 0)
+        frames = [trial_rows(standard, pace, of_standard, of_standard, n_bins, seed).assign(verdict="")]
+        for shard, setting in enumerate(steered, start=1):
+            show(shard)
+            rows = trial_rows(setting, pace, _taken(ground, setting, measured, shard), of_standard, n_bins, seed)
+            frames.append(rows.assign(verdict=(verdict := tried_of(rows).verdict)))
+            if verdict == PASSES:
+                break
+        show(1 + len(steered))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _taken(ground: Ground, setting: Setting, measured: pd.DataFrame, shard: int) -> pd.DataFrame:
+    """The changes of each token by a setting's steps, which an interrupted run may have taken."""
+    shards = ground.analyzer.shards
+    if not shards.has("trial", shard):
+        shards.add("trial", shard, measured.join(ground.changes(setting)).assign(shard=shard))
+    rows = shards.gather("trial")
+    return rows[rows["shard"] == shard].reset_index(drop=True)

@@ -2,8 +2,13 @@
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import pandas as pd
 from PIL import Image
+
+if TYPE_CHECKING:
+    from probes.analyzer import Analyzer
 
 PICTURE_SIDE_PX = 256  # the longer side of a picture, at most
 
@@ -21,3 +26,19 @@ def picture_png(images: Sequence[Image.Image]) -> bytes | None:
     out = io.BytesIO()
     sheet.save(out, "PNG", optimize=True)
     return out.getvalue()
+
+
+def picture_table(analyzer: "Analyzer", n: int) -> pd.DataFrame:
+    """Return the table `pictures`: `n` responses with the most visual dependency in all, one a task as far as there are tasks."""
+    tokens = analyzer.tokens
+    pictured = tokens[tokens["bin"] >= 0]
+    totals = pictured.groupby("rollout_id")["vds_nats"].sum().sort_values(ascending=False, kind="stable")
+    prompts = {number: analyzer.prompts[analyzer.rollouts[number].prompt_id] for number in totals.index}
+    seen: dict[str, int] = {}
+    ranked = []
+    for place, number in enumerate(totals.index):
+        seen[prompts[number].task] = seen.get(prompts[number].task, -1) + 1
+        ranked.append((seen[prompts[number].task], place, number))
+    chosen = [number for _, _, number in sorted(ranked)[:n]]
+    rows = [(number, prompts[number].prompt_id, picture_png(prompts[number].images)) for number in chosen]
+    return pd.DataFrame(rows, columns=["rollout_id", "prompt_id", "picture"])

@@ -39,6 +39,11 @@ def _exact_dtype(device: str) -> Dtype:
     return "float64" if device == "cpu" else "float32"
 
 
+def is_exact(options: PairOptions) -> bool:
+    """Whether a measurement is in the dtype that serves as the truth."""
+    return options.dtype == _exact_dtype(options.device)
+
+
 def check_precision(analyzer: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame, scope: str) -> pd.DataFrame:
     """Return the table `precision`: for each bin the share of tokens that keep it, and how far each angle moves.
 

@@ -1,4 +1,4 @@
-"""The draft of a recommendation, by the facts and the forecast of a first step, before any step is taken.
+"""The draft of a recommendation, by the evidence and the forecast of a first step, before any step is taken.
 
 Where the verdict is to steer, gamma is
 
@@ -15,11 +15,14 @@ The form of gamma and every threshold here are choices of this project; the pape
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from probes.diagnosis.cases import STEER, case_of
-from probes.diagnosis.facts import GAMMA_MOST, Facts
+from geometry.gram import Prior
+
+from probes.diagnosis.evidence import GAMMA_MOST, Evidence
+from probes.diagnosis.verdict_rules import STEER, verdict_rule
 
 GAMMA_STEP = 0.25
 LAMBDA_PUBLISHED, LAMBDA_MOST = 0.01, 1.0
@@ -28,11 +31,11 @@ STEERING = "steering, with the language of the most visual tokens preserved"
 
 @dataclass(frozen=True)
 class Draft:
-    """The facts and what has been chosen so far."""
+    """The evidence and what has been chosen so far."""
 
-    f: Facts
+    f: Evidence
     gamma: float
-    prior: str = "detached"
+    prior: Prior = "detached"
 
     @property
     def rise(self) -> float:
@@ -53,41 +56,41 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row of the later tables; the reason is a format of the draft `d` and its facts `f`."""
+class StrengthRule:
+    """A rule of the later tables; the reason is a format of the draft `d` and its evidence `f`."""
 
     when: Callable[[Draft], bool]
     choose: Callable[[Draft], str | float]
     reason: str
 
 
-PRIORS: Sequence[Row] = (
-    Row(
+PRIORS: Sequence[StrengthRule] = (
+    StrengthRule(
         lambda d: not d.f.gamma_rise,
         lambda d: "detached",
         "no forecast: detached is the default, and needs no backward pass through the text view",
     ),
-    Row(
+    StrengthRule(
         lambda d: d.rise < d.gamma <= d.attached_rise,
         lambda d: "attached",
         "at gamma {d.gamma:g} the language loss of the upper bins rises with q* detached (from {d.rise:.2g}), and not"
         " with q* attached (from {d.attached_rise:.2g})",
     ),
-    Row(
+    StrengthRule(
         lambda d: True,
         lambda d: "detached",
         "attached spares the upper bins' language nothing that detached does not, and costs a backward pass through"
         " the text view",
     ),
 )
-GAMMAS: Sequence[Row] = (
-    Row(
+GAMMAS: Sequence[StrengthRule] = (
+    StrengthRule(
         lambda d: bool(d.f.gamma_rise) and d.rise > 0.0 and d.stop > LAMBDA_MOST,
         lambda d: d.below_rise,
         "the rule gives {f.gamma:.2f}, but from {d.rise:.2g} on the language loss of the upper bins rises, and no"
         " lambda up to 1 stops it",
     ),
-    Row(
+    StrengthRule(
         lambda d: True,
         lambda d: d.gamma,
         f"{GAMMA_MOST:g} x "
@@ -95,20 +98,20 @@ GAMMAS: Sequence[Row] = (
         " part of the gap)) = {f.gamma:.2f}",
     ),
 )
-LAMBDAS: Sequence[Row] = (
-    Row(lambda d: not d.f.gamma_rise, lambda d: LAMBDA_PUBLISHED, "no forecast: the published value"),
-    Row(
+LAMBDAS: Sequence[StrengthRule] = (
+    StrengthRule(lambda d: not d.f.gamma_rise, lambda d: LAMBDA_PUBLISHED, "no forecast: the published value"),
+    StrengthRule(
         lambda d: d.stop == 0.0,
         lambda d: LAMBDA_PUBLISHED,
         "the published value: up to gamma {d.gamma:g} no rise of the upper bins' language loss is sure in the forecast",
     ),
-    Row(
+    StrengthRule(
         lambda d: d.stop <= LAMBDA_MOST,
         lambda d: max(_up(d.stop), LAMBDA_PUBLISHED),
         "from {d.stop:.2g} on it stops the upper bins' language loss from rising at gamma {d.gamma:g}, in the forecast"
         " of a first step and without eta; 0.01 at least",
     ),
-    Row(
+    StrengthRule(
         lambda d: True,
         lambda d: LAMBDA_MOST,
         "the most that is recommended: standard alone already raises the language loss of the upper bins",
@@ -117,40 +120,61 @@ LAMBDAS: Sequence[Row] = (
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One setting, what to set it to, and why."""
+class Recommendation:
+    """What to train with: the verdict, the objective and its strengths, None where one has no part; reasons by setting."""
 
-    setting: str
-    choice: str
-    reason: str
+    verdict: str
+    objective: str
+    gamma: float | None
+    lambda_: float | None
+    prior: Prior | None
+    reasons: Mapping[str, str]
+
+    @classmethod
+    def without_steering(cls, verdict: str, objective: str, reasons: Mapping[str, str]) -> "Recommendation":
+        """Return a recommendation that does not steer; `reasons` are those of the verdict and the objective."""
+        rest = dict.fromkeys(("gamma", "lambda", "prior"), verdict)
+        return cls(verdict, objective, None, None, None, {**reasons, **rest})
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """The rows of the table `recommendation`, numbers as text."""
+        choices = {
+            "verdict": self.verdict,
+            "objective": self.objective,
+            "gamma": _words(self.gamma),
+            "lambda": _words(self.lambda_),
+            "prior": self.prior or "-",
+        }
+        return [{"setting": name, "choice": text, "reason": self.reasons[name]} for name, text in choices.items()]
 
 
-def draft(facts: Facts) -> list[Choice]:
-    """Verdict, objective, gamma, lambda and prior."""
-    case = case_of(facts)
-    verdict = Choice("verdict", case.verdict, case.reason.format(f=facts))
-    if case.verdict != STEER:
-        return without(verdict, Choice("objective", case.objective, "see the verdict"))
-    so_far = Draft(facts, round(facts.gamma / GAMMA_STEP) * GAMMA_STEP)
-    so_far = replace(so_far, prior=(prior := _chosen("prior", PRIORS, so_far)).choice)
-    gamma = _chosen("gamma", GAMMAS, so_far)
-    so_far = replace(so_far, gamma=float(gamma.choice))
-    if so_far.gamma == 0.0:
-        standard = Choice("objective", "standard", "no gamma is left that spares the language of the upper bins")
-        return [verdict, standard, gamma, Choice("lambda", "-", "nothing to preserve"), prior]
-    return [verdict, Choice("objective", case.objective, STEERING), gamma, _chosen("lambda", LAMBDAS, so_far), prior]
+def draft(evidence: Evidence) -> Recommendation:
+    """Return what is recommended before any step is tried."""
+    rule = verdict_rule(evidence)
+    reasons = {"verdict": rule.reason.format(f=evidence)}
+    if rule.verdict != STEER:
+        return Recommendation.without_steering(rule.verdict, rule.objective, {**reasons, "objective": "see the verdict"})
+    so_far = Draft(evidence, round(evidence.gamma / GAMMA_STEP) * GAMMA_STEP)
+    prior, reasons["prior"] = _chosen(PRIORS, so_far)
+    so_far = replace(so_far, prior=prior)
+    gamma, reasons["gamma"] = _chosen(GAMMAS, so_far)
+    so_far = replace(so_far, gamma=gamma)
+    if gamma == 0.0:
+        reasons |= {"objective": "no gamma is left that spares the language of the upper bins"}
+        return Recommendation(rule.verdict, "standard", gamma, None, prior, {**reasons, "lambda": "nothing to preserve"})
+    lambda_, reasons["lambda"] = _chosen(LAMBDAS, so_far)
+    return Recommendation(rule.verdict, rule.objective, gamma, lambda_, prior, {**reasons, "objective": STEERING})
 
 
-def without(verdict: Choice, objective: Choice) -> list[Choice]:
-    """A recommendation that does not steer."""
-    return [verdict, objective, *(Choice(name, "-", verdict.choice) for name in ("gamma", "lambda", "prior"))]
+def _chosen(rules: Sequence[StrengthRule], so_far: Draft) -> tuple[Any, str]:
+    """What the first rule that holds chooses, and why."""
+    rule = next(rule for rule in rules if rule.when(so_far))
+    return rule.choose(so_far), rule.reason.format(d=so_far, f=so_far.f)
 
 
-def _chosen(setting: str, rows: Sequence[Row], so_far: Draft) -> Choice:
-    row = next(row for row in rows if row.when(so_far))
-    found = row.choose(so_far)
-    words = found if isinstance(found, str) else f"{found:g}"
-    return Choice(setting, words, row.reason.format(d=so_far, f=so_far.f))
+def _words(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
 
 
 def _up(value: float) -> float:

@@ -1,4 +1,4 @@
-"""What the decision rule reads of a measurement, and what it calls blind.
+"""The evidence that the rules of a diagnosis read, and what they call blind.
 
 The thresholds are choices of this project.
 """
@@ -6,8 +6,12 @@ The thresholds are choices of this project.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from probes.diagnosis.trial import Trial
+from probes.diagnosis.trial import Trial, trial_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BLIND_NATS = 1e-3  # a dependence on the picture up to which a model is blind; of the mean over tokens
 BLIND_SHARE = 0.05  # ... or of the other model's
@@ -16,7 +20,7 @@ GAMMA_MOST = 2.5
 
 
 @dataclass(frozen=True)
-class Facts:
+class Evidence:
     """What the rule reads: means over the response tokens of prompts with a picture, in nats."""
 
     standard_nats: float
@@ -70,3 +74,29 @@ class Facts:
     def gamma(self) -> float:
         """Before it is rounded, and before the forecast is asked."""
         return GAMMA_MOST * self.looking_share * min(1.0, 2.0 * self.visual_share)
+
+
+def evidence_of(tables: Mapping[str, "pd.DataFrame"]) -> Evidence:
+    """Return what the rules read, from `tokens`, `content` and, where it is there, `readings`."""
+    means = tables["tokens"][tables["tokens"]["bin"] >= 0].filter(like="_nats").mean()
+    content = tables["content"]
+    rise: dict[str, float] = {}
+    stop: dict[tuple[str, float], float] = {}
+    readings = tables["readings"].to_dict("records") if "readings" in tables else []
+    for row in readings:
+        if row["reading"] == "gamma_rise":
+            rise[row["prior"]] = row["high"]  # 95 % of resampled prompts agree from here on
+        else:
+            stop[row["prior"], row["gamma"]] = row["estimate"]
+    return Evidence(
+        standard_nats=float(means["kl_standard_nats"]),
+        language_nats=float(means["kl_language_nats"]),
+        visual_nats=float(means["kl_visual_nats"]),
+        vds_nats=float(means["vds_nats"]),
+        student_vds_nats=float(means["student_vds_nats"]),
+        content_nats=float(content["teacher_nats"].mean()) if len(content) else math.nan,
+        student_content_nats=float(content["student_nats"].mean()) if len(content) else math.nan,
+        gamma_rise=rise,
+        lambda_stop=stop,
+        trial=trial_of(tables["trial"]) if "trial" in tables else None,
+    )

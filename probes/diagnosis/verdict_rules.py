@@ -1,12 +1,12 @@
 """The verdict of a diagnosis: should this student be steered by this teacher? A table of condition, verdict and reason.
 
-Rows are read from the top, and the first whose condition holds counts. Thresholds are choices of this project.
+Rules are read from the top, and the first whose condition holds counts. Thresholds are choices of this project.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from probes.diagnosis.facts import BLIND_NATS, Facts
+from probes.diagnosis.evidence import BLIND_NATS, Evidence
 
 STEER, DO_NOT_STEER, HARMFUL, NOTHING = "steer", "do not steer", "harmful", "nothing to distil"
 
@@ -16,25 +16,25 @@ LANGUAGE_SHARE = 0.25  # of the gap: with a smaller visual part there is little 
 
 
 @dataclass(frozen=True)
-class Case:
-    """A row: the reason is a format of the facts `f`."""
+class VerdictRule:
+    """A rule: the reason is a format of the evidence `f`."""
 
     name: str
-    when: Callable[[Facts], bool]
+    when: Callable[[Evidence], bool]
     verdict: str
     objective: str
     reason: str
 
 
-CASES: Sequence[Case] = (
-    Case(
+VERDICT_RULES: Sequence[VerdictRule] = (
+    VerdictRule(
         "teacher equals student",
         lambda f: max(f.standard_nats, f.visual_nats, f.language_nats) <= SAME_NATS,
         NOTHING,
         "none",
         "standard, visual and language loss: {f.standard_nats:.2g}, {f.visual_nats:.2g}, {f.language_nats:.2g} nats",
     ),
-    Case(
+    VerdictRule(
         "blind teacher, seeing student",
         lambda f: f.teacher_is_blind and f.student_vds_nats > BLIND_NATS,
         HARMFUL,
@@ -43,14 +43,14 @@ CASES: Sequence[Case] = (
         " student's own dependence on the picture, {f.student_vds_nats:.2g}: steering would make the student stop"
         " looking",
     ),
-    Case(
+    VerdictRule(
         "blind teacher, blind student",
         lambda f: f.teacher_is_blind,
         DO_NOT_STEER,
         "standard",
         "neither looks (VDS {f.vds_nats:.2g} and {f.student_vds_nats:.2g} nats): there is nothing to steer to",
     ),
-    Case(
+    VerdictRule(
         "teacher sees presence only, seeing student",
         lambda f: f.sees_presence_only and f.student_content_nats > BLIND_NATS,
         HARMFUL,
@@ -59,7 +59,7 @@ CASES: Sequence[Case] = (
         " of a VDS of {f.vds_nats:.2g}; steering would make the student stop telling pictures apart"
         " ({f.student_content_nats:.2g} nats)",
     ),
-    Case(
+    VerdictRule(
         "teacher sees presence only, blind student",
         lambda f: f.sees_presence_only,
         DO_NOT_STEER,
@@ -67,7 +67,7 @@ CASES: Sequence[Case] = (
         "the teacher reacts to the presence of a picture only: another prompt's moves it by {f.content_nats:.2g} nats,"
         " of a VDS of {f.vds_nats:.2g}",
     ),
-    Case(
+    VerdictRule(
         "student looks harder than teacher",
         lambda f: f.looking_share < AHEAD_SHARE,
         DO_NOT_STEER,
@@ -75,7 +75,7 @@ CASES: Sequence[Case] = (
         "the picture moves the teacher by {f.teacher_looks_nats:.2g} nats and the student by"
         " {f.student_looks_nats:.2g}: steering would mostly undo the student's looking; take another teacher",
     ),
-    Case(
+    VerdictRule(
         "gap in language",
         lambda f: f.visual_share < LANGUAGE_SHARE,
         DO_NOT_STEER,
@@ -83,7 +83,7 @@ CASES: Sequence[Case] = (
         "of the gap {f.visual_share:.0%} is visual ({f.visual_nats:.2g} nats beside {f.language_nats:.2g} of"
         " language): standard distillation first, then diagnose again",
     ),
-    Case(
+    VerdictRule(
         "seeing teacher, blind student",
         lambda f: f.student_is_blind,
         STEER,
@@ -91,7 +91,7 @@ CASES: Sequence[Case] = (
         "the student hardly looks ({f.student_looks_nats:.2g} nats) where the teacher does"
         " ({f.teacher_looks_nats:.2g}); of the gap {f.visual_share:.0%} is visual",
     ),
-    Case(
+    VerdictRule(
         "both see",
         lambda f: True,
         STEER,
@@ -102,6 +102,6 @@ CASES: Sequence[Case] = (
 )
 
 
-def case_of(facts: Facts) -> Case:
-    """The first row of `CASES` that holds."""
-    return next(case for case in CASES if case.when(facts))
+def verdict_rule(evidence: Evidence) -> VerdictRule:
+    """Return the first of `VERDICT_RULES` that holds."""
+    return next(rule for rule in VERDICT_RULES if rule.when(evidence))

@@ -8,18 +8,21 @@ model that reacts to the presence of a picture only, however large its visual de
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from cli.progress import progress
 from geometry import decompose
-from probes.corpus import Corpus
-from records import Shards
-from records.diagnosis import CONTENT
+from probes.analyzer import Corpus
+from records.tables.diagnosis import CONTENT
 from vlm.prompts import Prompt
 from vlm.views import View, image_view
 
-SHARD = 64  # rollouts a shard
+if TYPE_CHECKING:
+    from probes.analyzer import Analyzer
+
+SHARD = 64  # rollouts per shard
 
 
 def partners(prompts: Sequence[Prompt]) -> dict[str, Prompt]:
@@ -38,14 +41,15 @@ def partners(prompts: Sequence[Prompt]) -> dict[str, Prompt]:
     return found
 
 
-def content_table(corpus: Corpus, writer: Shards) -> pd.DataFrame:
-    """The table `content`, a row a token of the responses whose prompt has a partner."""
-    paired = partners(list(corpus.asked.prompts.values()))
-    shown = {name: View(image_view(corpus.asked.prompts[name]).messages, paired[name].images) for name in paired}
-    swapped = replace(corpus, asked=replace(corpus.asked, text_views=shown))
-    numbers = [number for number, rollout in enumerate(corpus.rollouts) if rollout.prompt_id in paired]
+def content_table(analyzer: "Analyzer") -> pd.DataFrame:
+    """Return the table `content`: the tokens of the responses whose prompt has a partner."""
+    writer = analyzer.shards
+    paired = partners(list(analyzer.prompts.values()))
+    shown = {name: View(image_view(analyzer.prompts[name]).messages, paired[name].images) for name in paired}
+    swapped = analyzer.having(asked=replace(analyzer.asked, text_views=shown))
+    numbers = [number for number, rollout in enumerate(analyzer.rollouts) if rollout.prompt_id in paired]
     if not numbers:
-        return pd.DataFrame(columns=list(CONTENT))
+        return pd.DataFrame(columns=list(CONTENT.names))
     with progress("other pictures", len(numbers)) as show:
         for shard, start in enumerate(range(0, len(numbers), SHARD)):
             part = numbers[start : start + SHARD]
@@ -55,12 +59,12 @@ def content_table(corpus: Corpus, writer: Shards) -> pd.DataFrame:
     return writer.gather("content")
 
 
-def _rows(swapped: Corpus, numbers: Sequence[int], paired: dict[str, Prompt]) -> pd.DataFrame:
+def _rows(swapped: "Analyzer", numbers: Sequence[int], paired: dict[str, Prompt]) -> pd.DataFrame:
     """Where the text view is the partner's picture, the visual dependency is what the picture's content changes."""
     rollouts = [swapped.rollouts[number] for number in numbers]
     frames = []
     for number, rollout, views in zip(numbers, rollouts, swapped.score(rollouts), strict=True):
-        parts = decompose(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
+        parts = decompose(views)
         columns = {
             "prompt_id": rollout.prompt_id,
             "partner_id": paired[rollout.prompt_id].prompt_id,

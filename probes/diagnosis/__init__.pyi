@@ -1,0 +1,12 @@
+from .evidence import evidence_of as evidence_of
+from .findings import finding_table as finding_table
+from .findings import halves_notes as halves_notes
+from .recommendation import candidates as candidates
+from .recommendation import recommend as recommend
+from .recommendation import recommendation_table as recommendation_table
+from .text import command as command
+from .text import summary as summary
+from .token_classes import class_rows as class_rows
+from .trial import trial_table as trial_table
+from .verdict_rules import NOTHING as NOTHING
+from .verdict_rules import verdict_rule as verdict_rule
