@@ -20,8 +20,8 @@ first order, beside what was measured (`step_changes`, `step_fits`).
 On tokens that AFTER would not have said its losses are off-policy: a fall of them is no proof of better responses,
 which is what the answers are for. The teacher is `--teacher`, or the one that both or either of the two name in
 pair.json. Reads the checkpoints, one at a time, and the teacher; writes a record (`record.json`, `rollouts`, and the
-tables of `records/comparison.py`) with the pictures `before_after` and `changed_answers` (png, svg), and prints the
-changes. An interrupted comparison continues where it stood.
+tables of `records.tables.comparison`) with the pictures `before_after` and `changed_answers` (png, svg), and prints
+the changes. An interrupted comparison continues where it stood.
 """
 
 import sys
@@ -46,7 +46,7 @@ from probes.options import BinOptions, OutputOptions, PromptOptions, run_probe
 from probes.tables import unit_rows
 from probes.units import Unit, choose_units
 from records import RecordWriter, Shards, read_record
-from records.comparison import SIDES
+from records.tables.comparison import SIDES
 from vlm.checkpoint import LoadedModel
 from vlm.evaluation import evaluate
 from vlm.prompts import Prompt

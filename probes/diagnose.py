@@ -19,8 +19,8 @@ One set of on-policy responses of the student answers:
 
 `probes.diagnosis.decision` makes of them a verdict and the recommended objective, gamma, lambda and prior, each with
 its reason; `probes.diagnosis.costs` what this cost and what a full run would. Writes a record (the tables of
-`probes.angles`, `probes.layers` and `probes.sensitivity` and those of `records/diagnosis.py`), prints a summary, and
-draws `report.html` into the record's folder: one file without a network, to be sent around.
+`probes.angles`, `probes.layers` and `probes.sensitivity` and those of `records.tables.diagnosis`), prints a summary,
+and draws `report.html` into the record's folder: one file without a network, to be sent around.
 """
 
 import sys

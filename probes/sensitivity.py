@@ -21,8 +21,8 @@ of the learning rate of plain descent (theta -= lr g); how far that reaches, `--
 step preconditioned by the second moments in the checkpoint's `training.pt`, see `probes.angles`.
 
 Reads a student checkpoint and its teacher; writes a record (`record.json`, `rollouts`, `tokens` and the tables of
-`records/forecast.py`) with the picture `sensitivity` (png, svg), and prints changes by bin and the readings. Beside the
-models one vector of the size of the weights is held; with `--check` several.
+`records.tables.forecast`) with the picture `sensitivity` (png, svg), and prints changes by bin and the readings. Beside
+the models one vector of the size of the weights is held; with `--check` several.
 """
 
 import sys
@@ -50,7 +50,7 @@ from probes.forecast.text import summary
 from probes.metric import metric_of, optimizer_state
 from probes.options import BinOptions, MetricOptions, OutputOptions, PairOptions, PromptOptions, run_probe
 from records import RecordWriter, read_record
-from records.forecast import AFTER
+from records.tables.forecast import AFTER
 from vlm.checkpoint import LoadedModel, check_vision, load_model, weights_fingerprint
 from vlm.names import resolve
 

@@ -30,7 +30,7 @@ from probes import corpus as corpora
 from probes.corpus import Corpus
 from probes.options import BinOptions, OutputOptions, PairOptions, PromptOptions
 from records import Shards
-from records.support import KNOWN
+from records.tables.support import COMPARED
 from vlm.rollouts import Rollout
 from vlm.scoring import FourViews
 
@@ -133,9 +133,11 @@ def support_table(rows: pd.DataFrame) -> str:
     """Means over all ids, then for each K the means and, after +-, the mean absolute differences."""
     titles = ["ids", "bin", "tokens", *_TITLES.values(), "same bin %"]
     first = rows[rows["top_k"] == rows["top_k"].min()]
-    lines = [["all", *_counted(row), *(f"{row[f'{n}_full_mean_nats']:.2g}" for n in KNOWN), ""] for row in _rows(first)]
+    lines = [
+        ["all", *_counted(row), *(f"{row[f'{n}_full_mean_nats']:.2g}" for n in COMPARED), ""] for row in _rows(first)
+    ]
     for row in _rows(rows):
-        cells = [f"{row[f'{n}_top_mean_nats']:.2g} +-{row[f'{n}_difference_mean_nats']:.1g}" for n in KNOWN]
+        cells = [f"{row[f'{n}_top_mean_nats']:.2g} +-{row[f'{n}_difference_mean_nats']:.1g}" for n in COMPARED]
         same = "" if row["bin"] == TEXT else f"{100 * row['same_bin_share']:.1f}"
         lines.append([str(row["top_k"]), *_counted(row), *cells, same])
     caption = (
@@ -162,9 +164,9 @@ def _columns(parts: Decomposition, support: str) -> dict:
 
 
 def _means(inside: pd.DataFrame) -> dict[str, float]:
-    full, top = (inside[[f"{n}_{support}_nats" for n in KNOWN]].to_numpy() for support in ("full", "top"))
+    full, top = (inside[[f"{n}_{support}_nats" for n in COMPARED]].to_numpy() for support in ("full", "top"))
     found: dict[str, float] = {"n_tokens": len(inside)}
-    for place, name in enumerate(KNOWN):
+    for place, name in enumerate(COMPARED):
         found[f"{name}_full_mean_nats"] = full[:, place].mean()
         found[f"{name}_top_mean_nats"] = top[:, place].mean()
         found[f"{name}_difference_mean_nats"] = abs(top[:, place] - full[:, place]).mean()

@@ -18,17 +18,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
+from records.errors import JournalError
 from records.files import write_whole
 from records.fingerprint import plain
 from records.journal_lines import EvaluationLine, GeometryLine, Journal, Line, StepLine
-from records.measurement import RecordError
 
 JOURNAL: Final = "metrics.jsonl"
 JOURNAL_VERSION: Final = 1
-
-
-class JournalError(RecordError):
-    """A journal that is broken, or has a gap; the message is one line."""
 
 
 _KINDS: dict[str, type[Line]] = {kind.kind: kind for kind in (EvaluationLine, GeometryLine, StepLine)}

@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from records.measurement import RecordError
+from records.errors import RecordError
 
 NAME = "lock"
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from geometry import BACKWARD, IMAGE_VIEW, OBJECTIVES, DenseGradients, angles_deg, attached, cotangents, norms, total
 from geometry.lm_head import LMHeadGradients, chunks
+from records.columns import ANGLES
 from records.journal_lines import GeometryLine
-from records.measurement import ANGLES
 from train.batch import Batch
 from train.learner import Learner
 from train.rollouts import MicroBatch, Views, both_views, has_image

@@ -9,7 +9,7 @@ from PIL import Image
 
 from geometry import OBJECTIVES
 from records import ANGLES, TABLES
-from records.comparison import LOSSES, SIDES
+from records.tables.comparison import LOSSES, SIDES
 from stats.bootstrap import bootstrap_interval
 from vlm.prompts import Prompt
 

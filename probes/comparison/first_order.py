@@ -7,7 +7,7 @@ import pandas as pd
 from probes.comparison.sides import Comparison
 from probes.corpus import Corpus
 from probes.forecast import directions, steps
-from records.forecast import AFTER
+from records.tables.forecast import AFTER
 from vlm.rollouts import Rollout
 
 

@@ -12,7 +12,7 @@ from cli.options import flag
 from probes import corpus as corpora
 from probes.corpus import Asked
 from probes.options import BinOptions, PairOptions, PromptOptions
-from records.comparison import SIDES
+from records.tables.comparison import SIDES
 from vlm.checkpoint import CheckpointError, LoadedModel, load_model
 from vlm.names import resolve
 from vlm.pair import Pair, pair_of, teacher_of

@@ -15,7 +15,7 @@ from cli.progress import progress
 from geometry import decompose
 from probes.corpus import Corpus
 from records import Shards
-from records.diagnosis import CONTENT
+from records.tables.diagnosis import CONTENT
 from vlm.prompts import Prompt
 from vlm.views import View, image_view
 
@@ -45,7 +45,7 @@ def content_table(corpus: Corpus, writer: Shards) -> pd.DataFrame:
     swapped = replace(corpus, asked=replace(corpus.asked, text_views=shown))
     numbers = [number for number, rollout in enumerate(corpus.rollouts) if rollout.prompt_id in paired]
     if not numbers:
-        return pd.DataFrame(columns=list(CONTENT))
+        return pd.DataFrame(columns=CONTENT.names)
     with progress("other pictures", len(numbers)) as show:
         for shard, start in enumerate(range(0, len(numbers), SHARD)):
             part = numbers[start : start + SHARD]

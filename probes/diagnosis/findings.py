@@ -10,8 +10,8 @@ from probes.diagnosis.facts import GAMMA_MOST, Facts
 from probes.diagnosis.trial import beside_standard, setting_name, signed, trial_of
 from probes.forecast.tables import HIGH, high_from
 from records import ANGLES
-from records.diagnosis import FINDINGS
-from records.forecast import PRIORS
+from records.tables.diagnosis import FINDINGS
+from records.tables.forecast import PRIORS
 from stats.bootstrap import bootstrap_interval, bootstrap_of_mean
 
 Tables = Mapping[str, pd.DataFrame]
@@ -66,7 +66,7 @@ def finding(
     reason: str = "",
 ) -> Row:
     """A row of the table `findings`."""
-    return dict(zip(FINDINGS, (question, measure, unit, float(value), low, high, verdict, reason), strict=True))
+    return dict(zip(FINDINGS.names, (question, measure, unit, float(value), low, high, verdict, reason), strict=True))
 
 
 def finding_rows(tables: Tables, facts: Facts, n_prompts: int, seed: int) -> list[Row]:

@@ -21,7 +21,7 @@ from probes.summaries import layer_rows
 from probes.tables import bin_rows, gram_rows, unit_rows
 from probes.units import Unit, choose_units, null_angles
 from records import RecordWriter
-from records.forecast import PRIORS
+from records.tables.forecast import PRIORS
 from vlm.families import parameter_kinds
 
 

@@ -11,7 +11,7 @@ from probes.diagnosis.draft import Choice
 from probes.diagnosis.trial import beside_standard, setting_name, signed
 from probes.forecast.tables import HIGH
 from records import Measurement
-from records.diagnosis import MEANS
+from records.tables.diagnosis import MEANS
 
 _WIDTH, _BESIDE = 112, 60  # characters: of a line, and of a reason that stands beside its number
 

@@ -19,7 +19,7 @@ from itertools import accumulate
 
 import pandas as pd
 
-from records.diagnosis import CLASSES, MEANS
+from records.tables.diagnosis import CLASSES, MEANS
 
 _TAG = re.compile(r"<[^<>\s]*>")
 _BOX = re.compile(r"\\boxed\s*\{")

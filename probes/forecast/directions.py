@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from geometry import Cotangents, Sensitivity, cotangents, push_forward, sensitivity, token_shares, vds_quantile
 from probes.corpus import Corpus
-from records.forecast import CHANGED, DIRECTIONS
+from records.tables.forecast import CHANGED, DIRECTIONS
 from vlm.rollouts import Rollout
 from vlm.scoring import FourViews, view_logits
 from vlm.sources import PromptError

@@ -17,7 +17,7 @@ from geometry import decompose
 from probes.corpus import Corpus
 from probes.forecast.directions import Direction, Half, change_rows, descent
 from probes.forecast.tables import bin_labels
-from records.forecast import AFTER
+from records.tables.forecast import AFTER
 from vlm.checkpoint import CheckpointError, LoadedModel
 from vlm.pair import pair_of
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from records.forecast import CHANGED, DIRECTIONS, ENDS, PRIORS, STEERED_ANGLES
+from records.tables.forecast import CHANGED, DIRECTIONS, ENDS, PRIORS, STEERED_ANGLES
 
 GAMMAS = tuple(0.25 * n for n in range(17))
 LAMBDAS = (0.0, 0.01, 0.1, 1.0)

@@ -17,7 +17,7 @@ from probes.corpus import Corpus
 from probes.forecast.directions import Half, descent
 from probes.forecast.steps import WEIGHT_DECAY, losses, moved, step_with
 from probes.forecast.tables import ALL, HIGH, high_from, term_weights
-from records.diagnosis import TRIED
+from records.tables.diagnosis import TRIED
 from stats.bootstrap import Interval, bootstrap_interval
 
 CLIP_NORM = 1.0  # greatest length of a step's gradient, as in training
