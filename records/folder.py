@@ -7,9 +7,7 @@ continues there. `complete: true` is the last thing written, so a record that sa
 import shutil
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from records.errors import RecordError
 from records.files import TEMPORARY, write_json, write_whole
@@ -20,6 +18,9 @@ from records.reading import Measurement
 from records.record_json import RECORD, opening, plain_header, read_record_json
 from records.tables import TABLES, table_named
 from records.writing import OpenRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHARDS = "shards"
 _PARQUET = ".parquet"
@@ -66,7 +67,7 @@ class RecordWriter(OpenRecord):
         """Free the folder; what has been added stays, to be continued."""
         self._lock.release()
 
-    def _kept(self, tables: Mapping[str, pd.DataFrame], content: Mapping[str, Any]) -> Measurement:
+    def _kept(self, tables: Mapping[str, "pd.DataFrame"], content: Mapping[str, Any]) -> Measurement:
         for name, frame in tables.items():
             table_named(name).write(self.path, frame)
         shutil.rmtree(self.path / SHARDS, ignore_errors=True)

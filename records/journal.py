@@ -41,8 +41,8 @@ class JournalWriter:
     def __init__(self, folder: Path, step: int) -> None:
         self.path = folder / JOURNAL
         self.lines = _before(self.path, step) if self.path.is_file() else []
-        if (found := sum(isinstance(line, StepLine) for line in self.lines)) < step:
-            raise JournalError(f"`{self.path}` ends after {found} steps, the checkpoint stands at {step}: begin anew")
+        if (steps := sum(isinstance(line, StepLine) for line in self.lines)) < step:
+            raise JournalError(f"`{self.path}` ends after {steps} steps, the checkpoint stands at {step}: begin anew")
         write_whole(self.path, lambda part: _write(part, self.lines))
 
     def append(self, line: Line) -> None:

@@ -7,14 +7,15 @@ the two it fills: both are an `OpenRecord`.
 import io
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, Self
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Self
 
 from records.errors import RecordError
 from records.reading import Measurement
 from records.record_json import closing, plain_header
 from records.tables import table_named
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Shards:
@@ -32,16 +33,18 @@ class Shards:
         """Say whether a shard has been added, by this run or one that it continues."""
         return self._name(table, shard_index) in self._files
 
-    def add(self, table: str, shard_index: int, frame: pd.DataFrame) -> None:
+    def add(self, table: str, shard_index: int, frame: "pd.DataFrame") -> None:
         """Keep a shard, whole or not at all. Its columns are the probe's own business until `finish`."""
         self._files[self._name(table, shard_index)] = frame.to_parquet(index=False)
 
-    def gather(self, table: str) -> pd.DataFrame:
+    def gather(self, table: str) -> "pd.DataFrame":
         """Return all shards of a table, one below the other in the order of their index.
 
         Raises:
             RecordError: no shard of the table has been added.
         """
+        import pandas as pd
+
         names = sorted(name for name in self._files if name.rpartition("-")[0] == table + self._part)
         if not names:
             raise RecordError(f"there are no shards of `{table}`: add one before gathering")
@@ -69,7 +72,7 @@ class OpenRecord(Shards):
         """Return the shards of one of several measurements that the record joins, apart from those of the others."""
         return Shards(self._files, f"@{number}")
 
-    def finish(self, tables: Mapping[str, pd.DataFrame], notes: Mapping[str, Any]) -> None:
+    def finish(self, tables: Mapping[str, "pd.DataFrame"], notes: Mapping[str, Any]) -> None:
         """Check and keep the tables, drop the shards and, last of all, mark the record complete.
 
         Args:
@@ -104,7 +107,7 @@ class OpenRecord(Shards):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _kept(self, tables: Mapping[str, pd.DataFrame], content: Mapping[str, Any]) -> Measurement:
+    def _kept(self, tables: Mapping[str, "pd.DataFrame"], content: Mapping[str, Any]) -> Measurement:
         """Keep checked tables and what record.json says; return them as they are read back."""
         raise NotImplementedError
 
@@ -115,7 +118,7 @@ class MemoryRecord(OpenRecord):
     def __init__(self, header: Mapping[str, Any]) -> None:
         super().__init__(plain_header(header), {})
 
-    def _kept(self, tables: Mapping[str, pd.DataFrame], content: Mapping[str, Any]) -> Measurement:
+    def _kept(self, tables: Mapping[str, "pd.DataFrame"], content: Mapping[str, Any]) -> Measurement:
         self._files.clear()
         frames = {name: table_named(name).to_arrow(frame).to_pandas() for name, frame in tables.items()}
         return Measurement(None, content, frames)
