@@ -1,4 +1,4 @@
-"""One writer a folder. The system frees the lock of a process that dies, so none is ever stale."""
+"""One writer for each folder. The system frees the lock of a process that dies, so none is ever stale."""
 
 import fcntl
 import os
