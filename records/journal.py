@@ -1,7 +1,7 @@
 """The journal of a training run: `metrics.jsonl`, one JSON object for each line, written as the run goes.
 
-The field `kind` names one of three kinds of line; `records.journal_lines` has their fields. A line's `step` is the number of
-updates before it. Within a step the evaluation comes first, then the geometry, then the step itself:
+The field `kind` names one of three kinds of line; `records.journal_lines` has their fields. A line's `step` is the number
+of updates before it. Within a step the evaluation comes first, then the geometry, then the step itself:
 
     {"version": 1, "kind": "evaluation", "step": 0, ...}
     {"version": 1, "kind": "step", "step": 0, ...}
@@ -42,7 +42,7 @@ class JournalWriter:
         self.path = folder / JOURNAL
         self.lines = _before(self.path, step) if self.path.is_file() else []
         if (steps := sum(isinstance(line, StepLine) for line in self.lines)) < step:
-            raise JournalError(f"`{self.path}` ends after {steps} steps, the checkpoint stands at {step}: begin a new run")
+            raise JournalError(f"`{self.path}` ends after {steps} steps, the checkpoint stands at {step}: start again")
         write_whole(self.path, lambda part: _write(part, self.lines))
 
     def append(self, line: Line) -> None:
