@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from records import LAYER_ANGLES
-from records.diagnosis import MEANS
+from records.tables.diagnosis import MEANS
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from figures import captions, panels, step_panels
 from figures.style import COLOURS, DASHED, DOTTED, INK, NULL_GREY, WIDE_WIDTH_IN, save, styled
 from records import Measurement, RecordError, read_record
-from records.forecast import PRIORS
+from records.tables.forecast import PRIORS
 
 TABLES = ("forecast", "steering", "readings")
 STEP_TABLES = ("step_changes", "step_fits")

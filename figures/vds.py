@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         record = read_record(options.record, "tokens")
-        paths = save(draw(record), (options.out or record.path) / "vds")
+        paths = save(draw(record), (options.out or record.path or options.record) / "vds")
     except RecordError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,27 +1,9 @@
-"""What is written down: the schema of a measurement record, its fingerprint, and the life of its folder."""
+"""What is written down: tables, the records that hold them, and the journals of training runs.
 
-from records.fingerprint import fingerprint, first_difference
-from records.folder import Measurement, RecordWriter, Shards, open_record, read_record
-from records.journal import Journal, JournalError, read_journal
-from records.measurement import ANGLES, EFFECTIVE, LAYER_ANGLES, NULL_ANGLES, SCHEMA_VERSION, TABLES, RecordError, check
+A record is a folder with `record.json` (`records.record_json`) and one file for each table (`records.tables`). Names
+load when they are first used, so that importing the package is quick; `__init__.pyi` lists them.
+"""
 
-__all__ = [
-    "ANGLES",
-    "EFFECTIVE",
-    "LAYER_ANGLES",
-    "NULL_ANGLES",
-    "SCHEMA_VERSION",
-    "TABLES",
-    "Journal",
-    "JournalError",
-    "Measurement",
-    "RecordError",
-    "RecordWriter",
-    "Shards",
-    "check",
-    "fingerprint",
-    "first_difference",
-    "open_record",
-    "read_journal",
-    "read_record",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

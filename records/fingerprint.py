@@ -93,5 +93,5 @@ def first_difference(left: Mapping[str, Any], right: Mapping[str, Any]) -> str |
     >>> first_difference({"settings": {"seed": 0, "bins": 10}}, {"settings": {"seed": 1, "bins": 10}})
     'settings.seed'
     """
-    found = difference(left, right)
-    return found.field if found else None
+    first = difference(left, right)
+    return first.field if first else None

@@ -1,13 +1,13 @@
-"""The journal of a training run: `metrics.jsonl`, one JSON object a line, written as the run goes.
+"""The journal of a training run: `metrics.jsonl`, one JSON object for each line, written as the run goes.
 
-Three kinds of line, told apart by `kind`; `records.journal_lines` has their fields. A line's `step` is the number of
-updates before it. Within a step the evaluation comes first, then the geometry, then the step itself:
+The field `kind` names one of three kinds of line; `records.journal_lines` has their fields. A line's `step` is the number
+of updates before it. Within a step the evaluation comes first, then the geometry, then the step itself:
 
     {"version": 1, "kind": "evaluation", "step": 0, ...}
     {"version": 1, "kind": "step", "step": 0, ...}
     {"version": 1, "kind": "step", "step": 1, ...}
 
-Numbers that are not finite, and means of no tokens, are null. Divergences are in nats a token, times in seconds.
+Numbers that are not finite, and means of no tokens, are null. Divergences are in nats per token, times in seconds.
 A run that continues from a checkpoint at step k drops the lines of step k and later, and writes them again.
 """
 
@@ -18,17 +18,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
+from records.errors import JournalError
 from records.files import write_whole
 from records.fingerprint import plain
 from records.journal_lines import EvaluationLine, GeometryLine, Journal, Line, StepLine
-from records.measurement import RecordError
 
 JOURNAL: Final = "metrics.jsonl"
 JOURNAL_VERSION: Final = 1
-
-
-class JournalError(RecordError):
-    """A journal that is broken, or has a gap; the message is one line."""
 
 
 _KINDS: dict[str, type[Line]] = {kind.kind: kind for kind in (EvaluationLine, GeometryLine, StepLine)}
@@ -36,17 +32,17 @@ _ORDER = list(_KINDS)  # within a step
 
 
 class JournalWriter:
-    """Append lines to the journal of a run that stands at `step`; what was written beyond is dropped.
+    """Append lines to the journal of a run that stands at `step`; later lines are dropped.
 
     Raises:
-        JournalError: the journal is broken or has a gap before `step`. A torn last line is none: it is dropped.
+        JournalError: the journal is broken or has a gap before `step`. A torn last line is dropped.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
         self.path = folder / JOURNAL
         self.lines = _before(self.path, step) if self.path.is_file() else []
-        if (found := sum(isinstance(line, StepLine) for line in self.lines)) < step:
-            raise JournalError(f"`{self.path}` ends after {found} steps, the checkpoint stands at {step}: begin anew")
+        if (steps := sum(isinstance(line, StepLine) for line in self.lines)) < step:
+            raise JournalError(f"`{self.path}` ends after {steps} steps, the checkpoint stands at {step}: start again")
         write_whole(self.path, lambda part: _write(part, self.lines))
 
     def append(self, line: Line) -> None:

@@ -9,7 +9,7 @@ PHASES: Final = ("rollout", "teacher", "student", "update")
 N_BINS: Final = 10
 
 Binned = Mapping[str, Sequence[float | None]]
-"""A mean a VDS bin for each of `LOSSES`, bin 0 the least visual."""
+"""For each of `LOSSES` the mean in each VDS bin, bin 0 the least visual."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class StepLine:
     gradient_norm: float | None
     """Before clipping."""
     eta: float | None
-    """Factor of the steered loss, arXiv:2606.00564, Eq. 15; without effect under Adam but for lambda's term. Where a
-    mix of rewards and distillation matches norms, the factor of the standard loss."""
+    """Factor of the steered loss, arXiv:2606.00564, Eq. 15; without effect under Adam except on lambda's term.
+    If a mix of rewards and distillation matches norms, the factor of the standard loss."""
     seconds: Mapping[str, float]
     """By phase, `PHASES`."""
 

@@ -1,10 +1,10 @@
-"""One writer a folder. The system frees the lock of a process that dies, so none is ever stale."""
+"""One writer for each folder. The system frees the lock of a process that dies, so none is ever stale."""
 
 import fcntl
 import os
 from pathlib import Path
 
-from records.measurement import RecordError
+from records.errors import RecordError
 
 NAME = "lock"
 

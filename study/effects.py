@@ -1,4 +1,4 @@
-"""What a study found: a record of its runs (`records.study`), and which differences between its arms count.
+"""What a study found: a record of its runs (`records.tables.study`), and which differences between its arms count.
 
     python -m study.effects runs/study --out figures/gallery/study
 
@@ -20,7 +20,8 @@ import pandas as pd
 
 from records import RecordError, open_record, read_journal
 from records.journal_lines import LOSSES
-from records.study import SCHEMAS, Run, journal_tables
+from records.journal_tables import Run, journal_tables
+from records.tables.study import EFFECTS, VERDICTS
 from stats.bootstrap import bootstrap_interval
 from study.arms import INITIAL
 from study.runs import ANSWERS, GROUPS
@@ -51,7 +52,7 @@ def collect(folder: Path) -> dict[str, pd.DataFrame]:
     if not answered:
         raise RecordError(f"`{folder}` holds no complete run: make one with `python -m study --out {folder}`")
     _refuse_other_scenes(answered)
-    verdicts = pd.concat(answered.values(), ignore_index=True)[SCHEMAS["verdicts"].names]
+    verdicts = pd.concat(answered.values(), ignore_index=True)[VERDICTS.names]
     trained = [(path, frame.iloc[0]) for path, frame in answered.items() if frame["arm"].iloc[0] != INITIAL]
     if not trained:
         raise RecordError(f"`{folder}` holds no arm that was trained: name some in `python -m study --arms`")
@@ -76,7 +77,7 @@ def effects(curves: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
             if arm != other and other in arms:
                 rows += _accuracies(verdicts, arm, other)
                 rows += _losses(curves, arm, other)
-    return pd.DataFrame(rows, columns=SCHEMAS["effects"].names)
+    return pd.DataFrame(rows, columns=EFFECTS.names)
 
 
 def _accuracies(verdicts: pd.DataFrame, arm: str, other: str) -> Iterator[dict[str, Any]]:

@@ -58,6 +58,7 @@ def _angles(record: str) -> list[Row]:
 
 
 def _ribbon(record: Measurement) -> Figure:
+    assert record.path is not None  # the gallery is read from folders
     pictures = [record.path / "pictures" / f"{number}.png" for number in RIBBONS]
     return ribbon.draw(record, RIBBONS, pictures)
 

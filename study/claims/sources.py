@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from records import RecordError, read_record
-from records.folder import RECORD
+from records.record_json import RECORD
 from study.claims.evidence import NotMeasured, Tables
 
 _BLIND = "--teacher runs/blind --text-view blank"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from figures.arms import INITIAL
-from records.study import ALL_BINS
+from records.tables.study import ALL_BINS
 from stats.bootstrap import bootstrap_interval
 from study.claims.evidence import Evidence, NotMeasured, Statistic, Tables
 from study.claims.seeds import common, half_width, of_arms, over_seeds

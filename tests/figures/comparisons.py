@@ -8,8 +8,8 @@ import pandas as pd
 from PIL import Image
 
 from records import ANGLES, Measurement, open_record, read_record
-from records.comparison import LOSSES
-from records.measurement import SCOPES
+from records.columns import SCOPES
+from records.tables.comparison import LOSSES
 
 HEADER = {
     "probe": "probes.compare",

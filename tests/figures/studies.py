@@ -8,7 +8,8 @@ import pandas as pd
 from records import ANGLES, open_record, read_record
 from records.columns import OBJECTIVES
 from records.journal_lines import LOSSES, PHASES
-from records.study import SCHEMAS
+from records.tables.study import EFFECTS
+from records.tables.study import TABLES as STUDY
 
 SETTINGS = {
     "standard": {"objective": "standard"},
@@ -28,7 +29,7 @@ STEPS = 30
 EVERY = 10
 TASKS = {"high": ("colour", "place"), "low": ("told-colour",), "text": ("sum",)}
 SCENES = 40  # a task
-TABLES = tuple(SCHEMAS)
+TABLES = tuple(STUDY)
 
 
 def _runs(arms, seeds):
@@ -107,7 +108,7 @@ def effects_frame(verdicts):
             row |= {"difference": each.mean(), "low": each.mean() - 0.04, "high": each.mean() + 0.04}
             row |= {"least": each.min(), "greatest": each.max()}
             rows.append(row | {"counts_as": "better" if each.mean() > 0.04 else "no difference"})
-    return pd.DataFrame(rows, columns=SCHEMAS["effects"].names)
+    return pd.DataFrame(rows, columns=EFFECTS.names)
 
 
 def study_tables(arms=tuple(SETTINGS), seeds=SEEDS):

@@ -15,7 +15,7 @@ from geometry import Gramian, decompose
 from probes import corpus as corpora
 from probes.options import PairOptions, PromptOptions
 from probes.units import Unit, grams_by_rollout
-from records import RecordError, read_record
+from records import RecordError, fingerprint, read_record
 from records.columns import OBJECTIVES
 from tests.figures import studies
 from vlm.rollouts import Rollout
@@ -93,7 +93,7 @@ def test_large_vector_pictures_are_left_out(tmp_path, monkeypatch):
 def test_keeping_a_record_drops_what_no_picture_reads(tmp_path, capsys):
     kept = read_record(keep.keep(GALLERY / "angles", "corpus_bin", tmp_path), "bins")
     assert dict(kept.record["tables"]) == {"bins": 20}
-    assert kept.header == ANGLES.header and kept.record["fingerprint"] == ANGLES.record["fingerprint"]
+    assert kept.header == ANGLES.header and kept.record["fingerprint"] == fingerprint(ANGLES.header)
     assert not (tmp_path / "corpus_bin" / "grams.parquet").exists()
     assert kept.tables["bins"].equals(ANGLES.tables["bins"])
     assert keep.main([str(GALLERY / "angles"), "nothing"]) == 2

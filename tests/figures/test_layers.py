@@ -7,7 +7,7 @@ import pytest
 from figures import layers
 from figures.style import save
 from records import LAYER_ANGLES, RecordError, open_record, read_record
-from records.measurement import INTERVAL, OBJECTIVES
+from records.columns import INTERVAL, OBJECTIVES
 from tests.records.synthetic import HEADER
 
 GROUPS = ["vision_tower", "layer_00.attention", "layer_00.mlp", "layer_10.mlp", "final_norm"]

@@ -8,7 +8,7 @@ from matplotlib.colors import same_color
 from figures import norm_dynamics
 from figures.style import COLOURS, save
 from records import ANGLES, RecordError, open_record, read_record
-from records.measurement import INTERVAL, OBJECTIVES, SCOPES
+from records.columns import INTERVAL, OBJECTIVES, SCOPES
 from tests.records.synthetic import HEADER
 
 N = 12

@@ -11,7 +11,7 @@ from figures import report
 from figures.report_tables import number
 from figures.report_tokens import colours
 from records import open_record
-from records.diagnosis import CLASSES, MEANS, TRIED
+from records.tables.diagnosis import CLASSES, MEANS, TRIED
 from tests.figures.browser import CHROMIUM, browser
 from tests.figures.test_vds import tokens_frame
 from tests.records.synthetic import HEADER

@@ -7,7 +7,7 @@ import pytest
 from figures import sensitivity, step_panels
 from figures.style import COLOURS, save
 from records import RecordError, open_record, read_record
-from records.forecast import CHANGED, ENDS, PRIORS, STEERED_ANGLES
+from records.tables.forecast import CHANGED, ENDS, PRIORS, STEERED_ANGLES
 from tests.records.synthetic import HEADER
 
 BINS = ["0", "1", "2", "high", "all", "text"]

@@ -15,7 +15,7 @@ import pytest
 
 from probes import angles, compare, corpus, vds
 from records import ANGLES, Shards, read_record
-from records.comparison import LOSSES, SCHEMAS
+from records.tables.comparison import LOSSES, TABLES
 from stats.bootstrap import bootstrap_interval
 from tests import models
 from vlm.evaluation import Verdict
@@ -50,7 +50,7 @@ def folder(before, after, exact, tmp_path_factory):
 
 
 def tables(folder, *names):
-    return read_record(folder, *(names or (*SCHEMAS, "rollouts"))).tables
+    return read_record(folder, *(names or (*TABLES, "rollouts"))).tables
 
 
 def test_the_record_holds_its_tables_and_the_picture(folder):
@@ -138,7 +138,7 @@ def test_numbers_do_not_depend_on_the_batch(folder, before, after, exact, tmp_pa
     argv = [str(before), str(after), *exact, *SETTING, "--batch", "3", "--out", str(tmp_path / "three")]
     assert compare.main(argv) == 0
     ours, others = tables(folder), tables(tmp_path / "three")
-    for name in (*SCHEMAS, "rollouts"):
+    for name in (*TABLES, "rollouts"):
         pd.testing.assert_frame_equal(ours[name], others[name], rtol=1e-8, atol=1e-9)
 
 

@@ -13,13 +13,13 @@ from PIL import Image
 
 from probes import corpus, diagnose
 from records import read_record
-from records.diagnosis import SCHEMAS
+from records.tables.diagnosis import TABLES
 from tests import models
 from train.config import Config
 from vlm.pair import load_pair, pair_of
 
 LOSSES_ALONE = ("--limit", "28", "--skip-geometry", "--skip-forecast", "--shown", "0")
-UNTRIED = tuple(name for name in SCHEMAS if name != "trial")
+UNTRIED = tuple(name for name in TABLES if name != "trial")
 AMOUNTS = (0.0, 0.25, 0.5, 1.0)
 
 
@@ -180,7 +180,7 @@ def test_the_whole_of_it(flags, tmp_path, capsys):
     assert diagnose.main([*argv, "--out", str(out)]) == 0
     said = capsys.readouterr().out
     assert "Does the teacher see" in said and "verdict: " in said and f"report: {out / 'report.html'}" in said
-    tables = read_record(out, "units", "bins", "layers", "readings", "precision", *SCHEMAS).tables
+    tables = read_record(out, "units", "bins", "layers", "readings", "precision", *TABLES).tables
     assert set(tables["bins"]["scope"]) == {"all", "language_model"} and len(tables["pictures"]) == 2
     questions = list(tables["findings"]["question"].unique())
     assert questions[0] == "do the two fit" and questions[-1] == "what a full run would cost" and len(questions) == 11

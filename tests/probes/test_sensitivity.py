@@ -13,7 +13,7 @@ import torch
 from probes import sensitivity
 from probes.forecast import directions, steps
 from records import RecordWriter, read_record
-from records.forecast import CHANGED, SCHEMAS
+from records.tables.forecast import CHANGED, TABLES
 from tests import models
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def folder(float64_flags, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tables(folder):
-    return read_record(folder, "tokens", *SCHEMAS).tables
+    return read_record(folder, "tokens", *TABLES).tables
 
 
 def test_the_record_holds_the_other_half(tables):

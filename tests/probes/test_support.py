@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from probes import support
-from records import check, read_record
-from records.support import KNOWN
+from records import TABLES, read_record
+from records.tables.support import COMPARED
 from tests import models
 from vlm.rollouts import Sampling, generate
 from vlm.scoring import FourViews, view_logits
@@ -42,7 +42,7 @@ def by_k(tokens, name):
 
 def test_all_ids_cost_nothing(tokens, rows):
     every = tokens[tokens["top_k"] == TOP_K[-1]]
-    for name in KNOWN:
+    for name in COMPARED:
         np.testing.assert_allclose(every[f"{name}_top_nats"], every[f"{name}_full_nats"], rtol=1e-9, atol=1e-12)
         assert (rows.loc[rows["top_k"] == TOP_K[-1], f"{name}_difference_mean_nats"] < 1e-12).all()
     assert (rows.query("top_k == @TOP_K[-1] and bin != 'text'")["same_bin_share"] == 1.0).all()
@@ -80,7 +80,7 @@ def test_responses_by_hand(tokens, checkpoints):
         assert len(inside) == len(ids)
         for position, row in enumerate(inside.to_dict("records")):
             expected = by_hand(*(_probabilities(view[position]) for view in logits))
-            assert [row[f"{name}_top_nats"] for name in KNOWN] == pytest.approx(expected, rel=1e-6, abs=1e-9)
+            assert [row[f"{name}_top_nats"] for name in COMPARED] == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 def by_hand(*probabilities):
@@ -103,7 +103,7 @@ def test_rows_are_means_of_their_tokens(tokens, rows):
         inside = {"all": own["bin"] >= 0, "text": own["bin"] < 0}.get(row["bin"])
         inside = own[own["bin"].astype(str) == row["bin"]] if inside is None else own[inside]
         assert row["n_tokens"] == len(inside)
-        for name in KNOWN:
+        for name in COMPARED:
             apart = (inside[f"{name}_top_nats"] - inside[f"{name}_full_nats"]).abs()
             assert row[f"{name}_top_mean_nats"] == pytest.approx(inside[f"{name}_top_nats"].mean())
             assert row[f"{name}_difference_mean_nats"] == pytest.approx(apart.mean())
@@ -114,14 +114,14 @@ def test_bins_are_of_equal_frequency_under_either_vds():
     """Ten tokens with a picture and one without; over K the order is turned round but for the middle pair."""
     n = 10
     frame = pd.DataFrame({"has_image": [True] * n + [False], "top_k": 2})
-    for name in KNOWN:
+    for name in COMPARED:
         frame[f"{name}_full_nats"] = [*np.arange(n) / n, 0.0]
         frame[f"{name}_top_nats"] = [*np.arange(n)[::-1] / n, 0.0]
     found = support.binned_tokens(frame, 5)
     assert found["bin"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, -1]
     assert found["bin_top"].tolist() == [4, 4, 3, 3, 2, 2, 1, 1, 0, 0, -1]
     rows = support.support_rows(found)
-    check("support", rows)
+    TABLES["support"].check(rows)
     shares = rows.set_index("bin")["same_bin_share"]
     assert shares[["0", "2", "all"]].tolist() == [0.0, 1.0, 0.2] and np.isnan(shares["text"])
 

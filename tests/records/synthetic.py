@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from records import ANGLES, NULL_ANGLES, TABLES, open_record
-from records.measurement import SCOPES
+from records.columns import SCOPES
 
 N_BINS = 10
 HEADER = {
@@ -26,8 +26,8 @@ TRENDS_DEG = {
 }
 
 
-def frame_of(table: str, n_rows: int = 4, seed: int = 0) -> pd.DataFrame:
-    """Fill every column of a table with values of its type."""
+def frame_of(table: str, n_rows: int = 4, seed: int = 0, optional: bool = False) -> pd.DataFrame:
+    """Fill every column of a table with values of its type; those that a frame may leave out, on request."""
     draw = np.random.default_rng(seed)
     values = {
         "string": lambda: [f"text {i}" for i in draw.integers(100, size=n_rows)],
@@ -36,7 +36,8 @@ def frame_of(table: str, n_rows: int = 4, seed: int = 0) -> pd.DataFrame:
         "bool": lambda: draw.random(n_rows) < 0.5,
         "binary": lambda: [bytes([i]) for i in draw.integers(100, size=n_rows)],
     }
-    return pd.DataFrame({column.name: values[str(column.type)]() for column in TABLES[table]})
+    columns = [column for column in TABLES[table].columns if optional or not column.optional]
+    return pd.DataFrame({column.name: values[column.type]() for column in columns})
 
 
 def angle_columns(angle: str, n_units: int, draw: np.random.Generator) -> dict[str, np.ndarray]:

@@ -11,8 +11,7 @@ import pytest
 
 from records import TABLES, RecordError, open_record, read_record
 from records import folder as folder_module
-from records.files import table_path
-from records.measurement import HEADER as HEADER_FIELDS
+from records.record_json import HEADER as HEADER_FIELDS
 from tests.records.synthetic import HEADER, tables, write_record
 
 NOTES = {"threads": 1}
@@ -79,7 +78,7 @@ def test_a_finished_folder_holds_the_record_and_nothing_else(tmp_path):
         "precision.csv",
         "bin_grams.parquet",
     }
-    assert set(contents(tmp_path)) == names | {table_path(tmp_path, table).name for table in TABLES}
+    assert set(contents(tmp_path)) == names | {table.file for table in TABLES.values()}
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
     assert list(json.loads((tmp_path / "record.json").read_text()))[-1] == "complete"
 

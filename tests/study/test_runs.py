@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from records import read_record
-from records.study import SCHEMAS
+from records.tables.study import TABLES
 from study import effects, runs
 from tests.train.small import small
 
@@ -51,7 +51,7 @@ def test_a_complete_run_with_other_flags_is_refused(folder, capsys):
 
 def test_the_record_is_read_back(folder, tmp_path, capsys):
     assert effects.main([str(folder), "--out", str(tmp_path / "record")]) == 0
-    found = read_record(tmp_path / "record", *SCHEMAS)
+    found = read_record(tmp_path / "record", *TABLES)
     assert set(found.tables["curves"]["arm"]) == {"standard", "vgs-lp"}
     assert set(found.header["settings"]["runs"]) == {
         f"{arm}-{seed}" for arm in ("standard", "vgs-lp") for seed in (0, 1)

@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from records import ANGLES, OBJECTIVES, RecordError
 from records.journal import JOURNAL, read_journal
 from records.journal_lines import LOSSES, N_BINS, PHASES, EvaluationLine
-from records.measurement import ANGLES, OBJECTIVES, RecordError
 from tests.train.small import flags, small
 from train.__main__ import main
 from train.evaluation import headline

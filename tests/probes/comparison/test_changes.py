@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from probes.comparison.changes import accuracy_rows, angle_change_rows, answer_rows, example_rows, picture_png
-from records import ANGLES, check
+from records import ANGLES, TABLES
 from stats.bootstrap import bootstrap_interval
 from vlm.prompts import Prompt
 
@@ -43,9 +43,9 @@ AFTER = [True, False, True, True, True, False, True, True]
 
 def test_accuracy_is_paired_by_prompt():
     answers = answered(prompts_of(8), BEFORE, AFTER)
-    check("answers", answers)
+    TABLES["answers"].check(answers)
     rows = accuracy_rows(answers, seed=0)
-    check("accuracy_changes", rows)
+    TABLES["accuracy_changes"].check(rows)
     assert list(zip(rows["by"], rows["name"], rows["n_prompts"], strict=True)) == [
         ("all", "all", 8),
         ("dependency", "text", 2),
@@ -70,7 +70,7 @@ def test_without_a_known_answer_there_is_no_verdict():
     assert rows.iloc[0][["n_prompts", "n_gained"]].tolist() == [2, 2]
     assert example_rows(answers, prompts, 9, seed=0)["prompt_id"].tolist() == ["p0", "p1"]
     unknown = answered(prompts_of(2, answer=""), [False] * 2, [False] * 2)
-    check("accuracy_changes", accuracy_rows(unknown, seed=0))
+    TABLES["accuracy_changes"].check(accuracy_rows(unknown, seed=0))
     assert accuracy_rows(unknown, seed=0).empty
 
 
@@ -84,7 +84,7 @@ def test_examples_are_balanced_as_far_as_there_are_some(n_gained, n_lost, n, kep
     prompts = prompts_of(len(before))
     answers = answered(prompts, before, after)
     examples = example_rows(answers, prompts, n, seed=0)
-    check("examples", examples)
+    TABLES["examples"].check(examples)
     assert (examples["verdict"].eq("gained").sum(), examples["verdict"].eq("lost").sum()) == kept
     assert examples["prompt_id"].is_unique
     gained = {f"p{number}" for number in range(n_gained)}

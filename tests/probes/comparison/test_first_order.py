@@ -7,7 +7,7 @@ from transformers import AutoModelForImageTextToText
 
 from probes import compare
 from records import read_record
-from records.comparison import LOSSES
+from records.tables.comparison import LOSSES
 from tests import models
 
 LOSSES_ALONE = ("--limit", "8", "--max-response", "5", "--bins", "3", "--probe-per-bin", "0", "--accuracy-prompts", "0")

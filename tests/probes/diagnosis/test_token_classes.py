@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from probes.diagnosis.token_classes import class_rows, classify
-from records.diagnosis import CLASSES
+from records.tables.diagnosis import CLASSES
 
 
 @pytest.mark.parametrize(

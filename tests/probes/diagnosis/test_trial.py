@@ -10,8 +10,9 @@ from probes.diagnosis import findings, stages, text
 from probes.diagnosis.facts import Facts
 from probes.diagnosis.trial import PASSES, Tried, setting_name, signed, surely_rises, trial_of, tried_of
 from probes.forecast.trial import Ground, Pace
-from records import Shards, check
-from records.diagnosis import TRIED
+from records import TABLES, Shards
+from records.folder import ShardFolder
+from records.tables.diagnosis import TRIED
 from stats.bootstrap import Interval
 
 SEES = Facts(0.5, 0.1, 0.4, vds_nats=0.2, student_vds_nats=0.1, content_nats=0.8, student_content_nats=0.2)  # gamma 2
@@ -73,7 +74,7 @@ def trying(tokens, monkeypatch, tmp_path):
             return pd.DataFrame({loss: [values[loss]] * n for loss in TRIED})
 
         monkeypatch.setattr(Ground, "changes", changes)
-        return stages.trial_table(None, tokens, facts, 10, 0, PACE, Shards(folder)), taken
+        return stages.trial_table(None, tokens, facts, 10, 0, PACE, Shards(ShardFolder(folder / "shards"))), taken
 
     return run
 
@@ -85,7 +86,7 @@ def test_it_stops_at_the_first_that_passes(trying, passing, n_tried):
     order = [(gamma, lambda_) for gamma in (2.0, 1.0) for lambda_ in (0.01, 0.1, 1.0)]
     table, taken = trying({(0.0, 0.0): 0.0, passing: 0.0})
     assert taken == [(0.0, 0.0), *order[:n_tried]]
-    check("trial", table)
+    TABLES["trial"].check(table)
     trial = trial_of(table)
     assert [(one.gamma, one.lambda_) for one in trial.tried] == order[:n_tried]
     assert (trial.passed.gamma, trial.passed.lambda_) == passing and (trial.steps, trial.lr) == (2, 1e-3)

@@ -21,8 +21,8 @@ def corpus(checkpoints):
 
 
 @pytest.fixture(scope="module")
-def tokens(corpus, tmp_path_factory):
-    return corpora.token_table(corpus, 3, Shards(tmp_path_factory.mktemp("tokens")))
+def tokens(corpus):
+    return corpora.token_table(corpus, 3, Shards({}))
 
 
 @pytest.fixture(scope="module")

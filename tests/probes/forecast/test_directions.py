@@ -8,7 +8,7 @@ import torch
 from geometry import FourViews, decompose
 from probes.forecast import directions, steps
 from probes.forecast import tables as forecast
-from records.forecast import DIRECTIONS
+from records.tables.forecast import DIRECTIONS
 from tests import models
 from vlm.scoring import view_logits
 from vlm.sources import PromptError

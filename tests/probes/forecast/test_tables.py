@@ -8,8 +8,8 @@ import torch
 import geometry
 from probes.forecast import tables as forecast
 from probes.forecast.tables import HIGH, Means
-from records import check
-from records.forecast import CHANGED, DIRECTIONS
+from records import TABLES
+from records.tables.forecast import CHANGED, DIRECTIONS
 
 N_BINS = 10
 
@@ -54,7 +54,7 @@ def means(frame):
 
 def test_the_grid_is_a_sum_of_columns(frame, means):
     rows = forecast.forecast_rows(means)
-    check("forecast", rows)
+    TABLES["forecast"].check(rows)
     assert len(rows) == 2 * len(forecast.GAMMAS) * len(forecast.LAMBDAS) * (N_BINS + 3)
     for prior, gamma, lambda_, bin_ in (("detached", 2.0, 0.01, "3"), ("attached", 4.0, 1.0, "high")):
         weights = {"standard": 1.0, "visual": gamma, "gated_language": lambda_}
@@ -115,7 +115,7 @@ def readings_of(standard, steering, kept, shift=0.0):
         values[:, 0, DIRECTIONS.index(name), CHANGED.index("language")] = change
     gram = forecast.gram_of(gram_frame()[0])
     rows = forecast.reading_rows(Means([HIGH], [5], values), gram)
-    check("readings", rows)
+    TABLES["readings"].check(rows)
     return rows.set_index(["prior", "reading", "gamma"]).sort_index(), gram
 
 
@@ -135,7 +135,7 @@ def test_readings_follow_from_the_upper_bins():
 def test_steering_is_read_off_the_gram_matrix():
     table, by_name = gram_frame()
     rows = forecast.steering_rows(forecast.gram_of(table.sample(frac=1.0, random_state=1)))
-    check("steering", rows)
+    TABLES["steering"].check(rows)
     row = rows.query("prior == 'attached' and gamma == 2 and `lambda` == 0.1").iloc[0]
     follow = by_name["visual"] + by_name["shift"]
     steered = by_name["standard"] + 2 * follow + 0.1 * by_name["gated_language"]

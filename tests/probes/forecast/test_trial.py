@@ -10,7 +10,7 @@ import torch
 from geometry import FourViews, Objective, Thresholds, objective_loss
 from probes.forecast import steps, trial
 from probes.forecast.trial import Ground, Pace, Setting, can_step, trial_rows
-from records.diagnosis import TRIAL, TRIED
+from records.tables.diagnosis import TRIAL, TRIED
 from stats.bootstrap import bootstrap_interval
 from vlm.scoring import view_logits
 
@@ -131,7 +131,7 @@ def test_rows_hold_both_changes_with_their_intervals():
     known = pd.DataFrame({"prompt_id": np.repeat(list("abcdef"), 10), "bin": [*range(10)] * 5 + [-1] * 10})
     changes, standard = (known.assign(**{loss: draw.normal(size=60) for loss in TRIED}) for _ in range(2))
     rows = trial_rows(SETTINGS[1], PACE, changes, standard, n_bins=10, seed=0)
-    assert [*rows.columns, "verdict"] == list(TRIAL) and len(rows) == 2 * len(TRIED)
+    assert [*rows.columns, "verdict"] == TRIAL.names and len(rows) == 2 * len(TRIED)
     assert rows[rows["bin"] == "high"]["n_tokens"].eq(15).all() and rows[rows["bin"] == "all"]["n_tokens"].eq(50).all()
     row = rows[(rows["bin"] == "high") & (rows["loss"] == "visual")].iloc[0]
     inside = known["bin"] >= 7

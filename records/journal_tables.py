@@ -1,0 +1,73 @@
+"""From the journals of training runs to the tables `curves`, `steps`, `evaluations` and `gradients` of a study."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from records.columns import ANGLES, OBJECTIVES
+from records.journal_lines import LOSSES, N_BINS, PHASES, Binned, Journal
+from records.tables.study import ALL_BINS, MEASURED, TABLES, UPDATED
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a study."""
+
+    arm: str
+    seed: int
+    journal: Journal
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """The columns that name the run."""
+        return {"arm": self.arm, "seed": self.seed}
+
+
+def journal_tables(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
+    """Return the tables that journals fill: `curves`, `steps`, `evaluations`, `gradients`."""
+    rows = {"curves": _curves, "steps": _steps, "evaluations": _evaluations, "gradients": _gradients}
+    return {
+        table: pd.DataFrame(
+            [run.names | row for run in runs for row in rows_in(run.journal)], columns=TABLES[table].names
+        )
+        for table, rows_in in rows.items()
+    }
+
+
+def _curves(journal: Journal) -> Iterator[dict[str, Any]]:
+    for step in journal.steps:
+        yield from _losses(step.step, "training", step.losses, step.losses_by_fixed_bin)
+    for line in journal.evaluations:
+        yield from _losses(line.step, "fixed", line.losses, line.losses_by_bin)
+        yield from _losses(line.step, "own", line.own_losses, line.own_losses_by_bin)
+
+
+def _losses(step: int, rollouts: str, whole: Mapping[str, float | None], binned: Binned) -> Iterator[dict[str, Any]]:
+    for number in range(ALL_BINS, N_BINS):
+        means = whole if number == ALL_BINS else {loss: binned[loss][number] for loss in LOSSES}
+        yield {"step": step, "rollouts": rollouts, "bin": number} | {f"{loss}_nats": means[loss] for loss in LOSSES}
+
+
+def _steps(journal: Journal) -> Iterator[dict[str, Any]]:
+    for line in journal.steps:
+        numbers = {name: getattr(line, name) for name in MEASURED + UPDATED}
+        seconds = {f"{phase}_seconds": line.seconds[phase] for phase in PHASES}
+        yield {"step": line.step, "skipped": line.skipped} | numbers | seconds
+
+
+def _evaluations(journal: Journal) -> Iterator[dict[str, Any]]:
+    for line in journal.evaluations:
+        for group, share in line.accuracy.items():
+            row = {"step": line.step, "group": group, "n_prompts": line.answers[group], "correct_share": share}
+            yield row | {"response_tokens": line.own_response_tokens}
+
+
+def _gradients(journal: Journal) -> Iterator[dict[str, Any]]:
+    for line in journal.geometry:
+        lengths, angles = {**line.norms, **line.group_norms}, {**line.angles_deg, **line.group_angles_deg}
+        for scope in lengths:
+            row = {"step": line.step, "scope": scope}
+            row |= {f"norm_{objective}": lengths[scope][objective] for objective in OBJECTIVES}
+            yield row | {f"{angle}_deg": angles[scope][angle] for angle in ANGLES}
