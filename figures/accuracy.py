@@ -1,18 +1,15 @@
-"""Draw Figures 1 and 10 of arXiv:2606.00564: accuracy after training by what a question depends on, and by task.
+"""Figure 1 of arXiv:2606.00564: accuracy after training, by what a question depends on.
 
-    python -m figures.accuracy figures/gallery/study
-    python -m figures.accuracy RECORD --arms standard vgs-lp language-steering --out pictures
+    python -m figures figures/gallery/study accuracy
+    python -m figures RECORD accuracy --arms standard vgs-lp language-steering --out pictures
 
-Reads the tables `verdicts` and `effects` of a record written by `python -m study.effects`; writes `accuracy.png` and
-`accuracy_by_task.png`, each with its `.svg`.
+Reads the tables `verdicts` and `effects` of a record written by `python -m study.effects`.
 
-Points are greedy answers to held-out scenes, bars 95 % intervals over scenes (Wilson's of accuracies; the paired
-bootstrap of `study.effects` of differences), the small ticks single seeds. A difference is full where it counts by the
-rule of `study.effects`, open where it does not; with one seed nothing counts.
+Points are greedy answers to held-out scenes. Bars are 95 % intervals over scenes: Wilson's for an accuracy, the paired
+bootstrap of `study.effects` for a difference. Small ticks are single seeds. A difference has a full point where it
+counts by the rule of `study.effects`, an open one where it does not; with one seed nothing counts.
 """
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -20,12 +17,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import arms as study
-from figures import command
-from figures.style import INK, WIDE_WIDTH_IN, arm_colour, styled
+from figures import captions
+from figures.style import WIDE_WIDTH_IN, arm_colour, styled
 from records import Measurement
+from stats import share_interval
 
-COLUMNS = 4  # of the panels by task
-ROW_IN = 0.17  # height of an arm's row
+ROW_IN = 0.17  # height for each arm
 
 
 def draw_row(ax: Axes, place: float, row: Mapping[str, float], seeds: Sequence[float], colour: str, full: bool) -> None:
@@ -38,12 +35,13 @@ def draw_row(ax: Axes, place: float, row: Mapping[str, float], seeds: Sequence[f
 
 
 def draw_accuracies(ax: Axes, verdicts: pd.DataFrame, arms: Sequence[str]) -> None:
-    """Draw the accuracy of each arm, an arm a row; arms without an answer have an empty one."""
+    """Draw the accuracy of each arm at its height; the place of an arm without answers stays empty."""
     for place, arm in enumerate(arms):
         rows = verdicts[verdicts["arm"] == arm]
         if rows.empty:
             continue
-        percent = {name: 100.0 * value for name, value in study.accuracy(rows).items()}
+        share = share_interval(rows["correct"], rows["prompt_id"])
+        percent = {"mean": 100.0 * share.estimate, "low": 100.0 * share.low, "high": 100.0 * share.high}
         seeds = (100.0 * rows.groupby("seed")["correct"].mean()).tolist()
         draw_row(ax, place, percent, seeds, arm_colour(arm), full=True)
     study.name_arms(ax, arms)
@@ -87,60 +85,5 @@ def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
             below.set_xlabel("difference from standard (percentage points)")
             for ax in (above, below):
                 ax.locator_params(axis="x", nbins=6)
-        figure.suptitle(f"Accuracy after training\n{study.caption(record, verdicts)}", fontsize=9.5)
+        captions.entitle(figure, "Accuracy after training", captions.trained(record, verdicts))
     return figure
-
-
-def tasks_of(verdicts: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return the tasks with their groups, groups in their order and tasks as recorded."""
-    pairs = list(dict.fromkeys(zip(verdicts["group"], verdicts["task"], strict=True)))
-    return sorted(pairs, key=lambda pair: study.GROUPS.index(pair[0]))
-
-
-def draw_tasks(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
-    """Draw the accuracy on each task in a panel of its own."""
-    verdicts = record.tables["verdicts"]
-    chosen, tasks = study.choose(record, "verdicts", arms, study.MAIN), tasks_of(verdicts)
-    lines = -(-len(tasks) // COLUMNS)
-    with styled():
-        height_in = 0.8 + lines * (0.55 + ROW_IN * (len(chosen) + 1))
-        figure = Figure(figsize=(WIDE_WIDTH_IN, height_in), layout="constrained")
-        axes = figure.subplots(lines, COLUMNS, sharey=True, squeeze=False)
-        for ax in axes.flat[len(tasks) :]:
-            ax.set_axis_off()
-        for ax, (group, task) in zip(axes.flat, tasks, strict=False):
-            rows = verdicts[verdicts["task"] == task]
-            draw_accuracies(ax, rows, chosen)
-            ax.set_title(f"{task} ({group}, {rows['prompt_id'].nunique()})", color=INK)
-            ax.margins(x=0.08)
-            ax.locator_params(axis="x", nbins=5)
-        for ax in axes[-1]:
-            ax.set_xlabel("greedy accuracy (%)")
-        words = f"{study.caption(record, verdicts)} \u00b7 in brackets the group and the number of scenes"
-        figure.suptitle(f"Accuracy after training, by task\n{words}", fontsize=9.5)
-    return figure
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
-    made = command.parser("accuracy", "Draw the accuracy of a study's arms.")
-    made.add_argument("--arms", nargs="+", help="arms to draw (default: one for every objective)")
-    return made
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw a record from the command line; return the exit code."""
-    options = parser().parse_args(argv)
-    return command.draw_and_save(
-        "accuracy",
-        options,
-        ("verdicts", "effects"),
-        lambda record: {
-            "accuracy": draw(record, options.arms),
-            "accuracy_by_task": draw_tasks(record, options.arms),
-        },
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

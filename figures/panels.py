@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import Normalize
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
@@ -107,3 +108,18 @@ def logarithmic(ax: Axes) -> None:
     ax.set_yscale("log", nonpositive="mask")
     ax.yaxis.set_major_locator(LogLocator(numticks=5))
     ax.yaxis.set_minor_locator(NullLocator())
+
+
+def logarithmic_both_ways(axis: Axis, values: ArrayLike) -> None:
+    """Make an axis logarithmic either way from zero, linear below most values, with a few plain ticks."""
+    sizes = np.abs(np.asarray(values, dtype=float))
+    sizes = sizes[sizes > 0]
+    if not len(sizes):
+        return
+    least, greatest = (int(np.floor(np.log10(size))) for size in (np.quantile(sizes, 0.3), sizes.max()))
+    set_scale = axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale
+    set_scale("symlog", linthresh=10.0**least, linscale=0.5)
+    decades = 10.0 ** np.arange(greatest, least, -max(-(-(greatest - least) // 2), 1))
+    axis.set_ticks([*-decades, 0.0, *decades])
+    axis.set_minor_locator(NullLocator())
+    axis.axes.autoscale()

@@ -33,7 +33,7 @@ from pathlib import Path
 import pandas as pd
 
 from cli.progress import progress
-from figures import before_after, changed_answers
+from figures import before_after, catalogue, changed_answers
 from figures.style import save
 from probes import corpus as corpora
 from probes.comparison import changes
@@ -93,7 +93,7 @@ def measure(checkpoints: Sequence[str], options: Flags, output: OutputOptions) -
 
 def _drawn(folder: Path, scope: str) -> list[Path]:
     """Draw the record, and the answers whose verdict changed if it holds some."""
-    record = before_after.read(folder)
+    record = catalogue.picture("before_after").read(folder)
     pictures = save(before_after.draw(record, scope), folder / "before_after")[:1]
     if record.record["tables"].get("examples"):
         pictures += save(changed_answers.draw(read_record(folder, "examples")), folder / "changed_answers")[:1]

@@ -34,7 +34,7 @@ import pandas as pd
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from cli.options import flag
-from figures import report
+from figures import catalogue
 from probes import corpus as corpora
 from probes.comparison.changes import picture_png
 from probes.corpus import Corpus
@@ -110,7 +110,7 @@ def measure(
         writer.finish(tables, corpora.notes(corpus, began) | halves_notes(tables))
     record = read_record(writer.path, *tables)
     print(summary(record))
-    print(f"record: {writer.path}\nreport: {report.write(record, writer.path)}")
+    print(f"record: {writer.path}\nreport: {catalogue.picture('report').write(record, writer.path)[0]}")
 
 
 @contextmanager
