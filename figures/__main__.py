@@ -79,29 +79,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser(words: Sequence[str]) -> Parser:
     """Return the parser; its manual is that of the named pictures, too."""
-    manuals = [f"{one.name}: {one.manual}" for one in PICTURES if one.name in words]
+    manuals = [f"{one.name}: {one.manual}" for one in PICTURES if one.name in words[1:]]
     parser = Parser("figures", "\n\n".join([__doc__ or "", *(manuals or [listing()])]))
+    usual: dict[str, Any] = {"type": str, "default": argparse.SUPPRESS}  # the help says what the default is
     parser.add_argument("record", type=str, help="folder of the record")
-    parser.add_argument(
-        "names",
-        nargs="*",
-        default=argparse.SUPPRESS,
-        metavar="NAME",
-        help="pictures (default: those that belong to the record)",
-    )
-    where = "folder of the pictures (default: the record's)"
-    parser.add_argument("--out", type=str, default=argparse.SUPPRESS, metavar="FOLDER", help=where)
+    which = "pictures (default: those that belong to the record)"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=which, **usual)
+    parser.add_argument("--out", metavar="FOLDER", help="folder of the pictures (default: the record's)", **usual)
     group = parser.add_argument_group("options of pictures")
     for name, option in OPTIONS.items():
-        takers = ", ".join(one.name for one in PICTURES if name in one.options)
-        settings: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{option.words}; {takers}"}
+        help_ = f"{option.words}; {', '.join(_takers(name))}"
         if option.kind is bool:
-            settings["action"] = "store_true"
+            group.add_argument(flag_name(name), action="store_true", default=argparse.SUPPRESS, help=help_)
         else:
-            settings |= {"type": option.kind, "metavar": option.short, "nargs": "+" if option.several else None}
-            parser.kinds[name.rstrip("_")] = tuple[option.kind, ...] if option.several else option.kind  # type: ignore
-        group.add_argument(flag_name(name), **settings)
+            shape = usual | {"type": option.kind, "metavar": option.short, "nargs": "+" if option.several else None}
+            group.add_argument(flag_name(name), help=help_, **shape)
+            parser.kinds[name.rstrip("_")] = option.kind
     return parser
+
+
+def _takers(name: str) -> list[str]:
+    """Name the pictures that take an option."""
+    return [one.name for one in PICTURES if name in one.options]
 
 
 def _draw(folder: Path, names: Sequence[str], out: Path, options: Mapping[str, Any]) -> None:
@@ -144,9 +143,8 @@ def _check_taken(chosen: Sequence[Picture], options: Mapping[str, Any]) -> None:
     """Refuse an option that no picture takes."""
     for name in options:
         if not any(name in one.options for one in chosen):
-            takers = ", ".join(one.name for one in PICTURES if name in one.options)
             drawn = ", ".join(one.name for one in chosen)
-            raise UserError(f"`{flag_name(name)}` is an option of {takers}, not of {drawn}")
+            raise UserError(f"`{flag_name(name)}` is an option of {', '.join(_takers(name))}, not of {drawn}")
 
 
 def _written(one: Picture, folder: Path, out: Path, options: Mapping[str, Any]) -> list[Path]:

@@ -81,6 +81,8 @@ class Picture:
         >>> picture("gradient_plane").stem(scope="all", weigh="energy")
         'gradient_plane-energy'
         """
+        if not self.options:
+            return self.name
         usual = {name: p.default for name, p in inspect.signature(self._module().draw).parameters.items()}
         chosen = (options[name] for name in self.options if name in options and options[name] != usual[name])
         return "-".join([self.name, *(value for value in chosen if isinstance(value, str))])

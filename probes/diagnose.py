@@ -110,7 +110,8 @@ def measure(
         writer.finish(tables, corpora.notes(corpus, began) | halves_notes(tables))
     record = read_record(writer.path, *tables)
     print(summary(record))
-    print(f"record: {writer.path}\nreport: {catalogue.picture('report').write(record, writer.path)[0]}")
+    [page] = catalogue.picture("report").write(record, writer.path)
+    print(f"record: {writer.path}\nreport: {page}")
 
 
 @contextmanager

@@ -7,9 +7,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import same_color
 
 from figures import before_after
+from figures.catalogue import picture
 from figures.style import save
 from records import RecordError
 from tests.figures.comparisons import accuracy_changes, angle_changes, changes, write
+from tests.figures.drawing import draw, refused
 
 
 @pytest.fixture(scope="module")
@@ -123,19 +125,15 @@ def test_pictures_are_the_same_twice(record, tmp_path):
 
 
 def test_the_command(record, tmp_path, capsys):
-    assert before_after.main([str(record.path), "--scope", "language_model", "--out", str(tmp_path)]) == 0
     stem = tmp_path / "before_after-language_model"
-    assert capsys.readouterr().out.split() == [f"{stem}.png", f"{stem}.svg"]
-    for argv, message in (
-        ([str(tmp_path / "none")], "python -m probes.compare"),
-        ([str(record.path), "--scope", "x"], "`scope`"),
-    ):
-        assert before_after.main(argv) == 2
-        shown = capsys.readouterr().err
-        assert shown.startswith("figures.before_after: error: ") and shown.count("\n") == 1 and message in shown
+    shown = draw(capsys, record.path, "before_after", "--scope", "language_model", "--out", tmp_path)
+    assert shown == [f"{stem}.png", f"{stem}.svg"]
+    assert "python -m probes.compare" in refused(capsys, tmp_path / "none", "before_after")
+    assert "`scope`" in refused(capsys, record.path, "before_after", "--scope", "x")
 
 
 def test_reading_takes_the_tables_that_are_there(record, tmp_path):
-    assert set(before_after.read(record.path).tables) == {"changes", "angle_changes", "accuracy_changes"}
+    read = picture("before_after").read
+    assert set(read(record.path).tables) == {"changes", "angle_changes", "accuracy_changes"}
     alone = write(tmp_path / "alone", changes=changes())
-    pd.testing.assert_frame_equal(before_after.read(alone.path).tables["changes"], alone.tables["changes"])
+    pd.testing.assert_frame_equal(read(alone.path).tables["changes"], alone.tables["changes"])

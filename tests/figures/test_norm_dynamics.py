@@ -9,6 +9,7 @@ from figures import norm_dynamics
 from figures.style import COLOURS, save
 from records import ANGLES, RecordError, open_record, read_record
 from records.measurement import INTERVAL, OBJECTIVES, SCOPES
+from tests.figures.drawing import draw, refused
 from tests.records.synthetic import HEADER
 
 N = 12
@@ -108,13 +109,8 @@ def test_pictures_are_the_same_twice(record, tmp_path):
 
 
 def test_the_command(record, tmp_path, capsys):
-    assert norm_dynamics.main([str(record.path), "--bin", "1", "--out", str(tmp_path)]) == 0
     stem = tmp_path / "norm_dynamics-1"
-    assert capsys.readouterr().out.split() == [f"{stem}.png", f"{stem}.svg"]
-    for argv, message in (
-        ([str(tmp_path / "none")], "python -m probes.norms"),
-        ([str(record.path), "--bin", "9"], "`bin`"),
-    ):
-        assert norm_dynamics.main(argv) == 2
-        shown = capsys.readouterr().err
-        assert shown.startswith("figures.norm_dynamics: error: ") and shown.count("\n") == 1 and message in shown
+    shown = draw(capsys, record.path, "norm_dynamics", "--bin", "1", "--out", tmp_path)
+    assert shown == [f"{stem}.png", f"{stem}.svg"]
+    assert "python -m probes.norms" in refused(capsys, tmp_path / "none", "norm_dynamics")
+    assert "`bin`" in refused(capsys, record.path, "norm_dynamics", "--bin", "9")
