@@ -10,7 +10,8 @@ bootstrap of `study.effects` for a difference. Small ticks are single seeds. A d
 counts by the rule of `study.effects`, an open one where it does not; with one seed nothing counts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -25,13 +26,25 @@ from stats import share_interval
 ROW_IN = 0.17  # height for each arm
 
 
-def draw_row(ax: Axes, place: float, row: Mapping[str, float], seeds: Sequence[float], colour: str, full: bool) -> None:
+@dataclass(frozen=True)
+class Estimate:
+    """An accuracy or a difference in percent, with its interval and the values of single seeds."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: Sequence[float]
+    full: bool = True
+    """Whether its point is full."""
+
+
+def draw_estimate(ax: Axes, place: float, estimate: Estimate, colour: str) -> None:
     """Draw a point, its interval and its seeds at a height."""
-    ax.hlines(place, row["low"], row["high"], color=colour, linewidth=1.3, zorder=3)
+    seeds, inside = estimate.seeds, colour if estimate.full else "white"
+    ax.hlines(place, estimate.low, estimate.high, color=colour, linewidth=1.3, zorder=3)
     if len(seeds) > 1:
         ax.plot(seeds, [place] * len(seeds), ls="none", marker="|", color=colour, ms=6.5, mew=0.8, alpha=0.7, zorder=2)
-    inside = colour if full else "white"
-    ax.plot([row["mean"]], [place], ls="none", marker="o", color=colour, mfc=inside, ms=4, zorder=4)
+    ax.plot([estimate.mean], [place], ls="none", marker="o", color=colour, mfc=inside, ms=4, zorder=4)
 
 
 def draw_accuracies(ax: Axes, verdicts: pd.DataFrame, arms: Sequence[str]) -> None:
@@ -41,9 +54,9 @@ def draw_accuracies(ax: Axes, verdicts: pd.DataFrame, arms: Sequence[str]) -> No
         if rows.empty:
             continue
         share = share_interval(rows["correct"], rows["prompt_id"])
-        percent = {"mean": 100.0 * share.estimate, "low": 100.0 * share.low, "high": 100.0 * share.high}
         seeds = (100.0 * rows.groupby("seed")["correct"].mean()).tolist()
-        draw_row(ax, place, percent, seeds, arm_colour(arm), full=True)
+        estimate = Estimate(100.0 * share.estimate, 100.0 * share.low, 100.0 * share.high, seeds)
+        draw_estimate(ax, place, estimate, arm_colour(arm))
     study.name_arms(ax, arms)
 
 
@@ -51,11 +64,10 @@ def draw_differences(ax: Axes, effects: pd.DataFrame, arms: Sequence[str]) -> No
     """Draw each arm's difference from standard in percentage points, with its interval."""
     ax.axvline(0, color=arm_colour(study.STANDARD), linewidth=0.9, zorder=1)
     for row in effects[effects["arm"].isin(arms)].to_dict("records"):
-        points = {"mean": row["difference"], "low": row["low"], "high": row["high"]}
-        percent = {name: 100.0 * value for name, value in points.items()}
-        seeds = [100.0 * row[end] for end in ("least", "greatest")] if row["n_seeds"] > 1 else []
-        full = row["counts_as"] in ("better", "worse")
-        draw_row(ax, arms.index(row["arm"]), percent, seeds, arm_colour(row["arm"]), full)
+        mean, low, high, *ends = (100.0 * row[name] for name in ("difference", "low", "high", "least", "greatest"))
+        counts = row["counts_as"] in ("better", "worse")
+        estimate = Estimate(mean, low, high, ends if row["n_seeds"] > 1 else [], full=counts)
+        draw_estimate(ax, arms.index(row["arm"]), estimate, arm_colour(row["arm"]))
     study.name_arms(ax, arms)
 
 

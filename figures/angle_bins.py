@@ -75,7 +75,7 @@ def draw_angle(ax: Axes, rows: pd.DataFrame, angle: str) -> None:
         draw_published(ax, angle)
     panels.right_angle(ax)
     mean, std = rows[f"{angle}_mean_deg"], rows[f"{angle}_std_deg"]
-    panels.mean_with_band(ax, x, mean, std, colour=colour, point_colour=point_colour, label=angle)
+    panels.mean_with_band(ax, x, mean, std, color=colour, mfc=point_colour, label=angle)
     panels.interval(ax, x, rows[f"{angle}_low_deg"], rows[f"{angle}_high_deg"], colour=colour)
 
 

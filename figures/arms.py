@@ -68,17 +68,22 @@ def running_mean(table: pd.DataFrame, window: int) -> pd.DataFrame:
     return pd.DataFrame(means, index=table.index)
 
 
-def draw_seeds(ax: Axes, table: pd.DataFrame, *, colour: str, line: Any = "-", label: str, marker: str = "") -> None:
-    """Draw the mean over seeds as a line, and each seed as a thin one where there are several."""
+def draw_seeds(ax: Axes, table: pd.DataFrame, colour: str, label: str, **look: Any) -> None:
+    """Draw the mean over seeds as a line, and each seed as a thin one where there are several.
+
+    Args:
+        table: steps by seeds.
+        look: what `Axes.plot` takes for the line of the mean.
+    """
     if table.shape[1] > 1:
         for seed in table:
             ax.plot(table.index, table[seed], color=colour, linewidth=0.6, alpha=0.35, zorder=2)
-    ax.plot(table.index, table.mean(axis=1), color=colour, linestyle=line, marker=marker, ms=3.4, label=label, zorder=4)
+    ax.plot(table.index, table.mean(axis=1), color=colour, ms=3.4, label=label, zorder=4, **look)
 
 
 def draw_arm(ax: Axes, table: pd.DataFrame, arm: str, marker: str = "") -> None:
     """Draw an arm's seeds and their mean in its colour."""
-    draw_seeds(ax, table, colour=arm_colour(arm), line=arm_line(arm), label=arm, marker=marker)
+    draw_seeds(ax, table, arm_colour(arm), arm, linestyle=arm_line(arm), marker=marker)
 
 
 def legend(figure: Figure, arms: Sequence[str], extra: Sequence[Line2D] = (), columns: int = 6) -> None:

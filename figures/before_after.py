@@ -10,7 +10,8 @@ bins stand all of them together, and the tokens of prompts without a picture.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,31 +24,24 @@ from figures.style import COLOURS, DASHED, INK, NULL_GREY, WIDE_WIDTH_IN, styled
 from records import Measurement
 
 SCOPES = ("all", "language_model")
-LOSSES = (  # name in the record, label, colour
-    ("kl_standard", "standard", COLOURS["standard"]),
-    ("kl_language", "language", COLOURS["language"]),
-    ("kl_visual", "visual", COLOURS["visual"]),
-    ("student_vds", "student's own dependence", NULL_GREY),
-)
-ANGLES = (  # name in the record, label, colour, whether open points
-    ("angle_language_visual", "language and visual, detached", COLOURS["language"], False),
-    ("angle_language_visual_attached", "language and visual, attached", COLOURS["language"], True),
-    ("angle_standard_visual", "standard and visual", COLOURS["visual"], False),
-    ("angle_standard_language", "standard and language", COLOURS["standard"], False),
+LOSSES = (
+    panels.Series("kl_standard", "standard", COLOURS["standard"]),
+    panels.Series("kl_language", "language", COLOURS["language"]),
+    panels.Series("kl_visual", "visual", COLOURS["visual"]),
+    panels.Series("student_vds", "student's own dependence", NULL_GREY),
 )
 SPREAD = 0.16  # between the points of one bin, in bins
 STRAIGHT = 0.02  # share of the largest change within which the axis of the losses is straight, beyond it logarithmic
 
 
-def draw_points(
-    ax: Axes, rows: pd.DataFrame, name: str, unit: str, *, place: float, colour: str, label: str, hollow: bool = False
-) -> None:
-    """Draw mean changes as points beside their bins, with their intervals."""
-    x = np.arange(len(rows)) + place
-    mean, low, high = (rows[f"{name}_change_{end}_{unit}"] for end in ("mean", "low", "high"))
-    panels.interval(ax, x, low, high, colour=colour)
-    inside = "white" if hollow else colour
-    ax.plot(x, mean, linestyle="none", marker="o", color=colour, mfc=inside, ms=3.6, label=label, zorder=4)
+def draw_points(ax: Axes, rows: pd.DataFrame, several: Sequence[panels.Series], unit: str) -> None:
+    """Draw mean changes with their intervals, the points of one bin side by side."""
+    for number, series in enumerate(several):
+        x = np.arange(len(rows)) + SPREAD * (number - (len(several) - 1) / 2)
+        mean, low, high = (rows[f"{series.name}_change_{end}_{unit}"] for end in ("mean", "low", "high"))
+        panels.interval(ax, x, low, high, colour=series.colour)
+        look: dict[str, Any] = {"color": series.colour, "mfc": series.inside, "label": series.label}
+        ax.plot(x, mean, linestyle="none", marker="o", ms=3.6, zorder=4, **look)
 
 
 def name_bins(ax: Axes, rows: pd.DataFrame) -> None:
@@ -73,20 +67,16 @@ def straight_about_zero(ax: Axes, changes: np.ndarray) -> None:
 
 def draw_losses(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw the mean change of each loss."""
-    for number, (name, label, colour) in enumerate(LOSSES):
-        place = SPREAD * (number - (len(LOSSES) - 1) / 2)
-        draw_points(ax, rows, name, "nats", place=place, colour=colour, label=label)
+    draw_points(ax, rows, LOSSES, "nats")
     name_bins(ax, rows)
-    straight_about_zero(ax, rows[[f"{name}_change_mean_nats" for name, _, _ in LOSSES]].to_numpy())
+    straight_about_zero(ax, rows[[f"{loss.name}_change_mean_nats" for loss in LOSSES]].to_numpy())
     ax.set_title("(a) losses on the same tokens")
     ax.legend(loc="best", handlelength=1.2, labelspacing=0.25)
 
 
 def draw_angles(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw the mean change of each angle."""
-    for number, (name, label, colour, hollow) in enumerate(ANGLES):
-        place = SPREAD * (number - (len(ANGLES) - 1) / 2)
-        draw_points(ax, rows, name, "deg", place=place, colour=colour, label=label, hollow=hollow)
+    draw_points(ax, rows, panels.ANGLES, "deg")
     name_bins(ax, rows)
     ax.set_ylabel("mean change (degrees), after less before")
     ax.legend(loc="best", handlelength=1.2, labelspacing=0.25)

@@ -64,8 +64,9 @@ class Picture:
         """
         from records import read_record
 
-        there = read_record(folder, *self.tables).record["tables"]
-        return read_record(folder, *self.tables, *(table for table in self.optional if table in there))
+        record = read_record(folder, *self.tables)
+        more = [table for table in self.optional if table in record.record["tables"]]
+        return read_record(folder, *self.tables, *more) if more else record
 
     def draw(self, record: "Measurement", **options: Any) -> "Figure":
         """Return the figure.

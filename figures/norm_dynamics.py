@@ -18,20 +18,14 @@ from figures.style import COLOURS, INK, WIDE_WIDTH_IN, styled
 from records import Measurement
 
 OBJECTIVES = ("standard", "language", "visual")
-ANGLES = (  # name in the record, label, colour, whether dashed
-    ("angle_language_visual", "language and visual, detached", COLOURS["language"], False),
-    ("angle_language_visual_attached", "language and visual, attached", COLOURS["language"], True),
-    ("angle_standard_visual", "standard and visual", COLOURS["visual"], False),
-    ("angle_standard_language", "standard and language", COLOURS["standard"], False),
-)
 MOST_TICKS = 8
 
 
 def draw_norms(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw the mean norm of each objective's gradient."""
     for name in OBJECTIVES:
-        columns = (rows[f"norm_{name}_{statistic}"] for statistic in ("mean", "low", "high"))
-        panels.line_in_band(ax, rows["checkpoint"], *columns, colour=COLOURS[name], label=name)
+        interval = [rows[f"norm_{name}_{end}"] for end in ("mean", "low", "high")]
+        panels.line_in_band(ax, rows["checkpoint"], interval, panels.Series(f"norm_{name}", name, COLOURS[name]))
     ax.set_ylim(bottom=0)
     ax.set_ylabel("mean norm of the gradient")
     ax.set_title("(a) norms")
@@ -40,9 +34,9 @@ def draw_norms(ax: Axes, rows: pd.DataFrame) -> None:
 def draw_angles(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw the mean angles."""
     panels.right_angle(ax)
-    for name, label, colour, dashed in ANGLES:
-        columns = (rows[f"{name}_{statistic}_deg"] for statistic in ("mean", "low", "high"))
-        panels.line_in_band(ax, rows["checkpoint"], *columns, colour=colour, label=label, dashed=dashed)
+    for angle in panels.ANGLES:
+        interval = [rows[f"{angle.name}_{end}_deg"] for end in ("mean", "low", "high")]
+        panels.line_in_band(ax, rows["checkpoint"], interval, angle)
     ax.set_ylim(0, 180)
     ax.set_yticks(range(0, 181, 30))
     ax.set_ylabel("mean angle (degrees)")

@@ -49,7 +49,7 @@ def draw_norms(ax: Axes, rows: pd.DataFrame, arm: str) -> None:
     """Draw the norms of the gradients, each in the colour of its objective."""
     for name in OBJECTIVES:
         table = study.by_seed(rows, arm, f"norm_{name}")
-        study.draw_seeds(ax, table, colour=COLOURS[name], label=name, marker="o")
+        study.draw_seeds(ax, table, COLOURS[name], name, marker="o")
     ax.set_ylim(bottom=0)
     ax.set_ylabel("norm of the batch's gradient")
 
@@ -59,7 +59,7 @@ def draw_cosines(ax: Axes, rows: pd.DataFrame, arm: str) -> None:
     ax.axhline(0, color=INK, linewidth=0.8, linestyle=DOTTED, zorder=1.5)
     for name, label, colour in COSINES:
         cosines = rows.assign(cosine=np.cos(np.deg2rad(rows[f"{name}_deg"])))
-        study.draw_seeds(ax, study.by_seed(cosines, arm, "cosine"), colour=colour, label=label, marker="o")
+        study.draw_seeds(ax, study.by_seed(cosines, arm, "cosine"), colour, label, marker="o")
     ax.set_ylim(-0.55, 1.05)
     ax.set_ylabel("cosine")
 
@@ -67,7 +67,7 @@ def draw_cosines(ax: Axes, rows: pd.DataFrame, arm: str) -> None:
 def draw_eta(ax: Axes, rows: pd.DataFrame, arm: str, gamma: float) -> None:
     """Draw the implied eta, and the published constant where gamma is that it was published for."""
     table = study.by_seed(rows.assign(eta=implied_eta(rows, gamma)), arm, "eta")
-    study.draw_seeds(ax, table, colour=INK, label=f"implied, \u03b3 = {gamma:g}", marker="o")
+    study.draw_seeds(ax, table, INK, f"implied, \u03b3 = {gamma:g}", marker="o")
     if gamma == PUBLISHED_GAMMA:
         ax.axhline(PUBLISHED_ETA, color=PAPER_INK, linewidth=1.1, linestyle=DASHED, label="published, 2B student")
     ax.set_ylim(0, max(1.0, 1.05 * float(np.nanmax(table.to_numpy(), initial=0.0))))

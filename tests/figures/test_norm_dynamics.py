@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import same_color
 
-from figures import norm_dynamics
+from figures import norm_dynamics, panels
 from figures.style import COLOURS, save
 from records import ANGLES, RecordError, open_record, read_record
 from records.measurement import INTERVAL, OBJECTIVES, SCOPES
@@ -74,9 +74,10 @@ def test_norms_are_lines_in_the_bands_of_their_intervals(axes, rows):
 
 
 def test_angles_are_lines_in_the_bands_of_their_intervals(axes, rows):
-    for (name, label, _, dashed), band in zip(norm_dynamics.ANGLES, bands(axes[1]), strict=True):
-        np.testing.assert_array_equal(line(axes[1], label).get_ydata(), rows[f"{name}_mean_deg"])
-        assert line(axes[1], label).is_dashed() == dashed
+    for angle, band in zip(panels.ANGLES, bands(axes[1]), strict=True):
+        name, drawn = angle.name, line(axes[1], angle.label)
+        np.testing.assert_array_equal(drawn.get_ydata(), rows[f"{name}_mean_deg"])
+        assert drawn.is_dashed() == name.endswith("_attached")
         np.testing.assert_allclose(band, rows[[f"{name}_low_deg", f"{name}_high_deg"]])
     assert any(np.array_equal(drawn.get_ydata(), [90, 90]) for drawn in axes[1].lines)
 
