@@ -121,7 +121,7 @@ def kind_words(kind: Any) -> str:
 
 def _one_line(message: str, kinds: Mapping[str, Any]) -> str:
     """Return a complaint of the parser as one line that names the flag, what it must be, and what it is."""
-    key = re.match(r'Parser key "([\w.]+)":', message)
+    key = re.match(r'Parser key "([\w.]+)"(?: element \d+)?:', message)
     if key and key.group(1) in kinds:
         value = re.search(r"(?:Given value|Got value|converting [\w ]+|literal for .*?|to float): (.+)$", message, re.M)
         got = f", got {value.group(1).strip()}" if value else ""

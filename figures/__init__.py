@@ -1,1 +1,1 @@
-"""One picture a module, drawn from records alone."""
+"""Pictures, one in each module, drawn from records alone; `figures.catalogue` has them by name."""

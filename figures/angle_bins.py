@@ -1,21 +1,18 @@
-"""Draw Figure 3 of arXiv:2606.00564: angles between gradients, by how much a token depends on the picture.
+"""Figure 3 of arXiv:2606.00564: angles between gradients, by how much a token depends on the picture.
 
-    python -m figures.angle_bins runs/demo
-    python -m figures.angle_bins runs/demo --scope language_model --out pictures
+    python -m figures runs/demo
+    python -m figures runs/demo angle_bins --scope language_model --out pictures
 
-Reads the table `bins` of a record written by `python -m probes.angles`; writes `angle_bins.png` and `.svg`.
+Reads the table `bins` of a record written by `python -m probes.angles`.
 
-The paper does not say whether the visual target q* is held fixed (detached) or follows the student
-(attached), so there is a row for each. Standard and language have no q* in them: panel (c) is the same either
-way, and the second row uses its place for the angle between the prior and the language gradient, which is
-small where the standard gradient bisects the other two. The paper's values come from its text and from
-reading its figure off by machine; whichever kind of q* they belong to, they stand in both rows.
+The paper does not say whether the visual target q* is held fixed (detached) or follows the student (attached). The
+picture has one row for each. Standard and language have no q*: panel (c) is the same either way. The second row uses
+its place for the angle between the prior and the language gradient, which is small where the standard gradient bisects
+the other two. The paper's values come from its text and from reading its figure off by machine. They stand in both
+rows, whichever kind of q* they belong to.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,6 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from figures import captions, panels
+from figures.selection import rows_where
 from figures.style import (
     COLOURS,
     DASHED,
@@ -33,10 +31,9 @@ from figures.style import (
     PAIRS,
     PAPER_INK,
     WIDE_WIDTH_IN,
-    save,
     styled,
 )
-from records import NULL_ANGLES, Measurement, RecordError, read_record
+from records import NULL_ANGLES, Measurement
 
 PANELS = (
     ("angle_language_visual", "(a) language and visual, q* detached"),
@@ -56,15 +53,6 @@ PAPER_BINS = 10
 PAPER_CURVE_DEG = (62, 68, 70, 74, 72, 76, 80, 84, 88, 92)
 PAPER_RANGE_DEG = (40, 50)
 PAPER_LAST_DEG = {"standard_visual": 42, "standard_language": 50}
-
-
-def rows_of(record: Measurement, scope: str) -> pd.DataFrame:
-    """Return a scope's rows of `bins`, by bin."""
-    bins = record.tables["bins"]
-    if scope not in set(bins["scope"]):
-        known = ", ".join(sorted(set(bins["scope"])))
-        raise RecordError(f"`scope` must be one that `{record.path}` has ({known}), not {scope!r}")
-    return bins[bins["scope"] == scope].sort_values("bin")
 
 
 def draw_published(ax: Axes, angle: str) -> None:
@@ -87,7 +75,7 @@ def draw_angle(ax: Axes, rows: pd.DataFrame, angle: str) -> None:
         draw_published(ax, angle)
     panels.right_angle(ax)
     mean, std = rows[f"{angle}_mean_deg"], rows[f"{angle}_std_deg"]
-    panels.mean_with_band(ax, x, mean, std, colour=colour, point_colour=point_colour, label=angle)
+    panels.mean_with_band(ax, x, mean, std, color=colour, mfc=point_colour, label=angle)
     panels.interval(ax, x, rows[f"{angle}_low_deg"], rows[f"{angle}_high_deg"], colour=colour)
 
 
@@ -139,15 +127,12 @@ def legend_entries() -> list[Line2D | Patch]:
     ]
 
 
-def caption(record: Measurement, rows: pd.DataFrame, scope: str) -> str:
-    """Say what was measured: the pair, the unit and how many of them, the parameters, the metric."""
-    pair, unit = record.header["pair"], record.header["settings"]["unit"]
+def units(record: Measurement, rows: pd.DataFrame) -> str:
+    """Name the unit, and how many of them each bin has."""
+    unit = record.header["settings"]["unit"]
     least, most = rows["n_units"].min(), rows["n_units"].max()
     count = f"{least}" if least == most else f"{least}\u2013{most}"
-    student, teacher = pair["student"], pair["teacher"]
-    parameters = "all parameters" if scope == "all" else f"parameters: {scope.replace('_', ' ')}"
-    measured = f"unit: {unit}, {count} a bin \u00b7 {parameters}{captions.metric(record)}"
-    return f"student {student}, teacher {teacher} \u00b7 {measured}"
+    return f"unit: {unit}, {count} a bin"
 
 
 def upper_limit_deg(rows: pd.DataFrame) -> float:
@@ -158,8 +143,12 @@ def upper_limit_deg(rows: pd.DataFrame) -> float:
 
 
 def draw(record: Measurement, scope: str = "all") -> Figure:
-    """Draw the angles of one scope of a record that has the table `bins`."""
-    rows = rows_of(record, scope)
+    """Draw the angles of one scope.
+
+    Raises:
+        RecordError: the record has not measured the scope.
+    """
+    rows = rows_where(record, "bins", scope=scope).sort_values("bin")
     with styled():
         figure = Figure(figsize=(WIDE_WIDTH_IN, 8.2), layout="constrained")
         axes = figure.subplots(3, 3, sharex=True, gridspec_kw={"height_ratios": (1, 1, 0.55)})
@@ -174,38 +163,7 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
         for ax in axes[2]:
             ax.set_xticks(rows["bin"])
             ax.set_xlabel("VDS bin (0 = least visual)")
-        figure.suptitle(
-            f"Angles between gradients, by dependence on the picture\n{caption(record, rows, scope)}",
-            fontsize=9.5,
-        )
+        words = (captions.pair(record), units(record, rows), captions.parameters(scope), captions.metric(record))
+        captions.entitle(figure, "Angles between gradients, by dependence on the picture", *words)
         figure.legend(handles=legend_entries(), loc="outside lower center", ncols=4, columnspacing=2.0)
     return figure
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
-    made = argparse.ArgumentParser(
-        prog="python -m figures.angle_bins", description="Draw the angles of a record, by VDS bin."
-    )
-    made.add_argument("record", type=Path, help="folder written by `python -m probes.angles`")
-    made.add_argument("--scope", default="all", help="parameters: all (default) or language_model")
-    made.add_argument("--out", type=Path, help="folder of the pictures (default: the record's)")
-    return made
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw a record from the command line; return the exit code."""
-    options = parser().parse_args(argv)
-    name = "angle_bins" if options.scope == "all" else f"angle_bins-{options.scope}"
-    try:
-        figure = draw(read_record(options.record, "bins"), options.scope)
-        paths = save(figure, (options.out or options.record) / name)
-    except (RecordError, OSError) as error:
-        print(f"figures.angle_bins: error: {error}", file=sys.stderr)
-        return 2
-    print(*paths, sep="\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,16 +1,14 @@
-"""What the figures of a study share: its arms in one order, their settings, lines of several seeds, intervals."""
+"""What the pictures of a study share: its arms in one order, their settings, lines of several seeds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import ArrayLike
 
-from figures.style import ARM_COLOURS, arm_colour, arm_line
+from figures.style import ARM_COLOURS, arm_colour, arm_line, base_arm
 from records import Measurement, RecordError
 
 INITIAL: Final = "initial"  # the arm that is not trained
@@ -18,15 +16,14 @@ STANDARD: Final = "standard"
 GROUPS: Final = ("high", "low", "text")
 GROUP_NAMES: Final = {"high": "needs the picture", "low": "picture beside the point", "text": "no picture"}
 MAIN: Final = tuple(ARM_COLOURS)  # those with a colour of their own: one for every objective, none for other strengths
-_Z: Final = 1.959964  # of a 95 % interval
 
 
 def in_order(arms: Sequence[str]) -> list[str]:
     """Return arms without repetition in the order of the style, each followed by those named after it."""
-    known = list(ARM_COLOURS)
-    first = {arm: max((k for k in known if f"{arm}-".startswith(f"{k}-")), key=len, default="") for arm in arms}
-    place = {arm: known.index(first[arm]) if first[arm] else len(known) for arm in first}
-    return sorted(first, key=lambda arm: (place[arm], arm != first[arm], arm))
+    styled = list(ARM_COLOURS)
+    base = {arm: base_arm(arm) for arm in arms}
+    place = {arm: styled.index(base[arm]) if base[arm] else len(styled) for arm in base}
+    return sorted(base, key=lambda arm: (place[arm], arm != base[arm], arm))
 
 
 def choose(record: Measurement, table: str, wanted: Sequence[str] | None, usual: Sequence[str] = ()) -> list[str]:
@@ -35,25 +32,25 @@ def choose(record: Measurement, table: str, wanted: Sequence[str] | None, usual:
     Raises:
         RecordError: a wanted arm is not in the table, or the table has no arm at all.
     """
-    found = in_order(list(record.tables[table]["arm"]))
-    if not found:
+    there = in_order(list(record.tables[table]["arm"]))
+    if not there:
         raise RecordError(f"`{record.path}` has no arm in `{table}`: train one with `python -m study`")
-    if absent := [arm for arm in wanted or () if arm not in found]:
-        raise RecordError(f"`arms` must be of those that `{record.path}` has ({', '.join(found)}), not {absent[0]!r}")
-    return in_order(list(wanted)) if wanted else [arm for arm in found if arm in usual] or found
+    if absent := [arm for arm in wanted or () if arm not in there]:
+        raise RecordError(f"`arms` must be of those that `{record.path}` has ({', '.join(there)}), not {absent[0]!r}")
+    return in_order(list(wanted)) if wanted else [arm for arm in there if arm in usual] or there
 
 
 def settings_of(record: Measurement) -> dict[str, Mapping[str, Any]]:
     """Return the flags of each arm: those of its first run in the record's header, `<arm>-<seed>`."""
     runs = record.header["settings"].get("runs", {})
-    found: dict[str, Mapping[str, Any]] = {}
+    by_arm: dict[str, Mapping[str, Any]] = {}
     for name, settings in runs.items():
-        found.setdefault(name.rpartition("-")[0], settings)
-    return found
+        by_arm.setdefault(name.rpartition("-")[0], settings)
+    return by_arm
 
 
 def by_seed(rows: pd.DataFrame, arm: str, column: str) -> pd.DataFrame:
-    """Return a column of an arm as a table of steps by seeds; of several rows of a step the mean."""
+    """Return a column of an arm as a table of steps by seeds; several rows of one step are averaged."""
     return rows[rows["arm"] == arm].pivot_table(index="step", columns="seed", values=column, aggfunc="mean")
 
 
@@ -71,57 +68,22 @@ def running_mean(table: pd.DataFrame, window: int) -> pd.DataFrame:
     return pd.DataFrame(means, index=table.index)
 
 
-def draw_seeds(ax: Axes, table: pd.DataFrame, *, colour: str, line: Any = "-", label: str, marker: str = "") -> None:
-    """Draw the mean over seeds as a line, and each seed as a thin one where there are several."""
+def draw_seeds(ax: Axes, table: pd.DataFrame, colour: str, label: str, **look: Any) -> None:
+    """Draw the mean over seeds as a line, and each seed as a thin one where there are several.
+
+    Args:
+        table: steps by seeds.
+        look: what `Axes.plot` takes for the line of the mean.
+    """
     if table.shape[1] > 1:
         for seed in table:
             ax.plot(table.index, table[seed], color=colour, linewidth=0.6, alpha=0.35, zorder=2)
-    ax.plot(table.index, table.mean(axis=1), color=colour, linestyle=line, marker=marker, ms=3.4, label=label, zorder=4)
+    ax.plot(table.index, table.mean(axis=1), color=colour, ms=3.4, label=label, zorder=4, **look)
 
 
 def draw_arm(ax: Axes, table: pd.DataFrame, arm: str, marker: str = "") -> None:
     """Draw an arm's seeds and their mean in its colour."""
-    draw_seeds(ax, table, colour=arm_colour(arm), line=arm_line(arm), label=arm, marker=marker)
-
-
-def wilson(shares: ArrayLike, sizes: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of Wilson's 95 % interval of shares, each out of so many.
-
-    >>> low, high = wilson(0.5, 100)
-    >>> print(f"{low:.4f} {high:.4f}")
-    0.4038 0.5962
-    """
-    p, n = np.asarray(shares, dtype=float), np.asarray(sizes, dtype=float)
-    middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
-    return middle - half, middle + half
-
-
-def accuracy(verdicts: pd.DataFrame) -> dict[str, float]:
-    """Return the share of right answers with its interval over scenes: `mean`, `low`, `high`.
-
-    Seeds answer the same scenes. Wilson's interval is taken of as many scenes as the variance of their means over seeds
-    is worth, n p (1 - p) / variance: of one seed that is their number n.
-    """
-    scenes = verdicts.groupby("prompt_id")["correct"].mean().to_numpy(dtype=float)
-    mean, variance = float(scenes.mean()), float(scenes.var())
-    worth = len(scenes) * mean * (1 - mean) / variance if variance > 0 else len(scenes)
-    low, high = wilson(mean, worth)
-    return {"mean": mean, "low": float(low), "high": float(high)}
-
-
-def caption(record: Measurement, rows: pd.DataFrame) -> str:
-    """Say what was trained: the pair, and how many seeds."""
-    pair = record.header["pair"]
-    return f"student {pair['student']}, teacher {pair['teacher'] or 'its own'} \u00b7 {seeds(rows)} an arm"
-
-
-def seeds(rows: pd.DataFrame) -> str:
-    """Say how many seeds the trained arms have."""
-    trained = rows[rows["arm"] != INITIAL]
-    counts = (trained if len(trained) else rows).groupby("arm")["seed"].nunique()
-    least, most = int(counts.min()), int(counts.max())
-    return f"{least} seed{'s' if most > 1 else ''}" if least == most else f"{least} to {most} seeds"
+    draw_seeds(ax, table, arm_colour(arm), arm, linestyle=arm_line(arm), marker=marker)
 
 
 def legend(figure: Figure, arms: Sequence[str], extra: Sequence[Line2D] = (), columns: int = 6) -> None:

@@ -1,66 +1,51 @@
-"""Draw what changed between two students of one teacher.
+"""What changed between two students of one teacher: losses, angles and answers.
 
-    python -m figures.before_after runs/compare-0123456789ab
-    python -m figures.before_after runs/compare-0123456789ab --scope language_model --out pictures
+    python -m figures runs/compare-0123456789ab
+    python -m figures runs/compare-0123456789ab before_after --scope language_model --out pictures
 
-Reads a record written by `python -m probes.compare`; writes `before_after.png` and `.svg`: the change of the losses
-and of the angles by VDS bin, and accuracy before and after, as far as the record has them. Bars are 95 % intervals of
-the mean change of pairs (the same tokens, the same prompts), over prompts. Beside the bins stand all of them together,
-and the tokens of prompts that are text alone.
+Reads a record written by `python -m probes.compare`: `changes`, and `angle_changes` and `accuracy_changes` where it has
+them. The panels show the change of the losses and of the angles by VDS bin, and accuracy before and after. Bars are
+95 % intervals of the mean change over pairs (the same tokens, the same prompts), over prompts. To the right of the
+bins stand all of them together, and the tokens of prompts without a picture.
 """
 
-import argparse
 import math
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import panels
-from figures.style import COLOURS, DASHED, INK, NULL_GREY, WIDE_WIDTH_IN, save, styled
-from records import Measurement, RecordError, read_record
+from figures import captions, panels
+from figures.selection import check_choice
+from figures.style import COLOURS, DASHED, INK, NULL_GREY, WIDE_WIDTH_IN, styled
+from records import Measurement
 
 SCOPES = ("all", "language_model")
-TABLES = ("changes", "angle_changes", "accuracy_changes")
-LOSSES = (  # name in the record, label, colour
-    ("kl_standard", "standard", COLOURS["standard"]),
-    ("kl_language", "language", COLOURS["language"]),
-    ("kl_visual", "visual", COLOURS["visual"]),
-    ("student_vds", "student's own dependence", NULL_GREY),
-)
-ANGLES = (  # name in the record, label, colour, whether open points
-    ("angle_language_visual", "language and visual, detached", COLOURS["language"], False),
-    ("angle_language_visual_attached", "language and visual, attached", COLOURS["language"], True),
-    ("angle_standard_visual", "standard and visual", COLOURS["visual"], False),
-    ("angle_standard_language", "standard and language", COLOURS["standard"], False),
+LOSSES = (
+    panels.Series("kl_standard", "standard", COLOURS["standard"]),
+    panels.Series("kl_language", "language", COLOURS["language"]),
+    panels.Series("kl_visual", "visual", COLOURS["visual"]),
+    panels.Series("student_vds", "student's own dependence", NULL_GREY),
 )
 SPREAD = 0.16  # between the points of one bin, in bins
 STRAIGHT = 0.02  # share of the largest change within which the axis of the losses is straight, beyond it logarithmic
 
 
-def read(folder: Path) -> Measurement:
-    """Read a record with those of its tables that are drawn."""
-    found = read_record(folder, "changes")
-    return read_record(folder, *(table for table in TABLES if table in found.record["tables"]))
-
-
-def draw_points(
-    ax: Axes, rows: pd.DataFrame, name: str, unit: str, *, place: float, colour: str, label: str, hollow: bool = False
-) -> None:
-    """Draw mean changes as points beside their bins, with their intervals."""
-    x = np.arange(len(rows)) + place
-    mean, low, high = (rows[f"{name}_change_{end}_{unit}"] for end in ("mean", "low", "high"))
-    panels.interval(ax, x, low, high, colour=colour)
-    inside = "white" if hollow else colour
-    ax.plot(x, mean, linestyle="none", marker="o", color=colour, mfc=inside, ms=3.6, label=label, zorder=4)
+def draw_points(ax: Axes, rows: pd.DataFrame, several: Sequence[panels.Series], unit: str) -> None:
+    """Draw mean changes with their intervals, the points of one bin side by side."""
+    for number, series in enumerate(several):
+        x = np.arange(len(rows)) + SPREAD * (number - (len(several) - 1) / 2)
+        mean, low, high = (rows[f"{series.name}_change_{end}_{unit}"] for end in ("mean", "low", "high"))
+        panels.interval(ax, x, low, high, colour=series.colour)
+        look: dict[str, Any] = {"color": series.colour, "mfc": series.inside, "label": series.label}
+        ax.plot(x, mean, linestyle="none", marker="o", ms=3.6, zorder=4, **look)
 
 
 def name_bins(ax: Axes, rows: pd.DataFrame) -> None:
-    """Name the bins, part off what is no bin, and draw the line of no change."""
+    """Name the bins, separate the other columns from them, and draw the line of no change."""
     ax.axhline(0, color=INK, linewidth=0.8, zorder=1)
     numbered = int(rows["bin"].str.isdigit().sum())
     ax.axvline(numbered - 0.5, color=NULL_GREY, linewidth=0.6, linestyle=DASHED, zorder=1)
@@ -70,7 +55,7 @@ def name_bins(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def straight_about_zero(ax: Axes, changes: np.ndarray) -> None:
-    """Make the vertical axis logarithmic but about 0, so that bins whose losses differ by powers of ten are seen."""
+    """Make the vertical axis logarithmic except near 0, to show bins whose losses differ by powers of ten."""
     largest = float(np.nanmax(np.abs(changes), initial=0.0))
     ax.set_ylabel("mean change (nats), after less before")
     if largest > 0:
@@ -82,20 +67,16 @@ def straight_about_zero(ax: Axes, changes: np.ndarray) -> None:
 
 def draw_losses(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw the mean change of each loss."""
-    for number, (name, label, colour) in enumerate(LOSSES):
-        place = SPREAD * (number - (len(LOSSES) - 1) / 2)
-        draw_points(ax, rows, name, "nats", place=place, colour=colour, label=label)
+    draw_points(ax, rows, LOSSES, "nats")
     name_bins(ax, rows)
-    straight_about_zero(ax, rows[[f"{name}_change_mean_nats" for name, _, _ in LOSSES]].to_numpy())
+    straight_about_zero(ax, rows[[f"{loss.name}_change_mean_nats" for loss in LOSSES]].to_numpy())
     ax.set_title("(a) losses on the same tokens")
     ax.legend(loc="best", handlelength=1.2, labelspacing=0.25)
 
 
 def draw_angles(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw the mean change of each angle."""
-    for number, (name, label, colour, hollow) in enumerate(ANGLES):
-        place = SPREAD * (number - (len(ANGLES) - 1) / 2)
-        draw_points(ax, rows, name, "deg", place=place, colour=colour, label=label, hollow=hollow)
+    draw_points(ax, rows, panels.ANGLES, "deg")
     name_bins(ax, rows)
     ax.set_ylabel("mean change (degrees), after less before")
     ax.legend(loc="best", handlelength=1.2, labelspacing=0.25)
@@ -103,7 +84,7 @@ def draw_angles(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def draw_accuracy(ax: Axes, rows: pd.DataFrame) -> None:
-    """Draw accuracy before and after, a line a group."""
+    """Draw accuracy before and after, one line for each group."""
     y = np.arange(len(rows))
     before, after = (rows[f"accuracy_{side}_mean_percent"] for side in ("before", "after"))
     ax.hlines(y, before, after, color=INK, linewidth=1.0, zorder=3)
@@ -116,7 +97,7 @@ def draw_accuracy(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def draw_accuracy_change(ax: Axes, rows: pd.DataFrame) -> None:
-    """Draw the change of accuracy with its interval, a line a group, and how many answers were gained and lost."""
+    """Draw the change of accuracy in each group with its interval, and how many answers were gained and lost."""
     y = np.arange(len(rows))
     mean, low, high = (rows[f"accuracy_change_{end}_percent"] for end in ("mean", "low", "high"))
     ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
@@ -132,7 +113,7 @@ def draw_accuracy_change(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def name_groups(ax: Axes, rows: pd.DataFrame) -> None:
-    """Name the groups of prompts beside the axis, the first on top, and part those of one kind from the next."""
+    """Name the groups of prompts beside the axis, the first on top, with a line between kinds of groups."""
     ax.set_yticks(range(len(rows)), [group_name(row) for row in rows.to_dict("records")])
     kinds = rows["by"].to_numpy()
     for place in np.flatnonzero(kinds[1:] != kinds[:-1]):
@@ -153,14 +134,13 @@ def group_name(row: Mapping) -> str:
 
 def scoped(record: Measurement, scope: str) -> pd.DataFrame | None:
     """Return the changes of the angles in a scope, if angles were measured."""
-    if scope not in SCOPES:
-        raise RecordError(f"`scope` must be one of {', '.join(SCOPES)}, not {scope!r}")
+    check_choice("scope", scope, SCOPES)
     angles = record.tables.get("angle_changes")
     return None if angles is None else angles[angles["scope"] == scope].reset_index(drop=True)
 
 
 def caption(record: Measurement) -> str:
-    """Say who is compared: both students and their teacher."""
+    """Name both students and their teacher."""
     pair = record.header["pair"]
     before, after = pair["student"]
     return f"before: {before} \u00b7 after: {after} \u00b7 teacher: {pair['teacher']}"
@@ -182,28 +162,5 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
             draw_accuracy(left, answers)
             draw_accuracy_change(right, answers)
         responses = f"responses of {record.header['settings']['rollouts_of']}"
-        figure.suptitle(f"Before and after\n{caption(record)} \u00b7 {responses}", fontsize=9.5)
+        captions.entitle(figure, "Before and after", caption(record), responses)
     return figure
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw a record from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m figures.before_after", description="Draw what changed between two students."
-    )
-    parser.add_argument("record", type=Path, help="folder written by `python -m probes.compare`")
-    parser.add_argument("--scope", default="all", help="parameters of the angles: all (default) or language_model")
-    parser.add_argument("--out", type=Path, help="folder of the pictures (default: the record's)")
-    options = parser.parse_args(argv)
-    name = "before_after" if options.scope == "all" else f"before_after-{options.scope}"
-    try:
-        paths = save(draw(read(options.record), options.scope), (options.out or options.record) / name)
-    except (RecordError, OSError) as error:
-        print(f"figures.before_after: error: {error}", file=sys.stderr)
-        return 2
-    print(*paths, sep="\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,9 +1,49 @@
-"""Words that the captions of several pictures share."""
+"""The words above a picture, and those that the captions of several pictures share."""
 
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from figures.arms import INITIAL
 from records import Measurement
 
 
+def entitle(figure: Figure, title: str, *words: str, **place: Any) -> None:
+    """Write a title above the panels, and below it the words that are not empty."""
+    caption = " \u00b7 ".join(word for word in words if word)
+    figure.suptitle(f"{title}\n{caption}", fontsize=9.5, **place)
+
+
+def pair(record: Measurement) -> str:
+    """Name the student and the teacher."""
+    names = record.header["pair"]
+    return f"student {names['student']}, teacher {names['teacher'] or 'its own'}"
+
+
+def parameters(scope: str) -> str:
+    """Name the parameters that a scope holds.
+
+    >>> parameters("all"), parameters("language_model")
+    ('all parameters', 'parameters: language model')
+    """
+    return "all parameters" if scope == "all" else f"parameters: {scope.replace('_', ' ')}"
+
+
 def metric(record: Measurement) -> str:
-    """Return how gradients were multiplied, to stand at the end of a caption; nothing if as usual."""
+    """Say how gradients were multiplied; nothing if as usual."""
     name = record.header["settings"].get("metric", "plain")  # older records have no other
-    return "" if name == "plain" else f" \u00b7 metric: {name.capitalize()}'s second moments"
+    return "" if name == "plain" else f"metric: {name.capitalize()}'s second moments"
+
+
+def trained(record: Measurement, rows: pd.DataFrame) -> str:
+    """Name the pair of a study, and how many seeds the rows have."""
+    return f"{pair(record)} \u00b7 {seeds(rows)} an arm"
+
+
+def seeds(rows: pd.DataFrame) -> str:
+    """Say how many seeds the trained arms of a study have."""
+    trained = rows[rows["arm"] != INITIAL]
+    counts = (trained if len(trained) else rows).groupby("arm")["seed"].nunique()
+    least, most = int(counts.min()), int(counts.max())
+    return f"{least} seed{'s' if most > 1 else ''}" if least == most else f"{least} to {most} seeds"

@@ -1,24 +1,22 @@
-"""Draw answers whose verdict changed between two students, side by side with the picture they are about.
+"""Answers whose verdict changed between two students, with the picture that each is about.
 
-    python -m figures.changed_answers runs/compare-0123456789ab --out pictures
+    python -m figures runs/compare-0123456789ab changed_answers --out pictures
 
-Reads the table `examples` of a record written by `python -m probes.compare`; writes `changed_answers.png` and `.svg`.
+Reads the table `examples` of a record written by `python -m probes.compare`.
 """
 
-import argparse
 import io
-import sys
 import textwrap
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import matplotlib.image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from figures import captions
 from figures.before_after import caption
-from figures.style import COLOURS, INK, WIDE_WIDTH_IN, save, styled
-from records import Measurement, RecordError, read_record
+from figures.style import COLOURS, INK, WIDE_WIDTH_IN, styled
+from records import Measurement, RecordError
 
 MUTED = "#6B6B6B"
 VERDICT_COLOURS = {"gained": COLOURS["visual"], "lost": COLOURS["language"]}
@@ -85,7 +83,11 @@ def draw_texts(ax: Axes, row: Mapping) -> None:
 
 
 def draw(record: Measurement) -> Figure:
-    """Draw the examples of a record, two a line, those gained first."""
+    """Draw the examples of a record, two on each line, those gained first.
+
+    Raises:
+        RecordError: no verdict changed.
+    """
     rows = record.tables["examples"].to_dict("records")
     if not rows:
         raise RecordError(f"`{record.path}` has no answer whose verdict changed: compare on more `--accuracy-prompts`")
@@ -100,27 +102,5 @@ def draw(record: Measurement) -> Figure:
             line, half = divmod(number, 2)
             draw_picture(axes[line, 2 * half], row["picture"])
             draw_texts(axes[line, 2 * half + 1], row)
-        figure.suptitle(f"Answers whose verdict changed\n{caption(record)}", fontsize=9.5)
+        captions.entitle(figure, "Answers whose verdict changed", caption(record))
     return figure
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw a record from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m figures.changed_answers", description="Draw answers whose verdict changed."
-    )
-    parser.add_argument("record", type=Path, help="folder written by `python -m probes.compare`")
-    parser.add_argument("--out", type=Path, help="folder of the pictures (default: the record's)")
-    options = parser.parse_args(argv)
-    try:
-        figure = draw(read_record(options.record, "examples"))
-        paths = save(figure, (options.out or options.record) / "changed_answers")
-    except (RecordError, OSError) as error:
-        print(f"figures.changed_answers: error: {error}", file=sys.stderr)
-        return 2
-    print(*paths, sep="\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

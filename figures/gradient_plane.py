@@ -1,20 +1,18 @@
-"""Draw the five gradients as arrows, to their true lengths and angles, in the plane of standard and visual.
+"""The five gradients as arrows, with true lengths and angles, in the plane of standard and visual.
 
-    python -m figures.gradient_plane runs/demo
-    python -m figures.gradient_plane runs/demo --scope language_model --weigh energy --out pictures
+    python -m figures runs/demo gradient_plane
+    python -m figures runs/demo gradient_plane --scope language_model --weigh energy --out pictures
 
-Reads the tables `units` and `grams` of a record written by `python -m probes.angles`; writes `gradient_plane.png` and
-`.svg`, a panel a VDS bin.
+Reads the tables `units` and `grams` of a record written by `python -m probes.angles`. Each VDS bin has a panel.
 
 Standard is visual + prior: the three lie in one plane, and are drawn in it as they are, standard to the right. Language
-and shift leave it: the full part of their arrow is their projection onto the plane, the faded part goes on to their
-true length. Lengths and angles are those of the mean Gram matrix of a bin's units, `equal`: each unit's first divided
-by the sum of its five squared norms; `energy`: as they are, where a few units with long gradients decide. Dots are the
-tips for other samples of the prompts (bootstrap). A panel has its own scale: the longest gradient is as long in each.
+and shift leave the plane. The full part of their arrow is their projection onto the plane; the faded part continues to
+their true length. Lengths and angles are those of the mean Gram matrix of a bin's units. With `--weigh equal`, each
+unit's matrix is first divided by the sum of its five squared norms. With `--weigh energy` it is not: a few units with
+long gradients decide. Dots are the tips for other samples of the prompts (bootstrap). Each panel has its own scale: its
+longest gradient is as long as that of any other.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,7 +22,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from figures import captions, command
+from figures import captions
+from figures.selection import check_choice
 from figures.style import COLOURS, INK, NULL_GREY, WIDE_WIDTH_IN, styled
 from records import Measurement, RecordError
 from records.columns import OBJECTIVES
@@ -39,8 +38,7 @@ STANDARD, LANGUAGE, VISUAL, PRIOR, SHIFT = range(len(OBJECTIVES))
 
 def unit_grams(record: Measurement, scope: str) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the units that are in a bin, and their Gram matrices `[U, 5, 5]` over the groups of a scope."""
-    if scope not in SCOPES:
-        raise RecordError(f"`scope` must be one of {', '.join(SCOPES)}, not {scope!r}")
+    check_choice("scope", scope, SCOPES)
     units = record.tables["units"]
     units = units[(units["scope"] == "all") & (units["bin"] >= 0)]
     if units.empty:
@@ -57,8 +55,7 @@ def unit_grams(record: Measurement, scope: str) -> tuple[pd.DataFrame, np.ndarra
 
 def weighed(grams: np.ndarray, weigh: str) -> np.ndarray:
     """Return the matrices as they enter the mean; of equal units the five squared norms add up to 1."""
-    if weigh not in WEIGHTS:
-        raise RecordError(f"`weigh` must be one of {', '.join(WEIGHTS)}, not {weigh!r}")
+    check_choice("weigh", weigh, WEIGHTS)
     traces = np.trace(grams, axis1=1, axis2=2)[:, None, None]
     return grams if weigh == "energy" else np.divide(grams, traces, out=np.zeros_like(grams), where=traces > 0)
 
@@ -66,13 +63,13 @@ def weighed(grams: np.ndarray, weigh: str) -> np.ndarray:
 def arrows(gram: np.ndarray) -> np.ndarray:
     """Return `[5, 3]` for each gradient: its place in the plane of standard and visual, and its height above it.
 
-    The first axis lies along standard, the second along what visual has beside it; the height is without its sign.
+    The first axis lies along standard, the second along the rest of visual; the height is without its sign.
     """
     first = _along(gram, gram[STANDARD], gram[STANDARD, STANDARD])
     rest = gram - np.outer(first, first)  # what is left of the products without the first axis
     second = _along(gram, rest[VISUAL], rest[VISUAL, VISUAL])
     height = np.sqrt(np.clip(np.diag(gram) - first**2 - second**2, 0.0, None))
-    height[[STANDARD, VISUAL, PRIOR]] = 0.0  # in the plane, but for rounding
+    height[[STANDARD, VISUAL, PRIOR]] = 0.0  # in the plane, up to rounding
     return np.stack([first, second, height], axis=1)
 
 
@@ -172,31 +169,8 @@ def draw(record: Measurement, scope: str = "all", weigh: str = "equal") -> Figur
             ax.set_axis_off()
             length = float(np.sqrt(grams[inside].mean(axis=0)[STANDARD, STANDARD]))
             ax.set_title(f"bin {bin_}: |standard| {length:.3g}")
-        parameters = "all parameters" if scope == "all" else f"parameters: {scope.replace('_', ' ')}"
-        pair, metric = record.header["pair"], captions.metric(record)
-        words = f"student {pair['student']}, teacher {pair['teacher']} \u00b7 {parameters}"
         title = "Gradients in the plane of standard and visual, by dependence on the picture"
-        words += f" \u00b7 units: {weigh}{metric} \u00b7 |standard|: root mean square"
-        figure.suptitle(f"{title}\n{words}", fontsize=9.5)
+        words = (captions.pair(record), captions.parameters(scope), f"units: {weigh}", captions.metric(record))
+        captions.entitle(figure, title, *words, "|standard|: root mean square")
         figure.legend(handles=legend_entries(), loc="outside lower center", ncols=7, columnspacing=1.8)
     return figure
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw a record from the command line; return the exit code."""
-    made: argparse.ArgumentParser = command.parser("gradient_plane", "Draw the gradients as arrows.", "probes.angles")
-    made.add_argument("--scope", default="all", help="parameters: all (default) or language_model")
-    made.add_argument("--weigh", default="equal", help="units: equal (default) or energy")
-    options = made.parse_args(argv)
-    parts = [part for part in (options.scope, options.weigh) if part not in ("all", "equal")]
-    name = "-".join(["gradient_plane", *parts])
-    return command.draw_and_save(
-        "gradient_plane",
-        options,
-        ("units", "grams"),
-        lambda record: {name: draw(record, options.scope, options.weigh)},
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

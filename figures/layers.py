@@ -1,17 +1,12 @@
-"""Draw where in the model the gradients lie and meet, by depth and by how much a token depends on the picture.
+"""Where in the model the gradients lie and meet, by depth and by how much a token depends on the picture.
 
-    python -m figures.layers runs/layers-0123456789ab
-    python -m figures.layers runs/layers-0123456789ab --scope language_model --out pictures
+    python -m figures runs/layers-0123456789ab
+    python -m figures runs/layers-0123456789ab layers --scope language_model --out pictures
 
-Reads the table `layers` of a record written by `python -m probes.layers`; writes `layers.png` and `.svg`. A row of a
-panel is a group of parameters, from the picture's side at the top to the output at the bottom, a column a VDS bin, the
-last all bins together. Grey: a gradient is 0 there, so that there is no angle.
+Reads the table `layers` of a record written by `python -m probes.layers`. Each row of a panel is a group of parameters,
+from the vision side at the top to the output at the bottom. Each column is a VDS bin, the last all bins together. Grey
+cells have no angle: a gradient is 0 there.
 """
-
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,8 +15,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from figures import captions, panels
-from figures.style import WIDE_WIDTH_IN, save, styled
-from records import Measurement, RecordError, read_record
+from figures.selection import check_choice
+from figures.style import WIDE_WIDTH_IN, styled
+from records import Measurement
 
 SCOPES = ("all", "language_model")
 ANGLE = "angle_language_visual_attached_mean_deg"
@@ -31,8 +27,7 @@ LEAST_SPREAD_DEG = 30.0  # either side of 90: smaller departures are not painted
 
 def rows_of(record: Measurement, scope: str) -> pd.DataFrame:
     """Return the rows of the groups in a scope."""
-    if scope not in SCOPES:
-        raise RecordError(f"`scope` must be one of {', '.join(SCOPES)}, not {scope!r}")
+    check_choice("scope", scope, SCOPES)
     layers = record.tables["layers"]
     return layers if scope == "all" else layers[layers["in_language_model"]]
 
@@ -71,12 +66,10 @@ def draw_grid(ax: Axes, values: pd.DataFrame, colours: str, span: Normalize, uni
     ax.set_xlabel("VDS bin (0 = least visual)")
 
 
-def caption(record: Measurement, rows: pd.DataFrame) -> str:
-    """Say what was measured: the pair, the unit and how many of them, the metric."""
-    pair, unit = record.header["pair"], record.header["settings"]["unit"]
+def units(record: Measurement, rows: pd.DataFrame) -> str:
+    """Name the unit, and how many of them were measured."""
     count = rows.loc[rows["bin"] == "all", "n_units"].max()
-    units = f"unit: {unit}, {count} in all{captions.metric(record)}"
-    return f"student {pair['student']}, teacher {pair['teacher']} \u00b7 {units}"
+    return f"unit: {record.header['settings']['unit']}, {count} in all"
 
 
 def draw(record: Measurement, scope: str = "all") -> Figure:
@@ -93,27 +86,6 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
         left.set_yticks(range(len(angles)), [label(group) for group in angles.index])
         left.set_title("(a) angle of language and visual gradient, q* attached")
         right.set_title("(b) share of the visual gradient's squared norm, q* detached")
-        figure.suptitle(f"Gradients by depth and kind of parameter\n{caption(record, rows)}", fontsize=9.5)
+        words = (captions.pair(record), units(record, rows), captions.metric(record))
+        captions.entitle(figure, "Gradients by depth and kind of parameter", *words)
     return figure
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw a record from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m figures.layers", description="Draw a record's gradients by depth.")
-    parser.add_argument("record", type=Path, help="folder written by `python -m probes.layers`")
-    parser.add_argument("--scope", default="all", help="groups: all (default) or language_model")
-    parser.add_argument("--out", type=Path, help="folder of the pictures (default: the record's)")
-    options = parser.parse_args(argv)
-    name = "layers" if options.scope == "all" else f"layers-{options.scope}"
-    try:
-        figure = draw(read_record(options.record, "layers"), options.scope)
-        paths = save(figure, (options.out or options.record) / name)
-    except (RecordError, OSError) as error:
-        print(f"figures.layers: error: {error}", file=sys.stderr)
-        return 2
-    print(*paths, sep="\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

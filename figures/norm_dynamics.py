@@ -1,51 +1,31 @@
-"""Draw how gradients change over checkpoints, in the manner of Figure 7 of arXiv:2606.00564.
+"""Gradients over checkpoints, in the manner of Figure 7 of arXiv:2606.00564.
 
-    python -m figures.norm_dynamics runs/norms-0123456789ab
-    python -m figures.norm_dynamics runs/norms-0123456789ab --scope language_model --bin 9 --out pictures
+    python -m figures runs/norms-0123456789ab
+    python -m figures runs/norms-0123456789ab norm_dynamics --scope language_model --bin 9 --out pictures
 
-Reads the table `norms` of a record written by `python -m probes.norms`; writes `norm_dynamics.png` and `.svg`. The
-paper shows the norms of the standard and the visual gradient and their cosine; here stand the language gradient beside
-them, angles for the cosine, and the mean losses. Bands are 95 % intervals of the means, over prompts.
+Reads the table `norms` of a record written by `python -m probes.norms`. The paper shows the norms of the standard and
+the visual gradient and their cosine. Here are also the norm of the language gradient, angles in place of the cosine,
+and the mean losses. Bands are 95 % intervals of the means, over prompts.
 """
-
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import captions, panels
-from figures.style import COLOURS, INK, WIDE_WIDTH_IN, save, styled
-from records import Measurement, RecordError, read_record
+from figures.selection import rows_where
+from figures.style import COLOURS, INK, WIDE_WIDTH_IN, styled
+from records import Measurement
 
 OBJECTIVES = ("standard", "language", "visual")
-ANGLES = (  # name in the record, label, colour, whether dashed
-    ("angle_language_visual", "language and visual, detached", COLOURS["language"], False),
-    ("angle_language_visual_attached", "language and visual, attached", COLOURS["language"], True),
-    ("angle_standard_visual", "standard and visual", COLOURS["visual"], False),
-    ("angle_standard_language", "standard and language", COLOURS["standard"], False),
-)
 MOST_TICKS = 8
-
-
-def rows_of(record: Measurement, scope: str, bin_: str) -> pd.DataFrame:
-    """Return the rows of a scope and bin, by checkpoint."""
-    norms = record.tables["norms"]
-    for name, column, value in (("scope", "scope", scope), ("bin", "bin", bin_)):
-        if value not in set(norms[column]):
-            known = ", ".join(norms[column].unique())
-            raise RecordError(f"`{name}` must be one that `{record.path}` has ({known}), not {value!r}")
-    return norms[(norms["scope"] == scope) & (norms["bin"] == bin_)].sort_values("checkpoint")
 
 
 def draw_norms(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw the mean norm of each objective's gradient."""
     for name in OBJECTIVES:
-        columns = (rows[f"norm_{name}_{statistic}"] for statistic in ("mean", "low", "high"))
-        panels.line_in_band(ax, rows["checkpoint"], *columns, colour=COLOURS[name], label=name)
+        interval = [rows[f"norm_{name}_{end}"] for end in ("mean", "low", "high")]
+        panels.line_in_band(ax, rows["checkpoint"], interval, panels.Series(f"norm_{name}", name, COLOURS[name]))
     ax.set_ylim(bottom=0)
     ax.set_ylabel("mean norm of the gradient")
     ax.set_title("(a) norms")
@@ -54,9 +34,9 @@ def draw_norms(ax: Axes, rows: pd.DataFrame) -> None:
 def draw_angles(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw the mean angles."""
     panels.right_angle(ax)
-    for name, label, colour, dashed in ANGLES:
-        columns = (rows[f"{name}_{statistic}_deg"] for statistic in ("mean", "low", "high"))
-        panels.line_in_band(ax, rows["checkpoint"], *columns, colour=colour, label=label, dashed=dashed)
+    for angle in panels.ANGLES:
+        interval = [rows[f"{angle.name}_{end}_deg"] for end in ("mean", "low", "high")]
+        panels.line_in_band(ax, rows["checkpoint"], interval, angle)
     ax.set_ylim(0, 180)
     ax.set_yticks(range(0, 181, 30))
     ax.set_ylabel("mean angle (degrees)")
@@ -80,19 +60,19 @@ def name_checkpoints(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_xlabel("checkpoint")
 
 
-def caption(record: Measurement, rows: pd.DataFrame, scope: str, bin_: str) -> str:
-    """Say what was measured: the teacher, the unit and how many of them, the tokens, the parameters, the metric."""
-    teacher, unit = record.header["pair"]["teacher"], record.header["settings"]["unit"]
+def units(record: Measurement, rows: pd.DataFrame, bin_: str) -> str:
+    """Name the unit, how many of them each checkpoint has, and the tokens."""
     tokens = "all bins" if bin_ == "all" else f"VDS bin {bin_}"
-    parameters = "all parameters" if scope == "all" else f"parameters: {scope.replace('_', ' ')}"
-    count = rows["n_units"].max()
-    units = f"unit: {unit}, up to {count} a checkpoint, {tokens}"
-    return f"teacher {teacher} \u00b7 {units} \u00b7 {parameters}{captions.metric(record)}"
+    return f"unit: {record.header['settings']['unit']}, up to {rows['n_units'].max()} a checkpoint, {tokens}"
 
 
 def draw(record: Measurement, scope: str = "all", bin_: str = "all") -> Figure:
-    """Draw one scope and bin of a record that has the table `norms`."""
-    rows = rows_of(record, scope, bin_)
+    """Draw one scope and bin.
+
+    Raises:
+        RecordError: the record has not measured them.
+    """
+    rows = rows_where(record, "norms", scope=scope, bin=bin_).sort_values("checkpoint")
     with styled():
         figure = Figure(figsize=(WIDE_WIDTH_IN, 3.6), layout="constrained")
         axes = figure.subplots(1, 3, sharex=True)
@@ -100,30 +80,7 @@ def draw(record: Measurement, scope: str = "all", bin_: str = "all") -> Figure:
             panel(ax, rows)
             name_checkpoints(ax, rows)
             ax.legend(loc="upper left" if panel is draw_angles else "best", handlelength=1.8, labelspacing=0.25)
-        figure.suptitle(f"Gradients over checkpoints\n{caption(record, rows, scope, bin_)}", fontsize=9.5)
+        teacher, parameters = f"teacher {record.header['pair']['teacher']}", captions.parameters(scope)
+        words = (teacher, units(record, rows, bin_), parameters, captions.metric(record))
+        captions.entitle(figure, "Gradients over checkpoints", *words)
     return figure
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw a record from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m figures.norm_dynamics", description="Draw the gradients of a series of checkpoints."
-    )
-    parser.add_argument("record", type=Path, help="folder written by `python -m probes.norms`")
-    parser.add_argument("--scope", default="all", help="parameters: all (default) or language_model")
-    parser.add_argument("--bin", default="all", help="VDS bin: a number or all (default)")
-    parser.add_argument("--out", type=Path, help="folder of the pictures (default: the record's)")
-    options = parser.parse_args(argv)
-    name = "-".join(["norm_dynamics"] + [part for part in (options.scope, options.bin) if part != "all"])
-    try:
-        figure = draw(read_record(options.record, "norms"), options.scope, options.bin)
-        paths = save(figure, (options.out or options.record) / name)
-    except (RecordError, OSError) as error:
-        print(f"figures.norm_dynamics: error: {error}", file=sys.stderr)
-        return 2
-    print(*paths, sep="\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

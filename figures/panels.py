@@ -1,44 +1,65 @@
-"""The pieces figures are made of: each draws on the `ax` it is given and returns nothing."""
+"""The pieces that figures are made of: each draws on an `ax` and returns nothing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import Normalize
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
-from figures.style import DASHED, DOTTED, INK, NULL_GREY, PAPER_INK
+from figures.style import COLOURS, DASHED, DOTTED, INK, NULL_GREY, PAPER_INK
 
 
-def mean_with_band(
-    ax: Axes, x: ArrayLike, mean: ArrayLike, std: ArrayLike, *, colour: str, point_colour: str, label: str
-) -> None:
-    """Draw a line through means, points on it, and a band of half a standard deviation either way."""
+@dataclass(frozen=True)
+class Series:
+    """How a quantity is drawn wherever it is: its name in records, its label and colour, open or full points."""
+
+    name: str
+    label: str
+    colour: str
+    hollow: bool = False
+
+    @property
+    def inside(self) -> str:
+        """The colour inside its points."""
+        return "white" if self.hollow else self.colour
+
+
+ANGLES = (
+    Series("angle_language_visual", "language and visual, detached", COLOURS["language"]),
+    Series("angle_language_visual_attached", "language and visual, attached", COLOURS["language"], hollow=True),
+    Series("angle_standard_visual", "standard and visual", COLOURS["visual"]),
+    Series("angle_standard_language", "standard and language", COLOURS["standard"]),
+)
+
+
+def mean_with_band(ax: Axes, x: ArrayLike, mean: ArrayLike, std: ArrayLike, **look: Any) -> None:
+    """Draw a line through means, points on it, and a band of half a standard deviation on either side.
+
+    look: what `Axes.plot` takes, the colour of the line among it.
+    """
     mean, half = np.asarray(mean), 0.5 * np.asarray(std)
-    ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.16, linewidth=0, zorder=2)
-    ax.plot(x, mean, color=colour, marker="o", mfc=point_colour, mec="white", mew=0.6, label=label, zorder=4)
+    ax.fill_between(x, mean - half, mean + half, color=look["color"], alpha=0.16, linewidth=0, zorder=2)
+    ax.plot(x, mean, marker="o", mec="white", mew=0.6, zorder=4, **look)
 
 
-def line_in_band(
-    ax: Axes,
-    x: ArrayLike,
-    mean: ArrayLike,
-    low: ArrayLike,
-    high: ArrayLike,
-    *,
-    colour: str,
-    label: str,
-    dashed: bool = False,
-) -> None:
-    """Draw a line through means, and their intervals as a band; dashed lines have open points."""
-    ax.fill_between(x, np.asarray(low), np.asarray(high), color=colour, alpha=0.16, linewidth=0, zorder=2)
-    style, inside = (DASHED, "white") if dashed else ("-", colour)
-    ax.plot(x, mean, color=colour, linestyle=style, marker="o", mfc=inside, ms=3.4, label=label, zorder=4)
+def line_in_band(ax: Axes, x: ArrayLike, interval: Sequence[ArrayLike], series: Series) -> None:
+    """Draw a line through means, and a band for their intervals; a hollow series is dashed.
+
+    interval: the means, their lower ends and their upper ends.
+    """
+    mean, low, high = map(np.asarray, interval)
+    ax.fill_between(x, low, high, color=series.colour, alpha=0.16, linewidth=0, zorder=2)
+    look: dict[str, Any] = {"color": series.colour, "linestyle": DASHED if series.hollow else "-"}
+    ax.plot(x, mean, marker="o", mfc=series.inside, ms=3.4, label=series.label, zorder=4, **look)
 
 
 def heatmap(ax: Axes, values: ArrayLike, *, colours: str, span: Normalize, unit: str) -> None:
-    """Draw a table as coloured cells with their scale beside them; what is nan is grey."""
+    """Draw a table as coloured cells with their scale to the right; nan is grey."""
     ax.set_facecolor(NULL_GREY)
     image = ax.imshow(np.ma.masked_invalid(values), cmap=colours, norm=span, aspect="auto", interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, label=unit, fraction=0.05, pad=0.02)
@@ -53,21 +74,21 @@ def cuts(ax: Axes, *, rows: Sequence[int], columns: Sequence[int]) -> None:
 
 
 def interval(ax: Axes, x: ArrayLike, low: ArrayLike, high: ArrayLike, *, colour: str) -> None:
-    """Draw the interval of each mean as a bar; it need not hold the mean, so it is given by its ends."""
+    """Draw the interval of each mean as a bar between its ends, which need not lie around the mean."""
     ax.vlines(x, low, high, color=colour, linewidth=1.0, zorder=3)
     for end in (low, high):
         ax.plot(x, end, linestyle="none", marker="_", color=colour, markersize=4, mew=1.0, zorder=3)
 
 
 def null_band(ax: Axes, x: ArrayLike, mean: ArrayLike, std: ArrayLike) -> None:
-    """Draw what unrelated tokens show: mean and one standard deviation, in grey behind the rest."""
+    """Draw the mean and one standard deviation of unrelated tokens, in grey behind the rest."""
     mean, std = np.asarray(mean), np.asarray(std)
     ax.fill_between(x, mean - std, mean + std, color=NULL_GREY, alpha=0.28, linewidth=0, zorder=1)
     ax.plot(x, mean, color=NULL_GREY, linewidth=1.0, zorder=1)
 
 
 def right_angle(ax: Axes) -> None:
-    """Draw the line of 90 degrees: above it two gradients undo each other."""
+    """Draw the line of 90 degrees: above it two gradients oppose each other."""
     ax.axhline(90, color=INK, linewidth=0.8, linestyle=DOTTED, zorder=1.5)
 
 
@@ -77,7 +98,7 @@ def published_points(ax: Axes, x: Sequence[float], readings: Sequence[float]) ->
 
 
 def published_range(ax: Axes, x: Sequence[float], low: float, high: float) -> None:
-    """Draw a range that a published text gives: dashed edges over the bins it speaks of."""
+    """Draw a range that a published text gives, with dashed edges, over the bins that it is about."""
     ax.fill_between(x, low, high, color=PAPER_INK, alpha=0.10, linewidth=0, zorder=1.2)
     for edge in (low, high):
         ax.plot(x, [edge] * len(x), color=PAPER_INK, linewidth=0.8, linestyle=DASHED, zorder=1.3)
@@ -98,7 +119,7 @@ def lines(
 
 
 def logarithmic(ax: Axes) -> None:
-    """Make the vertical axis logarithmic with a few plain ticks; what is not positive is not shown.
+    """Make the vertical axis logarithmic with a few plain ticks; values that are not positive are not shown.
 
     An axis without a positive value (a blind model's dependence is 0 everywhere) stays linear.
     """
@@ -107,3 +128,18 @@ def logarithmic(ax: Axes) -> None:
     ax.set_yscale("log", nonpositive="mask")
     ax.yaxis.set_major_locator(LogLocator(numticks=5))
     ax.yaxis.set_minor_locator(NullLocator())
+
+
+def logarithmic_both_ways(axis: Axis, values: ArrayLike) -> None:
+    """Make an axis logarithmic either way from zero, linear below most values, with a few plain ticks."""
+    sizes = np.abs(np.asarray(values, dtype=float))
+    sizes = sizes[sizes > 0]
+    if not len(sizes):
+        return
+    least, greatest = (int(np.floor(np.log10(size))) for size in (np.quantile(sizes, 0.3), sizes.max()))
+    set_scale = axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale
+    set_scale("symlog", linthresh=10.0**least, linscale=0.5)
+    decades = 10.0 ** np.arange(greatest, least, -max(-(-(greatest - least) // 2), 1))
+    axis.set_ticks([*-decades, 0.0, *decades])
+    axis.set_minor_locator(NullLocator())
+    axis.axes.autoscale()

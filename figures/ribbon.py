@@ -1,23 +1,22 @@
-"""Draw responses token by token: how much each depends on the picture, where language and visual gradients conflict.
+"""Responses token by token: dependence on the picture, and where language and visual gradients conflict.
 
-    python -m figures.ribbon runs/demo
-    python -m figures.ribbon runs/demo --rollouts 3 13 --pictures three.png thirteen.png --attached --out pictures
+    python -m figures runs/demo ribbon
+    python -m figures runs/demo ribbon --responses 3 13 --pictures three.png thirteen.png --attached --out pictures
 
 Reads the tables `rollouts`, `tokens`, `units` and `bins` of a record written by `python -m probes.angles` with `--unit
-token`; writes `ribbon.png` and `.svg`. A token's colour is its VDS. A thick line under it: its language and visual
-gradients conflict, their angle, written there, being above `--threshold` degrees and more than two standard deviations
-above the null of its bin. A thin line: they were measured and do not. No line: not measured; `--probe-per-bin` of the
-probe says how many are.
+token`. A token's colour is its VDS. A thick line under it means that its language and visual gradients conflict. Their
+angle, written there, is then above `--threshold-deg` and more than two standard deviations above the null of its bin.
+A thin line means that they were measured and do not conflict, no line that they were not measured; `--probe-per-bin` of
+the probe says how many are.
 
-Records hold no pictures: name them with `--pictures`, one for each response.
+Records hold no pictures: name the files with `--pictures`, one for each response.
 """
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -26,15 +25,20 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
+from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from figures import captions, command
+from figures import captions
 from figures.style import COLOURS, INK, NULL_GREY, WIDE_WIDTH_IN, styled
-from figures.token_text import FONT, FONT_PT, places, shown, token_width_pt
 from records import Measurement, RecordError
 
+FONT: Final = "DejaVu Sans Mono"  # its characters are equally wide
+FONT_PT: Final = 9.0
+CHARACTER_PT: Final = 0.602 * FONT_PT
+GAP_PT: Final = 3.0  # between two tokens
 TOKEN_PT, LINE_PT = 15.0, 31.0
 MARGIN_PT, PICTURE_PT, TITLE_PT, TOP_PT, BOTTOM_PT = 12.0, 110.0, 17.0, 40.0, 48.0
 VDS_RANGE_NATS = (1e-3, 5.0)  # of the colours; what is beyond has that of the end
@@ -57,8 +61,8 @@ def marked(record: Measurement, attached: bool, threshold_deg: float) -> pd.Data
     units = units[units["scope"] == "all"]
     if not units["unit"].eq("token").all():
         raise RecordError(f"`{record.path}` must be measured with `--unit token`, not {units['unit'].iloc[0]}")
-    found = units[["rollout_id", "position", f"{angle}_deg"]].rename(columns={f"{angle}_deg": "angle_deg"})
-    tokens = record.tables["tokens"].merge(found, on=["rollout_id", "position"], how="left", validate="1:1")
+    angles = units[["rollout_id", "position", f"{angle}_deg"]].rename(columns={f"{angle}_deg": "angle_deg"})
+    tokens = record.tables["tokens"].merge(angles, on=["rollout_id", "position"], how="left", validate="1:1")
     bins = record.tables["bins"]
     bins = bins[bins["scope"] == "all"].set_index("bin")
     beyond = bins[f"{angle}_null_mean_deg"] + 2.0 * bins[f"{angle}_null_std_deg"]
@@ -68,10 +72,10 @@ def marked(record: Measurement, attached: bool, threshold_deg: float) -> pd.Data
 
 def choose(record: Measurement, tokens: pd.DataFrame, wanted: Sequence[int] | None) -> list[int]:
     """Return the responses to draw: those wanted, else those with a picture and most conflicts."""
-    known = set(record.tables["rollouts"]["rollout_id"])
-    if absent := [number for number in wanted or () if number not in known]:
+    there = set(record.tables["rollouts"]["rollout_id"])
+    if absent := [number for number in wanted or () if number not in there]:
         raise RecordError(
-            f"`rollouts` must be of those that `{record.path}` has ({min(known)} to {max(known)}), not {absent[0]}"
+            f"`responses` must be of those that `{record.path}` has ({min(there)} to {max(there)}), not {absent[0]}"
         )
     if wanted:
         return list(wanted)
@@ -79,15 +83,10 @@ def choose(record: Measurement, tokens: pd.DataFrame, wanted: Sequence[int] | No
     return [int(number) for number in counts.sort_values(ascending=False, kind="stable").index[:USUAL]]
 
 
-def responses(
-    record: Measurement,
-    wanted: Sequence[int] | None,
-    pictures: Sequence[Path] | None,
-    attached: bool,
-    threshold_deg: float,
+def gather(
+    record: Measurement, tokens: pd.DataFrame, wanted: Sequence[int] | None, pictures: Sequence[str | Path] | None
 ) -> list[Response]:
-    """Return what is to be drawn of each response."""
-    tokens = marked(record, attached, threshold_deg)
+    """Return the responses to draw, each with its tokens and its picture."""
     numbers = choose(record, tokens, wanted)
     if pictures and len(pictures) != len(numbers):
         raise RecordError(f"`pictures` must be one for each of {len(numbers)} responses, not {len(pictures)}")
@@ -97,6 +96,40 @@ def responses(
         Response(rows.loc[number].to_dict(), tokens[tokens["rollout_id"] == number].sort_values("position"), picture)
         for number, picture in zip(numbers, opened, strict=True)
     ]
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(FT2Font(findfont(FONT)).get_charmap())
+
+
+def shown(text: str) -> str:
+    r"""Return a token as it is written: a line break as an arrow, what the font lacks as a box, nothing as a dot.
+
+    >>> shown("a\n"), shown("\u4e2d"), shown("")
+    ('a↵', '□', '·')
+    """
+    plain = text.strip(" ").replace("\n", "\u21b5") or "\u00b7"
+    return "".join(c if ord(c) in _glyphs() and c.isprintable() else "\u25a1" for c in plain)
+
+
+def places(texts: Sequence[str], width_pt: float) -> list[tuple[float, int]]:
+    """Return where each token begins, in points from the left and in lines from the top; a line break ends a line."""
+    begins, x, line = [], 0.0, 0
+    for text in texts:
+        wide = token_width_pt(text)
+        if x > 0 and x + wide > width_pt:
+            x, line = 0.0, line + 1
+        begins.append((x, line))
+        x += wide + GAP_PT
+        if "\n" in text:
+            x, line = 0.0, line + 1
+    return begins
+
+
+def token_width_pt(text: str) -> float:
+    """Return the width of a token's box."""
+    return CHARACTER_PT * (len(shown(text)) + 0.8)
 
 
 def text_width_pt(response: Response) -> float:
@@ -113,7 +146,7 @@ def height_pt(response: Response) -> float:
 
 
 def draw_token(ax: Axes, token: Mapping, x: float, y: float, norm: LogNorm) -> None:
-    """Draw a token's box with its upper left corner at a place, and what is known of its gradients below."""
+    """Draw a token's box with its upper left corner at a place, and the mark of its gradients below."""
     wide = token_width_pt(token["token_text"])
     colour = colormaps["YlGnBu"](norm(np.clip(token["vds_nats"], *VDS_RANGE_NATS)))
     ax.add_patch(Rectangle((x, y), wide, TOKEN_PT, facecolor=colour, linewidth=0))
@@ -158,13 +191,24 @@ def title(rollout: Mapping) -> str:
 
 def draw(
     record: Measurement,
-    rollouts: Sequence[int] | None = None,
-    pictures: Sequence[Path] | None = None,
+    responses: Sequence[int] | None = None,
+    pictures: Sequence[str | Path] | None = None,
     attached: bool = False,
     threshold_deg: float = 90.0,
 ) -> Figure:
-    """Draw responses of a record that has `rollouts`, `tokens`, `units` and `bins`."""
-    chosen = responses(record, rollouts, pictures, attached, threshold_deg)
+    """Draw some responses, one below the other.
+
+    Args:
+        responses: ids of rollouts; by default those with a picture and most conflicts.
+        pictures: one picture file for each response.
+        attached: take the angles with the visual target following the student.
+        threshold_deg: the angle above which gradients conflict.
+
+    Raises:
+        RecordError: the units are no tokens, or the record has no such response.
+        OSError: a picture cannot be read.
+    """
+    chosen = gather(record, marked(record, attached, threshold_deg), responses, pictures)
     wide, high = 72 * WIDE_WIDTH_IN, TOP_PT + sum(map(height_pt, chosen)) + BOTTOM_PT
     norm = LogNorm(*VDS_RANGE_NATS)
     with styled():
@@ -177,13 +221,10 @@ def draw(
         ax.set(xlim=(0, wide), ylim=(high, 0))
         ax.set_axis_off()
         draw_key(figure, norm, high)
-        words = f"q* {'attached' if attached else 'detached'}{captions.metric(record)}"
-        name = record.header["pair"]["student"]
-        figure.suptitle(
-            f"Dependence on the picture and conflicts, token by token\n{name} \u00b7 {words}",
-            fontsize=9.5,
-            y=1 - 6 / high,
-        )
+        title = "Dependence on the picture and conflicts, token by token"
+        prior = f"q* {'attached' if attached else 'detached'}"
+        words = (record.header["pair"]["student"], prior, captions.metric(record))
+        captions.entitle(figure, title, *words, y=1 - 6 / high)
     return figure
 
 
@@ -198,25 +239,3 @@ def draw_key(figure: Figure, norm: LogNorm, high_pt: float) -> None:
         Line2D([], [], lw=0, label="no line: not measured"),
     ]
     figure.legend(handles=handles, loc="lower right", bbox_to_anchor=(1 - 6 / 720, 12 / high_pt), ncols=3)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw a record from the command line; return the exit code."""
-    made: argparse.ArgumentParser = command.parser("ribbon", "Draw responses token by token.", "probes.angles")
-    made.add_argument("--rollouts", nargs="+", type=int, help="ids of responses (default: those with most conflicts)")
-    made.add_argument("--pictures", nargs="+", type=Path, help="picture files, one for each response")
-    made.add_argument("--attached", action="store_true", help="let the visual target follow the student")
-    made.add_argument("--threshold", type=float, default=90.0, help="degrees of a conflict (default: %(default)s)")
-    options = made.parse_args(argv)
-    return command.draw_and_save(
-        "ribbon",
-        options,
-        ("rollouts", "tokens", "units", "bins"),
-        lambda record: {
-            "ribbon": draw(record, options.rollouts, options.pictures, options.attached, options.threshold)
-        },
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,32 +1,29 @@
-"""Draw what a step would do to held-out responses, by gamma, lambda and dependence on the picture.
+"""What a step would do to held-out responses, by gamma, lambda and dependence on the picture.
 
-    python -m figures.sensitivity runs/sensitivity-0123456789ab
-    python -m figures.sensitivity runs/sensitivity-0123456789ab --prior attached --out pictures
+    python -m figures runs/sensitivity-0123456789ab
+    python -m figures runs/sensitivity-0123456789ab sensitivity --prior attached --out pictures
 
-Reads the tables of a record written by `python -m probes.sensitivity`; writes `sensitivity.png` and `.svg`. The step is
-standard + gamma visual + lambda gated language (vgs-lp, arXiv:2606.00564, Eq. 17), its changes per unit of the learning
-rate, with 95 % intervals over prompts. Where steps were taken a third row compares: predicted against measured change,
-a point a VDS bin, and where first order ends.
+Reads the tables of a record written by `python -m probes.sensitivity`. The step is standard + gamma visual + lambda
+gated language (vgs-lp, arXiv:2606.00564, Eq. 17). Changes are for a learning rate of one, with 95 % intervals over
+prompts. Where steps were taken, a third row compares predicted with measured change, one point for each VDS bin, and
+shows where first order ends.
 """
 
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from figures import captions, panels, step_panels
-from figures.style import COLOURS, DASHED, DOTTED, INK, NULL_GREY, WIDE_WIDTH_IN, save, styled
-from records import Measurement, RecordError, read_record
+from figures import captions, panels
+from figures.selection import check_choice
+from figures.style import COLOURS, DASHED, DOTTED, INK, NULL_GREY, WIDE_WIDTH_IN, styled
+from records import Measurement
 from records.tables.forecast import PRIORS
 
-TABLES = ("forecast", "steering", "readings")
-STEP_TABLES = ("step_changes", "step_fits")
 SHOWN_GAMMAS = (0.0, 2.0, 4.0)
 GROUPS = {"high": ("upper bins", "-", 0.16), "all": ("all bins", DASHED, 0.0)}
 """The label of a group of bins, its line, and how strongly its interval is painted."""
@@ -39,12 +36,14 @@ ANGLES = {  # column: label, colour, line
     "prior": ("prior", COLOURS["prior"], "-"),
     "shift": ("shift", COLOURS["shift"], "-"),
 }
+SHOWN_LOSSES = ("standard", "language", "visual")
+MARKS = {"sgd": ("o", "-"), "adamw": ("s", DASHED), "after": ("D", DOTTED)}
+FIRST_ORDER = 0.2  # relative error up to which a change counts as that
 
 
 def rows_of(record: Measurement, table: str, prior: str) -> pd.DataFrame:
     """Return a table's rows of one prior."""
-    if prior not in PRIORS:
-        raise RecordError(f"`prior` must be one of {', '.join(PRIORS)}, not {prior!r}")
+    check_choice("prior", prior, PRIORS)
     rows = record.tables[table]
     return rows[rows["prior"] == prior]
 
@@ -78,7 +77,7 @@ def draw_by_bin(ax: Axes, rows: pd.DataFrame, loss: str) -> None:
         ax.plot(x, inside[f"d_{loss}_mean_nats"], "o", color=colour, ms=3.6, label=f"gamma {gamma:g}", zorder=4)
     _zero(ax)
     ax.margins(y=0.17)  # room for the legend
-    step_panels.both_ways(ax.yaxis, numbered[f"d_{loss}_mean_nats"])
+    panels.logarithmic_both_ways(ax.yaxis, numbered[f"d_{loss}_mean_nats"])
     ax.set_xticks(sorted(numbered["bin"].astype(int).unique()))
     ax.set_xlabel("VDS bin (0 = least visual)")
     ax.legend(loc="upper left", ncols=3, handletextpad=0.1, columnspacing=1.0)
@@ -109,11 +108,60 @@ def draw_angles(ax: Axes, rows: pd.DataFrame) -> None:
     ax.legend(loc="upper left", ncols=2, handlelength=2.0, columnspacing=1.0, labelspacing=0.25)
 
 
-def caption(record: Measurement) -> str:
-    """Say what was measured: the pair, the responses, the metric."""
-    pair, notes = record.header["pair"], record.record["notes"]
-    counts = f"directions of {notes['prompts_of_directions']} prompts, losses of {notes['prompts_of_forecast']} others"
-    return f"student {pair['student']}, teacher {pair['teacher']} \u00b7 {counts}{captions.metric(record)}"
+def draw_step_row(axes: Sequence[Axes], record: Measurement) -> None:
+    """Draw predicted against measured change, and their slope and relative error against the rate."""
+    draw_steps(axes[0], record.tables["step_changes"], record.tables["step_fits"])
+    axes[0].set_title("(g) steps taken, a point a bin; filled: first order")
+    draw_reach(axes[1], record.tables["step_fits"], "slope")
+    axes[1].axhline(1, color=INK, linewidth=0.8, linestyle=DOTTED)
+    axes[1].set_ylim(-0.6, 2.1)  # beyond, nothing is left of first order
+    axes[1].set_ylabel("slope of measured on predicted")
+    axes[1].set_title("(h) slope over the bins")
+    draw_reach(axes[2], record.tables["step_fits"], "relative_error")
+    axes[2].axhline(FIRST_ORDER, color=INK, linewidth=0.8, linestyle=DOTTED)
+    axes[2].set_yscale("log")
+    axes[2].set_ylabel("relative error")
+    axes[2].set_title(f"(i) relative error; below {FIRST_ORDER:g}: first order")
+
+
+def draw_steps(ax: Axes, changes: pd.DataFrame, fits: pd.DataFrame) -> None:
+    """Draw measured against predicted change, one point per step, loss and bin; filled where first order held."""
+    held = fits.assign(is_first_order=fits["relative_error"] <= FIRST_ORDER)[["step", "lr", "loss", "is_first_order"]]
+    numbered = changes[changes["bin"].str.isdigit() & changes["loss"].isin(SHOWN_LOSSES)]
+    for (step, loss, filled), rows in numbered.merge(held).groupby(["step", "loss", "is_first_order"]):
+        colour = COLOURS[str(loss)]
+        inside = colour if filled else "none"
+        points = rows["predicted_nats"], rows["measured_nats"]
+        ax.plot(*points, MARKS[str(step)][0], color=colour, mfc=inside, ms=2.8, mew=0.6, alpha=0.7)
+    both = numbered[["predicted_nats", "measured_nats"]].to_numpy().ravel()
+    sides = [-np.nanmax(np.abs(both)), *np.nanquantile(np.abs(both), [0.1, 1.0])]
+    line = np.sort([*sides, -sides[1]])
+    ax.plot(line, line, color=INK, linewidth=0.8, linestyle=DOTTED)
+    for axis in (ax.xaxis, ax.yaxis):
+        panels.logarithmic_both_ways(axis, both)
+    ax.set_xlabel("predicted change (nats)")
+    ax.set_ylabel("measured change (nats)")
+    marks = {step: MARKS[step][0] for step in numbered["step"].unique()}
+    ax.legend(handles=_entries(marks), loc="lower right", handletextpad=0.2, labelspacing=0.25)
+
+
+def draw_reach(ax: Axes, fits: pd.DataFrame, column: str) -> None:
+    """Draw a statistic of the fit over the bins against the rate; a step without a rate is a horizontal line."""
+    for (step, loss), rows in fits[fits["loss"].isin(SHOWN_LOSSES)].groupby(["step", "loss"]):
+        mark, style = MARKS[str(step)]
+        if rows["lr"].notna().all():
+            ax.plot(rows["lr"], rows[column], color=COLOURS[str(loss)], marker=mark, linestyle=style, ms=3.2)
+        else:
+            ax.axhline(rows[column].iloc[0], color=COLOURS[str(loss)], linestyle=style, linewidth=1.0)
+    if fits["lr"].notna().any():
+        ax.set_xscale("log")
+    ax.set_xlabel("learning rate")
+
+
+def prompts(record: Measurement) -> str:
+    """Say on how many prompts directions and losses were measured."""
+    notes = record.record["notes"]
+    return f"directions of {notes['prompts_of_directions']} prompts, losses of {notes['prompts_of_forecast']} others"
 
 
 def draw(record: Measurement, prior: str = "detached") -> Figure:
@@ -134,14 +182,14 @@ def draw(record: Measurement, prior: str = "detached") -> Figure:
         draw_angles(axes[1, 2], rows_of(record, "steering", prior))
         axes[1, 2].set_title("(f) angle of the steered direction to")
         if has_steps:
-            step_panels.draw_row(axes[2], record)
+            draw_step_row(axes[2], record)
         title = f"What a step of standard + gamma visual would change, q* {prior}; responses held fixed"
-        figure.suptitle(f"{title}\n{caption(record)}", fontsize=9.5)
+        captions.entitle(figure, title, captions.pair(record), prompts(record), captions.metric(record))
     return figure
 
 
 def _rise(record: Measurement, prior: str) -> str:
-    """From which gamma the language loss of the upper bins rises, in words."""
+    """Say from which gamma the language loss of the upper bins rises."""
     rows = rows_of(record, "readings", prior)
     row = rows[rows["reading"] == "gamma_rise"].iloc[0]
     mean, low, high = ("never" if np.isinf(row[end]) else f"{row[end]:.2g}" for end in ("estimate", "low", "high"))
@@ -158,31 +206,8 @@ def _mixed(colour: str, strength: float) -> str:
     return to_hex((red, green, blue))
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
-    made = argparse.ArgumentParser(prog="python -m figures.sensitivity", description="Draw the forecast of a step.")
-    made.add_argument("record", type=Path, help="folder written by `python -m probes.sensitivity`")
-    made.add_argument("--prior", default="detached", help="q* in the steering term: detached (default) or attached")
-    made.add_argument("--out", type=Path, help="folder of the pictures (default: the record's)")
-    return made
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw a record from the command line; return the exit code."""
-    options = parser().parse_args(argv)
-    name = "sensitivity" if options.prior == "detached" else f"sensitivity-{options.prior}"
-    try:
-        record = read_record(options.record, *TABLES)
-        if "step_fits" in record.record["tables"]:
-            record = read_record(options.record, *TABLES, *STEP_TABLES)
-        figure = draw(record, options.prior)
-        paths = save(figure, (options.out or options.record) / name)
-    except (RecordError, OSError) as error:
-        print(f"figures.sensitivity: error: {error}", file=sys.stderr)
-        return 2
-    print(*paths, sep="\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _entries(marks: Mapping[str, str]) -> list[Line2D]:
+    steps = [Line2D([], [], color=INK, marker=mark, ls="none", ms=3.6, label=step) for step, mark in marks.items()]
+    return steps + [
+        Line2D([], [], color=COLOURS[loss], marker="o", ls="none", ms=3.6, label=loss) for loss in SHOWN_LOSSES
+    ]

@@ -1,16 +1,13 @@
-"""Draw Figure 9 of arXiv:2606.00564: how long a training step takes, by phase.
+"""Figure 9 of arXiv:2606.00564: how long a training step takes, by phase.
 
-    python -m figures.step_time figures/gallery/study
-    python -m figures.step_time RECORD --arms standard vgs-lp --out pictures
+    python -m figures figures/gallery/study step_time
+    python -m figures RECORD step_time --arms standard vgs-lp --out pictures
 
-Reads the table `steps` of a record written by `python -m study.effects`; writes `step_time.png` and `.svg`. A phase's
-time is its median over the steps of a run, of the arm's fastest run: others were slowed down by what shared their
-machine. Ticks are the totals of all runs. Beside a bar stands its ratio to standard distillation; the dashed line is
-the published one, 1.375.
+Reads the table `steps` of a record written by `python -m study.effects`. The time of a phase is its median over the
+steps of a run. The bars are the arm's fastest run: others shared their machine and were slower. Ticks are the totals of
+all runs. To the right of a bar stands its ratio to standard distillation; the dashed line is the published one, 1.375.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import arms as study
-from figures import command
+from figures import captions
 from figures.style import DASHED, INK, PAPER_INK, WIDE_WIDTH_IN, styled
 from records import Measurement
 from records.journal_lines import PHASES
@@ -29,17 +26,17 @@ PHASE_COLOURS = {"rollout": "#4D4D4D", "teacher": "#8C8C8C", "student": "#BDBDBD
 
 
 def seconds(steps: pd.DataFrame) -> pd.DataFrame:
-    """Return the median seconds of each phase, a row an arm and seed."""
+    """Return the median seconds of each phase, by arm and seed."""
     return steps.groupby(["arm", "seed"])[[f"{phase}_seconds" for phase in PHASES]].median()
 
 
 def fastest(medians: pd.DataFrame) -> pd.DataFrame:
-    """Return the phases of each arm's fastest run, a row an arm."""
+    """Return the phases of each arm's fastest run, by arm."""
     return medians.loc[medians.sum(axis=1).groupby("arm").idxmin()].droplevel("seed")
 
 
 def draw_bars(ax: Axes, medians: pd.DataFrame, arms: Sequence[str]) -> None:
-    """Draw a bar an arm, stacked by phase, and the totals of its seeds."""
+    """Draw one bar for each arm, stacked by phase, and the totals of its seeds."""
     totals = medians.sum(axis=1)
     least = fastest(medians)
     left = np.zeros(len(arms))
@@ -76,25 +73,6 @@ def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
         study.name_arms(ax, chosen)
         ax.set_xlim(left=0)
         ax.set_xlabel("seconds a step (medians)")
-        figure.suptitle(f"Time of a training step\n{study.caption(record, steps)}", fontsize=9.5)
+        captions.entitle(figure, "Time of a training step", captions.trained(record, steps))
         figure.legend(loc="outside lower center", ncols=5, columnspacing=1.8)
     return figure
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
-    made = command.parser("step_time", "Draw how long a step of each arm takes, by phase.")
-    made.add_argument("--arms", nargs="+", help="arms to draw (default: one for every objective)")
-    return made
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw a record from the command line; return the exit code."""
-    options = parser().parse_args(argv)
-    return command.draw_and_save(
-        "step_time", options, ("steps",), lambda record: {"step_time": draw(record, options.arms)}
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,21 +1,18 @@
-"""Draw Figures 5 and 8 of arXiv:2606.00564: accuracy against the strength of steering and of preservation.
+"""Figures 5 and 8 of arXiv:2606.00564: accuracy against the strength of steering and of preservation.
 
-    python -m figures.strength figures/gallery/study
-    python -m figures.strength RECORD --group low --out pictures
+    python -m figures figures/gallery/study strength
+    python -m figures RECORD strength --group low --out pictures
 
-Reads the table `effects` and the flags of the runs in the header of a record written by `python -m study.effects`;
-writes `strength.png` and `.svg`.
+Reads the table `effects` and the flags of the runs in the header of a record written by `python -m study.effects`.
 
-(a) gamma of language steering to the left, of visual steering to the right, standard distillation at 0: what the paper
-shows at lambda = 0.01; here `vgs`, which has no preservation term, stands beside `vgs-lp`. (b) lambda, at gamma = 2;
-`vgs` has lambda 0. The axis is the difference from standard distillation, which can be held against the paper's: its
-benchmarks and its models are others. Bars are 95 % intervals over scenes, small ticks the least and the greatest
-difference of a seed. Arms of the paper's figures that the record lacks are named in the title. Arms with another form
-of a term (q* attached, Eq. 21 as printed) and with gamma by token are not drawn.
+(a) gamma: language steering to the left, visual steering to the right, standard distillation at 0. The paper shows this
+at lambda = 0.01; here `vgs`, which has no preservation term, is drawn as well as `vgs-lp`. (b) lambda, at gamma = 2;
+`vgs` has lambda 0. The axis is the difference from standard distillation. Levels cannot be compared with the paper's,
+whose benchmarks and models are others. Bars are 95 % intervals over scenes, small ticks the least and the greatest
+difference of a seed. The title names the arms of the paper's figures that the record lacks. Arms with another form of a
+term (q* attached, Eq. 21 as printed) and with gamma by token are not drawn.
 """
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +23,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import arms as study
-from figures import command, panels
+from figures import captions, panels
 from figures.accuracy import against_standard
+from figures.selection import check_choice
 from figures.style import PAPER_INK, WIDE_WIDTH_IN, arm_colour, styled
 from records import Measurement, RecordError
 
@@ -55,12 +53,12 @@ class Steered:
 
 def steered_arms(record: Measurement) -> list[Steered]:
     """Return the arms that stand in the figure, by the flags of their runs."""
-    found = []
+    steered = []
     for arm, flags in study.settings_of(record).items():
         usual_form = flags["prior"] == "detached" and flags["vp"] == "gated"
         if flags["objective"] in FAMILIES and usual_form:
-            found.append(_steered(arm, flags))
-    return found
+            steered.append(_steered(arm, flags))
+    return steered
 
 
 def _steered(arm: str, flags: Mapping[str, Any]) -> Steered:
@@ -70,7 +68,7 @@ def _steered(arm: str, flags: Mapping[str, Any]) -> Steered:
 
 
 def measured(record: Measurement, group: str) -> pd.DataFrame:
-    """Return the differences from standard in percentage points, with gamma and lambda, a row an arm."""
+    """Return each arm's difference from standard in percentage points, with its gamma and lambda."""
     arms = [
         {"arm": one.arm, "objective": one.objective, "gamma": one.signed_gamma, "lambda": one.lambda_}
         for one in steered_arms(record)
@@ -148,9 +146,12 @@ def legend_entries(rows: pd.DataFrame) -> list[Line2D]:
 
 
 def draw(record: Measurement, group: str = "high") -> Figure:
-    """Draw a record that has the table `effects`."""
-    if group not in study.GROUPS:
-        raise RecordError(f"`group` must be one of {', '.join(study.GROUPS)}, not {group!r}")
+    """Draw the differences from standard on one group of scenes.
+
+    Raises:
+        RecordError: no steered arm was compared with standard.
+    """
+    check_choice("group", group, study.GROUPS)
     rows = measured(record, group)
     if rows.empty:
         raise RecordError(f"`{record.path}` has no steered arm beside standard: train with `--arms standard vgs-lp`")
@@ -162,22 +163,9 @@ def draw(record: Measurement, group: str = "high") -> Figure:
             ax.axhline(0, color=arm_colour(study.STANDARD), linewidth=0.9, zorder=1)
             panel(ax, rows)
         axes[0].set_ylabel("difference from standard (percentage points)")
-        words = f"group {group} \u00b7 standard distillation: {100 * standard:.1f} % right"
         absent = missing(rows)
         note = f"\nnot in this record: {', '.join(absent)}" if absent else ""
-        figure.suptitle(f"Accuracy against the strength of steering and preservation\n{words}{note}", fontsize=9.5)
+        words = (f"group {group}", f"standard distillation: {100 * standard:.1f} % right{note}")
+        captions.entitle(figure, "Accuracy against the strength of steering and preservation", *words)
         figure.legend(handles=legend_entries(rows), loc="outside lower center", ncols=5, columnspacing=1.8)
     return figure
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw a record from the command line; return the exit code."""
-    made: argparse.ArgumentParser = command.parser("strength", "Draw a study's accuracy against gamma and lambda.")
-    made.add_argument("--group", default="high", help="dependency group: high (default), low or text")
-    options = made.parse_args(argv)
-    name = "strength" if options.group == "high" else f"strength-{options.group}"
-    return command.draw_and_save("strength", options, ("effects",), lambda record: {name: draw(record, options.group)})
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""How every figure looks: sizes, fonts, and one colour an objective everywhere.
+"""How every figure looks: sizes, fonts, and one colour for each objective everywhere.
 
 The colours are Okabe and Ito's, told apart by colour-blind readers and in print.
 """
@@ -101,9 +101,13 @@ STYLE: Final[dict[str, Any]] = {
 }
 
 
-def _known_arm(arm: str) -> str | None:
-    """Return the known arm that a name is or begins with, the longest: `vgs` of `vgs-gamma-4`."""
-    return max((known for known in ARM_COLOURS if f"{arm}-".startswith(f"{known}-")), key=len, default=None)
+def base_arm(arm: str) -> str:
+    """Return the longest arm with a colour of its own that a name is or begins with; "" if there is none.
+
+    >>> base_arm("vgs-gamma-4"), base_arm("other")
+    ('vgs', '')
+    """
+    return max((name for name in ARM_COLOURS if f"{arm}-".startswith(f"{name}-")), key=len, default="")
 
 
 def arm_colour(arm: str) -> str:
@@ -112,8 +116,7 @@ def arm_colour(arm: str) -> str:
     >>> arm_colour("vgs-lp-lambda-0.1") == ARM_COLOURS["vgs-lp"], arm_colour("other") == INK
     (True, True)
     """
-    known = _known_arm(arm)
-    return INK if known is None else ARM_COLOURS[known]
+    return ARM_COLOURS.get(base_arm(arm), INK)
 
 
 def arm_line(arm: str) -> Any:

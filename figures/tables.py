@@ -1,25 +1,24 @@
-"""Write Tables 1, 2 and 5 of arXiv:2606.00564 with ours beside the published numbers, as Markdown.
+"""Tables 1, 2 and 5 of arXiv:2606.00564, our numbers next to the published ones, as Markdown.
 
-    python -m figures.tables figures/gallery/study
-    python -m figures.tables RECORD --out tables.md
+    python -m figures figures/gallery/study tables
+    python -m figures RECORD tables --out pictures
 
-Reads the tables `verdicts` and `effects` of a record written by `python -m study.effects`.
+Reads the tables `verdicts` and `effects` of a record written by `python -m study.effects`; writes `tables.md`.
 
-The published numbers are means over benchmarks of models with 2 and 4 billion parameters, of one seed and without
-intervals: Acc@1 of greedy answers, Acc@16 the mean of 16 samples. Ours are greedy answers of the pair that the record
-is of, by dependency group. What can be held against each other is the sign of a difference, not a level.
+The published numbers are means over benchmarks for models with 2 and 4 billion parameters, with one seed and without
+intervals: Acc@1 of greedy answers, Acc@16 the mean of 16 samples. Ours are greedy answers of the record's pair, by
+dependency group. Only the signs of differences can be compared, not the levels.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
 from figures import arms as study
-from records import Measurement, RecordError, read_record
+from figures import captions
+from records import Measurement
+from stats import share_interval
 
 NOTHING = "\u2013"
 
@@ -86,8 +85,8 @@ def ours(record: Measurement, arm: str | None, group: str) -> str:
     rows = verdicts[(verdicts["arm"] == arm) & (verdicts["group"] == group)]
     if rows.empty:
         return NOTHING
-    percent = {name: 100.0 * value for name, value in study.accuracy(rows).items()}
-    return f"{percent['mean']:.1f} ({percent['low']:.1f} to {percent['high']:.1f})"
+    share = share_interval(rows["correct"], rows["prompt_id"])
+    return f"{100.0 * share.estimate:.1f} ({100.0 * share.low:.1f} to {100.0 * share.high:.1f})"
 
 
 def difference(effects: pd.DataFrame, arm: str | None, against: str) -> str:
@@ -117,8 +116,8 @@ def markdown(record: Measurement, table: Table) -> str:
     lines = [f"### {table.title}", "", line(header), line(["---"] + ["---:"] * (len(header) - 1))]
     for row in table.rows:
         cells = [NOTHING if value is None else f"{value:.2f}" for value in row.published]
-        found = [ours(record, row.arm, group) for group in study.GROUPS]
-        lines.append(line([row.label, *cells, *found, difference(record.tables["effects"], row.arm, table.against)]))
+        measured = [ours(record, row.arm, group) for group in study.GROUPS]
+        lines.append(line([row.label, *cells, *measured, difference(record.tables["effects"], row.arm, table.against)]))
     return "\n".join(lines)
 
 
@@ -126,34 +125,10 @@ def text(record: Measurement) -> str:
     """Return the three tables and how they are to be read; a dash where nothing was published or measured."""
     arms = [row.arm for table in TABLES for row in table.rows]
     verdicts = record.tables["verdicts"]
-    seeds = study.seeds(verdicts[verdicts["arm"].isin(arms)])
+    seeds = captions.seeds(verdicts[verdicts["arm"].isin(arms)])
     note = (
         f"Ours: greedy answers, {seeds} an arm, 95 % intervals over scenes. A difference is *better* or *worse* if its "
         "interval is on one side of 0 and all seeds are, else there is *no difference* to be told (`study.effects`). "
         "The published numbers are of other models on other benchmarks, one seed."
     )
     return "\n\n".join([*(markdown(record, table) for table in TABLES), note]) + "\n"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the tables of a record, or write them; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m figures.tables", description="Write the published tables with ours beside them."
-    )
-    parser.add_argument("record", type=Path, help="folder written by `python -m study.effects`")
-    parser.add_argument("--out", type=Path, help="Markdown file to write (default: to the terminal)")
-    options = parser.parse_args(argv)
-    try:
-        written = text(read_record(options.record, "verdicts", "effects"))
-        if options.out:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            options.out.write_text(written, encoding="utf-8")
-    except (RecordError, OSError) as error:
-        print(f"figures.tables: error: {error}", file=sys.stderr)
-        return 2
-    print(options.out or written)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

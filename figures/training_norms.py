@@ -1,19 +1,17 @@
-"""Draw Figure 7 of arXiv:2606.00564: norms and cosines of the gradients over training, and the eta they imply.
+"""Figure 7 of arXiv:2606.00564: norms and cosines of the gradients over training, and the eta they imply.
 
-    python -m figures.training_norms figures/gallery/study
-    python -m figures.training_norms RECORD --arms standard vgs-lp --scope language_model --gamma 1 --out pictures
+    python -m figures figures/gallery/study training_norms
+    python -m figures RECORD training_norms --arms standard vgs-lp --scope language_model --gamma 1 --out pictures
 
-Reads the table `gradients` of a record written by `python -m study.effects`; writes `training_norms.png` and `.svg`, a
-row of panels an arm (default: standard, whose gradients the paper shows).
+Reads the table `gradients` of a record written by `python -m study.effects`. Each arm has a row of panels; the default
+is standard, whose gradients the paper shows.
 
 Gradients are of a whole batch of the step's rollouts, the visual target held fixed. Panel (c) is
-eta = |g_std| / |g_std + gamma g_vis| (arXiv:2606.00564, Eq. 15), from the norms and the angle between the two, beside
-the published constant for the 2B student, 0.41 at gamma = 2. Under Adam a constant factor on the loss is without
+eta = |g_std| / |g_std + gamma g_vis| (arXiv:2606.00564, Eq. 15), from the norms and the angle between the two. The
+published constant for the 2B student is drawn too: 0.41 at gamma = 2. Under Adam a constant factor on the loss has no
 effect, whatever its value. Thick lines are means over seeds, thin ones seeds.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,7 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import arms as study
-from figures import command
+from figures import captions
+from figures.selection import rows_where
 from figures.style import COLOURS, DASHED, DOTTED, INK, PAPER_INK, WIDE_WIDTH_IN, styled
 from records import Measurement, RecordError
 
@@ -32,15 +31,6 @@ COSINES = (  # name in the record, label, colour
     ("angle_language_visual", "language and visual", COLOURS["language"]),
 )
 PUBLISHED_ETA, PUBLISHED_GAMMA = 0.41, 2.0
-
-
-def rows_of(record: Measurement, scope: str) -> pd.DataFrame:
-    """Return the measured steps of a scope or parameter group."""
-    found = record.tables["gradients"]
-    if scope not in set(found["scope"]):
-        known = ", ".join(found["scope"].unique())
-        raise RecordError(f"`scope` must be one that `{record.path}` has ({known}), not {scope!r}")
-    return found[found["scope"] == scope]
 
 
 def implied_eta(rows: pd.DataFrame, gamma: float) -> pd.Series:
@@ -59,7 +49,7 @@ def draw_norms(ax: Axes, rows: pd.DataFrame, arm: str) -> None:
     """Draw the norms of the gradients, each in the colour of its objective."""
     for name in OBJECTIVES:
         table = study.by_seed(rows, arm, f"norm_{name}")
-        study.draw_seeds(ax, table, colour=COLOURS[name], label=name, marker="o")
+        study.draw_seeds(ax, table, COLOURS[name], name, marker="o")
     ax.set_ylim(bottom=0)
     ax.set_ylabel("norm of the batch's gradient")
 
@@ -69,7 +59,7 @@ def draw_cosines(ax: Axes, rows: pd.DataFrame, arm: str) -> None:
     ax.axhline(0, color=INK, linewidth=0.8, linestyle=DOTTED, zorder=1.5)
     for name, label, colour in COSINES:
         cosines = rows.assign(cosine=np.cos(np.deg2rad(rows[f"{name}_deg"])))
-        study.draw_seeds(ax, study.by_seed(cosines, arm, "cosine"), colour=colour, label=label, marker="o")
+        study.draw_seeds(ax, study.by_seed(cosines, arm, "cosine"), colour, label, marker="o")
     ax.set_ylim(-0.55, 1.05)
     ax.set_ylabel("cosine")
 
@@ -77,7 +67,7 @@ def draw_cosines(ax: Axes, rows: pd.DataFrame, arm: str) -> None:
 def draw_eta(ax: Axes, rows: pd.DataFrame, arm: str, gamma: float) -> None:
     """Draw the implied eta, and the published constant where gamma is that it was published for."""
     table = study.by_seed(rows.assign(eta=implied_eta(rows, gamma)), arm, "eta")
-    study.draw_seeds(ax, table, colour=INK, label=f"implied, \u03b3 = {gamma:g}", marker="o")
+    study.draw_seeds(ax, table, INK, f"implied, \u03b3 = {gamma:g}", marker="o")
     if gamma == PUBLISHED_GAMMA:
         ax.axhline(PUBLISHED_ETA, color=PAPER_INK, linewidth=1.1, linestyle=DASHED, label="published, 2B student")
     ax.set_ylim(0, max(1.0, 1.05 * float(np.nanmax(table.to_numpy(), initial=0.0))))
@@ -86,7 +76,7 @@ def draw_eta(ax: Axes, rows: pd.DataFrame, arm: str, gamma: float) -> None:
 
 def draw(record: Measurement, arms: Sequence[str] | None = None, scope: str = "all", gamma: float = 2.0) -> Figure:
     """Draw the gradients of a record that has the table `gradients`."""
-    rows = rows_of(record, scope)
+    rows = rows_where(record, "gradients", scope=scope)
     if gamma <= 0:
         raise RecordError(f"`gamma` must be above 0, not {gamma:g}: without steering there is no eta")
     chosen = study.choose(record, "gradients", arms, (study.STANDARD,))
@@ -102,32 +92,7 @@ def draw(record: Measurement, arms: Sequence[str] | None = None, scope: str = "a
                 ax.legend(loc="best", handlelength=1.8, labelspacing=0.25)
         for ax in axes[-1]:
             ax.set_xlabel("step")
-        parameters = "all parameters" if scope == "all" else f"parameters: {scope.replace('_', ' ')}"
-        words = f"{study.caption(record, rows[rows['arm'].isin(chosen)])} \u00b7 {parameters}"
-        figure.suptitle(f"Gradients over training\n{words} \u00b7 a constant \u03b7 is inert under Adam", fontsize=9.5)
+        trained = captions.trained(record, rows[rows["arm"].isin(chosen)])
+        words = (trained, captions.parameters(scope), "a constant \u03b7 is inert under Adam")
+        captions.entitle(figure, "Gradients over training", *words)
     return figure
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
-    made = command.parser("training_norms", "Draw norms and cosines of a study's gradients over its steps.")
-    made.add_argument("--arms", nargs="+", help="arms to draw, a row each (default: standard)")
-    made.add_argument("--scope", default="all", help="parameters: all (default), language_model or a group's name")
-    made.add_argument("--gamma", type=float, default=2.0, help="strength of the steering (default: %(default)s)")
-    return made
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw a record from the command line; return the exit code."""
-    options = parser().parse_args(argv)
-    name = "training_norms" if options.scope == "all" else f"training_norms-{options.scope}"
-    return command.draw_and_save(
-        "training_norms",
-        options,
-        ("gradients",),
-        lambda record: {name: draw(record, options.arms, options.scope, options.gamma)},
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

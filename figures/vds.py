@@ -1,23 +1,19 @@
-"""Draw how much response tokens depend on the picture: the distribution of the VDS, and what it goes with.
+"""How much response tokens depend on the picture: the distribution of the VDS, and what it goes with.
 
-    python -m figures.vds runs/vds-0123456789ab --out pictures
+    python -m figures runs/vds-0123456789ab
+    python -m figures runs/demo vds --out pictures
 
-Reads the table `tokens` of a record written by `python -m probes.vds` or `probes.angles`; writes `vds.png` and `.svg`.
+Reads the table `tokens` of a record written by `python -m probes.vds` or `probes.angles`.
 """
-
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import panels
-from figures.style import COLOURS, INK, NULL_GREY, WIDE_WIDTH_IN, save, styled
-from records import Measurement, RecordError, read_record
+from figures import captions, panels
+from figures.style import COLOURS, INK, NULL_GREY, WIDE_WIDTH_IN, styled
+from records import Measurement, RecordError
 
 FLOOR_NATS = 1e-9  # where the logarithmic axis begins; smaller values are drawn there
 
@@ -58,7 +54,11 @@ def draw_losses(ax: Axes, tokens: pd.DataFrame) -> None:
 
 
 def draw(record: Measurement) -> Figure:
-    """Draw the tokens of prompts with a picture."""
+    """Draw the tokens of prompts with a picture.
+
+    Raises:
+        RecordError: there is none.
+    """
     tokens = record.tables["tokens"]
     tokens = tokens[tokens["bin"] >= 0]
     if tokens.empty:
@@ -68,27 +68,6 @@ def draw(record: Measurement) -> Figure:
         axes = figure.subplots(1, 3)
         for ax, panel in zip(axes, (draw_distribution, draw_groups, draw_losses), strict=True):
             panel(ax, tokens)
-        pair = record.header["pair"]
-        names = f"student {pair['student']}, teacher {pair['teacher']} \u00b7 {len(tokens)} tokens"
-        figure.suptitle(f"Dependence of response tokens on the picture\n{names}", fontsize=9.5)
+        words = (captions.pair(record), f"{len(tokens)} tokens")
+        captions.entitle(figure, "Dependence of response tokens on the picture", *words)
     return figure
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw a record from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m figures.vds", description="Draw the VDS of a record's tokens.")
-    parser.add_argument("record", type=Path, help="folder written by `python -m probes.vds` or `probes.angles`")
-    parser.add_argument("--out", type=Path, help="folder of the pictures (default: the record's)")
-    options = parser.parse_args(argv)
-    try:
-        record = read_record(options.record, "tokens")
-        paths = save(draw(record), (options.out or record.path or options.record) / "vds")
-    except RecordError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print("\n".join(map(str, paths)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

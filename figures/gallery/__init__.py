@@ -1,1 +1,1 @@
-"""Rendered pictures and the small records behind them: `python -m figures.gallery` draws them anew."""
+"""Rendered pictures and the small records behind them: `python -m figures.gallery` draws them again."""

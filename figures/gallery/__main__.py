@@ -1,34 +1,38 @@
-"""Draw every picture of the gallery anew from the small records beside it, in seconds.
+"""Draw every picture of the gallery again from the small records beside it, or put a record there.
 
     python -m figures.gallery
     python -m figures.gallery --records angles study --out pictures
+    python -m figures.gallery --keep runs/gallery/sensitivity sensitivity
 
 Writes `RECORD/NAME.png` with at most 256 colours, `RECORD/NAME.svg` where that is small, and the paper's tables as
-`study/tables.md`. A record that is not there
-is named and left out. `figures.gallery.rows` is the table of the pictures; the README beside it says which command
-wrote each record.
+`study/tables.md`. A record that is missing is named and left out. `--keep` copies a record, with only those of its
+tables that pictures and the claims read. `figures.gallery.rows` lists the pictures; the README beside it says which
+command wrote each record.
 """
 
-import argparse
 import sys
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
-from PIL import Image
+from cli.errors import UserError, exit_code
+from cli.options import Parser
+from figures.gallery.rows import ALSO_KEPT, GALLERY, ROWS, Row
 
-from figures import tables
-from figures.gallery.rows import GALLERY, ROWS
-from figures.style import save
-from records import RecordError, read_record
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LARGEST_SVG_BYTES = 100_000
-STUDY = "study"
 RECORDS = tuple(dict.fromkeys(row.record for row in ROWS))
 
 
-def save_small(figure: Figure, stem: Path) -> list[Path]:
+def save_small(figure: "Figure", stem: Path) -> list[Path]:
     """Write `stem.png` from a palette, and `stem.svg` where that is small; return the paths."""
+    from PIL import Image
+
+    from figures.style import save
+
     png, svg = save(figure, stem)
     with Image.open(png) as picture:
         picture.convert("RGB").quantize(256).save(png, optimize=True)
@@ -39,36 +43,69 @@ def save_small(figure: Figure, stem: Path) -> list[Path]:
 
 
 def redraw(records: Sequence[str], out: Path) -> None:
-    """Draw the pictures of some records, and name those that are not there."""
+    """Draw the pictures of some records, and name those that are not there.
+
+    Raises:
+        UserError: no picture is drawn from a record of such a name.
+    """
+    if unknown := [name for name in records if name not in RECORDS]:
+        raise UserError(f"`--records` must be some of {', '.join(RECORDS)}, got {unknown[0]!r}")
     missing = [name for name in records if not (GALLERY / name / "record.json").is_file()]
     for name in missing:
         print(f"{name}: no record in {GALLERY / name}, its pictures are left out", file=sys.stderr)
     for row in ROWS:
         if row.record in records and row.record not in missing:
-            print(*save_small(row.drawn(GALLERY), out / row.record / row.name), sep="\n")
-    if STUDY in records and STUDY not in missing:
-        print(write_tables(out / STUDY))
+            print(*_written(row, out / row.record), sep="\n")
 
 
-def write_tables(folder: Path) -> Path:
-    """Write the paper's tables with ours beside them; return the path."""
-    path = folder / "tables.md"
-    path.write_text(tables.text(read_record(GALLERY / STUDY, "verdicts", "effects")), encoding="utf-8")
-    return path
+def _written(row: Row, folder: Path) -> list[Path]:
+    if row.picture.page:
+        return row.picture.write(row.picture.read(GALLERY / row.record), folder)
+    return save_small(row.drawn(GALLERY), folder / row.stem)
+
+
+def keep(source: Path, name: str, gallery: Path = GALLERY) -> Path:
+    """Copy a record to the gallery, with the tables that pictures and claims read; return its folder there.
+
+    Raises:
+        RecordError: no picture is drawn from that name, or the record lacks a table.
+    """
+    from records import RecordError, open_record, read_record
+
+    pictures = [row.picture for row in ROWS if row.record == name]
+    if not pictures and name not in ALSO_KEPT:
+        names = ", ".join(dict.fromkeys([*RECORDS, *ALSO_KEPT]))
+        raise RecordError(f"`name` must be one that pictures are drawn from or claims rest on ({names}), not {name!r}")
+    tables = {table for one in pictures for table in one.tables}.union(ALSO_KEPT.get(name, ()))
+    there = read_record(source, *sorted(tables)).record["tables"]
+    tables |= {table for one in pictures for table in one.optional if table in there}
+    record = read_record(source, *sorted(tables))
+    with open_record(gallery / name, record.header, overwrite=True) as writer:
+        writer.finish(record.tables, record.record["notes"])
+    return gallery / name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Draw from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m figures.gallery", description="Draw the gallery anew.")
-    parser.add_argument("--records", nargs="+", choices=RECORDS, default=RECORDS, help="whose pictures (default: all)")
-    parser.add_argument("--out", type=Path, default=GALLERY, help="folder of the pictures (default: the gallery)")
-    options = parser.parse_args(argv)
+    """Draw or copy from the command line; return the exit code."""
+    parser = Parser("figures.gallery", __doc__)
+    words = f"whose pictures to draw: some of {', '.join(RECORDS)} (default: all)"
+    shape: dict[str, Any] = {"type": str, "default": SUPPRESS}
+    parser.add_argument("--records", nargs="+", metavar="NAME", help=words, **shape)
+    parser.add_argument("--out", metavar="FOLDER", help="folder of the pictures (default: the gallery)", **shape)
+    words = "instead of drawing, copy a record to the gallery under a name"
+    parser.add_argument("--keep", nargs=2, metavar=("RECORD", "NAME"), help=words, **shape)
+    parsed = parser.parse_args(argv)
+    return exit_code(lambda: _run(parsed.get("records", RECORDS), Path(parsed.get("out", GALLERY)), parsed.get("keep")))
+
+
+def _run(records: Sequence[str], out: Path, kept: Sequence[str] | None) -> None:
     try:
-        redraw(options.records, options.out)
-    except (RecordError, OSError) as error:
-        print(f"figures.gallery: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        if kept:
+            print(keep(Path(kept[0]), kept[1]))
+        else:
+            redraw(records, out)
+    except OSError as error:
+        raise UserError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -1,29 +1,14 @@
-"""The pictures of the gallery: of each the record it is drawn from, the tables it reads, and what draws it."""
+"""The contents of the gallery: each picture with the record it is drawn from and its options."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
+from figures.catalogue import Picture, picture
 
-from figures import (
-    accuracy,
-    angle_bins,
-    before_after,
-    changed_answers,
-    gradient_plane,
-    layers,
-    loss_dynamics,
-    ribbon,
-    sensitivity,
-    step_time,
-    strength,
-    training_curves,
-    training_norms,
-    vds,
-)
-from records import Measurement, read_record
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GALLERY = Path(__file__).parent
 RIBBONS = (24, 1, 26)
@@ -32,70 +17,58 @@ RIBBONS = (24, 1, 26)
 
 @dataclass(frozen=True)
 class Row:
-    """One picture: `RECORD/NAME.png`, in the folder of its record."""
+    """One picture, in the folder of its record."""
 
     record: str
     name: str
-    tables: tuple[str, ...]
-    draw: Callable[[Measurement], Figure]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
-    def drawn(self, gallery: Path = GALLERY) -> Figure:
-        """Read the record and draw it.
+    @property
+    def picture(self) -> Picture:
+        """The picture in the catalogue."""
+        return picture(self.name)
+
+    @property
+    def stem(self) -> str:
+        """The name of its file without the suffix."""
+        return self.picture.stem(**self.options)
+
+    def drawn(self, gallery: Path = GALLERY) -> "Figure":
+        """Read the record and return the figure.
 
         Raises:
-            RecordError: it is not there, or has not what is to be drawn.
+            RecordError: there is no such record, or it lacks what is to be drawn.
         """
-        return self.draw(read_record(gallery / self.record, *self.tables))
+        return self.picture.draw(self.picture.read(gallery / self.record), **self.options)
 
 
-def _angles(record: str) -> list[Row]:
-    """The angles by bin in both scopes."""
-    inside = partial(angle_bins.draw, scope="language_model")
-    return [
-        Row(record, "angle_bins", ("bins",), angle_bins.draw),
-        Row(record, "angle_bins-language_model", ("bins",), inside),
-    ]
-
-
-def _ribbon(record: Measurement) -> Figure:
-    assert record.path is not None  # the gallery is read from folders
-    pictures = [record.path / "pictures" / f"{number}.png" for number in RIBBONS]
-    return ribbon.draw(record, RIBBONS, pictures)
-
-
-def _smaller_study(record: str) -> list[Row]:
-    """A study of a few arms: how right they are, and their losses on the fixed rollouts."""
-    return [
-        Row(record, "accuracy", ("verdicts", "effects"), accuracy.draw),
-        Row(record, "loss_dynamics-fixed", ("curves",), partial(loss_dynamics.draw, rollouts="fixed")),
-    ]
-
-
-_STEPS = ("forecast", "steering", "readings", "step_changes", "step_fits")
+_RIBBON = {"responses": RIBBONS, "pictures": [GALLERY / "angles" / "pictures" / f"{number}.png" for number in RIBBONS]}
+_INSIDE = {"scope": "language_model"}
+_FIXED = {"rollouts": "fixed"}
+_BOTH_SCOPES = ("angles", "trajectory_bin", "corpus_bin")
+_SMALLER_STUDIES = ("study_small_rate", "study_blind", "study_eta")
 ROWS = (
-    *_angles("angles"),
-    *_angles("trajectory_bin"),
-    *_angles("corpus_bin"),
-    Row("angles_second", "angle_bins", ("bins",), angle_bins.draw),
-    Row("angles", "vds", ("tokens",), vds.draw),
-    Row("angles", "ribbon", ("rollouts", "tokens", "units", "bins"), _ribbon),
-    Row("angles", "gradient_plane", ("units", "grams"), gradient_plane.draw),
-    Row("layers", "layers", ("layers",), layers.draw),
-    Row("sensitivity", "sensitivity", _STEPS, sensitivity.draw),
-    Row("sensitivity", "sensitivity-attached", _STEPS, partial(sensitivity.draw, prior="attached")),
-    Row("before_after", "before_after", before_after.TABLES, before_after.draw),
-    Row("before_after", "changed_answers", ("examples",), changed_answers.draw),
-    Row("study", "accuracy", ("verdicts", "effects"), accuracy.draw),
-    Row("study", "accuracy_by_task", ("verdicts", "effects"), accuracy.draw_tasks),
-    Row("study", "loss_dynamics", ("curves",), loss_dynamics.draw),
-    Row("study", "loss_dynamics-fixed", ("curves",), partial(loss_dynamics.draw, rollouts="fixed")),
-    Row("study", "training_norms", ("gradients",), training_norms.draw),
-    Row("study", "training_curves", ("evaluations", "steps"), training_curves.draw),
-    Row("study", "strength", ("effects",), strength.draw),
-    Row("study", "step_time", ("steps",), step_time.draw),
-    *_smaller_study("study_small_rate"),
-    *_smaller_study("study_blind"),
-    *_smaller_study("study_eta"),
+    *(Row(record, "angle_bins", scope) for record in _BOTH_SCOPES for scope in ({}, _INSIDE)),
+    Row("angles_second", "angle_bins"),
+    Row("angles", "vds"),
+    Row("angles", "ribbon", _RIBBON),
+    Row("angles", "gradient_plane"),
+    Row("layers", "layers"),
+    Row("sensitivity", "sensitivity"),
+    Row("sensitivity", "sensitivity", {"prior": "attached"}),
+    Row("before_after", "before_after"),
+    Row("before_after", "changed_answers"),
+    Row("study", "accuracy"),
+    Row("study", "accuracy_by_task"),
+    Row("study", "loss_dynamics"),
+    Row("study", "loss_dynamics", _FIXED),
+    Row("study", "training_norms"),
+    Row("study", "training_curves"),
+    Row("study", "strength"),
+    Row("study", "step_time"),
+    Row("study", "tables"),
+    *(Row(record, "accuracy") for record in _SMALLER_STUDIES),
+    *(Row(record, "loss_dynamics", _FIXED) for record in _SMALLER_STUDIES),
 )
 ALSO_KEPT = {"angles_second": ("units",), "angles_blind": ("units", "bins")}
 """Tables that no picture reads but `study.claims` does."""

@@ -16,7 +16,7 @@ _MAKE_BLIND = "(test -d runs/blind || python -m bundled.blind runs/blind) && "
 
 def _angles(name: str, flags: str) -> str:
     measure = f"python -m probes.angles {flags} --out runs/{name}"
-    return f"{measure} && python -m figures.gallery.keep runs/{name} {name}"
+    return f"{measure} && python -m figures.gallery --keep runs/{name} {name}"
 
 
 def _study(name: str, flags: str = "") -> str:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color
 
-from figures import accuracy, arms
+from figures import accuracy, accuracy_by_task, arms
 from figures.style import arm_colour
+from stats import share_interval
 from tests.figures.lines import in_colour, panels_overlap
 from tests.figures.studies import TASKS
 
@@ -40,9 +41,9 @@ def test_accuracies_are_the_verdicts(study, figure, place):
     found, ends = points(figure.axes[place]), bars(figure.axes[place])
     assert list(found) == arms.in_order(list(verdicts["arm"]))
     for arm, rows in verdicts[verdicts["group"] == group].groupby("arm"):
-        interval = arms.accuracy(rows)
+        interval = share_interval(rows["correct"], rows["prompt_id"])
         assert found[arm] == (pytest.approx(100 * rows["correct"].mean()), True)
-        np.testing.assert_allclose(ends[arm], [100 * interval["low"], 100 * interval["high"]])
+        np.testing.assert_allclose(ends[arm], [100 * interval.low, 100 * interval.high])
     assert "greedy accuracy (%)" in figure.axes[place].get_xlabel()
 
 
@@ -75,7 +76,7 @@ def test_other_comparisons_are_not_drawn(study):
 
 
 def test_tasks_have_a_panel_each_with_their_scenes(study):
-    figure = accuracy.draw_tasks(study, ["standard", "grpo"])
+    figure = accuracy_by_task.draw(study, ["standard", "grpo"])
     drawn = [ax for ax in figure.axes if ax.axison]
     assert [ax.get_title(loc="left") for ax in drawn] == [
         f"{task} ({group}, 40)" for group, tasks in TASKS.items() for task in tasks
@@ -85,13 +86,6 @@ def test_tasks_have_a_panel_each_with_their_scenes(study):
     assert list(found) == ["standard", "grpo"]
     assert found["grpo"][0] == pytest.approx(100 * shares["grpo"])
     assert not panels_overlap(figure)
-
-
-def test_both_pictures_are_written(one_seed, tmp_path, capsys):
-    assert accuracy.main([str(one_seed.path), "--out", str(tmp_path)]) == 0
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["accuracy.png", "accuracy.svg", "accuracy_by_task.png", "accuracy_by_task.svg"]
-    assert len(capsys.readouterr().out.split()) == 4
 
 
 def test_nothing_overlaps(figure):

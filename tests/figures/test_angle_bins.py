@@ -14,6 +14,7 @@ from PIL import Image
 from figures import angle_bins
 from figures.style import COLOURS, NULL_GREY, PAIRS, PAPER_INK, save
 from records import ANGLES, NULL_ANGLES, RecordError, read_record
+from tests.figures.drawing import refused
 from tests.records.synthetic import N_BINS, tables, write_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +33,8 @@ def figure(record):
 
 @pytest.fixture(scope="module")
 def rows(record):
-    return angle_bins.rows_of(record, "all")
+    bins = record.tables["bins"]
+    return bins[bins["scope"] == "all"].sort_values("bin")
 
 
 def panel(figure, angle):
@@ -201,13 +203,13 @@ def test_drawing_leaves_the_callers_settings(record):
 
 
 def command(*arguments):
-    words = [sys.executable, "-m", "figures.angle_bins", *map(str, arguments)]
+    words = [sys.executable, "-m", "figures", *map(str, arguments)]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_the_command_writes_both_pictures(tmp_path, record):
     out = tmp_path / "pictures"
-    done = command(record.path, "--scope", "language_model", "--out", out)
+    done = command(record.path, "angle_bins", "--scope", "language_model", "--out", out)
     assert (done.returncode, done.stderr) == (0, "")
     names = [out / "angle_bins-language_model.png", out / "angle_bins-language_model.svg"]
     assert done.stdout.split() == [str(name) for name in names]
@@ -215,19 +217,12 @@ def test_the_command_writes_both_pictures(tmp_path, record):
 
 
 def test_the_command_fails_in_one_line(tmp_path):
-    done = command(tmp_path / "nowhere")
+    done = command(tmp_path / "nowhere", "angle_bins")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("figures.angle_bins: error: ")
+    assert done.stderr.startswith("error: ")
     assert "python -m probes.angles" in done.stderr
 
 
-def test_pictures_stand_beside_the_record_by_default(record, monkeypatch, capsys):
-    monkeypatch.setattr(angle_bins, "save", lambda figure, stem: [stem])
-    assert angle_bins.main([str(record.path)]) == 0
-    assert capsys.readouterr().out.strip() == str(record.path / "angle_bins")
-
-
 def test_an_unknown_scope_is_one_line(record, capsys):
-    assert angle_bins.main([str(record.path), "--scope", "vision"]) == 2
-    assert capsys.readouterr().err.startswith("figures.angle_bins: error: `scope` must be one")
+    assert "error: `scope` must be one" in refused(capsys, record.path, "angle_bins", "--scope", "vision")

@@ -1,4 +1,4 @@
-"""What the figures of a study share: order and colour of arms, running means, intervals."""
+"""What the figures of a study share: order and colour of arms, running means, captions."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from figures import arms
+from figures import arms, captions
 from figures.style import ARM_COLOURS, ARM_LINES, COLOURS, DOTTED, INK, arm_colour, arm_line
 from records import RecordError
 from tests.figures.lines import line
@@ -72,34 +72,9 @@ def test_seeds_are_thin_and_their_mean_is_named():
     assert thin == [[0.0, 2.0], [2.0, 4.0]]
 
 
-@pytest.mark.parametrize(("share", "low", "high"), [(0.5, 0.40383, 0.59617), (0.0, 0.0, 0.03699), (1.0, 0.96301, 1.0)])
-def test_wilson(share, low, high):
-    np.testing.assert_allclose(arms.wilson(share, 100), (low, high), atol=1e-5)
-
-
-def verdicts(right):
-    """A row a scene and seed from a table of scenes by seeds."""
-    rows = [(f"p{p}", seed, bool(ok)) for p, row in enumerate(right) for seed, ok in enumerate(row)]
-    return pd.DataFrame(rows, columns=["prompt_id", "seed", "correct"])
-
-
-def test_accuracy_of_one_seed_is_wilsons_of_its_scenes():
-    found = arms.accuracy(verdicts([[1]] * 30 + [[0]] * 10))
-    assert found["mean"] == 0.75
-    np.testing.assert_allclose((found["low"], found["high"]), arms.wilson(0.75, 40))
-
-
-def test_seeds_that_agree_add_nothing_and_those_that_do_not_do():
-    one, same = arms.accuracy(verdicts([[1], [0]] * 20)), arms.accuracy(verdicts([[1, 1, 1], [0, 0, 0]] * 20))
-    assert one == pytest.approx(same)
-    other = arms.accuracy(verdicts([[1, 0], [0, 1], [1, 1], [0, 0]] * 10))
-    assert other["mean"] == 0.5 and other["high"] - other["low"] < one["high"] - one["low"]
-    assert arms.accuracy(verdicts([[1]] * 40))["high"] == pytest.approx(1.0)
-
-
 def test_the_caption_counts_seeds(study):
     curves = study.tables["curves"]
-    assert f"{len(SEEDS)} seeds an arm" in arms.caption(study, curves)
+    assert f"{len(SEEDS)} seeds an arm" in captions.trained(study, curves)
     fewer = curves[(curves["arm"] != "vgs") | (curves["seed"] == 0)]
-    assert "1 to 3 seeds an arm" in arms.caption(study, fewer)
-    assert "1 seed an arm" in arms.caption(study, curves[curves["seed"] == 0])
+    assert "1 to 3 seeds an arm" in captions.trained(study, fewer)
+    assert "1 seed an arm" in captions.trained(study, curves[curves["seed"] == 0])

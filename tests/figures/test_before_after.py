@@ -6,10 +6,12 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import same_color
 
-from figures import before_after
+from figures import before_after, panels
+from figures.catalogue import picture
 from figures.style import save
 from records import RecordError
 from tests.figures.comparisons import accuracy_changes, angle_changes, changes, write
+from tests.figures.drawing import draw, refused
 
 
 @pytest.fixture(scope="module")
@@ -35,25 +37,24 @@ def bars(ax):
             yield np.array([segment[:, 1] for segment in drawn.get_segments()])
 
 
-@pytest.mark.parametrize(
-    ("panel", "things", "unit"), [(0, before_after.LOSSES, "nats"), (1, before_after.ANGLES, "deg")]
-)
+@pytest.mark.parametrize(("panel", "things", "unit"), [(0, before_after.LOSSES, "nats"), (1, panels.ANGLES, "deg")])
 def test_changes_are_points_with_their_intervals(figure, record, panel, things, unit):
     ax = figure.axes[panel]
     table = record.tables["changes"] if unit == "nats" else record.tables["angle_changes"].query("scope == 'all'")
-    for (name, label, colour, *_), ends in zip(things, bars(ax), strict=True):
-        drawn = points(ax, label)
+    for thing, ends in zip(things, bars(ax), strict=True):
+        drawn, name = points(ax, thing.label), thing.name
         np.testing.assert_array_equal(drawn.get_ydata(), table[f"{name}_change_mean_{unit}"])
         np.testing.assert_array_equal(ends, table[[f"{name}_change_low_{unit}", f"{name}_change_high_{unit}"]])
         assert np.abs(drawn.get_xdata() - np.arange(len(table))).max() < 0.5
-        assert same_color(drawn.get_color(), colour)
+        assert same_color(drawn.get_color(), thing.colour)
+        assert same_color(drawn.get_mfc(), "white" if name.endswith("_attached") else thing.colour)
     assert any(np.array_equal(line.get_ydata(), [0, 0]) for line in ax.lines)
     assert [text.get_text() for text in ax.get_xticklabels()] == table["bin"].tolist()
 
 
 def test_points_of_a_bin_stand_apart(figure):
-    for ax, things in zip(figure.axes, (before_after.LOSSES, before_after.ANGLES), strict=False):
-        places = [points(ax, thing[1]).get_xdata()[0] for thing in things]
+    for ax, things in zip(figure.axes, (before_after.LOSSES, panels.ANGLES), strict=False):
+        places = [points(ax, thing.label).get_xdata()[0] for thing in things]
         assert (np.diff(places) > 0.1).all()
 
 
@@ -123,19 +124,15 @@ def test_pictures_are_the_same_twice(record, tmp_path):
 
 
 def test_the_command(record, tmp_path, capsys):
-    assert before_after.main([str(record.path), "--scope", "language_model", "--out", str(tmp_path)]) == 0
     stem = tmp_path / "before_after-language_model"
-    assert capsys.readouterr().out.split() == [f"{stem}.png", f"{stem}.svg"]
-    for argv, message in (
-        ([str(tmp_path / "none")], "python -m probes.compare"),
-        ([str(record.path), "--scope", "x"], "`scope`"),
-    ):
-        assert before_after.main(argv) == 2
-        shown = capsys.readouterr().err
-        assert shown.startswith("figures.before_after: error: ") and shown.count("\n") == 1 and message in shown
+    shown = draw(capsys, record.path, "before_after", "--scope", "language_model", "--out", tmp_path)
+    assert shown == [f"{stem}.png", f"{stem}.svg"]
+    assert "python -m probes.compare" in refused(capsys, tmp_path / "none", "before_after")
+    assert "`scope`" in refused(capsys, record.path, "before_after", "--scope", "x")
 
 
 def test_reading_takes_the_tables_that_are_there(record, tmp_path):
-    assert set(before_after.read(record.path).tables) == {"changes", "angle_changes", "accuracy_changes"}
+    read = picture("before_after").read
+    assert set(read(record.path).tables) == {"changes", "angle_changes", "accuracy_changes"}
     alone = write(tmp_path / "alone", changes=changes())
-    pd.testing.assert_frame_equal(before_after.read(alone.path).tables["changes"], alone.tables["changes"])
+    pd.testing.assert_frame_equal(read(alone.path).tables["changes"], alone.tables["changes"])

@@ -7,6 +7,7 @@ from figures import changed_answers
 from figures.style import save
 from records import RecordError
 from tests.figures.comparisons import changes, examples, write
+from tests.figures.drawing import draw, refused
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +54,11 @@ def test_pictures_are_the_same_twice(record, tmp_path):
 
 
 def test_the_command(record, tmp_path, capsys):
-    assert changed_answers.main([str(record.path), "--out", str(tmp_path)]) == 0
     stem = tmp_path / "changed_answers"
-    assert capsys.readouterr().out.split() == [f"{stem}.png", f"{stem}.svg"]
+    assert draw(capsys, record.path, "changed_answers", "--out", tmp_path) == [f"{stem}.png", f"{stem}.svg"]
     write(tmp_path / "losses", changes=changes())
     write(tmp_path / "same", examples=examples()[:0])
-    for name, message in (("losses", "`python -m probes.compare` writes it"), ("same", "compare on more")):
-        assert changed_answers.main([str(tmp_path / name)]) == 2
-        shown = capsys.readouterr().err
-        assert shown.startswith("figures.changed_answers: error: ") and shown.count("\n") == 1 and message in shown
+    assert "`python -m probes.compare` writes it" in refused(capsys, tmp_path / "losses", "changed_answers")
+    assert "compare on more" in refused(capsys, tmp_path / "same", "changed_answers")
     with pytest.raises(RecordError, match="no answer whose verdict changed"):
         changed_answers.draw(write(tmp_path / "again", examples=examples()[:0]))

@@ -9,7 +9,6 @@ from PIL import Image
 
 from figures import tables
 from figures.gallery import __main__ as command
-from figures.gallery import keep
 from figures.gallery.rows import GALLERY, ROWS
 from geometry import Gramian, decompose
 from probes import corpus as corpora
@@ -20,21 +19,28 @@ from records.columns import OBJECTIVES
 from tests.figures import studies
 from vlm.rollouts import Rollout
 
-THERE = [row for row in ROWS if (GALLERY / row.record / "record.json").is_file()]
+FIGURES = [row for row in ROWS if not row.picture.page]
+THERE = [row for row in FIGURES if (GALLERY / row.record / "record.json").is_file()]
 ANGLES = read_record(GALLERY / "angles", "rollouts", "tokens", "units", "grams", "bins")
 PROBED = (3, 300, 600)  # unit ids: from the first, a middle and one of the last rollouts
 
 
-@pytest.mark.parametrize("row", THERE, ids=lambda row: f"{row.record}/{row.name}")
+@pytest.mark.parametrize("row", THERE, ids=lambda row: f"{row.record}/{row.stem}")
 def test_every_row_draws(row):
     figure = row.drawn()
     assert figure.get_suptitle() and len(figure.axes) > 0
-    assert (GALLERY / row.record / f"{row.name}.png").is_file(), "run `python -m figures.gallery`"
+    assert (GALLERY / row.record / f"{row.stem}.png").is_file(), "run `python -m figures.gallery`"
+
+
+def test_every_committed_picture_has_a_row():
+    drawn = {f"{row.record}/{row.stem}.png" for row in FIGURES}
+    committed = {f"{path.parent.name}/{path.name}" for path in GALLERY.glob("*/*.png")}
+    assert committed - drawn == {"benchmarks/growth.png"} and drawn <= committed
 
 
 def test_rows_of_a_study_draw(tmp_path):
     studies.write_study(tmp_path / "study")
-    rows = [row for row in ROWS if row.record == "study"]
+    rows = [row for row in FIGURES if row.record == "study"]
     assert len(rows) == 8
     assert all(row.drawn(tmp_path).axes for row in rows)
 
@@ -79,7 +85,7 @@ def test_a_broken_record_is_one_line(tmp_path, monkeypatch, capsys):
     (tmp_path / "layers" / "record.json").write_text("{}")
     monkeypatch.setattr(command, "GALLERY", tmp_path)
     assert command.main(["--records", "layers", "--out", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith("figures.gallery: error: ")
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_large_vector_pictures_are_left_out(tmp_path, monkeypatch):
@@ -91,15 +97,15 @@ def test_large_vector_pictures_are_left_out(tmp_path, monkeypatch):
 
 
 def test_keeping_a_record_drops_what_no_picture_reads(tmp_path, capsys):
-    kept = read_record(keep.keep(GALLERY / "angles", "corpus_bin", tmp_path), "bins")
+    kept = read_record(command.keep(GALLERY / "angles", "corpus_bin", tmp_path), "bins")
     assert dict(kept.record["tables"]) == {"bins": 20}
     assert kept.header == ANGLES.header and kept.record["fingerprint"] == fingerprint(ANGLES.header)
     assert not (tmp_path / "corpus_bin" / "grams.parquet").exists()
     assert kept.tables["bins"].equals(ANGLES.tables["bins"])
-    assert keep.main([str(GALLERY / "angles"), "nothing"]) == 2
+    assert command.main(["--keep", str(GALLERY / "angles"), "nothing"]) == 2
     assert "`name` must be one that pictures are drawn from" in capsys.readouterr().err
     with pytest.raises(RecordError, match="forecast"):
-        keep.keep(GALLERY / "angles", "sensitivity", tmp_path)
+        command.keep(GALLERY / "angles", "sensitivity", tmp_path)
 
 
 # --- the numbers of `angles`, from the weights ---

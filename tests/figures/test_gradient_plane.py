@@ -9,6 +9,7 @@ from figures import gradient_plane
 from figures.gradient_plane import LANGUAGE, PRIOR, SHIFT, STANDARD, VISUAL, arrows
 from figures.style import COLOURS
 from records import RecordError
+from tests.figures.drawing import draw, refused
 from tests.figures.geometries import GROUPS, vectors, write_geometry
 from tests.figures.lines import in_colour, panels_overlap
 
@@ -110,20 +111,18 @@ def test_faults_are_one_line(record, tmp_path, capsys):
     bare = replace(record, tables={**record.tables, "units": record.tables["units"].assign(bin=-1)})
     with pytest.raises(RecordError, match="has no unit in a bin"):
         gradient_plane.draw(bare)
-    for argv, message in (
-        ([str(tmp_path / "none")], "python -m probes.angles"),
-        ([str(record.path), "--scope", "vision"], "`scope` must be one of all, language_model, not 'vision'"),
-        ([str(record.path), "--weigh", "half"], "`weigh` must be one of equal, energy, not 'half'"),
+    assert "python -m probes.angles" in refused(capsys, tmp_path / "none", "gradient_plane")
+    for flags, message in (
+        (("--scope", "vision"), "`scope` must be one of all, language_model, not 'vision'"),
+        (("--weigh", "half"), "`weigh` must be one of equal, energy, not 'half'"),
     ):
-        assert gradient_plane.main(argv) == 2
-        shown = capsys.readouterr().err
-        assert shown.startswith("figures.gradient_plane: error: ") and shown.count("\n") == 1 and message in shown
+        assert message in refused(capsys, record.path, "gradient_plane", *flags)
 
 
 def test_the_command_writes_the_same_pictures_twice(record, tmp_path, capsys):
-    argv = [str(record.path), "--scope", "language_model", "--weigh", "energy", "--out"]
+    words = (record.path, "gradient_plane", "--scope", "language_model", "--weigh", "energy")
     for folder in ("one", "two"):
-        assert gradient_plane.main([*argv, str(tmp_path / folder)]) == 0
+        draw(capsys, *words, "--out", tmp_path / folder)
     names = ["gradient_plane-language_model-energy.png", "gradient_plane-language_model-energy.svg"]
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == names
     for name in names:

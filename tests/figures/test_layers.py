@@ -8,6 +8,7 @@ from figures import layers
 from figures.style import save
 from records import LAYER_ANGLES, RecordError, open_record, read_record
 from records.columns import INTERVAL, OBJECTIVES
+from tests.figures.drawing import draw, refused
 from tests.records.synthetic import HEADER
 
 GROUPS = ["vision_tower", "layer_00.attention", "layer_00.mlp", "layer_10.mlp", "final_norm"]
@@ -85,12 +86,8 @@ def test_pictures_are_the_same_twice(record, tmp_path):
 
 
 def test_the_command(record, tmp_path, capsys):
-    assert layers.main([str(record.path), "--scope", "language_model", "--out", str(tmp_path)]) == 0
     stem = tmp_path / "layers-language_model"
-    assert capsys.readouterr().out.split() == [f"{stem}.png", f"{stem}.svg"]
-    for argv in ([str(tmp_path / "none")], [str(record.path), "--scope", "vision"]):
-        assert layers.main(argv) == 2
-        shown = capsys.readouterr().err
-        assert shown.startswith("figures.layers: error: ") and shown.count("\n") == 1
-    layers.main([str(tmp_path / "none")])
-    assert "python -m probes.layers" in capsys.readouterr().err
+    shown = draw(capsys, record.path, "layers", "--scope", "language_model", "--out", tmp_path)
+    assert shown == [f"{stem}.png", f"{stem}.svg"]
+    assert "`scope`" in refused(capsys, record.path, "layers", "--scope", "vision")
+    assert "python -m probes.layers" in refused(capsys, tmp_path / "none", "layers")

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from matplotlib.colors import same_color
 
-from figures import norm_dynamics
+from figures import norm_dynamics, panels
 from figures.style import COLOURS, save
 from records import ANGLES, RecordError, open_record, read_record
 from records.columns import INTERVAL, OBJECTIVES, SCOPES
+from tests.figures.drawing import draw, refused
 from tests.records.synthetic import HEADER
 
 N = 12
@@ -73,9 +74,10 @@ def test_norms_are_lines_in_the_bands_of_their_intervals(axes, rows):
 
 
 def test_angles_are_lines_in_the_bands_of_their_intervals(axes, rows):
-    for (name, label, _, dashed), band in zip(norm_dynamics.ANGLES, bands(axes[1]), strict=True):
-        np.testing.assert_array_equal(line(axes[1], label).get_ydata(), rows[f"{name}_mean_deg"])
-        assert line(axes[1], label).is_dashed() == dashed
+    for angle, band in zip(panels.ANGLES, bands(axes[1]), strict=True):
+        name, drawn = angle.name, line(axes[1], angle.label)
+        np.testing.assert_array_equal(drawn.get_ydata(), rows[f"{name}_mean_deg"])
+        assert drawn.is_dashed() == name.endswith("_attached")
         np.testing.assert_allclose(band, rows[[f"{name}_low_deg", f"{name}_high_deg"]])
     assert any(np.array_equal(drawn.get_ydata(), [90, 90]) for drawn in axes[1].lines)
 
@@ -108,13 +110,8 @@ def test_pictures_are_the_same_twice(record, tmp_path):
 
 
 def test_the_command(record, tmp_path, capsys):
-    assert norm_dynamics.main([str(record.path), "--bin", "1", "--out", str(tmp_path)]) == 0
     stem = tmp_path / "norm_dynamics-1"
-    assert capsys.readouterr().out.split() == [f"{stem}.png", f"{stem}.svg"]
-    for argv, message in (
-        ([str(tmp_path / "none")], "python -m probes.norms"),
-        ([str(record.path), "--bin", "9"], "`bin`"),
-    ):
-        assert norm_dynamics.main(argv) == 2
-        shown = capsys.readouterr().err
-        assert shown.startswith("figures.norm_dynamics: error: ") and shown.count("\n") == 1 and message in shown
+    shown = draw(capsys, record.path, "norm_dynamics", "--bin", "1", "--out", tmp_path)
+    assert shown == [f"{stem}.png", f"{stem}.svg"]
+    assert "python -m probes.norms" in refused(capsys, tmp_path / "none", "norm_dynamics")
+    assert "`bin`" in refused(capsys, record.path, "norm_dynamics", "--bin", "9")

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from figures import report
-from figures.report_tables import number
-from figures.report_tokens import colours
+from figures.__main__ import main
+from figures.report.tables import number
+from figures.report.tokens import colours
 from records import open_record
 from records.tables.diagnosis import CLASSES, MEANS, TRIED
 from tests.figures.browser import CHROMIUM, browser
+from tests.figures.drawing import refused
 from tests.figures.test_vds import tokens_frame
 from tests.records.synthetic import HEADER
 
@@ -91,7 +92,7 @@ def folder(tmp_path_factory):
     notes = {"prompts": 6, "prompts_with_image": 4, "device": "cpu", "seconds": 1.5}
     with open_record(out, HEADER | {"probe": "probes.diagnose"}) as writer:
         writer.finish(tables(), notes)
-    assert report.main([str(out)]) == 0
+    assert main([str(out)]) == 0
     return out
 
 
@@ -126,8 +127,7 @@ def test_text_stands_out_from_its_colour():
 
 
 def test_a_record_of_another_probe_is_one_line(tmp_path, capsys):
-    assert report.main([str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith("figures.report: error: ")
+    assert "python -m probes.diagnose" in refused(capsys, tmp_path, "report")
 
 
 @pytest.fixture(scope="module")

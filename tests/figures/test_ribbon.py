@@ -7,9 +7,10 @@ from matplotlib.colors import LogNorm, same_color
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from figures import ribbon, token_text
+from figures import ribbon
 from figures.style import COLOURS, NULL_GREY
 from records import RecordError
+from tests.figures.drawing import draw, refused
 from tests.figures.geometries import WORDS, write_geometry
 from tests.figures.lines import in_colour
 
@@ -86,18 +87,18 @@ def test_text_is_drawn_as_it_stands(ax):
 
 
 def test_tokens_stand_in_lines_that_are_not_too_long():
-    places = token_text.places(["aaaa"] * 10, 3.5 * (token_text.token_width_pt("aaaa") + token_text.GAP_PT))
+    places = ribbon.places(["aaaa"] * 10, 3.5 * (ribbon.token_width_pt("aaaa") + ribbon.GAP_PT))
     assert [line for _, line in places] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
-    assert {x for x, _ in places[::3]} == {0.0} and places[1][0] > token_text.token_width_pt("aaaa")
-    assert [line for _, line in token_text.places(["a\n", "b"], 1000.0)] == [0, 1]
-    assert token_text.places(["a" * 90], 10.0) == [(0.0, 0)]
+    assert {x for x, _ in places[::3]} == {0.0} and places[1][0] > ribbon.token_width_pt("aaaa")
+    assert [line for _, line in ribbon.places(["a\n", "b"], 1000.0)] == [0, 1]
+    assert ribbon.places(["a" * 90], 10.0) == [(0.0, 0)]
 
 
 @pytest.mark.parametrize(
     ("text", "shown"), [(" a", "a"), ("", "·"), (" ", "·"), ("\n\n", "↵↵"), ("\x07", "□"), ("\t", "□"), ("中", "□")]
 )
 def test_what_the_font_lacks_is_a_box(text, shown):
-    assert token_text.shown(text) == shown
+    assert ribbon.shown(text) == shown
 
 
 def test_responses_with_most_conflicts_come_first(record):
@@ -132,20 +133,18 @@ def test_everything_is_inside_the_picture(record):
 def test_faults_are_one_line(record, tmp_path, capsys):
     trajectories = write_geometry(tmp_path / "record", "trajectory-bin")[0].path
     (tmp_path / "no.png").write_text("no picture")
-    for argv, message in (
-        ([str(tmp_path / "none")], "python -m probes.angles"),
-        ([str(trajectories)], "must be measured with `--unit token`, not trajectory-bin"),
-        ([str(record.path), "--rollouts", "99"], "`rollouts` must be of those"),
-        ([str(record.path), "--rollouts", "0", "--pictures", str(tmp_path / "no.png")], "no.png"),
-        ([str(record.path), "--rollouts", "0", "--pictures", str(tmp_path / "absent.png")], "absent.png"),
+    for words, message in (
+        ((tmp_path / "none", "ribbon"), "python -m probes.angles"),
+        ((trajectories, "ribbon"), "must be measured with `--unit token`, not trajectory-bin"),
+        ((record.path, "ribbon", "--responses", "99"), "`responses` must be of those"),
+        ((record.path, "ribbon", "--responses", "0", "--pictures", tmp_path / "no.png"), "no.png"),
+        ((record.path, "ribbon", "--responses", "0", "--pictures", tmp_path / "absent.png"), "absent.png"),
     ):
-        assert ribbon.main(argv) == 2
-        shown = capsys.readouterr().err
-        assert shown.startswith("figures.ribbon: error: ") and shown.count("\n") == 1 and message in shown
+        assert message in refused(capsys, *words)
 
 
 def test_the_command_writes_the_same_pictures_twice(record, tmp_path, capsys):
     for folder in ("one", "two"):
-        assert ribbon.main([str(record.path), "--attached", "--out", str(tmp_path / folder)]) == 0
+        draw(capsys, record.path, "ribbon", "--attached", "--out", tmp_path / folder)
     for name in ("ribbon.png", "ribbon.svg"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from figures import sensitivity, step_panels
+from figures import sensitivity
+from figures.catalogue import picture
 from figures.style import COLOURS, save
 from records import RecordError, open_record, read_record
 from records.tables.forecast import CHANGED, ENDS, PRIORS, STEERED_ANGLES
+from tests.figures.drawing import draw, refused
 from tests.records.synthetic import HEADER
 
 BINS = ["0", "1", "2", "high", "all", "text"]
@@ -156,7 +158,7 @@ def test_points_are_filled_where_first_order_holds(with_steps):
     for entry in ax.lines:
         if entry.get_linestyle() == "None":
             filled[entry.get_markerfacecolor() != "none"] += len(entry.get_xdata())
-    n_held = int((fits["relative_error"] <= step_panels.FIRST_ORDER).sum())
+    n_held = int((fits["relative_error"] <= sensitivity.FIRST_ORDER).sum())
     assert filled == {True: 3 * n_held, False: 3 * (len(fits) - n_held)}
     assert len(changes) == 4 * len(fits)
 
@@ -175,14 +177,14 @@ def test_pictures_are_the_same_bytes(with_steps, tmp_path):
 
 
 def test_the_command(record, with_steps, tmp_path, capsys):
-    assert sensitivity.main([str(record.path), "--prior", "attached", "--out", str(tmp_path)]) == 0
     stem = tmp_path / "sensitivity-attached"
-    assert capsys.readouterr().out.split() == [f"{stem}.png", f"{stem}.svg"]
-    assert sensitivity.main([str(with_steps.path), "--out", str(tmp_path)]) == 0
-    capsys.readouterr()
-    for argv in ([str(tmp_path / "none")], [str(record.path), "--prior", "both"]):
-        assert sensitivity.main(argv) == 2
-        shown = capsys.readouterr().err
-        assert shown.startswith("figures.sensitivity: error: ") and shown.count("\n") == 1
-    sensitivity.main([str(tmp_path / "none")])
-    assert "python -m probes.sensitivity" in capsys.readouterr().err
+    shown = draw(capsys, record.path, "sensitivity", "--prior", "attached", "--out", tmp_path)
+    assert shown == [f"{stem}.png", f"{stem}.svg"]
+    assert len(draw(capsys, with_steps.path, "sensitivity", "--out", tmp_path)) == 2
+    assert "`prior`" in refused(capsys, record.path, "sensitivity", "--prior", "both")
+    assert "python -m probes.sensitivity" in refused(capsys, tmp_path / "none", "sensitivity")
+
+
+def test_the_steps_that_were_taken_are_read_where_they_are_there(record, with_steps):
+    read = picture("sensitivity").read
+    assert "step_fits" in read(with_steps.path).tables and "step_fits" not in read(record.path).tables

@@ -5,7 +5,9 @@ import re
 import pytest
 
 from figures import tables
-from figures.arms import accuracy
+from figures.catalogue import picture
+from stats import share_interval
+from tests.figures.drawing import draw
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +43,9 @@ def test_published_numbers(text, title, label, published):
 
 def test_ours_are_the_verdicts_and_effects(study, text):
     rows = study.tables["verdicts"].query("arm == 'vgs-lp' and group == 'low'")
-    found = {name: 100 * value for name, value in accuracy(rows).items()}
+    share = share_interval(rows["correct"], rows["prompt_id"])
     *_, low, _, difference = cells(text, "Table 1", "VGS (`vgs-lp`)")
-    assert low == f"{found['mean']:.1f} ({found['low']:.1f} to {found['high']:.1f})"
+    assert low == f"{100 * share.estimate:.1f} ({100 * share.low:.1f} to {100 * share.high:.1f})"
     row = study.tables["effects"].query("arm == 'vgs-lp' and where == 'high'").iloc[0]
     ends = [f"{100 * row[name]:+.1f}" for name in ("difference", "low", "high")]
     assert difference == f"{ends[0]} ({ends[1]} to {ends[2]}), {row['counts_as']}"
@@ -60,9 +62,8 @@ def test_rows_are_as_long_as_their_header(text):
         assert len({row.count("|") for row in section.splitlines()}) == 1
 
 
-def test_the_command_prints_or_writes(study, text, tmp_path, capsys):
-    assert tables.main([str(study.path)]) == 0
-    assert capsys.readouterr().out == f"{text}\n"
-    out = tmp_path / "new" / "tables.md"
-    assert tables.main([str(study.path), "--out", str(out)]) == 0
-    assert (out.read_text(), capsys.readouterr().out) == (text, f"{out}\n")
+def test_the_command_writes_them(study, text, tmp_path, capsys):
+    out = tmp_path / "new"
+    assert draw(capsys, study.path, "tables", "--out", out) == [str(out / "tables.md")]
+    assert (out / "tables.md").read_text() == text
+    assert picture("tables").write(study, tmp_path) == [tmp_path / "tables.md"]

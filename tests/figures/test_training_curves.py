@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from figures import training_curves
-from figures.arms import running_mean, wilson
+from figures.arms import running_mean
+from stats import wilson
 from tests.figures.lines import labels, line, panels_overlap
 from tests.figures.studies import EVERY, STEPS
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 from figures import vds
 from records import RecordError, open_record, read_record
+from tests.figures.drawing import draw, refused
 from tests.records.synthetic import HEADER
 
 
@@ -66,8 +67,8 @@ def test_mean_losses_by_bin(axes):
 
 
 def test_the_command_writes_both_pictures(folder, tmp_path, capsys):
-    assert vds.main([str(folder), "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.split() == [str(tmp_path / "vds.png"), str(tmp_path / "vds.svg")]
+    shown = draw(capsys, folder, "vds", "--out", tmp_path)
+    assert shown == [str(tmp_path / "vds.png"), str(tmp_path / "vds.svg")]
     with Image.open(tmp_path / "vds.png") as picture:
         assert picture.size[0] > 600
 
@@ -77,6 +78,4 @@ def test_a_record_without_pictures_or_none_at_all_is_one_line(tmp_path, capsys):
     with pytest.raises(RecordError, match="no token of a prompt with a picture"):
         vds.draw(read_record(bare, "tokens"))
     for folder in (bare, tmp_path / "none"):
-        assert vds.main([str(folder)]) == 2
-        shown = capsys.readouterr().err
-        assert shown.startswith("error: ") and shown.count("\n") == 1
+        refused(capsys, folder, "vds")

@@ -34,7 +34,7 @@ def measured(monkeypatch, tmp_path):
 
     def measure(pair, *argv):
         monkeypatch.setattr(corpus, "load_pair", lambda *_, **__: pair)
-        monkeypatch.setattr(diagnose.report, "write", lambda *_: None)
+        monkeypatch.setattr(diagnose.catalogue.Picture, "write", lambda *_: [None])
         out = tmp_path / "record"
         assert diagnose.main(["bundled", *LOSSES_ALONE, *argv, "--out", str(out), "--overwrite"]) == 0
         return read_record(out, "tokens", *UNTRIED).tables

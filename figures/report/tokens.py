@@ -1,6 +1,7 @@
-"""The responses of the report, token by token: colour, contrast and what is said when one points at a token."""
+"""The responses of the report, token by token: colour, contrast, and the words shown for a token under the pointer."""
 
 import base64
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,20 +34,20 @@ def responses(record: Measurement) -> list[dict[str, Any]]:
     """Return the responses of the table `pictures` in its order."""
     tokens = _tokens(record)
     rollouts = record.tables["rollouts"].set_index("rollout_id")
-    found = []
+    shown = []
     for row in record.tables["pictures"].to_dict("records"):
         rollout = rollouts.loc[row["rollout_id"]]
         verdict = {True: "right", False: "wrong"}.get(rollout["correct"], "not judged")
         said = tokens[tokens["rollout_id"] == row["rollout_id"]].sort_values("position")
         png = base64.b64encode(row["picture"]).decode() if isinstance(row["picture"], bytes) else ""
         prompt = str(rollout["prompt"]).replace("<image>", " ").strip()
-        known = {"prompt": prompt, "answer": rollout["answer"], "verdict": verdict, "png": png}
-        found.append(known | {"tokens": [_token(token) for token in said.to_dict("records")]})
-    return found
+        asked = {"prompt": prompt, "answer": rollout["answer"], "verdict": verdict, "png": png}
+        shown.append(asked | {"tokens": [_token(token) for token in said.to_dict("records")]})
+    return shown
 
 
 def _tokens(record: Measurement) -> pd.DataFrame:
-    """The table `tokens` with angles and conflicts, where there are any."""
+    """Return the table `tokens` with angles and conflicts, where they were measured."""
     if {"units", "bins"} <= record.tables.keys():
         return marked(record, attached=False, threshold_deg=90.0)
     return record.tables["tokens"].assign(angle_deg=np.nan, conflict=False)
@@ -59,10 +60,11 @@ def _token(token: Mapping) -> dict[str, Any]:
 
 
 def _tip(text: str, token: Mapping) -> str:
-    """What is said of a token."""
+    """Return the words shown for a token."""
     names = {"VDS": "vds", "student's own": "student_vds"}
     names |= {loss: f"kl_{loss}" for loss in ("standard", "language", "visual")}
     parts = [f"{name} {token[f'{column}_nats']:.2g}" for name, column in names.items()]
     words = f"{text} \u00b7 bin {token['bin']} \u00b7 nats: {', '.join(parts)}"
-    known = token["angle_deg"] == token["angle_deg"]
-    return f"{words} \u00b7 language-visual angle {token['angle_deg']:.0f} degrees" if known else words
+    if math.isnan(token["angle_deg"]):
+        return words
+    return f"{words} \u00b7 language-visual angle {token['angle_deg']:.0f} degrees"

@@ -1,4 +1,4 @@
-"""The tables of the report: titles, cells as they are written, and the number that each is sorted by."""
+"""The tables of the report: titles, the text of each cell, and the number that it is sorted by."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,11 @@ from records.tables.diagnosis import MEANS
 
 @dataclass(frozen=True)
 class Column:
-    """kind: number, name or why; it says how a cell is set."""
+    """One column."""
 
     title: str
     kind: str = "number"
+    """How its cells are set: number, name, why, or nothing of its own."""
 
     @property
     def is_number(self) -> bool:
@@ -24,14 +25,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """sort: what the cell is sorted by, nothing where it is not known; None for its text."""
+    """One cell."""
 
     text: str
     sort: str | None = None
+    """What it is sorted by: empty where there is no number; None for its text."""
 
 
 @dataclass(frozen=True)
 class Data:
+    """One table; each row has as many cells as there are columns."""
+
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
 
@@ -84,11 +88,11 @@ def bins(rows: pd.DataFrame) -> Data:
 
 
 def trial(rows: pd.DataFrame) -> Data:
-    """Return the settings whose steps were taken, and what these did to the upper bins."""
+    """Return the settings whose steps were taken, and the changes of the losses on the upper bins."""
     upper = rows[rows["bin"] == "high"]
     cells = []
-    for _, found in upper.groupby(["gamma", "lambda"], sort=False):
-        by_loss = {row["loss"]: row for row in found.to_dict("records")}
+    for _, tried in upper.groupby(["gamma", "lambda"], sort=False):
+        by_loss = {row["loss"]: row for row in tried.to_dict("records")}
         pair = [by_loss[loss] for loss in ("visual", "language")]
         gamma, lambda_, verdict = (pair[0][name] for name in ("gamma", "lambda", "verdict"))
         beside = [_beside(row) if gamma else Cell("", "") for row in pair]
@@ -120,14 +124,14 @@ def _finding(row: Mapping) -> list[Cell]:
 
 
 def _beside(row: Mapping) -> Cell:
-    """A change beside standard's, with its interval."""
+    """Return the difference of a change from standard's, with its interval."""
     value, low, high = (row[f"beside_standard_{end}nats"] for end in ("", "low_", "high_"))
     between = "" if math.isnan(low) else f" ({low:.2g} to {high:.2g})"
     return Cell(f"{value:+.2g}{between}", f"{value!r}")
 
 
 def _angle(row: Mapping, angle: str) -> Cell:
-    """A mean with half of its interval."""
+    """Return a mean with half the width of its interval."""
     mean, low, high = (row[f"{angle}_{end}_deg"] for end in ("mean", "low", "high"))
     if math.isnan(mean):
         return Cell("", "")

@@ -1,0 +1,46 @@
+"""How sure a share of right answers is: Wilson's interval, over scenes that several seeds answered."""
+
+from typing import Final
+
+import numpy as np
+from jaxtyping import Shaped
+from numpy.typing import ArrayLike
+
+from stats.bootstrap import Array, Interval
+
+_Z: Final = 1.959964  # of a 95 % interval
+
+
+def wilson(shares: ArrayLike, sizes: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lower and upper ends of Wilson's 95 % interval for shares, each of so many trials.
+
+    Args:
+        shares: numbers from 0 to 1.
+        sizes: the number of trials behind each share, not necessarily whole.
+
+    >>> low, high = wilson(0.5, 100)
+    >>> print(f"{low:.4f} {high:.4f}")
+    0.4038 0.5962
+    """
+    p, n = np.asarray(shares, dtype=float), np.asarray(sizes, dtype=float)
+    middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
+    return middle - half, middle + half
+
+
+def share_interval(right: Shaped[Array, " n"], scenes: Shaped[Array, " n"]) -> Interval:
+    """Return the share of right answers with Wilson's 95 % interval over scenes.
+
+    Seeds answer the same scenes, so scenes are the trials. With several seeds, a scene's mean over seeds varies less
+    than one answer does; the number of trials is then n p (1 - p) / variance. With one seed that is n.
+
+    Args:
+        right: whether each answer is right.
+        scenes: the scene of each answer: numbers or strings. Each scene counts alike.
+    """
+    _, member = np.unique(np.asarray(scenes), return_inverse=True)
+    means = np.bincount(member, np.asarray(right, dtype=float)) / np.bincount(member)
+    mean, variance = float(means.mean()), float(means.var())
+    trials = len(means) * mean * (1 - mean) / variance if variance > 0 else len(means)
+    low, high = wilson(mean, trials)
+    return Interval(float(low), float(high), mean)
