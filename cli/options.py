@@ -62,7 +62,7 @@ class Parser(ArgumentParser):
                 titled.add_argument(name, action="store_true", help=text)
                 continue
             short = f.metadata["metavar"] or _letter(hints[f.name])
-            words = {"metavar": short} if short else {}
+            words: dict[str, Any] = {"metavar": short} if short else {}
             titled.add_argument(name, type=hints[f.name], default=default, help=text, **words)
 
 

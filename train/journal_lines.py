@@ -9,7 +9,7 @@ from torch import Tensor
 from geometry import bin_edges, equal_frequency_bins
 from records.journal_lines import LOSSES, N_BINS, StepLine
 from train.batch import Batch
-from train.outcome import Outcome, Tokens
+from train.step import Outcome, Tokens
 
 Edges = Sequence[float | None]
 

@@ -4,16 +4,28 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from records.journal_lines import PHASES
+from train.adapters import Adapters
 from train.config import Config
-from train.sharding import Sharding
+from train.sharding import Sharding, whole_optimizer, whole_weights
 from vlm.pair import Pair
 from vlm.rollouts import Rollout
+
+
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint holds, without shards."""
+
+    weights: dict[str, Tensor] | None
+    """By name; None for the model's own."""
+    optimizer: Mapping[str, Any]
+    adapters: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -24,10 +36,12 @@ class Learner:
     config: Config
     optimizer: torch.optim.Optimizer
     accelerator: Accelerator
-    given: Mapping[str, Sequence[Rollout]] | None = None
-    """Responses by prompt to train on, where they are read from a file and not sampled."""
+    offline: Mapping[str, Sequence[Rollout]] | None = None
+    """Responses by prompt that are read from a file; None where they are sampled."""
     sharding: Sharding | None = None
     """Of the student; None where each process has it whole."""
+    adapters: Adapters | None = None
+    """Of the student; None where its weights are trained."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -39,6 +53,15 @@ class Learner:
     def whole(self) -> AbstractContextManager[None]:
         """Have the student whole in each process, without gradients."""
         return nullcontext() if self.sharding is None else self.sharding.whole()
+
+    def state(self) -> State:
+        """Return what a checkpoint holds; of shards the main process alone, though all processes must call it."""
+        model, optimizer, kept = self.pair.student.model, self.optimizer, self.accelerator.is_main_process
+        if self.sharding is not None:
+            return State(whole_weights(model, kept=kept), whole_optimizer(optimizer, kept=kept))
+        if self.adapters is not None:
+            return State(self.adapters.merged(), optimizer.state_dict(), self.adapters.state())
+        return State(None, optimizer.state_dict())
 
     @property
     def part(self) -> tuple[int, int]:

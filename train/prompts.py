@@ -1,6 +1,6 @@
 """Which prompts a step is trained on: a function of the seed and the step alone, so that a run can go on anywhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -8,7 +8,6 @@ from cli.errors import OptionError
 from train.config import Config
 from vlm.names import DrawPrompts, drawn_prompts
 from vlm.prompts import Prompt
-from vlm.rollouts import Rollout
 from vlm.sources import load_prompts
 
 FIRST_SEED = 1_000_000  # of training scenes and rollouts: those of evaluations lie below
@@ -24,8 +23,6 @@ class PromptSource:
     """All of them, or what draws new ones in each step."""
     batch: int
     seed: int
-    given: Mapping[str, Sequence[Rollout]] | None = None
-    """Responses by prompt, where they are read from a file."""
 
     def at(self, step: int) -> list[Prompt]:
         """Return the prompts of a step; of a pool each once an epoch, what does not fill a batch is left out."""

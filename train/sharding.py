@@ -139,29 +139,29 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-@dataclass(frozen=True)
-class State:
-    """Weights and the optimizer's state, as they are without shards; empty where they are not to be kept."""
+def whole_weights(model: nn.Module, *, kept: bool) -> dict[str, Tensor]:
+    """Gather the weights, one tensor at a time, in all processes.
 
-    weights: dict[str, Tensor]
-    optimizer: dict[str, Any]
-
-
-def whole_state(model: nn.Module, optimizer: torch.optim.Optimizer, *, kept: bool) -> State:
-    """Gather the state, a tensor at a time, in all processes; kept in host memory where asked."""
-
-    def taken(tensor: Tensor) -> Tensor:
-        found = whole(tensor.detach())
-        return found.cpu() if kept else found.new_empty(0)
-
+    kept: whether this process holds them, in host memory; else its tensors are empty.
+    """
     named = model.state_dict(keep_vars=True)
-    each = {id(tensor): taken(tensor) for tensor in {id(t): t for t in named.values()}.values()}  # a tied weight once
+    each = {id(t): _taken(t, kept) for t in {id(t): t for t in named.values()}.values()}  # a tied weight once
+    return {name: each[id(tensor)] for name, tensor in named.items()}
+
+
+def whole_optimizer(optimizer: torch.optim.Optimizer, *, kept: bool) -> dict[str, Any]:
+    """Gather the optimizer's state, as `whole_weights` does the weights."""
     state = optimizer.state_dict()
     slots = {
-        number: {name: taken(value) if isinstance(value, Tensor) else value for name, value in slot.items()}
+        number: {name: _taken(value, kept) if isinstance(value, Tensor) else value for name, value in slot.items()}
         for number, slot in state["state"].items()
     }
-    return State({name: each[id(tensor)] for name, tensor in named.items()}, state | {"state": slots})
+    return state | {"state": slots}
+
+
+def _taken(tensor: Tensor, kept: bool) -> Tensor:
+    gathered = whole(tensor.detach())
+    return gathered.cpu() if kept else gathered.new_empty(0)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
