@@ -29,10 +29,8 @@ RewardName = Literal["grpo", "grpo+standard", "grpo+vgs-lp"]
 """Objectives with a reward, alone or mixed with a distillation loss (arXiv:2606.00564, Eq. 22)."""
 Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow", "comet_ml", "aim", "clearml", "swanlab", "dvclive"]
 """Trackers that accelerate can log to."""
-ALPHA: Final = 0.3
-"""Share of the distillation loss in a mix, arXiv:2606.00564, Eq. 22."""
-GROUP_SIZE: Final = 4
-"""Responses per prompt where a reward compares them."""
+ALPHA: Final = 0.3  # arXiv:2606.00564, Eq. 22
+GROUP_SIZE: Final = 4  # responses per prompt where a reward compares them
 _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "alpha": ("grpo+standard", "grpo+vgs-lp"),
     "match_norm": ("grpo+standard",),
@@ -40,10 +38,10 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "top_p": ("grpo",),
     "updates": get_args(RewardName),
 }
-_SHARED: Final = {**READ_BY, "quantile_scope": READ_BY["quantile"]}
 FLAGS_READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    **{name: (*by, "grpo+vgs-lp") if "vgs-lp" in by else by for name, by in READ_BY.items()},
+    "quantile_scope": (*READ_BY["quantile"], "grpo+vgs-lp"),
     "eta": READ_BY["eta"],
-    **{name: (*by, "grpo+vgs-lp") if "vgs-lp" in by else by for name, by in _SHARED.items() if name != "eta"},
     **_OWN,
 }
 """For each flag that not every objective reads, the objectives that read it; `match_norm` reads what vgs-lp reads."""
@@ -106,9 +104,7 @@ class Config:
     )
     student: str = flag("bundled", "folder or hub id of the student, or bundled")
     teacher: str | None = flag(None, "folder or hub id of the teacher (default: the one in the student's pair.json)")
-    dtype: Literal["float32", "bfloat16"] = flag(
-        "float32", "dtype in which models run; the student's weights stay float32"
-    )
+    dtype: Literal["float32", "bfloat16"] = flag("float32", "dtype of the models; the student's weights stay float32")
     device: Literal["cpu", "auto"] = flag("cpu", "cpu, or auto: the device that accelerate chooses")
 
     prompts: str = flag("bundled", "bundled, a .jsonl or .parquet file, a datasets folder or a hub id", group="Prompts")
@@ -161,9 +157,7 @@ class Config:
         16, "responses per forward and backward pass; the gradient does not depend on it", group="Memory"
     )
     generation_batch: PositiveInt = flag(64, "responses that are generated together")
-    gradient_checkpointing: bool = flag(
-        False, "keep only the input of each layer, and run the layer again in the backward pass"
-    )
+    gradient_checkpointing: bool = flag(False, "keep only the inputs of layers; run them again in the backward pass")
 
     lora_rank: NonNegativeInt = flag(
         0,
@@ -175,10 +169,8 @@ class Config:
     )
     freeze_vision: bool = flag(False, "do not train the vision tower")
 
-    evaluate_every: NonNegativeInt = flag(
-        25, "steps between evaluations; 0 for none", group="Evaluation and checkpoints"
-    )
-    geometry_every: NonNegativeInt = flag(25, "steps between measurements of the five gradients; 0 for none")
+    evaluate_every: NonNegativeInt = flag(25, "steps between evaluations; 0: none", group="Evaluation and checkpoints")
+    geometry_every: NonNegativeInt = flag(25, "steps between measurements of the five gradients; 0: none")
     checkpoint_every: PositiveInt = flag(25, "steps between checkpoints")
 
     seed: NonNegativeInt = flag(0, "seed of the prompts and of the rollouts", group="Run")
