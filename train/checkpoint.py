@@ -1,12 +1,12 @@
 """Checkpoints of a run: `checkpoints/step-N`, and the links `last` and `best` to the two that are kept.
 
-Each is a folder that probes read as any checkpoint: safetensors weights, the processor and `pair.json`, with the
-training state beside them, `training.pt`. It is written under another name and renamed when whole; a link is put in
-place of the old one in one step. So a run can be killed at any moment.
+Each is a folder that probes read as any checkpoint: safetensors weights, the processor and `pair.json`. The training
+state is in `training.pt` next to them. A folder is written under another name and renamed when it is whole; a link
+replaces the old one in one step. So a run can be killed at any moment.
 
-With adapters the weights are the merged ones, and the adapters part of the training state; see `train.adapters`.
+With adapters the weights are the merged ones, and the adapters are in the training state; see `train.adapters`.
 
-`best` is never later than `last`: whatever is kept as best is also what a resumed run goes on from.
+`best` is never later than `last`, the checkpoint from which a run continues.
 """
 
 import json
@@ -30,7 +30,7 @@ LAST, BEST = "last", "best"
 
 @dataclass(frozen=True)
 class Teacher:
-    """What pair.json says of the teacher: its folder or hub id, and the fingerprint of its weights."""
+    """The teacher as pair.json names it: its folder or hub id, and the fingerprint of its weights."""
 
     name: str
     fingerprint: str
@@ -38,9 +38,9 @@ class Teacher:
 
 @dataclass
 class Progress:
-    """Where a run stands; with weights and optimizer all that its future depends on.
+    """How far a run has come; the rest of it depends on this, the weights and the optimizer alone.
 
-    Whatever is drawn at random is a function of the seed and the step: no generator's state goes from step to step.
+    Random draws are functions of the seed and the step: no state of a generator is carried from step to step.
     """
 
     step: int = 0
@@ -79,7 +79,7 @@ def prune(run: Path) -> None:
 
 
 def restore(run: Path, learner: Learner) -> Progress:
-    """Load the state of `last` into the optimizer and the adapters, and return where it stood; begin where none is.
+    """Load the state of `last` into the optimizer and the adapters, and return its progress; that of step 0 without it.
 
     A student without adapters must have been loaded from there.
 

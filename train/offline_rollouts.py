@@ -31,7 +31,7 @@ def read_offline_rollouts(
     """
     path = Path(str(config.rollouts))
     if callable(prompts):
-        raise OptionError("`rollouts` needs `prompts` that stay the same: the bundled ones are drawn anew in each step")
+        raise OptionError("`rollouts` needs `prompts` that stay the same: each step draws new bundled ones")
     if not path.is_file():
         raise OptionError(f"`rollouts` names the file {path}, which does not exist: check the path")
     responses: dict[str, list[Rollout]] = {}
@@ -54,7 +54,7 @@ def responses_to(
 
 
 def _row(line: str, where: str, pair: Pair) -> tuple[str, list[int]]:
-    """The prompt and the token ids of a line."""
+    """Return the prompt id and the token ids of a line."""
     try:
         row: Any = json.loads(line)
         prompt_id, ids, text = str(row["prompt_id"]), row.get("token_ids"), row.get("response")
