@@ -6,12 +6,14 @@ A long dataclass names its groups in the metadata: a field without a group belon
 import argparse
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, fields
 from types import UnionType
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+
+from cli.vgs import COMMANDS
 
 Options = TypeVar("Options")
 CHECKPOINT = "folder, hub id or bundled (default)"
@@ -37,30 +39,71 @@ class Parser(ArgumentParser):
         sys.stderr.write(f"error: {_one_line(message, self.kinds)}; see {self.prog} --help\n")
         self.exit(2)
 
-    def add_options(self, options: type[Any], defaults: Mapping[str, Any] | None = None) -> None:
-        """Add a flag for each field of a dataclass; `defaults` replace those of the fields."""
+    def add_options(
+        self,
+        options: type[Any],
+        defaults: Mapping[str, Any] | None = None,
+        read_by: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Add a flag for each field of a dataclass.
+
+        defaults: by field name, values that replace the defaults of the fields.
+        read_by: by field name, the objectives that alone read a flag; its help ends with them, in brackets.
+        """
         hints, titled = get_type_hints(options), None
         for f in fields(options):
             if titled is None or f.metadata["group"]:
                 titled = self.add_argument_group(f.metadata["group"] or options.__doc__)
             name = flag_name(f.name)
             self.kinds[f.name.rstrip("_")] = hints[f.name]
-            if hints[f.name] is bool:
-                titled.add_argument(name, action="store_true", help=f.metadata["help"])
-                continue
             default = (defaults or {}).get(f.name, f.default)
-            words = {"metavar": f.metadata["metavar"]} if f.metadata["metavar"] else {}
-            titled.add_argument(name, type=hints[f.name], default=default, help=f.metadata["help"], **words)
+            text = _help_text(f.metadata["help"], hints[f.name], default, (read_by or {}).get(f.name, ()))
+            if hints[f.name] is bool:
+                titled.add_argument(name, action="store_true", help=text)
+                continue
+            short = f.metadata["metavar"] or _letter(hints[f.name])
+            words: dict[str, Any] = {"metavar": short} if short else {}
+            titled.add_argument(name, type=hints[f.name], default=default, help=text, **words)
 
 
 class _Help(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """The manual as it is written, and the default of each flag."""
+    """The manual as it is written, one line of usage, and each flag's text without the name of a Python type."""
+
+    def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], *args: Any, **kwargs: Any) -> None:
+        positional = [action for action in actions if not action.option_strings]
+        names = [f"[{action.dest}{' ...' if action.nargs == '*' else ''}]" for action in positional]
+        super().add_usage(usage or " ".join(["%(prog)s", *names, "[flags]"]), [], *args, **kwargs)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        return action.help or ""
+
+
+def _letter(kind: Any) -> str | None:
+    """Return the letter that stands for a number in the help: N for a whole one, else X; None for other kinds."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    words = {kind_words(one) for one in kinds if one is not type(None)}
+    if len(words) > 1:
+        return None
+    return "N" if "whole" in min(words) else "X" if "number" in min(words) else None
+
+
+def _help_text(text: str, kind: Any, default: Any, readers: Sequence[str]) -> str:
+    """Return a flag's help: its text, the objectives that read it, what it admits if that is mixed, and its default."""
+    is_mixed = get_origin(kind) in (Union, UnionType) and any(get_origin(one) is Literal for one in get_args(kind))
+    about = [kind_words(kind)] if is_mixed else []
+    about += [f"default: {default}"] if default is not None and default is not False and "default:" not in text else []
+    objectives = f" [{', '.join(readers)}]" if readers else ""
+    return text + objectives + (f" ({'; '.join(about)})" if about else "")
 
 
 def program(module: str) -> str:
-    """Return what was typed to run a module: `vgs angles`, or `python -m probes.angles`."""
-    typed = sys.argv[0] if sys.argv else ""
-    return typed if typed.startswith("vgs ") else f"python -m {module}"
+    """Return what to type to run a module, as this process was started: `vgs angles`, or `python -m probes.angles`.
+
+    module: by its name for `python -m`, such as `probes.angles`.
+    """
+    words = {path.removesuffix(".__main__"): word for word, (path, _) in COMMANDS.items()}
+    is_vgs = bool(sys.argv) and sys.argv[0].startswith("vgs ")
+    return f"vgs {words[module]}" if is_vgs and module in words else f"python -m {module}"
 
 
 def flag_name(field_name: str) -> str:

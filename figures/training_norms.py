@@ -23,6 +23,7 @@ from figures import arms as study
 from figures import captions
 from figures.selection import rows_where
 from figures.style import COLOURS, DASHED, DOTTED, INK, PAPER_INK, WIDE_WIDTH_IN, styled
+from geometry.objective_settings import GAMMA, PUBLISHED_ETA
 from records import Measurement, RecordError
 
 OBJECTIVES = ("standard", "visual", "language")
@@ -30,7 +31,6 @@ COSINES = (  # name in the record, label, colour
     ("angle_standard_visual", "standard and visual", COLOURS["visual"]),
     ("angle_language_visual", "language and visual", COLOURS["language"]),
 )
-PUBLISHED_ETA, PUBLISHED_GAMMA = 0.41, 2.0
 
 
 def implied_eta(rows: pd.DataFrame, gamma: float) -> pd.Series:
@@ -68,13 +68,13 @@ def draw_eta(ax: Axes, rows: pd.DataFrame, arm: str, gamma: float) -> None:
     """Draw the implied eta, and the published constant where gamma is that it was published for."""
     table = study.by_seed(rows.assign(eta=implied_eta(rows, gamma)), arm, "eta")
     study.draw_seeds(ax, table, INK, f"implied, \u03b3 = {gamma:g}", marker="o")
-    if gamma == PUBLISHED_GAMMA:
-        ax.axhline(PUBLISHED_ETA, color=PAPER_INK, linewidth=1.1, linestyle=DASHED, label="published, 2B student")
+    if gamma == GAMMA:
+        ax.axhline(PUBLISHED_ETA["2b"], color=PAPER_INK, linewidth=1.1, linestyle=DASHED, label="published, 2B student")
     ax.set_ylim(0, max(1.0, 1.05 * float(np.nanmax(table.to_numpy(), initial=0.0))))
     ax.set_ylabel("\u03b7")
 
 
-def draw(record: Measurement, arms: Sequence[str] | None = None, scope: str = "all", gamma: float = 2.0) -> Figure:
+def draw(record: Measurement, arms: Sequence[str] | None = None, scope: str = "all", gamma: float = GAMMA) -> Figure:
     """Draw the gradients of a record that has the table `gradients`."""
     rows = rows_where(record, "gradients", scope=scope)
     if gamma <= 0:

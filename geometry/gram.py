@@ -11,13 +11,14 @@ so a `Gram` of the four answers for all. Nothing here needs torch.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
+from geometry.objective_settings import Prior
+
 Combination = Mapping[str, float]
 """What each gradient is weighed by in a sum of gradients."""
-Prior = Literal["detached", "attached"]
 
 BASIS: Final = ("visual", "prior", "language", "shift")
 """The gradients that are measured: the first two at the image view's logits, the others at the text view's."""

@@ -15,7 +15,8 @@ from torch import Tensor
 from geometry.decomposition import Decomposition, decompose
 from geometry.divergence import kl_nats, log_probs
 from geometry.four_views import FourViews
-from geometry.objectives import Average, Coefficients, Objective, Thresholds, coefficients
+from geometry.objective_settings import Average
+from geometry.objectives import Coefficients, Objective, Thresholds, coefficients
 
 
 @dataclass(frozen=True)

@@ -25,18 +25,24 @@ Where this departs from the paper or fills a gap:
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from geometry.bins import vds_quantile
-
-Name = Literal["standard", "off-policy", "vgs", "vgs-lp", "adaptive", "language-steering"]
-Prior = Literal["detached", "attached"]
-Preservation = Literal["gated", "printed"]
-Average = Literal["trajectory", "token"]
+from geometry.objective_settings import (
+    GAMMA,
+    LAMBDA,
+    LOW_QUANTILE,
+    QUANTILE,
+    READ_BY,
+    Average,
+    Name,
+    Preservation,
+    Prior,
+)
 
 _TERMS: dict[str, tuple[str, str | None, str | None]] = {  # weighed by 1, by gamma, by lambda
     "standard": ("standard", None, None),
@@ -45,16 +51,6 @@ _TERMS: dict[str, tuple[str, str | None, str | None]] = {  # weighed by 1, by ga
     "vgs-lp": ("standard", "visual", "language"),
     "adaptive": ("standard", "visual", "language"),
     "language-steering": ("standard", "language", "visual"),
-}
-_READ_BY: dict[str, tuple[str, ...]] = {  # the fields that not every objective reads
-    "gamma": ("vgs", "vgs-lp", "adaptive", "language-steering"),
-    "eta": ("vgs", "vgs-lp", "adaptive", "language-steering"),
-    "prior": ("vgs", "vgs-lp", "adaptive", "language-steering"),
-    "lambda_": ("vgs-lp", "adaptive", "language-steering"),
-    "quantile": ("vgs-lp", "adaptive", "language-steering"),
-    "low_quantile": ("adaptive",),
-    "vp": ("language-steering",),
-    "preservation_alone": ("vgs-lp", "adaptive", "language-steering"),
 }
 
 
@@ -77,13 +73,13 @@ class Objective:
     """
 
     name: Name
-    gamma: float = 2.0
+    gamma: float = GAMMA
     """Strength of the steering."""
-    lambda_: float = 0.01
+    lambda_: float = LAMBDA
     """Strength of the preservation term, LP or VP."""
-    quantile: float = 0.7
+    quantile: float = QUANTILE
     """Quantile of VDS above which a token is preserved, and steered in full."""
-    low_quantile: float = 0.4
+    low_quantile: float = LOW_QUANTILE
     """Quantile of VDS up to which the adaptive objective does not steer."""
     prior: Prior = "detached"
     """Whether q* follows the student's text view."""
@@ -216,7 +212,10 @@ def _refuse_values(objective: Objective) -> None:
         raise ValueError(f"`eta` must be positive and finite, got {objective.eta}. Give 1.0 for no normalisation.")
     if not 0.0 <= objective.low_quantile <= 1.0 or not 0.0 <= objective.quantile <= 1.0:
         given = objective.low_quantile, objective.quantile
-        raise ValueError(f"`low_quantile` and `quantile` must lie in [0, 1], got {given}. The paper's are 0.4 and 0.7.")
+        raise ValueError(
+            f"`low_quantile` and `quantile` must lie in [0, 1], got {given}. The paper's are "
+            f"{LOW_QUANTILE} and {QUANTILE}."
+        )
     if objective.preservation_alone and not objective.lambda_:
         raise ValueError("`preservation_alone` needs a `lambda_` above 0, got 0. Give one, or train the whole.")
     if objective.name == "adaptive" and objective.low_quantile > objective.quantile:
@@ -229,7 +228,7 @@ def _refuse_values(objective: Objective) -> None:
 def _refuse_unread(objective: Objective) -> None:
     """Refuse a setting that would have no effect; a strength of 0 asks for none."""
     for field in fields(objective):
-        value, readers = getattr(objective, field.name), _READ_BY.get(field.name, get_args(Name))
+        value, readers = getattr(objective, field.name), READ_BY.get(field.name, get_args(Name))
         switched_off = field.name in ("gamma", "lambda_") and value == 0.0
         if objective.name not in readers and value != field.default and not switched_off:
             raise ValueError(

@@ -8,9 +8,9 @@ shift. `geometry.cotangents` has the formulas.
 
 from typing import Final
 
+from geometry import OBJECTIVES as OBJECTIVES
 from records.table import text, whole, yes_no
 
-OBJECTIVES: Final = ("standard", "language", "visual", "prior", "shift")  # the order of `geometry.OBJECTIVES`
 SCOPES: Final = ("all", "language_model")
 INTERVAL: Final = ("mean", "low", "high")
 

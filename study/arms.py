@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from train.presets import PUBLISHED_ETA
+from geometry.objective_settings import PUBLISHED_ETA
 
 Flags = Mapping[str, Any]
 
@@ -41,7 +41,7 @@ STRENGTHS: Mapping[str, Flags] = {
 language preservation alone, among them."""
 FACTORS: Mapping[str, Flags] = {
     "vgs-lp-unclipped": {"objective": "vgs-lp", "clip_norm": "none"},
-    "vgs-lp-unclipped-eta": {"objective": "vgs-lp", "clip_norm": "none", "eta": PUBLISHED_ETA["paper-2b"]},
+    "vgs-lp-unclipped-eta": {"objective": "vgs-lp", "clip_norm": "none", "eta": PUBLISHED_ETA["2b"]},
 }
 """The same update but for a constant factor on its loss."""
 ARMS: Mapping[str, Flags] = {**OBJECTIVES, **STRENGTHS, **FACTORS}

@@ -1,23 +1,65 @@
 """Distil a student on its own rollouts.
 
-    python -m train                                        # the bundled pair, vgs-lp, 100 steps
-    accelerate launch --multi_gpu --num_processes 2 -m train --objective vgs
+    python -m train                                              # the bundled pair, vgs-lp, 100 steps: minutes
+    python -m train --objective standard --seed 1 --out runs/standard-1
+    python -m train --objective grpo+vgs-lp                      # a reward for right answers, four rollouts per prompt
+    python -m train --preset paper-2b --teacher FOLDER           # Qwen3-VL-2B with the settings of the paper
+    python -m train --config flags.yaml --steps 20
+    accelerate launch --multi_gpu --num_processes 2 -m train     # two processes; with --device cpu, on the CPU
 
-With `--device cpu`, the default, the second starts two processes on the CPU (accelerate's own `--cpu` starts one).
-See `train.config` for the flags and `train.loop` for what is written.
+Reads the student, the teacher and the prompts. Writes into the run's folder:
+
+    config.json      the flags, and fingerprints of the weights that the run began with
+    metrics.jsonl    the journal: a line for each step, evaluation and measurement of the gradients
+    held_out.json    the fixed rollouts that evaluations score
+    last, best       checkpoints that every probe reads
+
+A run that was interrupted goes on with `--resume`. A flag that the objective does not read is refused.
+docs/training.md has more. From Python: `train.train(train.Config(objective="vgs"))`, then `train.read_run(folder)`.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 
 from cli.errors import exit_code
-from train.config import parse
-from train.loop import train
+from cli.options import Parser, pick, program
+from train.config import FLAGS_READ_BY, PRESETS, Config
+
+
+def parse(argv: Sequence[str] | None = None) -> Config:
+    """Return the flags that were typed, with the rest from the preset that they name.
+
+    Raises:
+        OptionError: flags that make no sense together.
+    """
+    preset = _parser("bundled").parse_args(argv).preset
+    return pick(_parser(preset).parse_args(argv), Config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run; a user's mistake becomes one line on stderr and exit code 2, a run that cannot go on exit code 1."""
-    return exit_code(lambda: print(f"run: {train(parse(argv))}"))
+    """Run and return the exit code: 2 for a user's mistake, 1 for a run that cannot go on; each prints one line."""
+    return exit_code(lambda: _run(parse(argv)))
+
+
+def _parser(preset: str) -> Parser:
+    parser = Parser("train", __doc__)
+    parser.add_argument("--config", action="config", help="YAML file with values for these flags")
+    parser.add_options(Config, PRESETS[preset], FLAGS_READ_BY)
+    return parser
+
+
+def _run(config: Config) -> None:
+    """Train, then say where the run is and what to run next."""
+    from accelerate import PartialState  # here, so that flags are read before it loads
+
+    from train.loop import train
+
+    folder = train(config)
+    if PartialState().is_main_process:
+        teacher = [] if config.teacher is None else ["--teacher", config.teacher]
+        print(f"run: {folder}")
+        print(f"next: {program('probes.compare')} {shlex.join([config.student, str(folder / 'last'), *teacher])}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Low-rank adapters, trained in place of the weights: `--lora-rank R`, with peft.
 
-Each linear layer of the language model's attention and MLP computes `W x + s B A x` with W frozen, A `[R, in]` drawn
-from the run's seed, B `[out, R]` zero at the start, and s = 2, whatever R. All else is frozen, the vision part too. The
-gradients that a journal measures are those of the adapters, under the layers they are in; before the first step that of
-A is zero, for B is.
+Each linear layer in the language model's attention and MLP computes `W x + s B A x`. W is frozen, A `[R, in]` is drawn
+from the run's seed, B `[out, R]` is zero at the start, and s = 2 for every R. All other weights are frozen, those of
+the vision tower too. The journal measures the gradients of the adapters, grouped by the layers that they belong to.
+Before the first step the gradient of A is zero, because B is.
 
 A checkpoint's `model.safetensors` holds the merged weights `W + s B A` under the names of the model without adapters,
-so that probes read it as any checkpoint. They are added up on the way to the file: the model's own W is never touched.
-The adapters themselves are in `training.pt`, and a run goes on from these and the first weights, bit by bit.
+so that probes read it as any checkpoint. They are merged in a copy; the model's own W stays as it is. The adapters
+themselves are in `training.pt`: a run continues from them and the first weights, bit by bit.
 """
 
 import re
@@ -32,8 +32,8 @@ _NAME = "default"
 class Adapters:
     """The adapters of a model.
 
-    base: fingerprint of the weights that they are added to.
-    layers: by name, what stands in the place of the linear layers.
+    base: fingerprint of the weights that the adapters are added to.
+    layers: by name, the modules that replace the linear layers.
     """
 
     model: nn.Module
@@ -42,18 +42,19 @@ class Adapters:
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
+        """The trained parameters by name."""
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of them."""
+        """Return the part of a checkpoint that holds the adapters."""
         return {"base": self.base, "weights": {name: p.detach() for name, p in self.parameters.items()}}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Any] | None) -> None:
-        """Take over what a checkpoint holds.
+        """Load the adapters of a checkpoint.
 
         Raises:
-            RecordError: it holds no adapters, those of other weights, or of another rank or other layers.
+            RecordError: the checkpoint has no adapters, or they differ in weights, rank or layers.
         """
         held = state or {"base": None, "weights": {}}
         shapes = {name: weight.shape for name, weight in held["weights"].items()}
@@ -67,7 +68,7 @@ class Adapters:
 
     @torch.no_grad()
     def merged(self) -> dict[str, Tensor]:
-        """Return the state of a model without adapters that computes the same."""
+        """Return the weights, by name, of a model without adapters that computes the same."""
         adapters = self.parameters.keys()
         state = {name: weight for name, weight in self.model.state_dict().items() if name not in adapters}
         state = {name.replace(".base_layer.", "."): weight for name, weight in state.items()}
@@ -97,7 +98,7 @@ def add_adapters(student: LoadedModel, config: Config) -> Adapters:
 
 
 def _targets(model: nn.Module, pattern: str | None) -> list[str]:
-    """The names of the linear layers that have adapters."""
+    """Return the names of the linear layers that get adapters."""
     every = language_layers(model)
     try:
         chosen = [name for name in every if re.search(pattern or "", name)]

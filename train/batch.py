@@ -91,7 +91,7 @@ def collect(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopw
         _shares(learner, micro_batches, about[:, 0]),
         _thresholds(learner, [vds for _, vds in scored]),
         about,
-        advantages(own[:, 2], config.rollouts_per_prompt, micro_batches) if config.has_rewards else None,
+        advantages(own[:, 2], config.group_size, micro_batches) if config.has_rewards else None,
     )
 
 
@@ -129,8 +129,8 @@ def padded(batch: Batch, n_parts: int) -> Batch:
 
 def _responses(learner: Learner, prompts: Sequence[Prompt], seed: int) -> list[Response]:
     config = learner.config
-    if learner.given is not None:
-        return responses_to(prompts, learner.given, config, learner.part)
+    if learner.offline is not None:
+        return responses_to(prompts, learner.offline, config, learner.part)
     speaker = learner.pair.teacher if config.objective == "off-policy" else learner.pair.student
     return sample(speaker, config, prompts, seed, learner.part)
 

@@ -1,12 +1,12 @@
 """Checkpoints of a run: `checkpoints/step-N`, and the links `last` and `best` to the two that are kept.
 
-Each is a folder that probes read as any checkpoint: safetensors weights, the processor and `pair.json`, with the
-training state beside them, `training.pt`. It is written under another name and renamed when whole; a link is put in
-place of the old one in one step. So a run can be killed at any moment.
+Each is a folder that probes read as any checkpoint: safetensors weights, the processor and `pair.json`. The training
+state is in `training.pt` next to them. A folder is written under another name and renamed when it is whole; a link
+replaces the old one in one step. So a run can be killed at any moment.
 
-With adapters the weights are the merged ones, and the adapters part of the training state; see `train.adapters`.
+With adapters the weights are the merged ones, and the adapters are in the training state; see `train.adapters`.
 
-`best` is never later than `last`: whatever is kept as best is also what a resumed run goes on from.
+`best` is never later than `last`, the checkpoint from which a run continues.
 """
 
 import json
@@ -20,8 +20,8 @@ import torch
 
 from records import RecordError
 from records.files import TEMPORARY
-from train.adapters import Adapters
-from train.sharding import State, load_optimizer
+from train.learner import Learner, State
+from train.sharding import load_optimizer
 from vlm.checkpoint import LoadedModel
 
 STATE = "training.pt"
@@ -30,7 +30,7 @@ LAST, BEST = "last", "best"
 
 @dataclass(frozen=True)
 class Teacher:
-    """What pair.json says of the teacher: its folder or hub id, and the fingerprint of its weights."""
+    """The teacher as pair.json names it: its folder or hub id, and the fingerprint of its weights."""
 
     name: str
     fingerprint: str
@@ -38,9 +38,9 @@ class Teacher:
 
 @dataclass
 class Progress:
-    """Where a run stands; with weights and optimizer all that its future depends on.
+    """How far a run has come; the rest of it depends on this, the weights and the optimizer alone.
 
-    Whatever is drawn at random is a function of the seed and the step: no generator's state goes from step to step.
+    Random draws are functions of the seed and the step: no state of a generator is carried from step to step.
     """
 
     step: int = 0
@@ -49,30 +49,18 @@ class Progress:
     """The best accuracy evaluated before this step."""
 
 
-def save(
-    run: Path,
-    student: LoadedModel,
-    teacher: Teacher,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    adapters: Adapters | None = None,
-    whole: State | None = None,
-) -> Path:
-    """Write the checkpoint of the present step and let `last` point to it; return its folder.
-
-    whole: what is written of a student in shards, and of its optimizer.
-    """
+def save(run: Path, student: LoadedModel, teacher: Teacher, progress: Progress, state: State) -> Path:
+    """Write the checkpoint of the present step and let `last` point to it; return its folder."""
     folder = run / "checkpoints" / f"step-{progress.step:06d}"
     if not _is_kept(run, folder):
         part = folder.with_name(folder.name + TEMPORARY)
         for stale in (part, folder):
             shutil.rmtree(stale, ignore_errors=True)
-        weights = whole.weights if whole else adapters.merged() if adapters else None
-        student.model.save_pretrained(part, state_dict=weights)
+        student.model.save_pretrained(part, state_dict=state.weights)
         student.processor.save_pretrained(part)
         _write_pair(part, folder, teacher)
-        state = vars(progress) | {"optimizer": whole.optimizer if whole else optimizer.state_dict()}
-        torch.save(state | ({"adapters": adapters.state()} if adapters else {}), part / STATE)
+        adapters = {} if state.adapters is None else {"adapters": state.adapters}
+        torch.save({**vars(progress), "optimizer": state.optimizer, **adapters}, part / STATE)
         part.rename(folder)
     _link(run, LAST, folder)
     return folder
@@ -90,26 +78,24 @@ def prune(run: Path) -> None:
             shutil.rmtree(folder)
 
 
-def restore(
-    run: Path, student: LoadedModel, optimizer: torch.optim.Optimizer, adapters: Adapters | None = None
-) -> Progress:
-    """Load the state of `last` into the optimizer and the adapters; begin where none is.
+def restore(run: Path, learner: Learner) -> Progress:
+    """Load the state of `last` into the optimizer and the adapters, and return its progress; that of step 0 without it.
 
-    A student without adapters has been loaded from there.
+    A student without adapters must have been loaded from there.
 
     Raises:
-        RecordError: the adapters are others than those of the checkpoint.
+        RecordError: the adapters are not those of the checkpoint.
     """
     path = run / LAST / STATE
     if not path.is_file():
         return Progress()
-    state: dict[str, Any] = torch.load(path, map_location=student.device, weights_only=True)
+    state: dict[str, Any] = torch.load(path, map_location=learner.pair.student.device, weights_only=True)
     held = state.pop("adapters", None)
-    if adapters is not None:
-        adapters.load(held)
+    if learner.adapters is not None:
+        learner.adapters.load(held)
     elif held is not None:
         raise RecordError("`lora_rank` must be that which the run began with, got 0: choose another `--out`")
-    load_optimizer(optimizer, state.pop("optimizer"))
+    load_optimizer(learner.optimizer, state.pop("optimizer"))
     return Progress(**state)
 
 

@@ -1,152 +1,217 @@
-"""The flags of a run: one frozen dataclass, its fields being the flags, and the presets that fill it.
+"""The flags of a run: one frozen dataclass whose fields are the flags, and the presets that fill it.
 
-    python -m train                                        # the bundled pair, vgs-lp, 100 steps
-    python -m train --objective standard --seed 1
-    python -m train --objective grpo+vgs-lp --rollouts-per-prompt 4
-    python -m train --preset paper-2b --teacher FOLDER
-
-A preset is what the flags are where they are not given.
+A preset replaces the defaults of the flags that are not typed. Nothing here loads torch before a `Config` is made, so
+that `--help` and a wrong flag are answered at once.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, cast, get_args, get_type_hints
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Literal, cast, get_args
 
-from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+import geometry
 from cli.errors import OptionError
-from geometry import Objective
-from geometry.objectives import Average, Name, Preservation, Prior
-from records import fingerprint
-from train.presets import PRESETS, PUBLISHED_ETA
+from cli.options import flag
+from geometry.objective_settings import (
+    GAMMA,
+    LAMBDA,
+    PUBLISHED_ETA,
+    QUANTILE,
+    READ_BY,
+    Average,
+    Name,
+    Preservation,
+    Prior,
+)
 
 RewardName = Literal["grpo", "grpo+standard", "grpo+vgs-lp"]
 """Objectives with a reward, alone or mixed with a distillation loss (arXiv:2606.00564, Eq. 22)."""
-ALPHA = 0.3
 Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow", "comet_ml", "aim", "clearml", "swanlab", "dvclive"]
-"""What accelerate can log to."""
-_STARTED = ("out", "resume", "override", "track")
-"""Flags that say how a run is started and watched, not what comes of it."""
+"""Trackers that accelerate can log to."""
+ALPHA: Final = 0.3  # arXiv:2606.00564, Eq. 22
+GROUP_SIZE: Final = 4  # responses per prompt where a reward compares them
+_OWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "alpha": ("grpo+standard", "grpo+vgs-lp"),
+    "match_norm": ("grpo+standard",),
+    "rollouts": ("off-policy",),
+    "top_p": ("grpo",),
+    "updates": get_args(RewardName),
+}
+FLAGS_READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    **{name: (*by, "grpo+vgs-lp") if "vgs-lp" in by else by for name, by in READ_BY.items()},
+    "quantile_scope": (*READ_BY["quantile"], "grpo+vgs-lp"),
+    "eta": READ_BY["eta"],
+    **_OWN,
+}
+"""For each flag that not every objective reads, the objectives that read it; `match_norm` reads what vgs-lp reads."""
+_STARTED: Final = ("out", "resume", "override", "track")
+"""Flags that say how a run is started and watched; they do not change what it computes."""
 
 
-def flag(default: Any, text: str) -> Any:
-    """A field with its help text."""
-    return field(default=default, metadata={"help": text})
+_PAPER: Final[Mapping[str, Any]] = {
+    "prompts": "tomyoon2/OPD_train",
+    "held_out_prompts": "tomyoon2/OPD_val",
+    "lr": 1e-6,
+    "max_response": 2048,
+    "micro_batch": 1,
+    "geometry_every": 0,
+    "dtype": "bfloat16",
+    "device": "auto",
+}
+
+
+def _paper(size: str) -> dict[str, Any]:
+    """Return the settings of arXiv:2606.00564, Tables 3, 4: 512 rollouts per batch, one epoch of 45,246 prompts.
+
+    The paper does not state the rollouts per prompt; 4 is our choice. The teacher is not published: name one.
+    """
+    student = f"Qwen/Qwen3-VL-{size.upper()}-Instruct"
+    batches = {"steps": 353, "batch": 128, "rollouts_per_prompt": 4}
+    return {**_PAPER, **batches, "student": student, "eta": PUBLISHED_ETA[size]}
+
+
+def _paper_teacher() -> dict[str, Any]:
+    """Return GRPO as in arXiv:2606.00564, Table 4: two epochs; 512 prompts per step, in updates of 128 prompts.
+
+    The paper does not state the longest response; 2048 is that of distillation. GRPO needs no teacher: the first
+    weights of the run take its place, so that the recorded losses say how far the student has moved.
+    """
+    student = "Qwen/Qwen3-VL-8B-Instruct"
+    batches = {"steps": 176, "batch": 512, "updates": 4, "rollouts_per_prompt": 8, "top_p": 0.99}
+    return {**_PAPER, **batches, "student": student, "teacher": student, "objective": "grpo"}
+
+
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "bundled": {},
+    "paper-2b": _paper("2b"),
+    "paper-4b": _paper("4b"),
+    "paper-teacher": _paper_teacher(),
+}
+"""By name, the flags that a preset fills in."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """What a run is made of."""
+    """The flags of a run.
+
+    Raises:
+        OptionError: flags that make no sense, alone or together.
+    """
 
     preset: Literal["bundled", "paper-2b", "paper-4b", "paper-teacher"] = flag(
-        "bundled", "what the other flags are by default"
+        "bundled", "fills the flags that are not typed", group="Models"
     )
     student: str = flag("bundled", "folder or hub id of the student, or bundled")
-    teacher: str | None = flag(None, "folder or hub id of the teacher (default: what the student's pair.json names)")
-    prompts: str = flag("bundled", "bundled, a .jsonl or .parquet file, a datasets folder or a hub id")
+    teacher: str | None = flag(None, "folder or hub id of the teacher (default: the one in the student's pair.json)")
+    dtype: Literal["float32", "bfloat16"] = flag("float32", "dtype of the models; the student's weights stay float32")
+    device: Literal["cpu", "auto"] = flag("cpu", "cpu, or auto: the device that accelerate chooses")
+
+    prompts: str = flag("bundled", "bundled, a .jsonl or .parquet file, a datasets folder or a hub id", group="Prompts")
+    split: str = flag("train", "split of a datasets folder or hub id")
     held_out_prompts: str | None = flag(None, "prompts to evaluate on (default: the first of --prompts)")
     held_out: PositiveInt = flag(200, "number of prompts to evaluate on")
-    split: str = flag("train", "split of a datasets folder or hub id")
     text_view: Literal["drop", "blank", "other"] = flag("drop", "what replaces the picture in the text view")
 
-    objective: Name | RewardName = flag("vgs-lp", "what the student is trained on")
-    gamma: NonNegativeFloat = flag(2.0, "strength of the steering")
-    lambda_: NonNegativeFloat = flag(0.01, "strength of the preservation term")
-    quantile: float = flag(0.7, "quantile of VDS above which a token is preserved")
+    objective: Name | RewardName = flag(
+        "vgs-lp", "the loss; a flag with [names] is read by these objectives alone", group="Objective"
+    )
+    gamma: NonNegativeFloat = flag(GAMMA, "strength of the steering")
+    lambda_: NonNegativeFloat = flag(LAMBDA, "strength of the preservation term")
+    quantile: float = flag(QUANTILE, "quantile of VDS above which a token is preserved")
     quantile_scope: Literal["batch", "micro-batch"] = flag(
-        "batch", "what the quantiles are of: the tokens of all processes in an update, or of a micro-batch alone"
+        "batch", "tokens whose VDS gives the quantiles: those of an update in all processes, or of one micro-batch"
     )
     prior: Prior = flag("detached", "whether the visual target follows the student's text view")
     vp: Preservation = flag("gated", "visual preservation: gated Eq. 11, or Eq. 21 as printed")
     eta: PositiveFloat | Literal["measured", "none"] | None = flag(
         None,
-        "factor of the steered loss; measured: of each step's batch, one or two more backward passes"
+        "factor of the steered loss; measured on each step's batch: one or two more backward passes"
         " (default: measured; with a reward none, as in Eq. 22)",
     )
-    average: Average = flag("trajectory", "what the loss is the mean over")
-    support: str = flag("full", "ids that losses are over: full, or topk:K, the teacher's K most probable and the rest")
+    average: Average = flag("trajectory", "whether the loss is a mean over responses or over tokens")
+    support: str = flag(
+        "full", "ids in the divergences: full, or topk:K, the teacher's K most probable ids and one bucket for the rest"
+    )
 
-    alpha: float = flag(ALPHA, "share of the distillation loss where it is mixed with a reward")
-    match_norm: bool = flag(False, "grpo+standard: as long a distillation gradient as that of vgs-lp, in each step")
-    rollouts: str | None = flag(None, "off-policy: .jsonl with responses to train on (default: the teacher's own)")
+    alpha: float = flag(ALPHA, "share of the distillation loss in the mix", group="Mix with a reward")
+    match_norm: bool = flag(
+        False, "a control: the distillation gradient of grpo+standard, scaled to the norm of vgs-lp's in each step"
+    )
+    updates: PositiveInt = flag(1, "updates per step; the rollouts of a step are cut into as many parts")
 
-    steps: PositiveInt = flag(100, "number of steps: batches of rollouts")
+    batch: PositiveInt = flag(64, "prompts per step, over all processes", group="Rollouts")
+    rollouts_per_prompt: PositiveInt | None = flag(
+        None, f"responses per prompt, at temperature 1 (default: 1; with a reward {GROUP_SIZE})"
+    )
+    max_response: PositiveInt = flag(64, "longest response, in tokens")
+    top_p: float = flag(1.0, "responses are drawn from the most probable ids with this share of the probability")
+    rollouts: str | None = flag(None, ".jsonl file with responses to train on (default: the teacher's own)")
+
+    steps: PositiveInt = flag(100, "number of steps, each with its own rollouts", group="Optimizer")
     lr: PositiveFloat = flag(3e-4, "learning rate of AdamW, constant")
     weight_decay: NonNegativeFloat = flag(0.01, "weight decay of AdamW")
-    clip_norm: PositiveFloat | Literal["none"] = flag(1.0, "greatest length of a step's gradient")
-    batch: PositiveInt = flag(64, "prompts a step, over all processes")
-    rollouts_per_prompt: PositiveInt = flag(1, "responses a prompt, at temperature 1")
-    top_p: float = flag(1.0, "share of the most probable ids that responses are drawn from; below 1 for grpo alone")
-    updates: PositiveInt = flag(1, "updates that the rollouts of a step are cut into, for objectives with a reward")
-    max_response: PositiveInt = flag(64, "longest response, tokens")
-    micro_batch: PositiveInt = flag(16, "responses a forward and backward pass; the gradient does not depend on it")
-    generation_batch: PositiveInt = flag(64, "responses generated together")
-    freeze_vision: bool = flag(False, "leave the vision tower as it is")
-    gradient_checkpointing: bool = flag(False, "keep a layer's input alone, and run it again in the backward pass")
-    lora_rank: NonNegativeInt = flag(0, "train adapters of this rank and no weights; 0 for the weights themselves")
-    lora_targets: str | None = flag(
-        None, "regular expression, which of the linear layers have adapters (default: all of attention and MLP)"
+    clip_norm: PositiveFloat | Literal["none"] = flag(1.0, "largest norm of a step's gradient")
+
+    micro_batch: PositiveInt = flag(
+        16, "responses per forward and backward pass; the gradient does not depend on it", group="Memory"
     )
-    seed: NonNegativeInt = flag(0, "seed of the prompts and of the rollouts")
+    generation_batch: PositiveInt = flag(64, "responses that are generated together")
+    gradient_checkpointing: bool = flag(False, "keep only the inputs of layers; run them again in the backward pass")
 
-    evaluate_every: NonNegativeInt = flag(25, "steps between evaluations; 0 for none")
-    geometry_every: NonNegativeInt = flag(25, "steps between measurements of the five gradients; 0 for none")
+    lora_rank: NonNegativeInt = flag(
+        0,
+        "rank of adapters that are trained in place of the weights; 0 for none",
+        group="Adapters and frozen weights",
+    )
+    lora_targets: str | None = flag(
+        None, "regular expression: linear layers that get adapters (default: all of attention and MLP)"
+    )
+    freeze_vision: bool = flag(False, "do not train the vision tower")
+
+    evaluate_every: NonNegativeInt = flag(25, "steps between evaluations; 0: none", group="Evaluation and checkpoints")
+    geometry_every: NonNegativeInt = flag(25, "steps between measurements of the five gradients; 0: none")
     checkpoint_every: PositiveInt = flag(25, "steps between checkpoints")
-    dtype: Literal["float32", "bfloat16"] = flag("float32", "what models run in; the student's weights stay float32")
-    device: Literal["cpu", "auto"] = flag("cpu", "cpu, or auto: what accelerate finds")
 
+    seed: NonNegativeInt = flag(0, "seed of the prompts and of the rollouts", group="Run")
     out: str | None = flag(None, "folder of the run (default: runs/train-<objective>-<fingerprint>)")
     resume: bool = flag(False, "continue the run in --out, or begin it if there is none")
     override: bool = flag(False, "with --resume: continue although flags or weights have changed")
-    track: Tracker | None = flag(None, "log the journal's numbers there, too; see train.trackers")
+    track: Tracker | None = flag(None, "also log the journal's numbers to this tracker; see train.trackers")
 
     def __post_init__(self) -> None:
-        _ = self.training_objective  # refuses what makes no sense together
-        if self.override and not self.resume:
-            raise OptionError("`override` belongs to `resume`: give both or neither")
-        published = PUBLISHED_ETA.get(self.preset)
-        if (
-            published is not None
-            and self.eta == published
-            and (self.objective not in ("vgs", "vgs-lp") or self.gamma != 2.0)
-        ):
-            raise OptionError(
-                f"`eta` {published} of {self.preset} is published for vgs at gamma 2 alone; give --eta measured or none"
-            )
-        if isinstance(self.eta, float) and not self.steers:
-            raise OptionError(f"`eta` must be measured or none for '{self.objective}' without steering, got {self.eta}")
-        _ = self.top_k
-        if self.quantile_scope != "batch" and not self.training_objective.is_gated:
-            raise OptionError(
-                f"`quantile_scope` must be batch for '{self.objective}', which has no gates; leave it out"
-            )
-        _refuse_rewards(self)
-        _refuse_adapters(self)
-        if self.rollouts is not None and self.objective != "off-policy":
-            raise OptionError(f"`rollouts` belongs to off-policy: '{self.objective}' samples its own, leave it out")
+        _refuse_unread(self)
+        _ = self.training_objective, self.top_k  # each refuses values of its own
+        _refuse_eta(self)
+        _refuse_values(self)
 
     @property
     def has_rewards(self) -> bool:
+        """Whether responses are rewarded."""
         return self.objective in get_args(RewardName)
 
     @property
+    def group_size(self) -> int:
+        """Number of responses per prompt."""
+        return self.rollouts_per_prompt or (GROUP_SIZE if self.has_rewards else 1)
+
+    @property
     def normalisation(self) -> float | Literal["measured", "none"]:
-        """eta, or how it is found."""
+        """eta, or how it is measured."""
         return self.eta if self.eta is not None else "none" if self.has_rewards else "measured"
 
     @property
-    def training_objective(self) -> Objective:
+    def training_objective(self) -> "geometry.Objective":
         """The objective of `geometry`, eta not yet measured.
 
-        Of a mix its distillation loss, or that whose norm is matched; of grpo alone the standard loss, to be recorded.
+        For a mix: its distillation loss, or the one whose norm is matched. For grpo: the standard loss, to be recorded.
         """
-        names = {f.name for f in fields(Objective)} - {"name", "eta"}
+        names = {f.name for f in fields(geometry.Objective)} - {"name", "eta"}
         shared = {name: value for name, value in asdict(self).items() if name in names}
         eta = self.eta if isinstance(self.eta, (int, float)) else 1.0
         mixed_in = "vgs-lp" if self.match_norm else self.objective.removeprefix("grpo").removeprefix("+") or "standard"
         try:
-            return Objective(cast(Name, mixed_in), eta=eta, **shared)
+            return geometry.Objective(cast(Name, mixed_in), eta=eta, **shared)
         except ValueError as error:
             raise OptionError(str(error).replace(f"'{mixed_in}'", f"'{self.objective}'")) from None
 
@@ -162,77 +227,73 @@ class Config:
 
     @property
     def steers(self) -> bool:
-        """Whether there is a steered term."""
+        """Whether the loss has a steered term."""
         return self.training_objective.terms[1] is not None
 
     @property
     def measures_eta(self) -> bool:
+        """Whether eta is measured in each step."""
         return self.normalisation == "measured" and self.steers
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What identifies the run: every flag but those that say how it is started."""
+        """The flags that identify the run: all but those that say how it is started, with defaults filled in."""
         stated = {name: value for name, value in asdict(self).items() if name not in _STARTED}
-        return stated | {"eta": self.normalisation}
+        return stated | {"eta": self.normalisation, "rollouts_per_prompt": self.group_size}
 
     @property
     def folder(self) -> str:
+        """The folder of the run."""
+        from records import fingerprint  # here, as it loads pandas
+
         return self.out or f"runs/train-{self.objective}-{fingerprint(self.settings)}"
 
 
-def _refuse_rewards(config: Config) -> None:
-    """Refuse what a reward needs and lacks, and what only a reward has use for."""
+def _refuse_unread(config: Config) -> None:
+    """Refuse a flag of the trainer that the objective does not read; `geometry.Objective` refuses its own."""
+    for f in fields(config):
+        value, readers = getattr(config, f.name), _OWN.get(f.name)
+        if readers and config.objective not in readers and value != f.default:
+            raise OptionError(
+                f"`{f.name}` belongs to {' and '.join(readers)}: '{config.objective}' does not read it, got {value};"
+                " leave it out"
+            )
+
+
+def _refuse_eta(config: Config) -> None:
+    """Refuse a factor of the loss where nothing is steered, and a published one where it was not published for."""
+    name, eta = config.objective, config.eta
+    published = PUBLISHED_ETA.get(config.preset.removeprefix("paper-"))
+    is_published_for = name in ("vgs", "vgs-lp") and config.gamma == GAMMA
+    if published is not None and eta == published and not is_published_for:
+        raise OptionError(
+            f"`eta` {published} of {config.preset} is published for vgs at gamma {GAMMA:g} alone;"
+            " give --eta measured or none"
+        )
+    if config.has_rewards and eta not in (None, "none"):
+        raise OptionError(f"`eta` must be none for '{name}', Eq. 22 has none, got {eta}; leave it out")
+    if isinstance(eta, float) and not config.steers:
+        raise OptionError(f"`eta` must be measured or none for '{name}' without steering, got {eta}")
+
+
+def _refuse_values(config: Config) -> None:
+    """Refuse values that are out of range, or that do not go together."""
     name = config.objective
-    if config.has_rewards and config.rollouts_per_prompt < 2:
+    if config.override and not config.resume:
+        raise OptionError("`override` belongs to `resume`: give both or neither")
+    if config.quantile_scope != "batch" and not config.training_objective.is_gated:
+        raise OptionError(f"`quantile_scope` must be batch for '{name}', which has no gates; leave it out")
+    if config.has_rewards and config.group_size < 2:
         raise OptionError(
             f"`rollouts_per_prompt` must be at least 2 for '{name}', whose advantages compare the responses of a prompt"
         )
-    if config.has_rewards and config.eta not in (None, "none"):
-        raise OptionError(f"`eta` must be none for '{name}', Eq. 22 has none, got {config.eta}; leave it out")
     if not 0.0 <= config.alpha <= 1.0:
         raise OptionError(f"`alpha` must lie in [0, 1], got {config.alpha}; the paper's is {ALPHA}")
-    if config.alpha != ALPHA and name not in ("grpo+standard", "grpo+vgs-lp"):
-        raise OptionError(f"`alpha` belongs to grpo+standard and grpo+vgs-lp, '{name}' is no mix; leave it out")
-    if config.match_norm and name != "grpo+standard":
-        raise OptionError(f"`match_norm` belongs to grpo+standard, got '{name}'; leave it out")
     if not 0.0 < config.top_p <= 1.0:
         raise OptionError(f"`top_p` must lie in (0, 1], got {config.top_p}; 1 draws from all ids")
-    if config.top_p < 1.0 and name != "grpo":
-        raise OptionError(f"`top_p` must be 1 for '{name}', distillation is on-policy there alone, got {config.top_p}")
-    if config.updates > 1 and not config.has_rewards:
-        raise OptionError(f"`updates` must be 1 for '{name}', which does not correct for old rollouts; lower `batch`")
     if config.batch % config.updates:
         raise OptionError(f"`batch` must be a multiple of `updates`, got {config.batch} and {config.updates}")
-
-
-def _refuse_adapters(config: Config) -> None:
-    """Refuse what adapters make void, and what only they have use for."""
     if config.lora_targets is not None and not config.lora_rank:
         raise OptionError(f"`lora_targets` belongs to `lora_rank`, got {config.lora_targets!r} and rank 0: give both")
     if config.lora_rank and config.freeze_vision:
         raise OptionError("`freeze_vision` belongs to rank 0: adapters are in the language model alone, leave it out")
-
-
-def parse(argv: Sequence[str] | None = None) -> Config:
-    """Read the flags; the preset that they name fills in the rest."""
-    chosen = _parser("bundled").parse_args(argv).preset
-    parsed = _parser(chosen).parse_args(argv)
-    return Config(**{f.name: getattr(parsed, _flag_name(f.name)) for f in fields(Config)})
-
-
-def _parser(preset: str) -> ArgumentParser:
-    parser = ArgumentParser(prog="python -m train", description="Distil a student on its own rollouts.")
-    parser.add_argument("--config", action="config", help="YAML file with values for these flags")
-    hints = get_type_hints(Config)
-    for f in fields(Config):
-        name = "--" + _flag_name(f.name).replace("_", "-")
-        if hints[f.name] is bool:
-            parser.add_argument(name, action="store_true", help=f.metadata["help"])
-        else:
-            default = PRESETS[preset].get(f.name, f.default)
-            parser.add_argument(name, type=hints[f.name], default=default, help=f.metadata["help"])
-    return parser
-
-
-def _flag_name(field_name: str) -> str:
-    return field_name.rstrip("_")  # `lambda` is a word of Python

@@ -10,8 +10,8 @@ from geometry import Objective, objective_loss_from_hidden
 from records.journal_lines import EvaluationLine
 from train.journal_lines import binned, edges_of, means
 from train.learner import Learner
-from train.outcome import Tokens
 from train.rollouts import Response, both_views, cut, has_image, sample
+from train.step import Tokens
 from vlm.evaluation import accuracy, evaluate
 from vlm.prompts import Prompt
 from vlm.rollouts import Sampling

@@ -1,48 +1,80 @@
-"""The folder of a run: taken by one run at a time, and continued by none but the one that began it."""
+"""The folder of a run: held by one process at a time, continued by the same run alone, and read back by anyone.
+
+config.json      the flags, and fingerprints of the weights that the run began with
+metrics.jsonl    the journal, see `records.journal`
+held_out.json    the fixed rollouts that evaluations score
+last, best       checkpoints that every probe reads
+"""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from accelerate import Accelerator
-
-from records import RecordError
+from records import Measurement, RecordError, read_journal
 from records.files import write_json
 from records.fingerprint import difference, plain
 from records.lock import NAME as LOCK
 from records.lock import Lock
+from records.journal_tables import Run, journal_tables
 from train.config import Config
-from vlm.pair import Pair
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator  # named only: a run is read back without torch
 
 CONFIG = "config.json"
 
 
 @contextmanager
-def opened(folder: Path, config: Config, pair: Pair, accelerator: Accelerator) -> Iterator[None]:
-    """Hold the folder, on the main process; the others wait until it is ready."""
+def opened(config: Config, weights: Mapping[str, str], accelerator: "Accelerator") -> Iterator[None]:
+    """Hold the run's folder on the main process; the others wait until it is ready.
+
+    weights: fingerprints of the weights that the run begins with.
+
+    Raises:
+        RecordError: another process holds the folder, it cannot be written, or it holds something else.
+    """
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
         yield
         return
+    folder = Path(config.folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = Lock(folder)
     except OSError as error:
         raise RecordError(f"cannot write `{folder}` ({error.strerror}): choose another `--out`") from None
     try:
-        _begin(folder, config, pair)
+        _begin(folder, config, weights)
         accelerator.wait_for_everyone()
         yield
     finally:
         lock.release()
 
 
-def _begin(folder: Path, config: Config, pair: Pair) -> None:
+def read_run(folder: str | Path) -> Measurement:
+    """Return the tables of a run, in the shape that pictures of training take: `figures.training_norms.draw`, others.
+
+    The tables are `curves`, `steps`, `evaluations` and `gradients`; records/study.py has their columns. `arm` is the
+    objective. The header has `pair`, `weights` and `settings`, the flags. A run that is still going on can be read.
+
+    Raises:
+        RecordError: the folder holds no run, or its journal is broken.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise RecordError(f"`{folder}` holds no run: make one with `python -m train --out {folder}`")
+    content = _read(folder / CONFIG)
+    settings = content["settings"]
+    pair = {side: settings[side] for side in ("student", "teacher")}
+    tables = journal_tables([Run(settings["objective"], settings["seed"], read_journal(folder))])
+    return Measurement(folder, {"header": {"probe": "train", "pair": pair, **content}}, tables)
+
+
+def _begin(folder: Path, config: Config, weights: Mapping[str, str]) -> None:
     """Begin a run in a folder, or make sure that the one in it is this one."""
     path = folder / CONFIG
-    weights = {"student": pair.student.fingerprint, "teacher": pair.teacher.fingerprint}
     content = plain({"settings": config.settings, "weights": weights})
     if not path.is_file():
         if strangers := sorted(item.name for item in folder.iterdir() if not item.name.startswith((LOCK, CONFIG))):
@@ -54,13 +86,16 @@ def _begin(folder: Path, config: Config, pair: Pair) -> None:
     write_json(path, content)
 
 
-def _refuse_change(path: Path, content: dict[str, Any]) -> None:
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError:
-        raise RecordError(f"`{path}` is no JSON: choose another `--out`") from None
-    if (other := difference(found, content)) is not None:
+def _refuse_change(path: Path, content: Mapping[str, Any]) -> None:
+    if (other := difference(_read(path), content)) is not None:
         raise RecordError(
             f"`{path}` has `{other.field}` {other.left!r}, not {other.right!r}: "
             "pass `--override`, or choose another `--out`"
         )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        raise RecordError(f"`{path}` is no JSON: choose another `--out`") from None

@@ -23,7 +23,6 @@ from geometry import (
 )
 from geometry.gramian.backward import IMAGE
 from geometry.lm_head import LMHeadGradients, chunks
-from records.columns import ANGLES
 from records.journal_lines import GeometryLine
 from train.batch import Batch
 from train.learner import Learner

@@ -1,4 +1,4 @@
-"""A journal line from what an update left: means over tokens, as a whole and by VDS bin."""
+"""The journal line of an update: means over all tokens, and over those of each VDS bin."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from torch import Tensor
 from geometry import bin_edges, equal_frequency_bins
 from records.journal_lines import LOSSES, N_BINS, StepLine
 from train.batch import Batch
-from train.outcome import Outcome, Tokens
+from train.step import Outcome, Tokens
 
 Edges = Sequence[float | None]
 
@@ -17,7 +17,7 @@ Edges = Sequence[float | None]
 def step_line(step: int, batch: Batch, outcome: Outcome, seconds: Mapping[str, float], fixed: Edges | None) -> StepLine:
     """Return the line of an update.
 
-    fixed: the inner edges of step 0's bins; None in step 0, whose own they are.
+    fixed: the inner edges of the bins of step 0; None in step 0 itself.
     """
     tokens = outcome.tokens
     own = [None] * (N_BINS - 1) if tokens is None else edges_of(tokens)
@@ -43,14 +43,14 @@ def step_line(step: int, batch: Batch, outcome: Outcome, seconds: Mapping[str, f
 
 
 def means(tokens: Tokens) -> dict[str, float | None]:
-    """Means over all tokens; of the visual loss over those of prompts with a picture."""
+    """Return means over all tokens, in nats; of the visual loss over the tokens of prompts with a picture."""
     chosen = {"visual": tokens.has_image.bool()}
     everything = torch.ones_like(tokens.has_image, dtype=torch.bool)
     return {name: _mean(getattr(tokens, name)[chosen.get(name, everything)]) for name in LOSSES}
 
 
 def edges_of(tokens: Tokens) -> list[float | None]:
-    """The inner edges of ten bins of equal frequency, in nats; an empty bin has the edge of the one above it."""
+    """Return the inner edges of ten equal-frequency bins, in nats; an empty bin has the edge of the one above it."""
     vds = tokens.vds[tokens.has_image.bool()]
     edges = bin_edges(vds, equal_frequency_bins(vds, N_BINS), N_BINS).double().cpu()
     edges = edges.nan_to_num(nan=math.inf).flip(0).cummin(0).values.flip(0)
@@ -58,7 +58,7 @@ def edges_of(tokens: Tokens) -> list[float | None]:
 
 
 def binned(tokens: Tokens | None, edges: Edges) -> dict[str, list[float | None]]:
-    """The mean of each loss in each bin; none of no tokens."""
+    """Return the mean of each loss in each bin, in nats; None for a bin without tokens."""
     if tokens is None:
         return {name: [None] * N_BINS for name in LOSSES}
     bins = _bins(tokens, edges)
@@ -66,7 +66,7 @@ def binned(tokens: Tokens | None, edges: Edges) -> dict[str, list[float | None]]
 
 
 def _bins(tokens: Tokens, edges: Edges) -> Tensor:
-    """The bin of each token, -1 without a picture; a bin holds its lower edge."""
+    """Return the bin of each token, -1 without a picture; a bin includes its lower edge."""
     limits = torch.tensor([math.inf if edge is None else edge for edge in edges], dtype=torch.float64)
     bins = torch.bucketize(tokens.vds.double(), limits.to(tokens.vds.device), right=True)
     return bins.masked_fill(~tokens.has_image.bool(), -1)

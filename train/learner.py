@@ -1,44 +1,67 @@
-"""What an update acts on, and what it shares with the other processes."""
+"""The student, its teacher and optimizer as an update needs them, and what processes share."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from records.journal_lines import PHASES
+from train.adapters import Adapters
 from train.config import Config
-from train.sharding import Sharding
+from train.sharding import Sharding, whole_optimizer, whole_weights
 from vlm.pair import Pair
 from vlm.rollouts import Rollout
 
 
 @dataclass(frozen=True)
+class State:
+    """What a checkpoint holds, without shards."""
+
+    weights: dict[str, Tensor] | None
+    """By name; None for the model's own."""
+    optimizer: Mapping[str, Any]
+    adapters: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Learner:
-    """What an update acts on."""
+    """The models, flags and optimizer that an update acts on."""
 
     pair: Pair
     config: Config
     optimizer: torch.optim.Optimizer
     accelerator: Accelerator
-    given: Mapping[str, Sequence[Rollout]] | None = None
-    """Responses by prompt to train on, where they are read from a file and not sampled."""
+    offline: Mapping[str, Sequence[Rollout]] | None = None
+    """Responses by prompt that are read from a file; None where they are sampled."""
     sharding: Sharding | None = None
-    """Of the student; None where each process has it whole."""
+    """Shards of the student; None where each process has it whole."""
+    adapters: Adapters | None = None
+    """Adapters of the student; None where its weights are trained."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """What is trained; of a model in shards the optimizer's, for it shows others while its weights are together."""
+        """The trained parameters; for a model in shards the optimizer's, as the model has others while gathered."""
         if self.sharding is not None:
             return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         return [p for p in self.pair.student.model.parameters() if p.requires_grad]
 
     def whole(self) -> AbstractContextManager[None]:
-        """Have the student whole in each process, without gradients."""
+        """Return a context in which each process has the whole student, without gradients."""
         return nullcontext() if self.sharding is None else self.sharding.whole()
+
+    def state(self) -> State:
+        """Return what a checkpoint holds; of shards the main process alone, though all processes must call it."""
+        model, optimizer, kept = self.pair.student.model, self.optimizer, self.accelerator.is_main_process
+        if self.sharding is not None:
+            return State(whole_weights(model, kept=kept), whole_optimizer(optimizer, kept=kept))
+        if self.adapters is not None:
+            return State(self.adapters.merged(), optimizer.state_dict(), self.adapters.state())
+        return State(None, optimizer.state_dict())
 
     @property
     def part(self) -> tuple[int, int]:
@@ -48,13 +71,14 @@ class Learner:
 
 @dataclass
 class Stopwatch:
-    """Seconds by phase."""
+    """Seconds by phase, for each of `PHASES`."""
 
     device: torch.device
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
+        """Add the time in this context to a phase."""
         began = self._now()
         yield
         self.seconds[name] += self._now() - began
@@ -66,12 +90,12 @@ class Stopwatch:
 
 
 def most(accelerator: Accelerator, number: int) -> int:
-    """The greatest of the processes' numbers."""
+    """Return the greatest of the processes' numbers."""
     return int(accelerator.gather(torch.tensor([number], device=accelerator.device)).max())
 
 
 def gather_rows(accelerator: Accelerator, rows: Tensor) -> Tensor:
-    """Join the rows `[n, k]` of all processes, each of which may have another number of them."""
+    """Return the rows `[n, k]` of all processes, joined; n may differ between processes."""
     if accelerator.num_processes == 1:
         return rows
     marked = torch.cat([torch.ones_like(rows[:, :1]), rows], dim=1)

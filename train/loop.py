@@ -1,75 +1,37 @@
 """A run from its first step to its last, and from wherever it was killed.
 
-    runs/NAME/config.json     the flags and the fingerprints of the weights that it began with
-    runs/NAME/metrics.jsonl   the journal, see `records.journal`
-    runs/NAME/held_out.json   the fixed rollouts that evaluations score
-    runs/NAME/last, best      checkpoints that probes read
-
-The weights are read from `last`, adapters from its training state, so that a run that continues goes through the same
-steps, bit by bit on a CPU, as one that was never stopped.
+Within a step the evaluation comes first, then the rollouts, the measurement of the gradients, the update, the line of
+the journal and the checkpoint. `train.run` has what is loaded before the first step, `train.folder` what is written.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import torch
-from accelerate import Accelerator, FullyShardedDataParallelPlugin
-
-from cli.errors import OptionError, Stopped
-from records import RecordError
+from cli.errors import Stopped
 from records.files import write_json
 from records.journal import JournalWriter
-from records.journal_lines import StepLine
+from records.journal_lines import Line, StepLine
 from train import checkpoint, trackers
-from train.adapters import Adapters
 from train.batch import Batch, batches_of_step, joined
-from train.checkpoint import Progress, Teacher
 from train.config import Config
 from train.evaluation import evaluation_line, headline
 from train.folder import opened
 from train.gradients import geometry_line
 from train.journal_lines import step_line
-from train.learner import Learner, Stopwatch, most
-from train.offline_rollouts import read_offline_rollouts
-from train.prompts import PromptSource, prompt_source, step_seed
-from train.rollouts import Response, sample
-from train.sharding import asked_for, shard, whole_state
+from train.learner import Stopwatch, most
+from train.prompts import step_seed
+from train.run import Run, load, restore
 from train.step import together, update
-from train.student import made_ready
-from vlm.checkpoint import load_model, quiet
-from vlm.names import resolve
-from vlm.pair import Pair, load_pair, pair_of, teacher_of
-from vlm.rollouts import Rollout
-from vlm.views import text_views
+from train.trackers import tracked
+from vlm.checkpoint import quiet
 
-HELD_OUT = "held_out.json"
 PATIENCE = 3
 """Steps in a row without a finite gradient after which a run stops."""
 
 
 class TrainingError(Stopped):
     """A run that cannot go on; the message is one line."""
-
-
-@dataclass
-class Run:
-    """What is at hand while a run goes on; the journal and the fixed rollouts on the main process alone."""
-
-    folder: Path
-    learner: Learner
-    source: PromptSource
-    teacher: Teacher
-    progress: Progress
-    adapters: Adapters | None = None
-    journal: JournalWriter | None = None
-    fixed: Sequence[Response] = ()
-
-    @property
-    def config(self) -> Config:
-        return self.learner.config
 
 
 def train(config: Config) -> Path:
@@ -80,61 +42,14 @@ def train(config: Config) -> Path:
         TrainingError: losses or gradients have not been finite for `PATIENCE` steps.
     """
     quiet()
-    folder = Path(config.folder)
-    accelerator = Accelerator(
-        cpu=config.device == "cpu",
-        mixed_precision="bf16" if config.dtype == "bfloat16" else "no",
-        **trackers.logging(config, folder),
-    )
-    if config.batch < accelerator.num_processes * config.updates:
-        least = accelerator.num_processes * config.updates
-        raise OptionError(f"`batch` must be at least {least}, a prompt a process and update, got {config.batch}")
-    plugin = asked_for(accelerator, config)
-    source = prompt_source(config)
-    pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
-    pair, adapters = made_ready(pair, config)
-    if config.rollouts is not None:
-        source = replace(source, given=read_offline_rollouts(config, source.pool, pair))
-    with opened(folder, config, pair, accelerator), trackers.tracked(accelerator, config, folder):
-        run = prepare(folder, config, source, pair, accelerator, adapters, plugin)
+    start = load(config)
+    with opened(config, start.weights, start.accelerator), tracked(start.accelerator, config, start.folder):
+        run = restore(start)
         for _ in range(run.progress.step, config.steps):
             advance(run)
         _save(run)
         _evaluate(run)
-    return folder
-
-
-def prepare(
-    folder: Path,
-    config: Config,
-    source: PromptSource,
-    pair: Pair,
-    accelerator: Accelerator,
-    adapters: Adapters | None = None,
-    plugin: FullyShardedDataParallelPlugin | None = None,
-) -> Run:
-    """Return the run as it was after its last checkpoint, or as it is before its first step.
-
-    pair: as `made_ready` returns it, with its adapters.
-    plugin: how the student is to be sharded, if it is.
-    """
-    if adapters is None and (folder / checkpoint.LAST).exists():
-        student = load_model(str(folder / checkpoint.LAST), device=str(accelerator.device))
-        pair, _ = made_ready(pair_of(student, pair.teacher), config)
-    sharding = None if plugin is None else shard(pair.student, accelerator, plugin)
-    trained = [parameter for parameter in pair.student.model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=config.weight_decay)
-    progress = checkpoint.restore(folder, pair.student, optimizer, adapters)
-    for group in optimizer.param_groups:  # as the flags say, also where they were overridden
-        group |= {"lr": config.lr, "weight_decay": config.weight_decay}
-    learner = Learner(pair, config, optimizer, accelerator, source.given, sharding)
-    run = Run(folder, learner, source, _teacher(config, pair), progress, adapters)
-    with learner.whole():
-        if accelerator.is_main_process:
-            run.journal = JournalWriter(folder, progress.step)
-            run.fixed = _fixed_rollouts(run)
-    accelerator.wait_for_everyone()  # else one might write a checkpoint that another takes for an old one
-    return run
+    return run.folder
 
 
 def advance(run: Run) -> None:
@@ -165,26 +80,26 @@ def _evaluate(run: Run) -> None:
     every, step = run.config.evaluate_every, run.progress.step
     if not every or (step % every and step != run.config.steps):
         return
-    found = None
+    score = None
     with run.learner.whole():
         if run.learner.accelerator.is_main_process:
             line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
             _write(run, line)
             shares = ", ".join(f"{group} {100 * share:.1f} %" for group, share in line.accuracy.items())
             print(f"step {step}: held-out accuracy {shares}", flush=True)
-            found = headline(line)
-    better = found is not None and (run.progress.best is None or found > run.progress.best)
+            score = headline(line)
+    better = score is not None and (run.progress.best is None or score > run.progress.best)
     if most(run.learner.accelerator, int(better)):
-        _save(run, best=found)
+        _save(run, best=score)
 
 
 def _save(run: Run, best: float | None = None) -> None:
     """Write a checkpoint; one with a new best accuracy is kept as `best`."""
     learner = run.learner
-    student, optimizer, is_main = learner.pair.student, learner.optimizer, learner.accelerator.is_main_process
-    whole = None if learner.sharding is None else whole_state(student.model, optimizer, kept=is_main)
-    if is_main:
-        folder = checkpoint.save(run.folder, student, run.teacher, optimizer, run.progress, run.adapters, whole)
+    is_main = learner.accelerator.is_main_process
+    state = learner.state() if is_main or learner.sharding is not None else None
+    if is_main and state is not None:
+        folder = checkpoint.save(run.folder, learner.pair.student, run.teacher, run.progress, state)
         if best is not None:
             checkpoint.keep_as_best(run.folder, folder)
         checkpoint.prune(run.folder)
@@ -192,7 +107,7 @@ def _save(run: Run, best: float | None = None) -> None:
     learner.accelerator.wait_for_everyone()
 
 
-def _write(run: Run, line: Any) -> None:
+def _write(run: Run, line: Line) -> None:
     if run.journal is not None:
         run.journal.append(line)
         trackers.log(run.learner.accelerator, line)
@@ -217,25 +132,3 @@ def _give_up(run: Run, step: int, batch: Batch) -> str:
     path = run.folder / f"not-finite-{step:06d}-{run.learner.accelerator.process_index}.json"
     write_json(path, {"step": step, "rollouts": [asdict(response.rollout) for response in batch.responses]})
     return f"loss or gradient not finite in {PATIENCE} steps in a row, the last {step}: its responses are in {path}"
-
-
-def _teacher(config: Config, pair: Pair) -> Teacher:
-    named = config.teacher or teacher_of(resolve(config.student))
-    name = str(Path(named).resolve()) if Path(named).is_dir() else named
-    return Teacher(name, pair.teacher.fingerprint)
-
-
-def _fixed_rollouts(run: Run) -> list[Response]:
-    """The first student's own responses to the held-out prompts; sampled before the first step, then read back."""
-    path, prompts = run.folder / HELD_OUT, run.source.held_out
-    if not path.is_file():
-        with run.learner.accelerator.autocast():
-            sampled = sample(run.learner.pair.student, run.config, prompts, run.config.seed)
-        write_json(path, {"rollouts": [asdict(response.rollout) for response in sampled]})
-    by_id = dict(zip((prompt.prompt_id for prompt in prompts), prompts, strict=True))
-    texts = dict(zip(by_id, text_views(prompts, run.config.text_view), strict=True))
-    rows = json.loads(path.read_bytes())["rollouts"]
-    if {row["prompt_id"] for row in rows} != set(by_id):
-        raise RecordError(f"`{path}` has rollouts of other prompts: hold out the same ones, or choose another `--out`")
-    rollouts = [Rollout(**row | {"token_ids": tuple(row["token_ids"])}) for row in rows]
-    return [Response(by_id[r.prompt_id], texts[r.prompt_id], r) for r in rollouts]

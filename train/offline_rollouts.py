@@ -1,8 +1,8 @@
 """Responses from a file, to be trained on as they are (arXiv:2606.00564, Eq. 1).
 
-A JSON object a line: `prompt_id`, and either `token_ids` or the `response` as text. Text is read with the pair's
-tokenizer and ended by its end token; ids are taken as they are. Of each prompt the first `rollouts_per_prompt`
-responses are used, cut at `max_response`.
+Each line is a JSON object: `prompt_id`, and either `token_ids` or the `response` as text. Text is read with the pair's
+tokenizer and ended by its end token; ids are taken as they are. The first `rollouts_per_prompt` responses to each
+prompt are used, cut at `max_response`.
 """
 
 import json
@@ -31,30 +31,30 @@ def read_offline_rollouts(
     """
     path = Path(str(config.rollouts))
     if callable(prompts):
-        raise OptionError("`rollouts` needs `prompts` that stay the same: the bundled ones are drawn anew in each step")
+        raise OptionError("`rollouts` needs `prompts` that stay the same: each step draws new bundled ones")
     if not path.is_file():
         raise OptionError(f"`rollouts` names the file {path}, which does not exist: check the path")
-    found: dict[str, list[Rollout]] = {}
+    responses: dict[str, list[Rollout]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if line.strip():
             prompt_id, ids = _row(line, f"`rollouts`: {path}, line {number}", pair)
-            listed = found.setdefault(prompt_id, [])
+            listed = responses.setdefault(prompt_id, [])
             listed.append(_rollout(prompt_id, len(listed), ids, pair.teacher, config.max_response))
-    _refuse_too_few(found, prompts, config.rollouts_per_prompt)
-    return found
+    _refuse_too_few(responses, prompts, config.group_size)
+    return responses
 
 
 def responses_to(
-    prompts: Sequence[Prompt], given: Mapping[str, Sequence[Rollout]], config: Config, part: tuple[int, int]
+    prompts: Sequence[Prompt], offline: Mapping[str, Sequence[Rollout]], config: Config, part: tuple[int, int]
 ) -> list[Response]:
-    """Return the given responses to `prompts`, as `rollouts.sample` does; part: rank and number of processes."""
+    """Return the responses of a file to `prompts`, as `rollouts.sample` does; part: rank and number of processes."""
     texts = text_views(prompts, config.text_view)
     mine = list(zip(prompts, texts, strict=True))[part[0] :: part[1]]
-    return [Response(p, text, r) for p, text in mine for r in given[p.prompt_id][: config.rollouts_per_prompt]]
+    return [Response(p, text, r) for p, text in mine for r in offline[p.prompt_id][: config.group_size]]
 
 
 def _row(line: str, where: str, pair: Pair) -> tuple[str, list[int]]:
-    """The prompt and the token ids of a line."""
+    """Return the prompt id and the token ids of a line."""
     try:
         row: Any = json.loads(line)
         prompt_id, ids, text = str(row["prompt_id"]), row.get("token_ids"), row.get("response")
@@ -72,15 +72,15 @@ def _row(line: str, where: str, pair: Pair) -> tuple[str, list[int]]:
     return prompt_id, ids
 
 
-def _rollout(prompt_id: str, index: int, ids: Sequence[int], member: LoadedModel, longest: int) -> Rollout:
+def _rollout(prompt_id: str, index: int, ids: Sequence[int], teacher: LoadedModel, longest: int) -> Rollout:
     kept = tuple(ids[:longest])
-    ended = kept[-1] in member.end_ids
-    text = member.processor.tokenizer.decode(kept[:-1] if ended else kept, skip_special_tokens=False)
+    ended = kept[-1] in teacher.end_ids
+    text = teacher.processor.tokenizer.decode(kept[:-1] if ended else kept, skip_special_tokens=False)
     return Rollout(prompt_id, index, kept, text, truncated=not ended)
 
 
-def _refuse_too_few(found: Mapping[str, Sequence[Rollout]], prompts: Sequence[Prompt], each: int) -> None:
-    lacking = [prompt.prompt_id for prompt in prompts if len(found.get(prompt.prompt_id, ())) < each]
+def _refuse_too_few(responses: Mapping[str, Sequence[Rollout]], prompts: Sequence[Prompt], each: int) -> None:
+    lacking = [prompt.prompt_id for prompt in prompts if len(responses.get(prompt.prompt_id, ())) < each]
     if lacking:
         raise OptionError(
             f"`rollouts` must hold {each} responses to each prompt, but has fewer for {len(lacking)} of {len(prompts)},"

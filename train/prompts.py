@@ -1,6 +1,6 @@
-"""Which prompts a step is trained on: a function of the seed and the step alone, so that a run can go on anywhere."""
+"""The prompts of a step: a function of the seed and the step alone, so that a run can continue at any step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -8,7 +8,6 @@ from cli.errors import OptionError
 from train.config import Config
 from vlm.names import DrawPrompts, drawn_prompts
 from vlm.prompts import Prompt
-from vlm.rollouts import Rollout
 from vlm.sources import load_prompts
 
 FIRST_SEED = 1_000_000  # of training scenes and rollouts: those of evaluations lie below
@@ -21,14 +20,12 @@ class PromptSource:
 
     held_out: Sequence[Prompt]
     pool: Sequence[Prompt] | DrawPrompts
-    """All of them, or what draws new ones in each step."""
+    """All prompts, or a function that draws new ones in each step."""
     batch: int
     seed: int
-    given: Mapping[str, Sequence[Rollout]] | None = None
-    """Responses by prompt, where they are read from a file."""
 
     def at(self, step: int) -> list[Prompt]:
-        """Return the prompts of a step; of a pool each once an epoch, what does not fill a batch is left out."""
+        """Return the prompts of a step: those of a pool once per epoch, without the rest that fills no batch."""
         if callable(self.pool):
             return self.pool(self.batch, step_seed(self.seed, step))
         steps_an_epoch = len(self.pool) // self.batch
@@ -39,7 +36,7 @@ class PromptSource:
 
 
 def step_seed(seed: int, step: int) -> int:
-    """The seed of a step's scenes and rollouts."""
+    """Return the seed of a step's scenes and rollouts."""
     return FIRST_SEED + STEPS_A_SEED * seed + step
 
 
@@ -47,7 +44,7 @@ def prompt_source(config: Config) -> PromptSource:
     """Load the prompts that a run names.
 
     Raises:
-        OptionError: too few for a batch beside those held out, or one without the answer that a reward needs.
+        OptionError: too few prompts for a batch, or one without the answer that a reward needs.
     """
     draw = drawn_prompts(config.prompts)
     pool = [] if draw else load_prompts(config.prompts, split=config.split)

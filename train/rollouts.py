@@ -40,9 +40,7 @@ def sample(
     """
     texts = dict(zip((prompt.prompt_id for prompt in prompts), text_views(prompts, config.text_view), strict=True))
     mine = {prompt.prompt_id: prompt for prompt in prompts[part[0] :: part[1]]}
-    sampling = Sampling(
-        config.max_response, config.rollouts_per_prompt, seed, batch=config.generation_batch, top_p=config.top_p
-    )
+    sampling = Sampling(config.max_response, config.group_size, seed, batch=config.generation_batch, top_p=config.top_p)
     rollouts = generate(speaker, list(mine.values()), sampling)
     return [Response(mine[r.prompt_id], texts[r.prompt_id], r) for r in rollouts]
 

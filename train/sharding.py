@@ -1,17 +1,18 @@
-"""The student in shards, a part of each weight in each process: FSDP2, where accelerate is told to use it.
+"""A student in shards: each process has a part of each weight (FSDP2), where accelerate is told so.
 
     accelerate launch --use_fsdp --fsdp_version 2 --num_processes 2 -m train --geometry-every 0
 
-Weights, gradient and Adam's moments are cut. Each layer of the language model is put together when it runs and, unless
-`--fsdp_reshard_after_forward false`, let go after it; all else, the vision tower too, from the first pass of an update
-to its end. The teacher is whole. So is the student while it samples and is evaluated: a process then runs it by
-itself, as far as its own responses go, and no token waits for another process.
+Weights, gradients and Adam's moments are cut. Each layer of the language model is gathered when it runs and freed after
+it, unless `--fsdp_reshard_after_forward false`. All other weights, the vision tower too, are gathered from the first
+pass of an update to its end. The teacher is whole. The student is whole while it samples and is evaluated, so that no
+token waits for another process.
 
-In an update all processes run the same passes, for each gathers and scatters: who has fewer micro-batches repeats one
-without a share in the loss, and who has no picture in one runs a text view for nothing.
+In an update all processes run the same passes, because each pass gathers and scatters. A process with fewer
+micro-batches repeats one with no share in the loss. A process still runs a text view where no prompt of its
+micro-batch has a picture.
 
-torch shards here, not `Accelerator.prepare`, which does not on a CPU, and keeps no weight of the head for a loss that
-is made outside the model. Weights are gathered in float32; autocast rounds them, as it does where they are whole.
+torch shards here, not `Accelerator.prepare`, which does not shard on a CPU, and frees the head's weight before a loss
+outside the model needs it. Weights are gathered in float32; autocast rounds them, as it does where they are whole.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,8 +41,8 @@ from vlm.scoring import view_hidden
 class Sharding:
     """A model in shards.
 
-    layers: what is put together and let go by itself; all else is the model's own part.
-    frees_layers: whether a layer is let go after its forward pass.
+    layers: modules that are gathered and freed one by one; all other weights belong to the model itself.
+    frees_layers: whether a layer is freed after its forward pass.
     """
 
     model: nn.Module
@@ -50,7 +51,7 @@ class Sharding:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Have all weights in each process, which runs the model without the others; there are no gradients."""
+        """Gather all weights in each process, which then runs the model without the others and without gradients."""
         parts = [self.root, *self.layers]
         for part in parts:
             part.set_reshard_after_forward(False, recurse=False)
@@ -63,12 +64,13 @@ class Sharding:
             self.release()
 
     def release(self) -> None:
-        """Let go of what is together: an optimizer changes the shards."""
+        """Free all gathered weights: an optimizer changes the shards."""
         for part in (self.root, *self.layers):
             part.reshard()
 
     @property
     def root(self) -> FSDPModule:
+        """The model as torch shards it."""
         assert isinstance(self.model, FSDPModule)
         return self.model
 
@@ -85,10 +87,10 @@ class Sharding:
 
 
 def asked_for(accelerator: Accelerator, config: Config) -> FullyShardedDataParallelPlugin | None:
-    """Return what accelerate was told of sharding; None for one process or whole weights.
+    """Return accelerate's settings for sharding; None for one process or whole weights.
 
     Raises:
-        OptionError: what was asked for does not go together with shards, or not in accelerate's way.
+        OptionError: a flag or a setting of accelerate does not go together with shards.
     """
     if accelerator.num_processes == 1 or not parse_flag_from_env("ACCELERATE_USE_FSDP"):
         return None
@@ -110,7 +112,7 @@ def asked_for(accelerator: Accelerator, config: Config) -> FullyShardedDataParal
 
 
 def shard(student: LoadedModel, accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin) -> Sharding:
-    """Cut the student's weights, in place; its parameters are others from then on."""
+    """Cut the student's weights in place, which replaces its parameters."""
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     frees_layers = bool(plugin.reshard_after_forward)
     for layer in _language_layers(student):
@@ -125,7 +127,7 @@ def shard(student: LoadedModel, accelerator: Accelerator, plugin: FullyShardedDa
 
 
 def gradients_of(loss: Tensor, parameters: Sequence[nn.Parameter], *, keep_graph: bool) -> list[Tensor | None]:
-    """Return the gradients of a loss; of shards they are added up over the processes, each of which has its part."""
+    """Return the gradients of a loss; those of shards are summed over the processes, each of which gets its part."""
     if not isinstance(parameters[0], DTensor):
         return list(torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True))
     loss.backward(retain_graph=keep_graph)
@@ -136,37 +138,37 @@ def gradients_of(loss: Tensor, parameters: Sequence[nn.Parameter], *, keep_graph
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Put the parts of all processes together."""
+    """Return a tensor joined from the parts of all processes."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-@dataclass(frozen=True)
-class State:
-    """Weights and the optimizer's state, as they are without shards; empty where they are not to be kept."""
+def whole_weights(model: nn.Module, *, kept: bool) -> dict[str, Tensor]:
+    """Gather the weights, one tensor at a time, in all processes.
 
-    weights: dict[str, Tensor]
-    optimizer: dict[str, Any]
-
-
-def whole_state(model: nn.Module, optimizer: torch.optim.Optimizer, *, kept: bool) -> State:
-    """Gather the state, a tensor at a time, in all processes; kept in host memory where asked."""
-
-    def taken(tensor: Tensor) -> Tensor:
-        found = whole(tensor.detach())
-        return found.cpu() if kept else found.new_empty(0)
-
+    kept: whether this process holds them, in host memory; else its tensors are empty.
+    """
     named = model.state_dict(keep_vars=True)
-    each = {id(tensor): taken(tensor) for tensor in {id(t): t for t in named.values()}.values()}  # a tied weight once
+    each = {id(t): _taken(t, kept) for t in {id(t): t for t in named.values()}.values()}  # a tied weight once
+    return {name: each[id(tensor)] for name, tensor in named.items()}
+
+
+def whole_optimizer(optimizer: torch.optim.Optimizer, *, kept: bool) -> dict[str, Any]:
+    """Gather the optimizer's state, as `whole_weights` does the weights."""
     state = optimizer.state_dict()
     slots = {
-        number: {name: taken(value) if isinstance(value, Tensor) else value for name, value in slot.items()}
+        number: {name: _taken(value, kept) if isinstance(value, Tensor) else value for name, value in slot.items()}
         for number, slot in state["state"].items()
     }
-    return State({name: each[id(tensor)] for name, tensor in named.items()}, state | {"state": slots})
+    return state | {"state": slots}
+
+
+def _taken(tensor: Tensor, kept: bool) -> Tensor:
+    gathered = whole(tensor.detach())
+    return gathered.cpu() if kept else gathered.new_empty(0)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Take over a state without shards, cut as the parameters are."""
+    """Load a state without shards, cut as the parameters are."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for number, slot in state["state"].items():
         parameter = parameters[number]

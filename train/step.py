@@ -19,9 +19,10 @@ backward passes and two more gradients.
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 from operator import add
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -41,9 +42,45 @@ from train import grpo
 from train.batch import Batch, padded
 from train.config import Config
 from train.learner import Learner, Stopwatch, gather_rows, most
-from train.outcome import Gradient, Outcome, Summed, Tokens
 from train.rollouts import both_views, has_image
 from train.sharding import gradients_of, whole
+
+Gradient = list[Tensor]
+"""One tensor for each trained parameter."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Numbers of the response tokens of the global batch, `[T]`, in nats; without a graph."""
+
+    standard: Tensor
+    language: Tensor
+    visual: Tensor
+    vds: Tensor
+    entropy: Tensor
+    has_image: Tensor
+
+
+class Summed(NamedTuple):
+    """The sum over the micro-batches of all processes."""
+
+    gradient: Gradient
+    """Before clipping."""
+    loss: float
+    eta: float
+    tokens: Tokens
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of an update."""
+
+    loss: float
+    gradient_norm: float
+    eta: float
+    skipped: bool
+    tokens: Tokens | None
+    """None where the VDS was not finite."""
 
 
 def together(outcomes: Sequence[Outcome]) -> Outcome:

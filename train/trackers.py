@@ -1,9 +1,9 @@
-"""The journal's numbers, logged elsewhere as they are written: `--track tensorboard`, or what else accelerate knows.
+"""The journal's numbers, logged to a tracker as they are written: `--track tensorboard`, or another of accelerate's.
 
-Nothing is imported unless asked for. Each number of a line is logged under its kind and its place in the line, at the
-line's step: `step/losses/visual`, `evaluation/accuracy/high`, `geometry/angles_deg/all/language_visual`. Lists, which
-are by bin, and gaps are left to the journal, which stays the record: a run that is continued logs the steps since its
-last checkpoint again. What tensorboard and wandb write to disk is in the run's folder.
+No tracker is imported unless it is asked for. Each number of a line is logged under its kind and its place in the line,
+at the line's step: `step/losses/visual`, `evaluation/accuracy/high`, `geometry/angles_deg/all/language_visual`. Lists,
+which are by bin, and gaps are in the journal alone. A run that is continued logs the steps since its last checkpoint
+again. tensorboard and wandb write into the run's folder.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ PROJECT = "vgs-geometry"
 
 
 def logging(config: Config, folder: Path) -> dict[str, Any]:
-    """Return what an `Accelerator` needs to be told.
+    """Return the arguments of an `Accelerator` that name the tracker.
 
     Raises:
         OptionError: the tracker's package is not installed.
@@ -39,7 +39,7 @@ def logging(config: Config, folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def tracked(accelerator: Accelerator, config: Config, folder: Path) -> Iterator[None]:
-    """Begin what was asked for, with the flags of the run, and end it whatever happens."""
+    """Start the tracker with the flags of the run, and end it also after an error."""
     if config.track is None:
         yield
         return
@@ -54,7 +54,7 @@ def tracked(accelerator: Accelerator, config: Config, folder: Path) -> Iterator[
 
 
 def log(accelerator: Accelerator, line: Line) -> None:
-    """Log the numbers of a journal line; nothing where nothing is tracked."""
+    """Log the numbers of a journal line, if there is a tracker."""
     if accelerator.trackers:
         accelerator.log(scalars(line), step=line.step)
 

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from figures.training_norms import implied_eta
+from geometry.objective_settings import GAMMA
 from records.journal_lines import PHASES
 from study.claims.evidence import Evidence, NotMeasured, Statistic, Tables
 from study.claims.seeds import of_arms, over_seeds
 
 SCOPE = "all"
-GAMMA = 2.0
 Quantity = Callable[[pd.DataFrame], pd.Series]
 """A number a row of the table `gradients`."""
 

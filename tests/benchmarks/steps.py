@@ -92,7 +92,7 @@ class Contest:
 
     def _turn(self, arm: str, prompts: Sequence[Prompt], responses: Sequence[Response]) -> dict[str, Any]:
         """Seconds by phase of one arm's step."""
-        learner = replace(self.learners[arm], given=by_prompt(responses))
+        learner = replace(self.learners[arm], offline=by_prompt(responses))
         with torch.no_grad():
             for parameter, start in zip(learner.parameters, self._start, strict=True):
                 parameter.copy_(start)

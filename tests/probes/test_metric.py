@@ -15,6 +15,7 @@ from tests.probes.test_angles import angles_by_definition
 from tests.probes.test_errors import complaint
 from train import checkpoint
 from train.checkpoint import Progress, Teacher
+from train.learner import State
 from vlm.families import scopes
 from vlm.optimizer_state import STATE
 from vlm.pair import load_pair
@@ -40,9 +41,8 @@ def trained(checkpoints, tmp_path_factory):
         parameter.grad = moments(parameter).sqrt().to(parameter)
     optimizer.step()
     run = tmp_path_factory.mktemp("run")
-    return checkpoint.save(
-        run, pair.student, Teacher(str(checkpoints / "teacher"), pair.teacher.fingerprint), optimizer, Progress(1)
-    )
+    teacher = Teacher(str(checkpoints / "teacher"), pair.teacher.fingerprint)
+    return checkpoint.save(run, pair.student, teacher, Progress(1), State(None, optimizer.state_dict()))
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from train.config import Config
 from train.learner import Learner
 from train.loop import train
 from train.prompts import prompt_source
+from train.run import prepare_student
 from train.sharding import asked_for, shard, whole
 from train.step import summed_gradient, update
-from train.student import made_ready
 from vlm.pair import load_pair
 
 CASES = {
@@ -45,7 +45,7 @@ def learner(config: Config) -> Learner:
     AcceleratorState._reset_state()  # the last case may have had another precision
     accelerator = Accelerator(cpu=True, mixed_precision="bf16" if config.dtype == "bfloat16" else "no")
     plugin = asked_for(accelerator, config)
-    pair, _ = made_ready(load_pair(config.student, config.teacher, teacher_dtype=config.dtype), config)
+    pair, _ = prepare_student(load_pair(config.student, config.teacher, teacher_dtype=config.dtype), config)
     sharding = None if plugin is None else shard(pair.student, accelerator, plugin)
     trained = [p for p in pair.student.model.parameters() if p.requires_grad]
     return Learner(pair, config, torch.optim.AdamW(trained, lr=config.lr), accelerator, sharding=sharding)

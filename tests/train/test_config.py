@@ -1,13 +1,18 @@
 """Flags: what parses to what, and what is refused in one line with exit code 2."""
 
 import json
+import subprocess
+import sys
+from dataclasses import fields
+from typing import get_args
 
 import pytest
 
 from cli.errors import OptionError
+from geometry.objective_settings import Name
 from tests.train.small import flags, small
-from train.__main__ import main
-from train.config import PRESETS, Config, parse
+from train.__main__ import main, parse
+from train.config import FLAGS_READ_BY, GROUP_SIZE, PRESETS, Config, RewardName
 
 REWARD = {"objective": "grpo", "rollouts_per_prompt": 2}
 
@@ -42,6 +47,27 @@ def test_with_a_reward_there_is_no_eta_without_asking(tmp_path):
         config = parse([*given, name])
         assert (config.normalisation, config.settings["eta"], config.measures_eta) == ("none", "none", False)
         assert parse([*given, name, "--eta", "none"]).settings == config.settings
+
+
+def test_responses_per_prompt_are_several_where_a_reward_compares_them():
+    """The number stands in the settings, so that it identifies the run whether it was typed or not."""
+    for name in get_args(Name):
+        assert parse(["--objective", name]).settings["rollouts_per_prompt"] == 1
+    for name in get_args(RewardName):
+        config = parse(["--objective", name])
+        assert config.group_size == config.settings["rollouts_per_prompt"] == GROUP_SIZE == 4
+        assert parse(["--objective", name, "--rollouts-per-prompt", "4"]).folder == config.folder
+        assert parse(["--objective", name, "--rollouts-per-prompt", "3"]).group_size == 3
+    assert parse(["--rollouts-per-prompt", "1"]).folder == parse([]).folder
+
+
+def test_the_settings_of_a_run_are_named_as_ever():
+    """Else no run of an earlier version could be continued."""
+    assert parse([]).folder == "runs/train-vgs-lp-9175fecf24ed"
+    assert parse(["--objective", "standard", "--seed", "1"]).folder == "runs/train-standard-e7c8d39f9a61"
+    mix = ["--objective", "grpo+vgs-lp", "--rollouts-per-prompt", "4", "--batch", "16"]
+    assert parse(mix).folder == "runs/train-grpo+vgs-lp-a56cfeeed759"
+    assert parse(["--preset", "paper-4b", "--teacher", "t"]).folder == "runs/train-vgs-lp-3419d5d2473c"
 
 
 def test_what_a_mix_is_distilled_with():
@@ -82,21 +108,24 @@ def test_the_run_is_named_for_what_it_computes():
         ({"support": "top:5"}, "`support` must be full or topk:K"),
         ({"support": "topk:0"}, "`support`"),
         ({"objective": "vgs", "quantile_scope": "micro-batch"}, "`quantile_scope` must be batch for 'vgs'"),
-        ({"objective": "grpo"}, "`rollouts_per_prompt` must be at least 2 for 'grpo'"),
+        ({"objective": "grpo", "rollouts_per_prompt": 1}, "`rollouts_per_prompt` must be at least 2 for 'grpo'"),
         ({"objective": "grpo+standard", "rollouts_per_prompt": 1}, "`rollouts_per_prompt`"),
         ({**REWARD, "eta": "measured"}, "`eta` must be none for 'grpo', Eq. 22 has none, got measured"),
         ({**REWARD, "eta": 0.41}, "`eta` must be"),
         ({**REWARD, "gamma": 1.0}, "`gamma` must be left at 2.0 for 'grpo'"),
         ({**REWARD, "objective": "grpo+standard", "lambda_": 0.1}, "`lambda_` .* for 'grpo\\+standard'"),
-        ({**REWARD, "alpha": 0.5}, "`alpha` belongs to grpo\\+standard and grpo\\+vgs-lp, 'grpo' is no mix"),
+        (
+            {**REWARD, "alpha": 0.5},
+            "`alpha` belongs to grpo\\+standard and grpo\\+vgs-lp: 'grpo' does not read it",
+        ),
         ({"alpha": 0.5}, "`alpha` belongs to"),
         ({**REWARD, "objective": "grpo+vgs-lp", "alpha": 1.5}, "`alpha` must lie in \\[0, 1\\], got 1.5"),
-        ({**REWARD, "match_norm": True}, "`match_norm`"),
+        ({**REWARD, "match_norm": True}, "`match_norm` belongs to grpo\\+standard: 'grpo' does"),
         ({**REWARD, "objective": "grpo+vgs-lp", "match_norm": True}, "`match_norm`"),
         ({**REWARD, "top_p": 0.0}, "`top_p` must lie in"),
-        ({"top_p": 0.9}, "`top_p` must be 1 for 'vgs-lp'"),
-        ({**REWARD, "objective": "grpo+standard", "top_p": 0.9}, "`top_p` must be 1"),
-        ({"updates": 2}, "`updates` must be 1 for 'vgs-lp'"),
+        ({"top_p": 0.9}, "`top_p` belongs to grpo: 'vgs-lp' does not read it, got 0.9"),
+        ({**REWARD, "objective": "grpo+standard", "top_p": 0.9}, "`top_p` belongs to grpo: 'grpo\\+standard'"),
+        ({"updates": 2}, "`updates` belongs to .*: 'vgs-lp' does not read it, got 2"),
         ({**REWARD, "updates": 3}, "`batch` must be a multiple of `updates`, got 64 and 3"),
         ({"rollouts": "x.jsonl"}, "`rollouts` belongs to off-policy"),
     ],
@@ -141,3 +170,57 @@ def test_a_mistake_is_one_line_and_exit_code_2(checkpoints, tmp_path, capsys):
         assert main(argv) == 2
         [line] = [text for text in capsys.readouterr().err.splitlines() if "Loading" not in text]
         assert line.startswith("error: ") and named in line
+
+
+HELP = """
+import resource, sys
+from train.__main__ import main
+try:
+    main(sys.argv[1:])
+except SystemExit as ended:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    heavy = {"torch", "transformers", "accelerate", "pandas", "scipy"} & set(sys.modules)
+    print(f"{ended.code} {used.ru_utime + used.ru_stime:.2f} {sorted(heavy)}")
+"""
+
+
+@pytest.mark.parametrize(("argv", "code"), [(["--help"], "0"), (["--objective", "ppo"], "2")])
+def test_flags_are_answered_before_anything_heavy_loads(argv, code):
+    done = subprocess.run([sys.executable, "-c", HELP, *argv], capture_output=True, text=True, check=True)
+    ended, seconds, heavy = done.stdout.splitlines()[-1].split(maxsplit=2)
+    assert (ended, heavy) == (code, "[]") and float(seconds) < 1.5
+    assert len(done.stderr.splitlines()) == (code == "2")
+
+
+def test_help_has_the_manual_and_groups_and_says_who_reads_a_flag(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: python -m train [flags]")
+    assert "    python -m train --objective grpo+vgs-lp " in shown
+    groups = [f"{group}:" for f in fields(Config) if (group := f.metadata["group"])]
+    assert [line for line in shown.splitlines() if line in groups] == groups and len(groups) == 10
+    read_by = {name: by for name, by in FLAGS_READ_BY.items() if name in {f.name for f in fields(Config)}}
+    for name, by in read_by.items():
+        [line] = [text for text in _flags(shown) if text.split()[0] == "--" + name.rstrip("_").replace("_", "-")]
+        assert f"[{', '.join(by)}]" in line
+    assert sum("[" in text.partition("]")[0] for text in _flags(shown)) == len(read_by) + 1  # and what --objective says
+
+
+def _flags(shown):
+    """The text of each flag, its lines joined."""
+    return ["--" + part for part in " ".join(shown.partition("Models:")[2].split()).split(" --")[1:]]
+
+
+@pytest.mark.parametrize("name", [name for name in FLAGS_READ_BY if name in Config.__dataclass_fields__])
+def test_the_table_of_readers_is_what_is_refused(name):
+    """A flag is taken by the objectives that read it, and refused by the others."""
+    value = {"prior": "attached", "vp": "printed", "quantile_scope": "micro-batch", "rollouts": "x.jsonl", "updates": 2}
+    changes = {name: {"match_norm": True, **value}.get(name, 0.5)}
+    for objective in (*get_args(Name), *get_args(RewardName)):
+        if objective in FLAGS_READ_BY[name]:
+            assert getattr(Config(objective=objective, **changes), name) == changes[name]
+        else:
+            with pytest.raises(OptionError, match=f"`{name}`"):
+                Config(objective=objective, **changes)

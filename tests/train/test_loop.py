@@ -164,8 +164,8 @@ POINTS = [
     ("train.loop.checkpoint.prune", 2),
     ("train.loop.evaluation_line", 1),
     ("train.loop.evaluation_line", 3),
-    ("train.loop._fixed_rollouts", 1),
-    ("train.loop.write_json", 1),
+    ("train.run._fixed_rollouts", 1),
+    ("train.run.write_json", 1),
     ("train.folder.write_json", 1),
 ]
 

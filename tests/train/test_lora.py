@@ -18,8 +18,8 @@ from train.config import Config
 from train.gradients import batch_grams
 from train.learner import Learner
 from train.loop import train
+from train.run import prepare_student
 from train.step import summed_gradient
-from train.student import made_ready
 from vlm.families import language_layers
 from vlm.pair import load_pair
 
@@ -31,7 +31,7 @@ def adapted(checkpoints, **changes):
     """A learner whose student has adapters, and these; B is drawn, as after some steps."""
     config = small(checkpoints, lora_rank=2, **changes)
     found = learner(config)
-    pair, adapters = made_ready(found.pair, config)
+    pair, adapters = prepare_student(found.pair, config)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for name, parameter in adapters.parameters.items():
@@ -89,7 +89,7 @@ def test_a_checkpoint_is_read_as_any_pair_and_computes_what_the_adapted_model_do
     assert first.keys() == last.keys()
     assert moved == {f"model.language_model.layers.{n}.{layer}.weight" for n in (0, 1) for layer in LAYERS}
     config = small(checkpoints, lora_rank=2)
-    pair, adapters = made_ready(load_pair(config.student, config.teacher), config)
+    pair, adapters = prepare_student(load_pair(config.student, config.teacher), config)
     adapters.load(torch.load(whole / "last" / "training.pt", weights_only=True)["adapters"])
     ids = torch.tensor([[20, 21, 22, 23]])
     with torch.no_grad():
@@ -121,7 +121,7 @@ def test_the_seed_draws_the_adapters(checkpoints):
     def drawn(seed):
         torch.rand(seed)  # whatever the global generator's state
         config = small(checkpoints, lora_rank=2, seed=seed)
-        _, adapters = made_ready(load_pair(config.student, config.teacher), config)
+        _, adapters = prepare_student(load_pair(config.student, config.teacher), config)
         return torch.cat([p.flatten() for name, p in adapters.parameters.items() if "lora_A" in name])
 
     assert torch.equal(drawn(1), drawn(1)) and not torch.equal(drawn(1), drawn(2))
@@ -182,7 +182,7 @@ def test_a_run_without_adapters_is_not_continued_with_them(checkpoints, tmp_path
 
 def test_targets_are_chosen_by_name(checkpoints):
     config = small(checkpoints, lora_rank=2, lora_targets=r"layers\.1\..*[qv]_proj")
-    _, adapters = made_ready(load_pair(config.student, config.teacher), config)
+    _, adapters = prepare_student(load_pair(config.student, config.teacher), config)
     assert set(adapters.layers) == {f"model.language_model.layers.1.self_attn.{part}_proj" for part in "qv"}
 
 
@@ -193,7 +193,7 @@ def test_targets_are_chosen_by_name(checkpoints):
 def test_targets_that_are_none_are_refused(checkpoints, pattern, named):
     config = small(checkpoints, lora_rank=2, lora_targets=pattern)
     with pytest.raises(OptionError, match=named) as caught:
-        made_ready(load_pair(config.student, config.teacher), config)
+        prepare_student(load_pair(config.student, config.teacher), config)
     assert "\n" not in str(caught.value)
 
 

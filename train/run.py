@@ -1,0 +1,180 @@
+"""The parts of a run: loaded as the flags say, then put back to where its last checkpoint left them.
+
+The weights are read from `last`, adapters from its training state, so that a run that continues goes through the same
+steps, bit by bit on a CPU, as one that was never stopped.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, FullyShardedDataParallelPlugin
+
+from cli.errors import OptionError
+from records import RecordError
+from records.files import write_json
+from records.journal import JournalWriter
+from train import checkpoint, trackers
+from train.activation_checkpointing import checkpoint_activations
+from train.adapters import Adapters, add_adapters
+from train.checkpoint import Progress, Teacher
+from train.config import Config
+from train.learner import Learner
+from train.offline_rollouts import read_offline_rollouts
+from train.prompts import PromptSource, prompt_source
+from train.rollouts import Response, sample
+from train.sharding import asked_for, shard
+from vlm.checkpoint import load_model
+from vlm.families import scopes
+from vlm.names import resolve
+from vlm.pair import Pair, load_pair, pair_of, teacher_of
+from vlm.rollouts import Rollout
+from vlm.views import text_views
+
+HELD_OUT = "held_out.json"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the flags name, loaded before the run's folder is taken.
+
+    source: the prompts of each step.
+    pair: both models, the student as it is to be trained.
+    adapters: those of the student, if it has any.
+    offline: responses by prompt, if they are read from a file.
+    plugin: how accelerate is told to shard the student, if it is.
+    """
+
+    config: Config
+    accelerator: Accelerator
+    source: PromptSource
+    pair: Pair
+    adapters: Adapters | None
+    offline: Mapping[str, Sequence[Rollout]] | None
+    plugin: FullyShardedDataParallelPlugin | None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return Path(self.config.folder)
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Fingerprints of the weights that the run begins with."""
+        return {"student": self.pair.student.fingerprint, "teacher": self.pair.teacher.fingerprint}
+
+
+@dataclass
+class Run:
+    """A run that goes on; the main process alone has the journal and the fixed rollouts."""
+
+    folder: Path
+    learner: Learner
+    source: PromptSource
+    teacher: Teacher
+    progress: Progress
+    journal: JournalWriter | None = None
+    fixed: Sequence[Response] = ()
+
+    @property
+    def config(self) -> Config:
+        """The flags."""
+        return self.learner.config
+
+
+def load(config: Config) -> Start:
+    """Load what the flags name; nothing is written.
+
+    Raises:
+        OptionError, CheckpointError, PromptError: what was asked for cannot be done.
+    """
+    accelerator = Accelerator(
+        cpu=config.device == "cpu",
+        mixed_precision="bf16" if config.dtype == "bfloat16" else "no",
+        **trackers.logging(config, Path(config.folder)),
+    )
+    least = accelerator.num_processes * config.updates
+    if config.batch < least:
+        raise OptionError(f"`batch` must be at least {least}, a prompt per process and update, got {config.batch}")
+    plugin = asked_for(accelerator, config)
+    source = prompt_source(config)
+    pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
+    pair, adapters = prepare_student(pair, config)
+    offline = None if config.rollouts is None else read_offline_rollouts(config, source.pool, pair)
+    return Start(config, accelerator, source, pair, adapters, offline, plugin)
+
+
+def prepare_student(pair: Pair, config: Config) -> tuple[Pair, Adapters | None]:
+    """Return the pair with its student as `config` trains it, and the student's adapters if it has any.
+
+    Raises:
+        OptionError: the adapters cannot be made.
+        CheckpointError: no layer of the student can run again in the backward pass.
+    """
+    adapters = None
+    if config.lora_rank:
+        adapters = add_adapters(pair.student, config)
+        pair = replace(pair, student=replace(pair.student))  # a new object, so that its parameters are listed again
+    if config.freeze_vision:
+        _freeze_vision(pair)
+    if config.gradient_checkpointing:
+        checkpoint_activations(pair.student.model)
+    return pair, adapters
+
+
+def restore(start: Start) -> Run:
+    """Return the run as its last checkpoint left it, or as it is before its first step; its folder must be held.
+
+    Raises:
+        RecordError: the checkpoint, the journal or the fixed rollouts do not fit the flags.
+    """
+    config, accelerator, folder, pair = start.config, start.accelerator, start.folder, start.pair
+    if start.adapters is None and (folder / checkpoint.LAST).exists():
+        student = load_model(str(folder / checkpoint.LAST), device=str(accelerator.device))
+        pair, _ = prepare_student(pair_of(student, pair.teacher), config)
+    sharding = None if start.plugin is None else shard(pair.student, accelerator, start.plugin)
+    trained = [parameter for parameter in pair.student.model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=config.weight_decay)
+    learner = Learner(pair, config, optimizer, accelerator, start.offline, sharding, start.adapters)
+    progress = checkpoint.restore(folder, learner)
+    for group in optimizer.param_groups:  # as the flags say, also where they were overridden
+        group |= {"lr": config.lr, "weight_decay": config.weight_decay}
+    run = Run(folder, learner, start.source, _teacher(config, pair), progress)
+    with learner.whole():
+        if accelerator.is_main_process:
+            run.journal = JournalWriter(folder, progress.step)
+            run.fixed = _fixed_rollouts(run)
+    accelerator.wait_for_everyone()  # else one might write a checkpoint that another takes for an old one
+    return run
+
+
+def _freeze_vision(pair: Pair) -> None:
+    groups = pair.student.groups
+    language = set(scopes(groups)["language_model"])
+    for name, parameters in groups.items():
+        for parameter in parameters:
+            parameter.requires_grad_(name in language)
+
+
+def _teacher(config: Config, pair: Pair) -> Teacher:
+    named = config.teacher or teacher_of(resolve(config.student))
+    name = str(Path(named).resolve()) if Path(named).is_dir() else named
+    return Teacher(name, pair.teacher.fingerprint)
+
+
+def _fixed_rollouts(run: Run) -> list[Response]:
+    """Return the first student's responses to the held-out prompts: sampled before the first step, then read back."""
+    path, prompts = run.folder / HELD_OUT, run.source.held_out
+    if not path.is_file():
+        with run.learner.accelerator.autocast():
+            sampled = sample(run.learner.pair.student, run.config, prompts, run.config.seed)
+        write_json(path, {"rollouts": [asdict(response.rollout) for response in sampled]})
+    by_id = dict(zip((prompt.prompt_id for prompt in prompts), prompts, strict=True))
+    texts = dict(zip(by_id, text_views(prompts, run.config.text_view), strict=True))
+    rows = json.loads(path.read_bytes())["rollouts"]
+    if {row["prompt_id"] for row in rows} != set(by_id):
+        raise RecordError(f"`{path}` has rollouts of other prompts: hold out the same ones, or choose another `--out`")
+    rollouts = [Rollout(**row | {"token_ids": tuple(row["token_ids"])}) for row in rows]
+    return [Response(by_id[r.prompt_id], texts[r.prompt_id], r) for r in rollouts]
