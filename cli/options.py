@@ -50,7 +50,10 @@ class Parser(ArgumentParser):
                 continue
             default = (defaults or {}).get(f.name, f.default)
             words = {"metavar": f.metadata["metavar"]} if f.metadata["metavar"] else {}
-            titled.add_argument(name, type=hints[f.name], default=default, help=f.metadata["help"], **words)
+            kind = hints[f.name]
+            if get_origin(kind) is Sequence:  # its entries are words of the command line: --seeds 0 1
+                kind, words = get_args(kind)[0], words | {"nargs": "+"}
+            titled.add_argument(name, type=kind, default=default, help=f.metadata["help"], **words)
 
 
 class _Help(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -114,7 +117,7 @@ def kind_words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         choices = [str(choice) for choice in get_args(kind)]
         return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
-    if get_origin(kind) is tuple:
+    if get_origin(kind) in (tuple, Sequence):
         return f"a list, each entry {kind_words(get_args(kind)[0])}"
     return _WORDS.get(getattr(kind, "__name__", str(kind)), "a value of its kind")
 

@@ -47,6 +47,7 @@ class Config:
     prompts: str = flag("bundled", "bundled, a .jsonl or .parquet file, a datasets folder or a hub id")
     held_out_prompts: str | None = flag(None, "prompts to evaluate on (default: the first of --prompts)")
     held_out: PositiveInt = flag(200, "number of prompts to evaluate on")
+    left_out: NonNegativeInt = flag(0, "number of prompts, the last of --prompts, that are kept for another evaluation")
     split: str = flag("train", "split of a datasets folder or hub id")
     text_view: Literal["drop", "blank", "other"] = flag("drop", "what replaces the picture in the text view")
 
