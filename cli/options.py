@@ -122,11 +122,14 @@ def kind_words(kind: Any) -> str:
     return _WORDS.get(getattr(kind, "__name__", str(kind)), "a value of its kind")
 
 
+_VALUE = r"(?:Given value|Got value|converting [\w ]+|literal for .*?|to float): (.+)$"
+
+
 def _one_line(message: str, kinds: Mapping[str, Any]) -> str:
     """Return a complaint of the parser as one line that names the flag, what it must be, and what it is."""
-    key = re.match(r'Parser key "([\w.]+)":', message)
+    key = re.match(r'Parser key "([\w.]+)"(?: element \d+)?:', message)
     if key and key.group(1) in kinds:
-        value = re.search(r"(?:Given value|Got value|converting [\w ]+|literal for .*?|to float): (.+)$", message, re.M)
+        value = re.search(_VALUE, message, re.M) or re.search(r"Not of type \w+: (\S+) does not conform", message)
         got = f", got {value.group(1).strip()}" if value else ""
         return f"`{flag_name(key.group(1))}` must be {kind_words(kinds[key.group(1)])}{got}"
     return re.sub(r"\s+", " ", message).strip().rstrip(".")
