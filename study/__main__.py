@@ -54,7 +54,7 @@ class SharedOptions:
     text_view: Literal["drop", "blank", "other"] | None = flag(None, "what replaces the picture in the text view")
     steps: PositiveInt | None = flag(None, "steps of training (default: 150)")
     lr: PositiveFloat | None = flag(None, "learning rate")
-    batch: PositiveInt | None = flag(None, "prompts in each step; arms with a reward take a quarter, four rollouts each")
+    batch: PositiveInt | None = flag(None, "prompts in each step; with a reward a quarter, four rollouts each")
     max_response: PositiveInt | None = flag(None, "longest response, tokens")
     micro_batch: PositiveInt | None = flag(None, "responses in each forward and backward pass")
     generation_batch: PositiveInt | None = flag(None, "responses generated together")

@@ -138,4 +138,6 @@ def refuse_other_prompts(path: Path, prompt_ids: Sequence[str]) -> None:
             "or choose another `--out`"
         )
     if strangers := sorted({*answered} - {*prompt_ids}):
-        raise RecordError(f"`{path}` has an answer to prompt {strangers[0]!r}, which is not asked: choose other `--out`")
+        raise RecordError(
+            f"`{path}` has an answer to prompt {strangers[0]!r}, which is not asked: choose other `--out`"
+        )

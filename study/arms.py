@@ -47,8 +47,8 @@ STRENGTHS: Mapping[str, Flags] = {
     "language-steering-gamma-1": {"objective": "language-steering", "gamma": 1.0},
     "language-steering-gamma-3": {"objective": "language-steering", "gamma": 3.0},
 }
-"""Other strengths, for Figures 5 and 8. They include what `probes.diagnose` recommends for the bundled pair, and language
-preservation alone."""
+"""Other strengths, for Figures 5 and 8. They include what `probes.diagnose` recommends for the bundled pair, and
+language preservation alone."""
 FACTORS: Mapping[str, Flags] = {
     "vgs-lp-unclipped": {"objective": "vgs-lp", "clip_norm": "none"},
     "vgs-lp-unclipped-eta": {"objective": "vgs-lp", "clip_norm": "none", "eta": PUBLISHED_ETA["paper-2b"]},

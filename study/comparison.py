@@ -53,12 +53,12 @@ def pair_runs(wide: pd.DataFrame, arm: str, other: str) -> PairedRuns | None:
 
     Every seed of an arm is paired with the untrained student's first run.
     """
-    seeds = {name: [seed for one, seed in wide.columns if one == name] for name in (arm, other)}
-    untrained = other == INITIAL and bool(seeds[other])
-    shared = sorted(seeds[arm]) if untrained else common_seeds(seeds[arm], seeds[other])
+    ours, theirs = ([int(seed) for seed in wide[name]] if name in wide else [] for name in (arm, other))
+    untrained = other == INITIAL and bool(theirs)
+    shared = sorted(ours) if untrained else common_seeds(ours, theirs)
     if not shared:
         return None
-    columns = sorted(seeds[other])[:1] * len(shared) if untrained else shared
+    columns = [min(theirs)] * len(shared) if untrained else shared
     return PairedRuns(wide.index.to_numpy(), wide[arm][shared].to_numpy(), wide[other][columns].to_numpy())
 
 

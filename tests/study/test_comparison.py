@@ -91,7 +91,9 @@ def test_bins_are_named_by_their_numbers():
 def wide(**arms):
     """One row; the value of a column is ten times the seed, plus 1 for the arm `b`."""
     columns = [(arm, seed) for arm, seeds in arms.items() for seed in seeds]
-    return pd.DataFrame([[10 * seed + (arm == "b") for arm, seed in columns]], columns=pd.MultiIndex.from_tuples(columns))
+    return pd.DataFrame(
+        [[10 * seed + (arm == "b") for arm, seed in columns]], columns=pd.MultiIndex.from_tuples(columns)
+    )
 
 
 def test_arms_are_paired_by_common_seeds_in_order():
