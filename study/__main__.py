@@ -66,7 +66,7 @@ class SharedOptions:
 
     @property
     def flags(self) -> dict[str, Any]:
-        """The flags that were given."""
+        """The flags that differ from the preset, fields of `train.config.Config`."""
         return {name: value for name, value in asdict(self).items() if value is not None and value is not False}
 
 

@@ -2,9 +2,9 @@
 
 They are never trained on. Where they come from:
 
-    prompts that are drawn        the source draws some of each dependency group, by a seed that training does not use
-    `held_out_prompts` is given   the first of them
-    neither                       the last of `prompts`, which training leaves out
+    a source that draws prompts    some of each dependency group, by a seed that training does not use
+    `held_out_prompts`             the first of them
+    any other `prompts`            the last of them, which training leaves out
 
 Greedy answers are judged, and counted by the prompts' dependency: high, low, text, or unknown.
 """
@@ -33,7 +33,6 @@ ANSWERS = "answers.parquet"
 MOST, SHARE = 4000, 5
 """Where no number is asked for: so many, and of a source that is trained on at most a fifth."""
 DRAWN_SEED = 500_000  # below those of training, and not the default of any probe
-BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,7 @@ def answer(checkpoint: str, evaluation: Evaluation, config: Config) -> pd.DataFr
         One row for each prompt: `group, task, prompt_id, correct, n_tokens, truncated`.
     """
     student = load_model(checkpoint, dtype=config.dtype, device=_device(config.device))
-    batch = BATCH if config.generation_batch == Config.generation_batch else config.generation_batch
-    sampling = Sampling(config.max_response, greedy=True, batch=batch)
+    sampling = Sampling(config.max_response, greedy=True, batch=2 * config.generation_batch)
     rows: list[dict[str, Any]] = []
     with progress("answers", len(evaluation.prompts)) as show:
         for group, prompts in evaluation.groups.items():
