@@ -5,10 +5,10 @@ Importing this package lets `bundled` stand for the student's folder and for the
 
 from pathlib import Path
 
-from bundled.prompts import bundled_prompts
+from bundled.prompts import bundled_prompts, evaluation_prompts
 from vlm import names
 
 NAME = "bundled"
 STUDENT = Path(__file__).parent / "student"
 
-names.register(NAME, checkpoint=STUDENT, prompts=bundled_prompts)
+names.register(NAME, checkpoint=STUDENT, prompts=bundled_prompts, evaluation=evaluation_prompts)

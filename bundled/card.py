@@ -23,6 +23,7 @@ from torch import Tensor
 from bundled.headroom import Distillation, measure
 from bundled.prompts import bundled_prompts, group_prompts
 from geometry import FourViews, bin_edges, decompose, equal_frequency_bins, log_probs
+from stats.bins import upper_bins
 from vlm.checkpoint import LoadedModel, load_model, quiet
 from vlm.evaluation import Verdict, accuracy, evaluate
 from vlm.pair import Pair, load_pair
@@ -35,6 +36,7 @@ HERE = Path(__file__).parent
 GROUPS = {"high": 3000, "low": 500, "text": 500}
 GREEDY = Sampling(max_response=64, greedy=True, batch=128)
 EVALUATION_SEED = 1
+N_BINS = 10
 
 
 def measure_card(capacity: Path) -> dict[str, Any]:
@@ -67,17 +69,17 @@ def dependency(pair: Pair, n_prompts: int = 200) -> dict[str, Any]:
     prompts = [prompt for prompt in bundled_prompts(n_prompts, EVALUATION_SEED) if prompt.has_image]
     rollouts = generate(pair.student, prompts, Sampling(max_response=64, batch=32))
     tokens = _score(pair, prompts, rollouts)
-    bins = equal_frequency_bins(tokens.vds)
-    edges = bin_edges(tokens.vds, bins)
+    bins = equal_frequency_bins(tokens.vds, N_BINS)
+    edges = bin_edges(tokens.vds, bins, N_BINS)
     exact = _score(_double(pair), prompts, rollouts)
-    top = bins >= 7
+    top = bins >= upper_bins(N_BINS).start
     return {
         "tokens": len(bins),
         "vds_quantiles_nats": {str(q): float(tokens.vds.quantile(q)) for q in (0.1, 0.25, 0.5, 0.7, 0.9)},
         "vds_edges_nats": edges.tolist(),
         "distinct_edges": len(set(edges.tolist())),
         "teacher_entropy_nats": float(tokens.entropy.mean()),
-        "same_bin_in_float64": float((equal_frequency_bins(exact.vds) == bins).double().mean()),
+        "same_bin_in_float64": float((equal_frequency_bins(exact.vds, N_BINS) == bins).double().mean()),
         "visual_in_bins_7_to_9_nats": float(tokens.visual[top].mean()),
         "language_in_bins_7_to_9_nats": float(tokens.language[top].mean()),
     }

@@ -3,10 +3,12 @@
 from random import Random
 
 from bundled.tasks import TASKS, Example, sample
+from cli.errors import OptionError
 from vlm.prompts import Prompt
 
 # Of every ten bundled prompts, seven need the picture, two have one that the question makes needless, one has none.
 _PATTERN = ("high", "high", "low", "high", "high", "text", "high", "high", "low", "high")
+_EVALUATION_EIGHTHS = {"high": 6, "low": 1, "text": 1}
 
 
 def bundled_prompts(n: int, seed: int) -> list[Prompt]:
@@ -25,6 +27,18 @@ def group_prompts(group: str, n: int, seed: int) -> list[Prompt]:
     """`n` held-out prompts of one dependency group, its tasks in turn."""
     tasks = tasks_of(group)
     return [_held_out(tasks[number % len(tasks)], seed, number) for number in range(n)]
+
+
+def evaluation_prompts(n: int, seed: int) -> list[Prompt]:
+    """At most `n` held-out prompts of a last evaluation, group by group: six eighths high, one low, one text.
+
+    Raises:
+        OptionError: `n` is too small for some prompts of each group.
+    """
+    if n < 8:
+        raise OptionError(f"`answers` must be at least 8 with the bundled prompts, for some of each group, got {n}")
+    sizes = {group: n * eighths // 8 for group, eighths in _EVALUATION_EIGHTHS.items()}
+    return [prompt for group, size in sizes.items() for prompt in group_prompts(group, size, seed)]
 
 
 def tasks_of(group: str) -> list[str]:

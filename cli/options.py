@@ -13,6 +13,7 @@ from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin,
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
+from cli.errors import OptionError
 from cli.vgs import COMMANDS
 
 Options = TypeVar("Options")
@@ -60,10 +61,17 @@ class Parser(ArgumentParser):
             text = _help_text(f.metadata["help"], hints[f.name], default, (read_by or {}).get(f.name, ()))
             if hints[f.name] is bool:
                 titled.add_argument(name, action="store_true", help=text)
-                continue
-            short = f.metadata["metavar"] or _letter(hints[f.name])
-            words: dict[str, Any] = {"metavar": short} if short else {}
-            titled.add_argument(name, type=hints[f.name], default=default, help=text, **words)
+            else:
+                titled.add_argument(name, default=default, help=text, **_words(hints[f.name], f.metadata["metavar"]))
+
+
+def _words(kind: Any, short: str | None) -> dict[str, Any]:
+    """Return how a flag of this kind is read: its type, its name in the help, and whether it takes several words."""
+    entries = {}
+    if get_origin(kind) is Sequence:  # its entries are words of the command line: --seeds 0 1
+        kind, entries = get_args(kind)[0], {"nargs": "+"}
+    metavar = short or _letter(kind)
+    return {"type": kind, **entries, **({"metavar": metavar} if metavar else {})}
 
 
 class _Help(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -133,6 +141,26 @@ def pick(parsed: Namespace, group: type[Options]) -> Options:
     return group(**{f.name: getattr(parsed, f.name.rstrip("_")) for f in fields(group)})  # type: ignore[arg-type]
 
 
+class _Checker(Parser):
+    """A parser of keywords, which raises what a command would print."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise OptionError(_one_line(message, self.kinds).replace("`--", "`"))
+
+
+def checked(group: type[Options], values: Mapping[str, Any]) -> Options:
+    """Return a group of flags with those of `values` that are its own, checked as on the command line.
+
+    Raises:
+        OptionError: a value is none that its flag admits.
+    """
+    parser = _Checker(group.__name__, None)
+    parser.add_options(group)
+    names = {f.name: f.name.rstrip("_") for f in fields(group)}  # type: ignore[arg-type]
+    own = {names[name]: value for name, value in values.items() if name in names}
+    return pick(parser.parse_object(own), group)
+
+
 _WORDS = {
     "PositiveInt": "a whole number above 0",
     "NonNegativeInt": "a whole number of at least 0",
@@ -157,16 +185,19 @@ def kind_words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         choices = [str(choice) for choice in get_args(kind)]
         return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
-    if get_origin(kind) is tuple:
+    if get_origin(kind) in (tuple, Sequence):
         return f"a list, each entry {kind_words(get_args(kind)[0])}"
     return _WORDS.get(getattr(kind, "__name__", str(kind)), "a value of its kind")
+
+
+_VALUE = r"(?:Given value|Got value|converting [\w ]+|literal for .*?|to float): (.+)$"
 
 
 def _one_line(message: str, kinds: Mapping[str, Any]) -> str:
     """Return a complaint of the parser as one line that names the flag, what it must be, and what it is."""
     key = re.match(r'Parser key "([\w.]+)"(?: element \d+)?:', message)
     if key and key.group(1) in kinds:
-        value = re.search(r"(?:Given value|Got value|converting [\w ]+|literal for .*?|to float): (.+)$", message, re.M)
+        value = re.search(_VALUE, message, re.M) or re.search(r"Not of type \w+: (\S+) does not conform", message)
         got = f", got {value.group(1).strip()}" if value else ""
         return f"`{flag_name(key.group(1))}` must be {kind_words(kinds[key.group(1)])}{got}"
     return re.sub(r"\s+", " ", message).strip().rstrip(".")

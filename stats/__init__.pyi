@@ -1,6 +1,13 @@
+from .bins import bins_label as bins_label
+from .bins import upper_bins as upper_bins
 from .bootstrap import Interval as Interval
 from .bootstrap import bootstrap_interval as bootstrap_interval
 from .bootstrap import bootstrap_of_mean as bootstrap_of_mean
 from .pairs import chain_order as chain_order
 from .proportions import share_interval as share_interval
 from .proportions import wilson as wilson
+from .seeds import SeedMean as SeedMean
+from .seeds import common_seeds as common_seeds
+from .seeds import half_width as half_width
+from .seeds import mean_over_seeds as mean_over_seeds
+from .seeds import standard_error as standard_error

@@ -35,10 +35,10 @@ def bootstrap_interval(
     """Return the percentile bootstrap interval of a statistic, resampling prompts with all their values.
 
     The mean is resampled as a ratio of per-prompt sums to counts, in one vectorised call; any other
-    `statistic` of a one-dimensional array costs a Python call a resample.
+    `statistic` of a one-dimensional array costs one Python call for each resample.
 
     Args:
-        values: a number a token; nan values (angles of a zero gradient) are dropped first.
+        values: one number for each token; nan values (angles of a zero gradient) are dropped first.
         prompts: the prompt of each value: numbers or strings.
 
     Returns:
@@ -70,7 +70,7 @@ def bootstrap_of_mean(
     """Return the percentile bootstrap interval of a function of a mean, resampling prompts with all their values.
 
     Args:
-        values: one array a unit, such as its Gram matrix.
+        values: one array for each unit, such as its Gram matrix.
         prompts: the prompt of each unit.
         statistic: maps means `[B, ...]` to numbers `[B]`, such as the angle of a mean Gram matrix.
 
@@ -88,8 +88,8 @@ def bootstrap_of_mean(
     def of_mean(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
         shares = np.apply_along_axis(np.bincount, -1, drawn, minlength=len(names))  # how often each prompt is drawn
         totals = (shares @ counts).reshape(-1, *[1] * (values.ndim - 1))
-        found = statistic(np.tensordot(shares, sums, axes=1).reshape(-1, *values.shape[1:]) / totals)
-        return found.reshape(drawn.shape[:-1])
+        resampled = statistic(np.tensordot(shares, sums, axes=1).reshape(-1, *values.shape[1:]) / totals)
+        return resampled.reshape(drawn.shape[:-1])
 
     return _resample(of_mean, len(names), estimate, confidence, n_resamples, seed)
 

@@ -12,7 +12,7 @@ def chain_order(
     """Return pairs (i, j) of tokens of one bin and two prompts, as chains: each j is the next i if it can be.
 
     Each bin's tokens form a ring in random order, laid out so that neighbours differ in prompt. Where one
-    prompt holds more than half of a bin some neighbours cannot; further rings, shuffled anew, then make up
+    prompt holds more than half of a bin some neighbours cannot; further rings, shuffled again, then make up
     for the dropped pairs. A bin with tokens of two prompts or more has at least as many pairs as tokens,
     all distinct; a bin with one prompt has none. Tokens in no bin (-1) are left out.
     """

@@ -1,13 +1,24 @@
-"""The arms of a study: by name, the flags of `python -m train` in which a run differs from the others."""
+"""The arms of a study: by name, the flags of `python -m train` in which a run differs from the others.
+
+Every arm sees as many rollouts in a step. Arms with a reward draw four for each prompt, and so see a quarter of the
+prompts. eta is left out of all arms but one: under Adam a constant eta has no effect, and an eta measured in each step
+weighs the steps against each other.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
+from cli.errors import OptionError
 from geometry.objective_settings import PUBLISHED_ETA
+from train.config import PRESETS
 
 Flags = Mapping[str, Any]
 
-_GROUPS_OF_FOUR: Flags = {"batch": 16, "rollouts_per_prompt": 4}
+SHARED: Flags = {"eta": "none", "evaluate_every": 50, "checkpoint_every": 50}
+"""The same for all arms, whatever the preset says."""
+STEPS, BATCH = 150, 64
+"""What a preset without them means."""
+_GROUPS_OF_FOUR: Flags = {"rollouts_per_prompt": 4}
 
 OBJECTIVES: Mapping[str, Flags] = {
     "standard": {"objective": "standard"},
@@ -37,13 +48,33 @@ STRENGTHS: Mapping[str, Flags] = {
     "language-steering-gamma-1": {"objective": "language-steering", "gamma": 1.0},
     "language-steering-gamma-3": {"objective": "language-steering", "gamma": 3.0},
 }
-"""Other strengths, for Figures 5 and 8: what `probes.diagnose` recommends for the bundled pair, and
-language preservation alone, among them."""
+"""Other strengths, for Figures 5 and 8. They include what `probes.diagnose` recommends for the bundled pair, and
+language preservation alone."""
 FACTORS: Mapping[str, Flags] = {
     "vgs-lp-unclipped": {"objective": "vgs-lp", "clip_norm": "none"},
     "vgs-lp-unclipped-eta": {"objective": "vgs-lp", "clip_norm": "none", "eta": PUBLISHED_ETA["2b"]},
 }
-"""The same update but for a constant factor on its loss."""
+"""Two arms that differ in a constant factor of the loss."""
 ARMS: Mapping[str, Flags] = {**OBJECTIVES, **STRENGTHS, **FACTORS}
 INITIAL = "initial"
 """The arm that is not trained."""
+
+
+def arm_flags(arm: str, seed: int, flags: Flags) -> dict[str, Any]:
+    """Return the flags of one run, fields of `train.config.Config`.
+
+    flags: those that all arms share, before the arm's own. A preset among them fills in what is missing.
+
+    Raises:
+        OptionError: no arm of this name, or a number of rollouts that the arm cannot draw four for each prompt.
+    """
+    if arm != INITIAL and arm not in ARMS:
+        raise OptionError(f"`arms` must be of {', '.join((INITIAL, *ARMS))}, got {arm!r}")
+    shared = {"steps": STEPS, **PRESETS[flags.get("preset", "bundled")], **SHARED, **flags}
+    own = dict(ARMS.get(arm, {}))
+    if per_prompt := own.get("rollouts_per_prompt"):
+        rollouts = shared.get("batch", BATCH) * shared.get("rollouts_per_prompt", 1)
+        if rollouts % per_prompt:
+            raise OptionError(f"`batch` must give a multiple of {per_prompt} rollouts for arm '{arm}', got {rollouts}")
+        own["batch"] = rollouts // per_prompt
+    return {**shared, **own, "seed": seed}

@@ -1,132 +1,119 @@
-"""The effect of steering on the bundled pair: every objective, several seeds, the same budget and the same scenes.
+"""The runs of a study: every arm with every seed, trained on the same prompts, and asked the same at the end.
 
-    python -m study                                             # every objective, seeds 0 to 2: hours
-    python -m study --arms standard vgs-lp --seeds 0 --steps 20 --scenes 100
-    python -m study --arms initial standard vgs vgs-lp --lr 1e-4 --out runs/study_small_rate
-    python -m study --arms initial standard vgs --teacher runs/blind --text-view blank --out runs/study_blind
+    FOLDER/study.json               the student, and a fingerprint of the prompts that are answered
+    FOLDER/<arm>-<seed>/            a run of `train`: its journal, its last checkpoint
+    FOLDER/<arm>-<seed>/answers.parquet    one row for each answer, written when the run is complete
 
-An arm is a set of flags of `python -m train`, see `study.arms`; besides one for every objective there are arms of
-other strengths, run where they are named. All arms of a seed see the same prompts in the same order, 64 rollouts a
-step, and answer the same scenes at the end, so that they are compared scene by scene. Those with a reward see a quarter
-of the prompts, four rollouts each. eta is left out: under Adam it is without effect where it is constant, and weighs
-the steps against each other where it is measured anew.
-
-A run is in `OUT/<arm>-<seed>`: its journal, its last checkpoint and `answers.parquet`, a row a scene. What is complete
-is not run again, what was interrupted goes on.
+A complete run is not repeated, and an interrupted one goes on where it was.
 """
 
-import argparse
 import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from bundled import STUDENT
-from bundled.prompts import group_prompts
-from cli.errors import exit_code
+from cli.errors import OptionError
 from records import RecordError
-from records.files import write_whole
-from study.arms import ARMS, INITIAL, OBJECTIVES
+from records.files import write_json, write_whole
+from records.fingerprint import difference, plain
+from study.answers import ANSWERS, Evaluation, answer, evaluation_of, refuse_other_prompts
+from study.arms import INITIAL, OBJECTIVES, Flags, arm_flags
 from train.config import Config
 from train.folder import CONFIG
 from train.loop import train
-from vlm.checkpoint import LoadedModel, load_model, quiet
-from vlm.evaluation import evaluate
-from vlm.rollouts import Sampling
+from vlm.checkpoint import quiet
+from vlm.prompts import prompts_fingerprint
 
-SHARED: Mapping[str, Any] = {"eta": "none", "evaluate_every": 50, "checkpoint_every": 50}
-FLAGS = ("steps", "lr", "teacher", "text_view")
-"""Of `python -m train`, the same for all arms."""
-ANSWERS = "answers.parquet"
-GROUPS = {"high": 6, "low": 1, "text": 1}
-"""Dependency groups, and how many of every eight scenes each has."""
-_SCENE_SEED = 500_000  # below those of training, and not the default of any probe
+STUDY = "study.json"
 
 
-def run_arm(arm: str, seed: int, scenes: int, out: Path, flags: Mapping[str, Any]) -> Path:
-    """Train an arm with flags that all arms have, or go on with it, and let it answer the scenes; return the folder.
+def run(
+    arms: Sequence[str] = (INITIAL, *OBJECTIVES),
+    seeds: Sequence[int] = (0, 1, 2),
+    *,
+    folder: str | Path = "runs/study",
+    answers: int | None = None,
+    **flags: Any,
+) -> list[Path]:
+    """Train each arm with each seed and let it answer the same prompts; return the folders of the runs.
+
+    Args:
+        arms: names from `study.arms.ARMS`, or `initial` for the student that is not trained.
+        seeds: of the prompts and rollouts of training.
+        folder: where the runs stand. What is complete there is left alone.
+        answers: number of prompts to answer at the end (default: see `study.answers`).
+        flags: fields of `train.config.Config` that all arms share, such as `student`, `teacher`, `prompts`, `steps`.
 
     Raises:
-        RecordError: the folder holds a run with other flags, or another number of scenes.
+        OptionError: flags that make no sense, alone or together with those of an arm.
+        RecordError: the folder holds a run with other flags, another student, or other answers.
     """
-    folder = out / f"{arm}-{seed}"
-    settings = {**SHARED, **ARMS.get(arm, {}), **flags, "seed": seed}
+    quiet()
+    study = Study(Path(folder), flags, evaluation_of(arm_flags(INITIAL, 0, flags), answers))
+    planned = [(arm, study.config(arm, seed)) for seed in seeds for arm in arms]  # refuses nonsense before hours pass
+    begin(study)
+    return [run_arm(study, arm, config) for arm, config in planned]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A folder of runs, the flags that all arms share, and the prompts that all runs answer."""
+
+    folder: Path
+    flags: Flags
+    evaluation: Evaluation = field(repr=False)
+
+    def config(self, arm: str, seed: int) -> Config:
+        """Return the flags of one run."""
+        kept = {"left_out": self.evaluation.left_out} if self.evaluation.left_out else {}
+        out = str(self.folder / f"{arm}-{seed}")
+        return Config(**arm_flags(arm, seed, {**self.flags, **kept}), out=out, resume=True)
+
+
+def begin(study: Study) -> None:
+    """Write what identifies the study, or make sure that the one in the folder is this one."""
+    if study.folder.is_file():
+        raise OptionError(f"`out` must be a folder, and `{study.folder}` is a file: choose another")
+    prompts = study.evaluation.prompts
+    content = {"student": study.config(INITIAL, 0).student, "answers": len(prompts)}
+    content |= {"prompts": prompts_fingerprint(prompts)}
+    path = study.folder / STUDY
+    if path.is_file():
+        other = difference(json.loads(path.read_bytes()), content)
+        if other is not None:
+            raise RecordError(
+                f"`{path}` has `{other.field}` {other.left!r}, not {other.right!r}: choose another `--out`"
+            )
+        return
+    for answered in sorted(study.folder.glob(f"*/{ANSWERS}")):
+        refuse_other_prompts(answered, [prompt.prompt_id for prompt in prompts])
+    study.folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, content)
+
+
+def run_arm(study: Study, arm: str, config: Config) -> Path:
+    """Train an arm, or go on with it, and let it answer the prompts; return the folder of the run.
+
+    Raises:
+        RecordError: the folder holds a run with other flags.
+    """
+    folder = Path(config.folder)
     if (folder / ANSWERS).is_file():
-        _refuse_other_scenes(folder / ANSWERS, scenes)
         if arm != INITIAL:
-            _refuse_other_flags(folder / CONFIG, settings)
+            _refuse_other_flags(folder / CONFIG, config)
         return folder
-    if arm == INITIAL:
-        folder.mkdir(parents=True, exist_ok=True)
-        checkpoint = str(STUDENT)
-    else:
-        checkpoint = str(train(Config(**settings, out=str(folder), resume=True)) / "last")
-    answers = answered(load_model(checkpoint), scenes).assign(arm=arm, seed=seed)
-    write_whole(folder / ANSWERS, lambda part: answers.to_parquet(part, index=False))
+    print(f"{arm}, seed {config.seed}", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = config.student if arm == INITIAL else str(train(config) / "last")
+    rows = answer(checkpoint, study.evaluation, config).assign(arm=arm, seed=config.seed)
+    write_whole(folder / ANSWERS, lambda part: rows.to_parquet(part, index=False))
     return folder
 
 
-def _refuse_other_scenes(path: Path, scenes: int) -> None:
-    found, wanted = len(pd.read_parquet(path)), sum(_sizes(scenes).values())
-    if found != wanted:
-        raise RecordError(f"`{path}` has {found} scenes, not {wanted}: pass that `--scenes`, or choose another `--out`")
-
-
-def _refuse_other_flags(path: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse a complete run that was made with other flags than those of its arm."""
-    found = json.loads(path.read_bytes())["settings"]
-    for flag, wanted in settings.items():
-        if found.get(flag, wanted) != wanted:
-            raise RecordError(f"`{path}` has `{flag}` {found[flag]!r}, not {wanted!r}: choose another `--out`")
-
-
-def answered(student: LoadedModel, scenes: int) -> pd.DataFrame:
-    """Return a row a scene: `group, task, prompt_id, correct, n_tokens, truncated`, from greedy answers."""
-    greedy = Sampling(greedy=True, batch=128)
-    rows = []
-    for group, size in _sizes(scenes).items():
-        for verdict in evaluate(student, group_prompts(group, size, _SCENE_SEED), greedy):
-            prompt, rollout = verdict.prompt, verdict.rollout
-            row = {"group": group, "task": prompt.task, "prompt_id": prompt.prompt_id, "correct": verdict.correct}
-            rows.append(row | {"n_tokens": len(rollout.token_ids), "truncated": rollout.truncated})
-    return pd.DataFrame(rows)
-
-
-def _sizes(scenes: int) -> dict[str, int]:
-    """How many scenes of each group."""
-    return {group: scenes * eighths // 8 for group, eighths in GROUPS.items()}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the arms, seed by seed; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arms", nargs="+", choices=[INITIAL, *ARMS], default=[INITIAL, *OBJECTIVES])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--lr", type=float, default=Config.lr, help="of all arms (default: %(default)s)")
-    parser.add_argument("--teacher", help="of all arms (default: the bundled one)")
-    parser.add_argument("--text-view", choices=("drop", "blank", "other"), default=Config.text_view, help="of all arms")
-    parser.add_argument("--scenes", type=int, default=4000, help="of all groups; six in eight need the picture")
-    parser.add_argument("--out", type=Path, default=Path("runs/study"))
-    options = parser.parse_args(argv)
-    if options.scenes < sum(GROUPS.values()):
-        parser.error(f"`scenes` must be at least {sum(GROUPS.values())}, for some of each group, got {options.scenes}")
-    if options.out.is_file():
-        parser.error(f"`out` must be a folder, and `{options.out}` is a file: choose another")
-    quiet()
-    return exit_code(lambda: _run(options))
-
-
-def _run(options: argparse.Namespace) -> None:
-    flags = {name: getattr(options, name) for name in FLAGS}
-    for seed in options.seeds:
-        for arm in options.arms:
-            print(f"{arm}, seed {seed}", flush=True)
-            run_arm(arm, seed, options.scenes, options.out, flags)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _refuse_other_flags(path: Path, config: Config) -> None:
+    """Refuse a complete run that was made with other flags; flags that are newer than the run are let pass."""
+    made_with = json.loads(path.read_bytes())["settings"]
+    for flag, wanted in plain(config.settings).items():
+        if made_with.get(flag, wanted) != wanted:
+            raise RecordError(f"`{path}` has `{flag}` {made_with[flag]!r}, not {wanted!r}: choose another `--out`")

@@ -111,6 +111,7 @@ class Config:
     split: str = flag("train", "split of a datasets folder or hub id")
     held_out_prompts: str | None = flag(None, "prompts to evaluate on (default: the first of --prompts)")
     held_out: PositiveInt = flag(200, "number of prompts to evaluate on")
+    left_out: NonNegativeInt = flag(0, "number of prompts, the last of --prompts, that are kept for another evaluation")
     text_view: Literal["drop", "blank", "other"] = flag("drop", "what replaces the picture in the text view")
 
     objective: Name | RewardName = flag(

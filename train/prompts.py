@@ -47,7 +47,10 @@ def prompt_source(config: Config) -> PromptSource:
         OptionError: too few prompts for a batch, or one without the answer that a reward needs.
     """
     draw = drawn_prompts(config.prompts)
+    if draw and config.left_out:
+        raise OptionError(f"`left_out` must be 0 for prompts that are drawn, got {config.left_out}; leave it out")
     pool = [] if draw else load_prompts(config.prompts, split=config.split)
+    pool = pool[: max(len(pool) - config.left_out, 0)]
     apart = config.held_out_prompts or (config.prompts if draw else None)
     if apart is None:
         held_out, pool = pool[: config.held_out], pool[config.held_out :]

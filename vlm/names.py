@@ -13,12 +13,17 @@ DrawPrompts = Callable[[int, int], list[Prompt]]
 
 _CHECKPOINTS: dict[str, Path] = {}
 _PROMPTS: dict[str, DrawPrompts] = {}
+_EVALUATION_PROMPTS: dict[str, DrawPrompts] = {}
 
 
-def register(name: str, *, checkpoint: Path, prompts: DrawPrompts) -> None:
-    """Let `name` stand for a student's folder and for a source of prompts."""
+def register(name: str, *, checkpoint: Path, prompts: DrawPrompts, evaluation: DrawPrompts | None = None) -> None:
+    """Let `name` stand for a student's folder and for a source of prompts.
+
+    evaluation: draws the prompts of a last evaluation, some of each dependency group (default: `prompts`).
+    """
     _CHECKPOINTS[name] = checkpoint
     _PROMPTS[name] = prompts
+    _EVALUATION_PROMPTS[name] = evaluation or prompts
 
 
 def resolve(checkpoint: str) -> str:
@@ -29,3 +34,8 @@ def resolve(checkpoint: str) -> str:
 def drawn_prompts(source: str) -> DrawPrompts | None:
     """Return what draws the prompts of a registered name; None for a file, a folder or a hub id."""
     return _PROMPTS.get(source)
+
+
+def drawn_evaluation_prompts(source: str) -> DrawPrompts | None:
+    """Return what draws a registered name's prompts of a last evaluation; None for a file, a folder or a hub id."""
+    return _EVALUATION_PROMPTS.get(source)

@@ -1,51 +1,56 @@
-"""Which of the paper's claims come out on the bundled pair? The scoreboard, anew from committed records.
+"""Which of the paper's claims come out on the bundled pair? The scoreboard, made again from committed records.
 
     python -m study.claims
     python -m study.claims --records figures/gallery --out docs/claims.md
 
-Reads the records that `probes.angles` and `study.effects` wrote; writes the page and prints a line a statement. What
-has not been measured is named with the command that measures it. The claims, what the paper says of each and the rules
-that decide them are in `gradient_rows.py`, `training_rows.py` and `case_rows.py` of this folder, in this order.
+Reads the records that `probes.angles` and `study.effects` wrote. Writes the page and prints one line for each
+statement. Whatever was not measured is named with the command that measures it. The claims, what the paper says of each
+and the rules that decide them are in `study/claims/gradient_claims.py` and `study/claims/training_claims.py`.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from records import RecordError
-from study.claims.case_rows import CASES
-from study.claims.claim import weigh
-from study.claims.gradient_rows import GRADIENTS
-from study.claims.page import page
-from study.claims.sources import Shelf
-from study.claims.terminal import table
-from study.claims.training_rows import TRAINING
+from cli.errors import UserError, exit_code
+from cli.options import Parser, flag, pick
 
-CLAIMS = (*GRADIENTS, *TRAINING, *CASES)
+
+@dataclass(frozen=True)
+class ClaimsOptions:
+    """Input and output"""
+
+    records: str = flag("figures/gallery", "folder of the records", short="FOLDER")
+    out: str = flag("docs/claims.md", "Markdown page to write", short="FILE")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the page and print the table; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m study.claims",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--records", type=Path, default=Path("figures/gallery"), help="folder of the records")
-    parser.add_argument("--out", type=Path, default=Path("docs/claims.md"), help="Markdown page to write")
-    options = parser.parse_args(argv)
+    parser = Parser("study.claims", __doc__)
+    parser.add_options(ClaimsOptions)
+    options = pick(parser.parse_args(argv), ClaimsOptions)
+    return exit_code(lambda: _write(options))
+
+
+def _write(options: ClaimsOptions) -> None:
+    from study.claims.judging import judge_claims  # here, so that --help needs no pandas
+    from study.claims.page import citations, markdown_page, terminal_table
+    from study.claims.sources import RecordFolder
+
+    records = RecordFolder(options.records)
+    judged = judge_claims(records)
+    out = Path(options.out)
     try:
-        shelf = Shelf(options.records)
-        outcomes = [weigh(claim, shelf) for claim in CLAIMS]
-        written = page(outcomes, shelf)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(written, encoding="utf-8")
-    except (RecordError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(table(outcomes), f"page: {options.out}", sep="\n")
-    return 0
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(markdown_page(judged, records), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write `{out}` ({error.strerror}): choose another `--out`") from None
+    print(terminal_table(judged), f"page: {out}", sep="\n")
+    needed = citations(statement for one in judged for statement in (*one.statements, *one.tests))
+    lacking = [cited.command for cited in needed if not cited.measured]
+    yours = "python -m probes.diagnose STUDENT --teacher TEACHER"  # the claims are about one pair
+    print(f"next: {lacking[0] if lacking else yours}")
 
 
 if __name__ == "__main__":

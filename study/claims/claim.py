@@ -1,69 +1,188 @@
-"""A claim: what the paper says, the statements it comes to, and what tests our explanation where it fails."""
+"""A claim as data: the statements that it comes to, and the rule that decides each.
 
+A statement is about one number. Its rule is a region that the number must lie in. A region is asked of an interval, and
+answers twice: does the interval lie wholly inside, does it lie wholly outside? Where both answers are no, nothing is
+decided; an end of nan makes both no.
+"""
+
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from study.claims.evidence import Evidence, NotMeasured, Part, Verdict, judge, overall
-from study.claims.sources import Shelf
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Above:
+    """Greater than a bound."""
+
+    bound: float
+
+    def holds(self, low: float, high: float) -> bool:
+        """Say whether [low, high] lies wholly inside."""
+        return low > self.bound
+
+    def fails(self, low: float, high: float) -> bool:
+        """Say whether [low, high] lies wholly outside."""
+        return high <= self.bound
+
+    def words(self, unit: str) -> str:
+        """Return the rule in words."""
+        return f"above {self.bound:g} {unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Below:
+    """Less than a bound."""
+
+    bound: float
+
+    def holds(self, low: float, high: float) -> bool:
+        """Say whether [low, high] lies wholly inside."""
+        return high < self.bound
+
+    def fails(self, low: float, high: float) -> bool:
+        """Say whether [low, high] lies wholly outside."""
+        return low >= self.bound
+
+    def words(self, unit: str) -> str:
+        """Return the rule in words."""
+        return f"below {self.bound:g} {unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Within:
+    """Between two bounds: what "no difference" and "stable" mean."""
+
+    least: float
+    greatest: float
+
+    def holds(self, low: float, high: float) -> bool:
+        """Say whether [low, high] lies wholly inside."""
+        return self.least <= low and high <= self.greatest
+
+    def fails(self, low: float, high: float) -> bool:
+        """Say whether [low, high] lies wholly outside."""
+        return high < self.least or low > self.greatest
+
+    def words(self, unit: str) -> str:
+        """Return the rule in words."""
+        return f"between {self.least:g} and {self.greatest:g} {unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Further from 0 than a margin, on either side."""
+
+    margin: float
+
+    def holds(self, low: float, high: float) -> bool:
+        """Say whether [low, high] lies wholly on one side, beyond the margin."""
+        return low > self.margin or high < -self.margin
+
+    def fails(self, low: float, high: float) -> bool:
+        """Say whether [low, high] lies wholly inside the margin."""
+        return -self.margin <= low and high <= self.margin
+
+    def words(self, unit: str) -> str:
+        """Return the rule in words."""
+        return f"more than {self.margin:g} {unit} from 0"
+
+
+Region = Above | Below | Within | Apart
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a number is counted in, and with how many digits it is worth reading."""
+
+    name: str
+    digits: int
+
+    def number(self, value: float) -> str:
+        """Return a value as it is read.
+
+        >>> Unit("points", 1).number(-0.04)
+        '0.0'
+        """
+        return f"{value:z.{self.digits}f}"
+
+
+DEGREES, POINTS, NATS, RATIO = Unit("degrees", 1), Unit("points", 1), Unit("nats", 3), Unit("", 2)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number that was measured, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    sample: str = ""
+    """What the number is over, apart from seeds, such as `58 prompts`."""
+    n_seeds: int | None = None
+    """For runs of training alone."""
+    least: float = math.nan
+    greatest: float = math.nan
+    """The least and the greatest seed, if there are seeds."""
+    seeds_half: float = math.nan
+    """Half a 95 % interval over seeds, if `low` and `high` are over something else."""
+
+    @property
+    def detectable(self) -> float:
+        """The smallest effect distinguishable from zero: half the interval, or that over seeds if it is larger."""
+        half = (self.high - self.low) / 2
+        return half if math.isnan(self.seeds_half) else max(half, self.seeds_half)
+
+
+ReadTable = Callable[[str], "pd.DataFrame"]
+"""Returns a record's table by name."""
+
+
+class NotMeasured(Exception):
+    """A record, or an arm of it, does not exist yet."""
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """How a number is computed from the tables of a record; raises `NotMeasured` if they lack what it needs."""
+
+    estimate: Callable[[ReadTable], Estimate]
+    arms: tuple[str, ...] = ()
+    """The arms of a study that are compared."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One number, the record that it is computed from, and the region that it must lie in."""
+
+    text: str
+    unit: Unit
+    region: Region
+    record: str
+    statistic: Statistic
+
+    @property
+    def rule(self) -> str:
+        """The region in words."""
+        return self.region.words(self.unit.name)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A row of the scoreboard."""
+    """A claim of the paper's, or a question of our own, and the statements that it comes to."""
 
     title: str
     paper: str
-    """What the paper says, and where; of a question of our own what it is about."""
-    parts: tuple[Part, ...]
+    """What the paper says, and where; for a question of our own what it is about."""
+    statements: tuple[Statement, ...]
     explanation: str = ""
-    """Why it may have come out as it did, shown where it was not reproduced or is unclear."""
-    tests: tuple[Part, ...] = ()
+    """Why it may have come out as it did; shown if it is not reproduced or unclear."""
+    tests: tuple[Statement, ...] = ()
     """What would hold if the explanation were right."""
     note: str = ""
-    """What to know of the numbers, shown whatever came out."""
+    """What a reader must know about the numbers; always shown."""
     ours: bool = False
-    """It is a question of this project's, not a claim of the paper's."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A statement with what was found of it."""
-
-    part: Part
-    verdict: Verdict
-    evidence: Evidence | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A claim with what was found of its statements."""
-
-    claim: Claim
-    parts: tuple[Finding, ...]
-    tests: tuple[Finding, ...]
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the parts make of the claim."""
-        return overall(finding.verdict for finding in self.parts)
-
-    @property
-    def explained(self) -> bool:
-        """Whether the explanation is called for: one seed has nothing to explain yet."""
-        return self.verdict in (Verdict.NOT_REPRODUCED, Verdict.UNCLEAR)
-
-
-def weigh(claim: Claim, shelf: Shelf) -> Outcome:
-    """Return what the records make of a claim.
-
-    Raises:
-        RecordError: a record that is there is broken.
-    """
-    return Outcome(claim, *(tuple(_find(part, shelf) for part in parts) for parts in (claim.parts, claim.tests)))
-
-
-def _find(part: Part, shelf: Shelf) -> Finding:
-    try:
-        found = part.statistic.of(shelf.tables(part.record))
-    except NotMeasured:
-        return Finding(part, Verdict.NOT_MEASURED)
-    return Finding(part, judge(found, part.region), found)
+    """Whether it is a question of this project's instead of a claim of the paper's."""

@@ -1,14 +1,13 @@
-"""The scoreboard as a Markdown page."""
+"""The scoreboard, as a Markdown page and as a table for the terminal: the same numbers and words in both."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from study.claims.behind import behind, missing
-from study.claims.claim import Finding, Outcome
-from study.claims.evidence import Verdict
-from study.claims.sources import Shelf
-from study.claims.words import interval, seeds, verdict_word
+from study.claims.claim import Estimate, Unit
+from study.claims.judging import ClaimVerdict, JudgedClaim, JudgedStatement
+from study.claims.sources import RecordFolder, command
 
 TITLE = "# The paper's claims, one by one"
 RULES = """\
@@ -31,7 +30,7 @@ A study's command trains the arms that the statements above it need, and its rec
 records of studies hold all arms (`python -m study.effects runs/NAME --out figures/gallery/NAME`).
 
 When the rules were written: that of `study.effects` before the study's runs ([LOG.md](../LOG.md)). The margins here
-(`study/claims/*_rows.py`) when all three seeds of the arms without a reward, one of those with, and the first draw of
+(`study/claims/*_claims.py`) when all three seeds of the arms without a reward, one of those with, and the first draw of
 prompts (`angles`) had been seen, and before the records `angles_second`, `angles_blind`, `study_small_rate`,
 `study_eta`, `study_blind` and `study_cost`, the second and third seeds of the arms with a reward, and the arms of other
 strengths. After the first seed of vgs-lp-lambda-1 had been seen: the margins of "not higher than with standard" (0.02
@@ -40,28 +39,97 @@ that knew these numbers, `angles_second`, `angles_blind` and all seeds of the ar
 the least and the greatest seed, too, put Student's t in the place of two standard errors, and language preservation
 beside standard in the place of the untrained student; it added language steering where the picture is beside the point
 or absent, and the question what standard distillation itself unlearns."""
-_PARTS = ("statement", "ours, 95 % interval", "rule", "smallest detectable", "over", "verdict")
+_COLUMNS = ("statement", "ours, 95 % interval", "rule", "smallest detectable", "over", "verdict")
+_ANSWERS = {ClaimVerdict.REPRODUCED: "yes", ClaimVerdict.NOT_REPRODUCED: "no"}
 
 
-def page(outcomes: Sequence[Outcome], shelf: Shelf) -> str:
-    """Return the page, ending in a newline."""
-    table = markdown_table(("claim", "paper", "ours, 95 % interval", "rule", "verdict"), _rows(outcomes))
-    sections = ["\n\n".join(_section(number, outcome, shelf)) for number, outcome in enumerate(outcomes, start=1)]
-    rules = RULES.format(folder=shelf.folder.as_posix())
-    return "\n\n".join([TITLE, summary(outcomes), rules, table, *sections]) + "\n"
+def markdown_page(judged: Sequence[JudgedClaim], records: RecordFolder) -> str:
+    """Return the page in Markdown, ending in a newline."""
+    table = markdown_table(("claim", "paper", "ours, 95 % interval", "rule", "verdict"), _rows(judged))
+    sections = ["\n\n".join(_section(number, one, records)) for number, one in enumerate(judged, start=1)]
+    rules = RULES.format(folder=records.folder.as_posix())
+    return "\n\n".join([TITLE, summary(judged), rules, table, *sections]) + "\n"
 
 
-def summary(outcomes: Sequence[Outcome]) -> str:
+def terminal_table(judged: Sequence[JudgedClaim]) -> str:
+    """Return one line for each claim, and one beneath it for each statement if there are several.
+
+    The commands that measure what is missing follow.
+    """
+    lines = [line for number, one in enumerate(judged, start=1) for line in _lines(number, one)]
+    widths = [max(len(line[column]) for line in lines) for column in range(2)]
+    rows = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in lines]
+    return "\n".join(rows + missing(statement for one in judged for statement in (*one.statements, *one.tests)))
+
+
+def summary(judged: Sequence[JudgedClaim]) -> str:
     """Count the verdicts of the paper's claims, and the answers to questions of our own."""
     lines = []
     for whose, ours in (("Of the paper's {n} claims", False), ("Of {n} questions of our own", True)):
-        chosen = [outcome for outcome in outcomes if outcome.claim.ours is ours]
-        counts = Counter(verdict_word(outcome.verdict, ours).partition(" (")[0] for outcome in chosen)
-        kinds = [verdict_word(v, ours) for v in Verdict if v is not Verdict.ONE_SEED]
+        chosen = [one for one in judged if one.claim.ours is ours]
+        counts = Counter(verdict_word(one.verdict, ours).partition(" (")[0] for one in chosen)
+        kinds = [verdict_word(verdict, ours) for verdict in ClaimVerdict if verdict is not ClaimVerdict.ONE_SEED]
         if chosen:
             words = ", ".join(f"**{counts[kind]}** {kind}" for kind in kinds)
             lines.append(f"{whose.format(n=len(chosen))}: {words}.")
     return "\n".join(lines)
+
+
+def verdict_word(verdict: ClaimVerdict, ours: bool) -> str:
+    """Return a verdict in words; a question of our own is answered yes or no.
+
+    >>> verdict_word(ClaimVerdict.NOT_REPRODUCED, ours=True)
+    'no'
+    """
+    return _ANSWERS.get(verdict, verdict.value) if ours else verdict.value
+
+
+def value_words(estimate: Estimate, unit: Unit) -> str:
+    """Return a value with its interval.
+
+    >>> value_words(Estimate(1.24, 0.5, 2.0), Unit("points", 1))
+    '1.2 [0.5, 2.0] points'
+    """
+    ends = "" if math.isnan(estimate.low) else f" [{unit.number(estimate.low)}, {unit.number(estimate.high)}]"
+    return f"{unit.number(estimate.value)}{ends} {unit.name}".rstrip()
+
+
+def sample_words(estimate: Estimate, unit: Unit) -> str:
+    """Return what a number is over: its sample, and the seeds with their least and greatest.
+
+    >>> sample_words(Estimate(1, 0, 2, "40 scenes", 3, -0.5, 2.5), Unit("points", 1))
+    '40 scenes; 3 seeds, -0.5 to 2.5'
+    """
+    words = [estimate.sample] if estimate.sample else []
+    if estimate.n_seeds == 1:
+        words.append("1 seed")
+    elif estimate.n_seeds is not None:
+        spread = f"{unit.number(estimate.least)} to {unit.number(estimate.greatest)}"
+        words.append(f"{estimate.n_seeds} seeds, {spread}")
+    return "; ".join(words)
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A record that statements rest on, whether it has what they need, and the command that measures it."""
+
+    record: str
+    measured: bool
+    command: str
+
+
+def citations(statements: Iterable[JudgedStatement]) -> list[Citation]:
+    """Return the citations in the order of the statements: one for each record, with all arms that they need."""
+    arms: dict[tuple[str, bool], dict[str, None]] = {}
+    for judged in statements:
+        needed = arms.setdefault((judged.statement.record, judged.estimate is not None), {})
+        needed |= dict.fromkeys(judged.statement.statistic.arms)
+    return [Citation(record, there, command(record, tuple(names))) for (record, there), names in arms.items()]
+
+
+def missing(statements: Iterable[JudgedStatement]) -> list[str]:
+    """Return one line for each command that measures something missing."""
+    return [f"not measured: `{cited.command}`" for cited in citations(statements) if not cited.measured]
 
 
 def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -77,64 +145,77 @@ def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cell(text: str) -> str:
-    """Return a text as it may stand in a cell: no bar ends it, no line break, no star that opens an emphasis."""
+    """Return a text as it may stand in a cell: without bars, line breaks, and stars that open an emphasis."""
     return text.replace("|", r"\|").replace("*", r"\*").replace("\n", "<br>")
 
 
-def _rows(outcomes: Sequence[Outcome]) -> Iterator[list[str]]:
-    for number, outcome in enumerate(outcomes, start=1):
-        claim, rules = outcome.claim, list(dict.fromkeys(finding.part.rule for finding in outcome.parts))
+def _rows(judged: Sequence[JudgedClaim]) -> Iterator[list[str]]:
+    for number, one in enumerate(judged, start=1):
+        claim, rules = one.claim, list(dict.fromkeys(each.statement.rule for each in one.statements))
         if len(rules) > 1:
-            rules = [finding.part.rule for finding in outcome.parts]
-        found = [*_measured(outcome.parts), *missing(outcome.parts)]
+            rules = [each.statement.rule for each in one.statements]
+        values = [*_values(one.statements), *missing(one.statements)]
         title = f"{number}. {claim.title}" + (" (ours)" if claim.ours else "")
-        yield [title, claim.paper, "\n".join(found), "\n".join(rules), verdict_word(outcome.verdict, claim.ours)]
+        yield [title, claim.paper, "\n".join(values), "\n".join(rules), verdict_word(one.verdict, claim.ours)]
 
 
-def _measured(findings: Sequence[Finding]) -> Iterator[str]:
-    """The numbers that are there; of a claim of several statements each with its own."""
-    for finding in findings:
-        if finding.evidence is not None:
-            words = interval(finding.evidence, finding.part.unit)
-            yield words if len(findings) == 1 else f"{finding.part.statement}: {words}"
+def _values(statements: Sequence[JudgedStatement]) -> Iterator[str]:
+    """The values that were measured; if there are several statements, each value after its statement."""
+    for judged in statements:
+        if judged.estimate is not None:
+            words = _value(judged)
+            yield words if len(statements) == 1 else f"{judged.statement.text}: {words}"
 
 
-def _section(number: int, outcome: Outcome, shelf: Shelf) -> Iterator[str]:
-    claim = outcome.claim
+def _value(judged: JudgedStatement) -> str:
+    return "" if judged.estimate is None else value_words(judged.estimate, judged.statement.unit)
+
+
+def _section(number: int, one: JudgedClaim, records: RecordFolder) -> Iterator[str]:
+    claim = one.claim
     yield f"## {number}. {_text(claim.title)}"
-    yield f"**{verdict_word(outcome.verdict, claim.ours).capitalize()}.** " + _text(
+    yield f"**{verdict_word(one.verdict, claim.ours).capitalize()}.** " + _text(
         f"{'A question of our own' if claim.ours else 'The paper'}: {claim.paper}"
     )
     if claim.note:
         yield _text(claim.note)
-    yield markdown_table(_PARTS, [_details(finding, claim.ours) for finding in outcome.parts])
-    yield _behind(outcome.parts, shelf)
-    if outcome.explained and claim.explanation:
+    yield from _details(one.statements, claim.ours, records)
+    if one.needs_explanation and claim.explanation:
         yield _text(f"Why it may be so: {claim.explanation}")
-        if outcome.tests:
+        if one.tests:
             yield "What would hold if that were so:"
-            yield markdown_table(_PARTS, [_details(finding, True) for finding in outcome.tests])
-            yield _behind(outcome.tests, shelf)
+            yield from _details(one.tests, True, records)
 
 
 def _text(text: str) -> str:
     return text.replace("*", r"\*")
 
 
-def _details(finding: Finding, ours: bool) -> list[str]:
-    part, found = finding.part, finding.evidence
-    verdict = verdict_word(finding.verdict, ours)
-    if found is None:
-        return [part.statement, "not measured", part.rule, "", "", verdict]
-    least = "" if math.isnan(found.detectable) else part.unit.number(found.detectable)
-    return [part.statement, interval(found, part.unit), part.rule, least, seeds(found, part.unit), verdict]
-
-
-def _behind(findings: Sequence[Finding], shelf: Shelf) -> str:
-    """The records and the commands behind some numbers, a line each."""
+def _details(statements: Sequence[JudgedStatement], ours: bool, records: RecordFolder) -> Iterator[str]:
+    """A table of the statements, and the records and commands behind it."""
+    yield markdown_table(_COLUMNS, [_detail(judged, ours) for judged in statements])
     lines = []
-    for source in behind(findings):
-        name = f"`{source.record}`"
-        words = f"Record {name}, {shelf.fingerprint(source.record)}" if source.there else f"Not measured, for {name}"
-        lines.append(f"{words}: `{source.command}`")
-    return "  \n".join(lines)
+    for cited in citations(statements):
+        name = f"`{cited.record}`"
+        words = f"Record {name}, {records.fingerprint(cited.record)}" if cited.measured else f"Not measured, for {name}"
+        lines.append(f"{words}: `{cited.command}`")
+    yield "  \n".join(lines)
+
+
+def _detail(judged: JudgedStatement, ours: bool) -> list[str]:
+    statement, estimate = judged.statement, judged.estimate
+    verdict = verdict_word(judged.verdict, ours)
+    if estimate is None:
+        return [statement.text, "not measured", statement.rule, "", "", verdict]
+    least = "" if math.isnan(estimate.detectable) else statement.unit.number(estimate.detectable)
+    return [statement.text, _value(judged), statement.rule, least, sample_words(estimate, statement.unit), verdict]
+
+
+def _lines(number: int, one: JudgedClaim) -> Iterator[tuple[str, str, str]]:
+    title, verdict = f"{number:>2} {one.claim.title}", verdict_word(one.verdict, one.claim.ours)
+    if len(one.statements) == 1:
+        yield title, _value(one.statements[0]), verdict
+        return
+    yield title, "", verdict
+    for judged in one.statements:
+        yield f"     {judged.statement.text}", _value(judged), verdict_word(judged.verdict, one.claim.ours)

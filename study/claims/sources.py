@@ -1,4 +1,4 @@
-"""The records that claims rest on: the command behind each, and how they are read."""
+"""The records that claims rest on: the command that measures each, and how their tables are read."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -8,7 +8,7 @@ import pandas as pd
 
 from records import RecordError, read_record
 from records.record_json import RECORD
-from study.claims.evidence import NotMeasured, Tables
+from study.claims.claim import NotMeasured, ReadTable
 
 _BLIND = "--teacher runs/blind --text-view blank"
 _MAKE_BLIND = "(test -d runs/blind || python -m bundled.blind runs/blind) && "
@@ -30,9 +30,9 @@ COMMANDS: Mapping[str, str] = {
     "study_small_rate": _study("study_small_rate", " --lr 1e-4"),
     "study_eta": _study("study_eta", " --steps 30"),
     "study_blind": _MAKE_BLIND + _study("study_blind", f" --steps 75 {_BLIND}"),
-    "study_cost": _study("study_cost", " --steps 20 --scenes 80"),
+    "study_cost": _study("study_cost", " --steps 20 --answers 80"),
 }
-"""What measures a record, by its folder; `{arms}` are those of a study that a statement needs."""
+"""The command that measures a record, by its folder; `{arms}` are the arms of a study that a statement needs."""
 
 
 def command(record: str, arms: tuple[str, ...]) -> str:
@@ -44,21 +44,22 @@ def command(record: str, arms: tuple[str, ...]) -> str:
     return COMMANDS[record].format(arms=" ".join(arms))
 
 
-class Shelf:
+class RecordFolder:
     """A folder of records, each table read once.
 
     Raises:
         RecordError: it has no record that claims rest on.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
         if not any((folder / record / RECORD).is_file() for record in COMMANDS):
-            known = ", ".join(COMMANDS)
-            raise RecordError(f"`records` must be a folder with a record that claims rest on ({known}), not `{folder}`")
+            names = ", ".join(COMMANDS)
+            raise RecordError(f"`records` must be a folder with a record that claims rest on ({names}), not `{folder}`")
         self.folder = folder
         self._table = cache(self._read)
 
-    def tables(self, record: str) -> Tables:
+    def tables(self, record: str) -> ReadTable:
         """Return the reader of a record's tables.
 
         Raises:
@@ -69,7 +70,7 @@ class Shelf:
         return lambda table: self._table(record, table)
 
     def fingerprint(self, record: str) -> str:
-        """Return what identifies a record that is there."""
+        """Return what identifies a record of the folder."""
         return str(read_record(self.folder / record).record["fingerprint"])
 
     def _read(self, record: str, table: str) -> pd.DataFrame:

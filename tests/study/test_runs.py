@@ -1,52 +1,128 @@
-"""A study: what is complete is not run again, arms are compared scene by scene, and what counts follows the rule."""
+"""A study: what is complete is not run again, arms are compared prompt by prompt, and records are read back."""
 
+import json
+import re
 import shutil
-from dataclasses import asdict
 
-import numpy as np
 import pandas as pd
 import pytest
 
+import study
 from records import read_record
 from records.tables.study import TABLES
 from study import effects, runs
-from tests.train.small import small
+from study.__main__ import main
+from study.answers import ANSWERS
+
+ARMS = ["initial", "standard", "vgs-lp"]
 
 
 @pytest.fixture(scope="module")
-def folder(checkpoints, tmp_path_factory):
+def flags(checkpoints):
+    """The flags of a run that takes seconds, one step."""
+    pair = {"student": str(checkpoints / "student"), "teacher": str(checkpoints / "teacher")}
+    return pair | {"batch": 6, "micro_batch": 6, "max_response": 5, "held_out": 4, "steps": 1}
+
+
+@pytest.fixture(scope="module")
+def folder(flags, tmp_path_factory):
     """Two arms and the first student of the small pair, two seeds, one step."""
-    settings = {name: value for name, value in asdict(small(checkpoints)).items() if name in _SMALL}
     out = tmp_path_factory.mktemp("study")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "SHARED", runs.SHARED | settings)
-        patch.setattr(runs, "STUDENT", settings["student"])
-        for seed in (0, 1):
-            for arm in ("initial", "standard", "vgs-lp"):
-                runs.run_arm(arm, seed, 16, out, {"steps": 1})
+    made = study.run(ARMS, [0, 1], folder=out, answers=16, **flags)
+    assert made == [out / f"{arm}-{seed}" for seed in (0, 1) for arm in ARMS]
     return out
 
 
-_SMALL = ("student", "teacher", "batch", "micro_batch", "max_response", "held_out")
+@pytest.fixture
+def command(flags, folder, capsys):
+    """Run `python -m study` on one arm of the folder; return the exit code and what it said."""
+
+    def run(*changes, out=folder):
+        words = [word for name, value in flags.items() for word in ("--" + name.replace("_", "-"), str(value))]
+        words += ["--arms", "standard", "--seeds", "1", "--answers", "16", "--out", str(out), *changes]
+        return main(words), capsys.readouterr()
+
+    return run
 
 
-def test_every_run_answers_the_same_scenes(folder):
+def test_every_run_answers_the_same_prompts(folder):
     rows = effects.collect(folder)["verdicts"]
     assert rows.groupby(["arm", "seed"])["group"].value_counts().unstack().to_numpy().tolist() == [[12, 2, 2]] * 6
     assert rows.groupby(["arm", "seed"])["prompt_id"].agg(tuple).nunique() == 1
 
 
-def test_a_complete_run_is_left_alone(folder, monkeypatch):
+def test_a_complete_run_is_left_alone(folder, flags, monkeypatch):
     monkeypatch.setattr(runs, "train", None)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.parquet")}
-    runs.run_arm("standard", 1, 16, folder, {"steps": 1})
+    study.run(ARMS, [0, 1], folder=folder, answers=16, **flags)
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*.parquet")} == before
 
 
-def test_a_complete_run_with_other_flags_is_refused(folder, capsys):
-    flags = ["--arms", "standard", "--seeds", "1", "--steps", "1", "--scenes", "16", "--lr", "0.5"]
-    assert runs.main([*flags, "--out", str(folder)]) == 2
-    assert "`lr` 0.0003, not 0.5" in capsys.readouterr().err
+def test_the_command_says_what_to_run_next(command, folder):
+    code, said = command()
+    assert code == 0 and said.out.splitlines()[-1] == f"next: python -m study.effects {folder}"
+
+
+def test_a_complete_run_with_other_flags_is_refused(command):
+    code, said = command("--lr", "0.5")
+    assert code == 2 and "`lr` 0.0003, not 0.5" in said.err and said.err.count("\n") == 1
+
+
+def test_other_answers_are_refused(command):
+    code, said = command("--answers", "8")
+    assert code == 2 and "`answers` 16, not 8" in said.err and said.err.count("\n") == 1
+
+
+def test_another_student_is_refused(command, flags):
+    code, said = command("--student", flags["teacher"])
+    assert code == 2 and "`student`" in said.err and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("answers", "words"), [(8, "answers to 16 prompts, not 8"), (17, None)])
+def test_a_folder_that_does_not_name_its_prompts_is_looked_into(folder, flags, tmp_path, capsys, answers, words):
+    shutil.copytree(folder / "initial-0", tmp_path / "study" / "initial-0")
+    out = tmp_path / "study"
+    if words is None:  # 17 are rounded down to the same 16
+        study.run(["initial"], [0], folder=out, answers=answers, **flags)
+        assert json.loads((out / runs.STUDY).read_text())["answers"] == 16
+        return
+    with pytest.raises(ValueError, match=words):
+        study.run(["initial"], [0], folder=out, answers=answers, **flags)
+
+
+def test_answers_to_other_prompts_are_refused(folder, flags, tmp_path):
+    shutil.copytree(folder / "initial-0", tmp_path / "study" / "initial-0")
+    path = tmp_path / "study" / "initial-0" / ANSWERS
+    rows = pd.read_parquet(path)
+    rows.assign(prompt_id=["stranger", *rows["prompt_id"][1:]]).to_parquet(path)
+    with pytest.raises(ValueError, match="prompt 'stranger', which is not asked"):
+        study.run(["initial"], [0], folder=tmp_path / "study", answers=16, **flags)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--arms", "standard", "nothing"], "`arms` must be of initial, standard, .*, got 'nothing'"),
+        (["--seeds", "0", "-1"], "`--seeds` must be a list, each entry a whole number of at least 0, got -1"),
+        (["--answers", "0"], "`--answers` must be a whole number above 0"),
+        (["--answers", "7"], "`answers` must be at least 8"),
+        (["--arms", "grpo", "--batch", "6"], "`batch` must give a multiple of 4 rollouts for arm 'grpo', got 6"),
+        (["--device", "abacus"], "`--device` must be one of cpu, auto"),
+    ],
+)
+def test_wrong_flags_are_one_line(command, tmp_path, words, complaint, capsys):
+    try:
+        code, said = command(*words, out=tmp_path / "none")
+    except SystemExit as left:  # the parser's own complaints
+        code, said = left.code, capsys.readouterr()
+    assert code == 2 and said.err.count("\n") == 1 and re.search(complaint, said.err)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_file_is_no_folder_of_a_study(command, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, said = command(out=tmp_path / "file")
+    assert code == 2 and "`out` must be a folder" in said.err
 
 
 def test_the_record_is_read_back(folder, tmp_path, capsys):
@@ -58,7 +134,14 @@ def test_the_record_is_read_back(folder, tmp_path, capsys):
     }
     whole = found.tables["curves"].query("arm == 'vgs-lp' and rollouts == 'fixed' and step == 1 and bin == -1")
     assert len(whole) == 2 and whole["visual_nats"].notna().all()
-    assert "vgs-lp" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "vgs-lp" in said and said.splitlines()[-1] == f"next: python -m figures {tmp_path / 'record'}"
+
+
+def test_the_record_from_python_is_that_of_the_command(folder, tmp_path):
+    found = study.record(folder, tmp_path / "record")
+    assert set(found.tables) == set(TABLES) and found.path == tmp_path / "record"
+    pd.testing.assert_frame_equal(found.tables["effects"], study.collect(folder)["effects"])
 
 
 def test_no_study_is_one_line(tmp_path, capsys):
@@ -66,18 +149,12 @@ def test_no_study_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_other_scenes_are_refused(folder, capsys):
-    flags = ["--arms", "standard", "--seeds", "1", "--steps", "1", "--scenes", "8", "--out", str(folder)]
-    assert runs.main(flags) == 2
-    assert "has 16 scenes, not 8" in capsys.readouterr().err
-
-
-def test_runs_on_other_scenes_are_not_compared(folder, tmp_path, capsys):
+def test_runs_on_other_prompts_are_not_compared(folder, tmp_path, capsys):
     shutil.copytree(folder, tmp_path / "study")
-    path = tmp_path / "study" / "vgs-lp-1" / runs.ANSWERS
+    path = tmp_path / "study" / "vgs-lp-1" / ANSWERS
     pd.read_parquet(path).iloc[1:].to_parquet(path)
     assert effects.main([str(tmp_path / "study")]) == 2
-    assert "other scenes" in capsys.readouterr().err
+    assert "other prompts" in capsys.readouterr().err
 
 
 def test_a_study_without_training_is_one_line(folder, tmp_path, capsys):
@@ -86,60 +163,17 @@ def test_a_study_without_training_is_one_line(folder, tmp_path, capsys):
     assert "no arm that was trained" in capsys.readouterr().err
 
 
-def scenes(gains, n=400):
-    """Verdicts of two arms on `n` scenes, half of which `standard` knows; `gains` more are known with each seed."""
-    rows = []
-    for seed, gain in enumerate(gains):
-        for arm, right in (("standard", n // 2), ("vgs", n // 2 + gain)):
-            rows += [
-                {"arm": arm, "seed": seed, "group": "high", "prompt_id": str(k), "correct": k < right} for k in range(n)
-            ]
-    return pd.DataFrame(rows)
-
-
-def curves(values):
-    """The visual loss of two arms after step 1, in nats; `standard` has 1.0 with every seed."""
-    rows = [
-        {"arm": arm, "seed": seed, "step": 1, "rollouts": "fixed", "bin": number, "visual_nats": nats}
-        for seed, value in enumerate(values)
-        for arm, nats in (("standard", 1.0), ("vgs", value))
-        for number in (-1, 7, 8, 9)
-    ]
-    return pd.DataFrame(rows).assign(standard_nats=1.0, language_nats=1.0)
-
-
-@pytest.mark.parametrize(
-    ("gains", "counts"),
-    [
-        ((30, 20, 25), "better"),
-        ((-30, -20, -25), "worse"),
-        ((60, 60, -2), "no difference"),  # the interval is above 0, one seed is not
-        ((1, 1, 1), "no difference"),  # all seeds are, the interval is not
-        ((30,), "not judged"),
-    ],
-)
-def test_the_rule_of_accuracy(gains, counts):
-    found = effects.effects(curves([1.0] * len(gains)), scenes(gains))
-    [row] = found.query("arm == 'vgs' and quantity == 'correct'").to_dict("records")
-    assert row["counts_as"] == counts and row["n_seeds"] == len(gains)
-    assert row["difference"] == pytest.approx(np.mean(gains) / 400)
-    assert (row["least"], row["greatest"]) == (min(gains) / 400, max(gains) / 400)
-
-
-@pytest.mark.parametrize(
-    ("values", "counts"),
-    [
-        ((0.8, 0.7, 0.75), "lower"),
-        ((1.2, 1.3, 1.25), "higher"),
-        ((0.2, 0.3, 1.01), "no difference"),
-        ((0.99, 0.2, 0.9), "no difference"),  # less than twice its standard error
-        ((0.5,), "not judged"),
-    ],
-)
-def test_the_rule_of_losses(values, counts):
-    found = effects.effects(curves(values), scenes([0] * len(values)))
-    rows = found.query("arm == 'vgs' and quantity == 'visual'")
-    assert list(rows["where"]) == ["all", "bins 7-9"] and set(rows["counts_as"]) == {counts}
-    assert rows["difference"].tolist() == pytest.approx([np.mean(values) - 1.0] * 2)
-    same = "no difference" if len(values) > 1 else "not judged"
-    assert set(found.query("quantity == 'language'")["counts_as"]) == {same}
+def test_a_study_of_prompts_from_a_file(flags, tmp_path):
+    rows = [{"id": f"q{n}", "problem": f"{n} + {n} = ?", "answer": str(2 * n)} for n in range(18)]
+    rows += [row | {"id": f"seen-{row['id']}", "dependency": "low"} for row in rows[:2]]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    own = flags | {"prompts": str(tmp_path / "prompts.jsonl")}
+    study.run(["initial", "standard"], [0], folder=tmp_path / "study", answers=5, **own)
+    tables = study.record(tmp_path / "study").tables
+    asked = tables["verdicts"].query("arm == 'standard'")
+    assert list(asked["prompt_id"]) == ["q15", "q16", "q17", "seen-q0", "seen-q1"]
+    assert list(asked["group"]) == ["text"] * 3 + ["low"] * 2
+    assert set(tables["effects"].query("quantity == 'correct'")["where"]) == {"text", "low"}
+    held_out = json.loads((tmp_path / "study" / "standard-0" / "held_out.json").read_text())["rollouts"]
+    assert {rollout["prompt_id"] for rollout in held_out} == {"q0", "q1", "q2", "q3"}
+    assert json.loads((tmp_path / "study" / "standard-0" / "config.json").read_text())["settings"]["left_out"] == 5

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from cli.errors import OptionError
 from train.config import Config
 from train.prompts import prompt_source
 
@@ -33,3 +34,20 @@ def test_a_file_is_gone_through_once_an_epoch_without_what_is_held_out(file):
     assert [sorted(epoch, key=int) for epoch in epochs] == [[str(n) for n in range(3, 13)]] * 2
     assert epochs[0] != epochs[1]
     assert ids(prompt_source(Config(prompts=file, held_out=3, batch=5, seed=1)), 0) != epochs[0][:5]
+
+
+def test_the_last_of_a_file_are_left_out(file):
+    source = prompt_source(Config(prompts=file, held_out=3, left_out=2, batch=4))
+    seen = {number for step in range(4) for number in ids(source, step)}
+    assert seen == {str(n) for n in range(3, 11)}
+    assert [prompt.prompt_id for prompt in source.held_out] == ["0", "1", "2"]
+
+
+def test_nothing_is_left_of_a_file_that_is_left_out(file):
+    with pytest.raises(OptionError, match="`batch` must be at most 0"):
+        prompt_source(Config(prompts=file, held_out=3, left_out=20, batch=4))
+
+
+def test_drawn_prompts_cannot_be_left_out():
+    with pytest.raises(OptionError, match="`left_out` must be 0 for prompts that are drawn, got 2"):
+        prompt_source(Config(left_out=2))

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from records import open_record
-from study.claims.__main__ import CLAIMS
+from study.claims.judging import CLAIMS, judge_claims
+from study.claims.sources import RecordFolder
 from tests.figures.studies import header, study_tables
 
 SCENES = 200
@@ -17,8 +18,14 @@ def reader(**tables):
 
 def claim(start):
     """The claim whose title begins so."""
-    [found] = [claim for claim in CLAIMS if claim.title.startswith(start)]
-    return found
+    [chosen] = [claim for claim in CLAIMS if claim.title.startswith(start)]
+    return chosen
+
+
+def judged(folder, *starts):
+    """A folder of records, and the claims whose titles begin so (default: all), judged from them."""
+    records = RecordFolder(folder)
+    return judge_claims(records, [claim(start) for start in starts] or CLAIMS), records
 
 
 def verdicts(shares, seeds=(0, 1, 2)):
@@ -41,7 +48,7 @@ def write(folder, shares, seeds=(0, 1, 2), drop=()):
 
 
 def by_seed(rows, arms=("a",), **columns):
-    """Rows of a table of a study: a row an arm, seed and step of `rows[seed][step]`, other columns the same in all."""
+    """Rows of a table of a study: one for each arm, seed and step of `rows[seed][step]`, other columns alike."""
     return pd.DataFrame(
         {"arm": arm, "seed": seed, "step": step, **found, **columns}
         for arm in arms

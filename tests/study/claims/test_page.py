@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from study.claims.__main__ import CLAIMS, main
-from study.claims.claim import weigh
-from study.claims.evidence import Verdict
-from study.claims.page import markdown_table, page
-from study.claims.sources import COMMANDS, Shelf, command
-from tests.study.claims.made import claim, write
+from study.claims.__main__ import main
+from study.claims.judging import CLAIMS, ClaimVerdict
+from study.claims.page import markdown_page, markdown_table
+from study.claims.sources import COMMANDS, command
+from tests.study.claims.made import judged, write
 
 ROOT = Path(__file__).resolve().parents[3]
 PICTURE, NO_PICTURE = "Where the picture is needed", "No difference where the picture"
@@ -24,41 +23,40 @@ def empty(tmp_path_factory):
     """The page of a folder whose only record has nothing that is asked for."""
     folder = tmp_path_factory.mktemp("none")
     write(folder / "study", {"off-policy": 0.7})
-    shelf = Shelf(folder)
-    return page([weigh(claim, shelf) for claim in CLAIMS], shelf)
+    return markdown_page(*judged(folder))
 
 
 def verdict(folder, shares, start=PICTURE, seeds=(0, 1, 2)):
     write(folder / "study", shares, seeds)
-    return weigh(claim(start), Shelf(folder)).verdict
+    [one], _ = judged(folder, start)
+    return one.verdict
 
 
 def test_a_study_that_shows_a_claim(tmp_path):
-    assert verdict(tmp_path, PAPER) is Verdict.REPRODUCED
+    assert verdict(tmp_path, PAPER) is ClaimVerdict.REPRODUCED
 
 
 def test_its_opposite(tmp_path):
-    assert verdict(tmp_path, dict(zip(PAPER, reversed(PAPER.values()), strict=True))) is Verdict.NOT_REPRODUCED
+    assert verdict(tmp_path, dict(zip(PAPER, reversed(PAPER.values()), strict=True))) is ClaimVerdict.NOT_REPRODUCED
 
 
 def test_one_seed_of_it(tmp_path):
-    assert verdict(tmp_path, PAPER, seeds=(0,)) is Verdict.ONE_SEED
+    assert verdict(tmp_path, PAPER, seeds=(0,)) is ClaimVerdict.ONE_SEED
 
 
 def test_no_difference(tmp_path):
-    assert verdict(tmp_path, dict.fromkeys(PAPER, 0.7), NO_PICTURE) is Verdict.REPRODUCED
+    assert verdict(tmp_path, dict.fromkeys(PAPER, 0.7), NO_PICTURE) is ClaimVerdict.REPRODUCED
 
 
 def test_a_difference_where_there_should_be_none(tmp_path):
-    assert verdict(tmp_path, PAPER, NO_PICTURE) is Verdict.NOT_REPRODUCED
+    assert verdict(tmp_path, PAPER, NO_PICTURE) is ClaimVerdict.NOT_REPRODUCED
 
 
 def test_an_explanation_and_its_tests_stand_where_a_claim_failed(tmp_path):
     turned = dict(zip(PAPER, reversed(PAPER.values()), strict=True)) | {"vgs-lp-lambda-1": 0.95}
     for folder, shares, shown in ((tmp_path / "a", PAPER, False), (tmp_path / "b", turned, True)):
         write(folder / "study", shares)
-        shelf = Shelf(folder)
-        text = page([weigh(claim(PICTURE), shelf)], shelf)
+        text = markdown_page(*judged(folder, PICTURE))
         assert ("Why it may be so" in text, "| vgs-lp-lambda-1 minus standard" in text) == (shown, shown)
     tests = {row.split(" | ")[0]: row.split(" | ")[-1] for row in text.splitlines() if "lambda is" in row}
     assert tests["| vgs-lp-lambda-1 minus standard, scenes high (lambda is too small)"] == "yes |"
@@ -67,8 +65,7 @@ def test_an_explanation_and_its_tests_stand_where_a_claim_failed(tmp_path):
 
 def test_a_question_of_our_own_is_answered(tmp_path):
     write(tmp_path / "study", {"vgs-lp-gamma-3.25-lambda-1": 0.5, "standard": 0.7, "vgs-lp": 0.6})
-    shelf = Shelf(tmp_path)
-    text = page([weigh(claim("Is what the diagnosis recommended"), shelf)], shelf)
+    text = markdown_page(*judged(tmp_path, "Is what the diagnosis recommended"))
     assert "Of 1 questions of our own: **0** yes, **1** no, **0** unclear, **0** not measured." in text
     assert "**No.** A question of our own: `probes.diagnose` recommended" in text
 
@@ -80,8 +77,7 @@ def test_a_note_stands_whatever_came_out(empty):
 
 def test_the_page_names_its_folder(tmp_path):
     write(tmp_path / "study", PAPER)
-    shelf = Shelf(tmp_path)
-    text = page([weigh(claim(PICTURE), shelf)], shelf)
+    text = markdown_page(*judged(tmp_path, PICTURE))
     assert f"from the records in `{tmp_path.as_posix()}`" in text
 
 
@@ -102,15 +98,14 @@ def test_what_is_missing_is_named_with_its_command(empty):
     rows = [line for line in empty.splitlines() if re.match(r"\| \d+\. ", line)]
     assert len(rows) == len(CLAIMS)
     assert all(row.endswith("| not measured |") and re.search(r"not measured: `(python|\(test)", row) for row in rows)
-    parts = [part for claim in CLAIMS for part in (*claim.parts, *claim.tests)]
-    assert {part.record for part in parts} == set(COMMANDS)
+    statements = [statement for claim in CLAIMS for statement in (*claim.statements, *claim.tests)]
+    assert {statement.record for statement in statements} == set(COMMANDS)
     assert "{arms}" not in empty and "--arms --" not in empty
 
 
 def test_an_arm_that_is_missing_is_named_with_its_command(tmp_path):
     write(tmp_path / "study", {name: share for name, share in PAPER.items() if name != "language-steering"})
-    shelf = Shelf(tmp_path)
-    text = page([weigh(claim(PICTURE), shelf)], shelf)
+    text = markdown_page(*judged(tmp_path, PICTURE))
     assert "not measured: `python -m study --arms language-steering standard --out runs/study" in text
     assert "20.0 [" in text
 
@@ -130,6 +125,7 @@ def test_the_command_writes_the_same_bytes_twice(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert re.search(r"vgs-lp minus standard, scenes high +20\.0 \[\d+\.\d, \d+\.\d\] points +reproduced", printed)
     assert "not measured: `python -m probes.angles" in printed and f"page: {pages[1]}" in printed
+    assert printed.splitlines()[-1].startswith("next: python -m probes.angles")
 
 
 @pytest.mark.parametrize("folder", ["not there", "without a record"])
@@ -161,4 +157,4 @@ def test_the_committed_page_is_what_the_records_say(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert main(["--out", str(out)]) == 0
     written = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
-    assert out.read_text(encoding="utf-8") == written, "write it anew: python -m study.claims"
+    assert out.read_text(encoding="utf-8") == written, "write it again: python -m study.claims"

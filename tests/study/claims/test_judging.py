@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from study.claims.evidence import Evidence, Verdict, judge, overall
-from study.claims.regions import Above, Apart, Below, Within
+from study.claims.claim import Above, Apart, Below, Estimate, Within
+from study.claims.judging import ClaimVerdict, judge, overall
 
-YES, NO, UNCLEAR = Verdict.REPRODUCED, Verdict.NOT_REPRODUCED, Verdict.UNCLEAR
+YES, NO, UNCLEAR = ClaimVerdict.REPRODUCED, ClaimVerdict.NOT_REPRODUCED, ClaimVerdict.UNCLEAR
 NAN = math.nan
 
 
@@ -35,7 +35,7 @@ NAN = math.nan
     ],
 )
 def test_an_interval_and_a_region(region, low, high, verdict):
-    assert judge(Evidence((low + high) / 2, low, high), region) is verdict
+    assert judge(Estimate((low + high) / 2, low, high), region) is verdict
 
 
 @pytest.mark.parametrize(
@@ -56,36 +56,36 @@ def test_an_interval_and_a_region(region, low, high, verdict):
     ],
 )
 def test_the_seeds_must_agree(region, interval, extremes, verdict):
-    assert judge(Evidence(0, *interval, "", 3, *extremes), region) is verdict
+    assert judge(Estimate(0, *interval, "", 3, *extremes), region) is verdict
 
 
 @pytest.mark.parametrize("region", [Above(0), Below(0), Within(0, 9)])
 def test_one_seed_decides_nothing(region):
-    assert judge(Evidence(5, 4, 6, "", 1, 5, 5), region) is Verdict.ONE_SEED
+    assert judge(Estimate(5, 4, 6, "", 1, 5, 5), region) is ClaimVerdict.ONE_SEED
 
 
 @pytest.mark.parametrize(
-    ("parts", "verdict"),
+    ("statements", "verdict"),
     [
         ([YES, YES], YES),
         ([YES, UNCLEAR], UNCLEAR),
-        ([YES, UNCLEAR, Verdict.ONE_SEED], UNCLEAR),
-        ([YES, Verdict.ONE_SEED], Verdict.ONE_SEED),
-        ([YES, Verdict.NOT_MEASURED], Verdict.NOT_MEASURED),
-        ([NO, Verdict.NOT_MEASURED, UNCLEAR], NO),
+        ([YES, UNCLEAR, ClaimVerdict.ONE_SEED], UNCLEAR),
+        ([YES, ClaimVerdict.ONE_SEED], ClaimVerdict.ONE_SEED),
+        ([YES, ClaimVerdict.NOT_MEASURED], ClaimVerdict.NOT_MEASURED),
+        ([NO, ClaimVerdict.NOT_MEASURED, UNCLEAR], NO),
     ],
 )
-def test_a_claim_needs_all_its_parts(parts, verdict):
-    assert overall(parts) is verdict
+def test_a_claim_needs_all_its_statements(statements, verdict):
+    assert overall(statements) is verdict
 
 
-def test_half_an_interval_is_the_smallest_effect_told_from_none():
-    assert Evidence(3, 1, 6).detectable == 2.5
-    assert Evidence(3, 1, 6, "40 scenes", 3, 2, 4, 1.0).detectable == 2.5
+def test_half_an_interval_is_the_smallest_effect_distinguishable_from_zero():
+    assert Estimate(3, 1, 6).detectable == 2.5
+    assert Estimate(3, 1, 6, "40 scenes", 3, 2, 4, 1.0).detectable == 2.5
 
 
-def test_seeds_that_differ_by_more_bound_what_can_be_told():
-    assert Evidence(3, 1, 6, "40 scenes", 3, -2, 8, 12.4).detectable == 12.4
+def test_seeds_that_differ_by_more_bound_what_is_detectable():
+    assert Estimate(3, 1, 6, "40 scenes", 3, -2, 8, 12.4).detectable == 12.4
 
 
 def test_rules_in_words():

@@ -1,10 +1,12 @@
-"""Claims about training: losses, accuracy, length and time of the objectives, on one pair at one rate."""
+"""Claims about training: what the objectives do to losses and answers, and three special cases."""
 
-from study.claims.claim import Claim
-from study.claims.evidence import NATS, POINTS, RATIO, Part
-from study.claims.journals import growth, step_time
-from study.claims.regions import Above, Below, Region, Within
-from study.claims.training import ALL_TOKENS, VISUAL_BINS, accuracy, loss
+from dataclasses import replace
+
+from stats.bins import bins_label
+from study.claims.angle_statistics import ratio_of_norms
+from study.claims.claim import NATS, POINTS, RATIO, Above, Below, Claim, Region, Statement, Within
+from study.claims.training_statistics import ALL_TOKENS, accuracy, growth, loss, step_time
+from study.comparison import UPPER_BINS
 
 _RATE = (
     "Steps at 3e-4 leave the range in which a step does what its gradient says: for the language loss first order ends "
@@ -16,38 +18,42 @@ _NO_MORE = Below(0.02)
 _LAMBDA, _SMALL_RATE = "lambda is too small", "the rate is too large: 1e-4"
 
 
-def points(arm: str, other: str, region: Region, group: str = "high", record: str = "study", why: str = "") -> Part:
-    """A difference of accuracy; `why` says which explanation it tests."""
-    words = f"{arm} minus {other}, scenes {group}" + (f" ({why})" if why else "")
-    return Part(words, POINTS, region, record, accuracy(arm, other, group))
+def points(arm: str, other: str, region: Region, group: str = "high", record: str = "study") -> Statement:
+    """A statement about a difference of accuracy between two arms."""
+    return Statement(f"{arm} minus {other}, scenes {group}", POINTS, region, record, accuracy(arm, other, group))
 
 
-def visual_tokens(objective: str, arm: str, other: str, region: Region, record: str = "study", why: str = "") -> Part:
-    """A difference of a loss on the visual tokens."""
-    words = f"{arm} minus {other}, {objective} loss in bins 7-9" + (f" ({why})" if why else "")
-    return Part(words, NATS, region, record, loss(arm, other, objective, VISUAL_BINS))
+def visual_tokens(objective: str, arm: str, other: str, region: Region, record: str = "study") -> Statement:
+    """A statement about a difference of a loss on the visual tokens between two arms."""
+    words = f"{arm} minus {other}, {objective} loss in {bins_label(UPPER_BINS)}"
+    return Statement(words, NATS, region, record, loss(arm, other, objective, UPPER_BINS))
 
 
-def _visual(step: int | None) -> Part:
+def if_true(explanation: str, statement: Statement) -> Statement:
+    """A statement that would hold if an explanation were true; its words name the explanation."""
+    return replace(statement, text=f"{statement.text} ({explanation})")
+
+
+def _visual(step: int | None) -> Statement:
     words = f"vgs-lp minus standard, visual loss of all tokens, {'last step' if step is None else f'step {step}'}"
-    return Part(words, NATS, Below(0), "study", loss("vgs-lp", "standard", "visual", ALL_TOKENS, step))
+    return Statement(words, NATS, Below(0), "study", loss("vgs-lp", "standard", "visual", ALL_TOKENS, step))
 
 
-def _length(arm: str, region: Region) -> Part:
-    return Part(f"tokens of {arm}'s own responses, last over first", RATIO, region, "study", growth(arm))
+def _length(arm: str, region: Region) -> Statement:
+    return Statement(f"tokens of {arm}'s own responses, last over first", RATIO, region, "study", growth(arm))
 
 
-TRAINING = (
+_OBJECTIVES = (
     Claim(
         title="VGS lowers the visual loss faster than standard distillation",
         paper="The visual loss falls faster with VGS (Fig. 4a).",
-        parts=(_visual(50), _visual(None)),
+        statements=(_visual(50), _visual(None)),
         explanation=_SPREAD,
     ),
     Claim(
         title="Steering by gamma 2 alone unlearns language on the visual tokens",
         paper="Without language preservation the language loss on bins 7-9 rises (Fig. 4b).",
-        parts=(
+        statements=(
             visual_tokens("language", "vgs", "standard", Above(0)),
             visual_tokens("language", "vgs", "initial", Above(0)),
         ),
@@ -57,14 +63,14 @@ TRAINING = (
     Claim(
         title="Does standard distillation itself unlearn language on the visual tokens?",
         paper="Asked beside the claim before: what of its rise from the untrained student needs no steering.",
-        parts=(visual_tokens("language", "standard", "initial", Above(0)),),
+        statements=(visual_tokens("language", "standard", "initial", Above(0)),),
         explanation=_SPREAD,
         ours=True,
     ),
     Claim(
         title="Language preservation cures it",
         paper="With it (lambda 0.01) the language loss on bins 7-9 does not rise (Fig. 4b, Eq. 16-18).",
-        parts=(
+        statements=(
             visual_tokens("language", "vgs-lp", "vgs", Below(0)),
             visual_tokens("language", "vgs-lp", "standard", _NO_MORE),
         ),
@@ -73,16 +79,16 @@ TRAINING = (
             f"is too large. {_RATE}"
         ),
         tests=(
-            visual_tokens("language", "vgs-lp-lambda-0.1", "standard", _NO_MORE, why=_LAMBDA),
-            visual_tokens("language", "vgs-lp-lambda-1", "standard", _NO_MORE, why=_LAMBDA),
-            visual_tokens("language", "vgs-lp", "standard", _NO_MORE, "study_small_rate", _SMALL_RATE),
+            if_true(_LAMBDA, visual_tokens("language", "vgs-lp-lambda-0.1", "standard", _NO_MORE)),
+            if_true(_LAMBDA, visual_tokens("language", "vgs-lp-lambda-1", "standard", _NO_MORE)),
+            if_true(_SMALL_RATE, visual_tokens("language", "vgs-lp", "standard", _NO_MORE, "study_small_rate")),
         ),
         note="The second statement: not higher than with standard distillation, to 0.02 nats.",
     ),
     Claim(
         title="Where the picture is needed: visual steering > standard > language steering",
         paper="So on MMMU-Pro and LogicVista (Fig. 10); over all benchmarks 46.10, 43.74, about 43.0 (Tab. 1, Fig. 5).",
-        parts=(points("vgs-lp", "standard", Above(0)), points("language-steering", "standard", Below(0))),
+        statements=(points("vgs-lp", "standard", Above(0)), points("language-steering", "standard", Below(0))),
         explanation=(
             "A lower visual loss on the student's own tokens is not a better answer here: the arms with the lowest "
             "visual loss answer worst. Two reasons are tested, by whether steering is then not worse than standard: "
@@ -90,15 +96,15 @@ TRAINING = (
             f"{_RATE}"
         ),
         tests=(
-            points("vgs-lp", "standard", Above(-1), record="study_small_rate", why=_SMALL_RATE),
-            points("vgs-lp-lambda-0.1", "standard", Above(-1), why=_LAMBDA),
-            points("vgs-lp-lambda-1", "standard", Above(-1), why=_LAMBDA),
+            if_true(_SMALL_RATE, points("vgs-lp", "standard", Above(-1), record="study_small_rate")),
+            if_true(_LAMBDA, points("vgs-lp-lambda-0.1", "standard", Above(-1))),
+            if_true(_LAMBDA, points("vgs-lp-lambda-1", "standard", Above(-1))),
         ),
     ),
     Claim(
         title="With lambda 1, is steering better than standard where the picture is needed?",
         paper="The paper shows lambda 0, 0.01 and 0.1 on 4B: 56.8, 58.2 and 57.3, standard 56.64 (Fig. 8b).",
-        parts=(
+        statements=(
             points("vgs-lp-lambda-1", "standard", Above(0)),
             visual_tokens("visual", "vgs-lp-lambda-1", "standard", Below(0)),
         ),
@@ -112,7 +118,7 @@ TRAINING = (
     Claim(
         title="With lambda 1, is it the steering that helps, and not the preserved language alone?",
         paper="The paper has no arm that preserves language and does not steer.",
-        parts=(points("vgs-lp-lambda-1", "vgs-lp-gamma-0-lambda-1", Above(0)),),
+        statements=(points("vgs-lp-lambda-1", "vgs-lp-gamma-0-lambda-1", Above(0)),),
         explanation=_SPREAD,
         note="Asked after two seeds of vgs-lp-lambda-1 had been seen, and before its control was trained.",
         ours=True,
@@ -120,7 +126,7 @@ TRAINING = (
     Claim(
         title="Is what the diagnosis recommended at first better than standard where the picture is needed?",
         paper="`probes.diagnose` recommended gamma 3.25 and lambda 1 for this pair; after this result gamma 2.",
-        parts=(
+        statements=(
             points("vgs-lp-gamma-3.25-lambda-1", "standard", Above(0)),
             points("vgs-lp-gamma-3.25-lambda-1", "vgs-lp", Above(0)),
         ),
@@ -134,7 +140,7 @@ TRAINING = (
     Claim(
         title="No difference where the picture is beside the point or absent",
         paper="On Geo3K and We-Math, and on questions in words alone, steering makes none (Fig. 10).",
-        parts=tuple(
+        statements=tuple(
             points(arm, "standard", Within(-2, 2), group)
             for arm in ("vgs-lp", "language-steering")
             for group in ("low", "text")
@@ -144,13 +150,13 @@ TRAINING = (
     Claim(
         title="Gamma by token is at least as good as a fixed gamma",
         paper="46.53 against 46.10 (Tab. 5, Eq. 24).",
-        parts=(points("adaptive", "vgs-lp", Above(-1)),),
+        statements=(points("adaptive", "vgs-lp", Above(-1)),),
         explanation=_SPREAD,
     ),
     Claim(
         title="With a reward: GRPO + VGS > GRPO + standard > GRPO",
         paper="47.20, 45.41 and 44.83 (Tab. 2, Eq. 22).",
-        parts=(
+        statements=(
             points("grpo+vgs-lp", "grpo+standard", Above(0)),
             points("grpo+standard", "grpo", Above(0)),
             points("grpo+vgs-lp", "grpo+standard-matched", Above(0)),
@@ -166,7 +172,7 @@ TRAINING = (
             "Responses of GRPO alone grow longer, those of both mixes stay at the teacher's length (Fig. 6). Here each "
             "is compared with the student's own first responses."
         ),
-        parts=(
+        statements=(
             _length("grpo", Above(1.1)),
             _length("grpo+vgs-lp", Within(0.9, 1.1)),
             _length("grpo+standard", Within(0.9, 1.1)),
@@ -176,8 +182,8 @@ TRAINING = (
     Claim(
         title="A step of VGS takes at most 1.375 times a standard one",
         paper="1.375 times (Fig. 9).",
-        parts=(
-            Part(
+        statements=(
+            Statement(
                 "median seconds a step, vgs-lp over standard",
                 RATIO,
                 Below(1.375),
@@ -191,3 +197,66 @@ TRAINING = (
         ),
     ),
 )
+"""Losses, accuracy, length and time of the objectives, on one pair at one rate."""
+
+_SPECIAL_CASES = (
+    Claim(
+        title="With a blind teacher VGS reduces to standard distillation",
+        paper="A blind teacher leaves nothing to steer by. (By its Eq. 10 and 11 the visual loss is not 0.)",
+        statements=(
+            Statement(
+                "|g_vis| / |g_std| (root mean squares over tokens)",
+                RATIO,
+                Within(0, 0.05),
+                "angles_blind",
+                ratio_of_norms("visual", "standard"),
+            ),
+            points("vgs", "standard", Within(-2, 2), record="study_blind"),
+        ),
+        explanation=(
+            "With a blind teacher q* = p_S(.|x), by Eq. 10: the visual loss is then the student's own dependence on "
+            "the picture, KL(p_S(.|I,x) || p_S(.|x)), and its gradient makes a seeing student stop looking."
+        ),
+        note=(
+            "Accuracy cannot tell the two apart here: standard distillation of a blind teacher already takes the "
+            "student from 64 to about 34 % of the scenes that need the picture, which is what is left without looking. "
+            "On scenes that show it beside the point VGS answers fewer right than standard (the record's `effects`)."
+        ),
+    ),
+    Claim(
+        title="Does Eq. 21 as printed do what the gated Eq. 11 does?",
+        paper="Eq. 21 prints KL(p_S(.|x) || q*); the text of Section 7 fits the gated Eq. 11.",
+        statements=(
+            points("language-steering-printed", "language-steering", Within(-2, 2)),
+            visual_tokens("visual", "language-steering-printed", "language-steering", Within(-0.05, 0.05)),
+        ),
+        explanation=(
+            "lambda is 0.01: either term is small beside the two that it is added to, and over 150 steps at a large "
+            "rate small differences grow."
+        ),
+        ours=True,
+    ),
+    Claim(
+        title="Is a constant eta without effect under Adam?",
+        paper="Eq. 15 scales the loss to the length of the standard gradient: 0.41 for 2B, at gamma 2.",
+        statements=(
+            Statement(
+                "vgs-lp-unclipped-eta minus vgs-lp-unclipped, visual loss of all tokens",
+                NATS,
+                Within(-0.005, 0.005),
+                "study_eta",
+                loss("vgs-lp-unclipped-eta", "vgs-lp-unclipped", "visual", ALL_TOKENS),
+            ),
+            points("vgs-lp-unclipped-eta", "vgs-lp-unclipped", Within(-1, 1), record="study_eta"),
+        ),
+        explanation=(
+            "Adam divides the factor out, but for its epsilon and for lambda's term, which eta does not scale. And "
+            "rollouts are sampled: as soon as one token is drawn otherwise, the two runs part. On fixed rollouts a "
+            "test finds the update the same to 1e-4 (tests/train/test_step.py)."
+        ),
+        ours=True,
+    ),
+)
+"""A blind teacher, an equation as printed, and eta under Adam."""
+
+TRAINING_CLAIMS = (*_OBJECTIVES, *_SPECIAL_CASES)

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import bootstrap
 
 from records import read_record
-from study.claims.angles import (
+from study.claims.angle_statistics import (
     between_angles,
     between_bins,
     difference_of_means,
@@ -16,7 +16,7 @@ from study.claims.angles import (
     mean_angle,
     ratio_of_norms,
 )
-from study.claims.evidence import NotMeasured
+from study.claims.claim import NotMeasured
 from tests.study.claims.made import reader
 
 GALLERY = Path(__file__).resolve().parents[3] / "figures" / "gallery"
@@ -64,7 +64,7 @@ def test_what_the_prompts_share_does_not_widen_a_difference():
 
 def test_the_mean_of_a_bin_is_that_of_the_table_bins(tables):
     row = tables("bins").query("scope == 'all' and bin == 8").iloc[0]
-    found = mean_angle(ANGLE, (8,)).of(tables)
+    found = mean_angle(ANGLE, (8,)).estimate(tables)
     ends = [row[f"{ANGLE}_{name}_deg"] for name in ("mean", "low", "high")]
     assert [found.value, found.low, found.high] == pytest.approx(ends)
     assert found.n_seeds is None and found.sample.startswith("64 units of ")
@@ -72,7 +72,7 @@ def test_the_mean_of_a_bin_is_that_of_the_table_bins(tables):
 
 def test_a_null_adds_its_own_uncertainty(tables):
     row = tables("bins").query("scope == 'all' and bin == 9").iloc[0]
-    alone, found = mean_angle(ANGLE, (9,)).of(tables), from_null(ANGLE, 9).of(tables)
+    alone, found = mean_angle(ANGLE, (9,)).estimate(tables), from_null(ANGLE, 9).estimate(tables)
     assert found.value == pytest.approx(alone.value - row[f"{ANGLE}_null_mean_deg"])
     error = 1.959964 * row[f"{ANGLE}_null_std_deg"] / 8
     assert (found.high - found.value) ** 2 == pytest.approx((alone.high - alone.value) ** 2 + error**2)
@@ -81,7 +81,7 @@ def test_a_null_adds_its_own_uncertainty(tables):
 
 def test_the_rise_of_the_readme(tables):
     bins = tables("bins").query("scope == 'all'").set_index("bin")["angle_language_visual_attached_mean_deg"]
-    found = between_bins("angle_language_visual_attached", (7, 8, 9), (0, 1, 2)).of(tables)
+    found = between_bins("angle_language_visual_attached", (7, 8, 9), (0, 1, 2)).estimate(tables)
     assert found.value == pytest.approx(bins[[7, 8, 9]].mean() - bins[[0, 1, 2]].mean())
     assert 20 < found.low < found.value < found.high < 40
 
@@ -97,16 +97,18 @@ def units(**columns):
 
 def test_two_angles_of_one_unit():
     tables = units(a_deg=[50.0, 60, 70, np.nan], b_deg=[40.0, 40, 40, 40])
-    found = between_angles("a", "b", (0,)).of(tables)
+    found = between_angles("a", "b", (0,)).estimate(tables)
     assert found.value == pytest.approx(20)
     assert (found.low, found.high) == pytest.approx((15, 30))
 
 
 def test_norms_count_as_in_a_sum():
-    found = ratio_of_norms("visual", "standard").of(units(norm_visual=[3.0, 4, 3, 4], norm_standard=[5.0, 5, 5, 5]))
+    found = ratio_of_norms("visual", "standard").estimate(
+        units(norm_visual=[3.0, 4, 3, 4], norm_standard=[5.0, 5, 5, 5])
+    )
     assert [found.value, found.low, found.high] == pytest.approx([np.sqrt(0.5)] * 3)
 
 
 def test_a_bin_that_is_not_there_was_not_measured():
     with pytest.raises(NotMeasured):
-        mean_angle("a", (0, 9)).of(units(a_deg=[50.0, 60]))
+        mean_angle("a", (0, 9)).estimate(units(a_deg=[50.0, 60]))
