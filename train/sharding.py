@@ -8,7 +8,8 @@ pass of an update to its end. The teacher is whole. The student is whole while i
 token waits for another process.
 
 In an update all processes run the same passes, because each pass gathers and scatters. A process with fewer
-micro-batches repeats one with no share in the loss. Without a picture in a micro-batch a process still runs a text view.
+micro-batches repeats one with no share in the loss. A process still runs a text view where no prompt of its
+micro-batch has a picture.
 
 torch shards here, not `Accelerator.prepare`, which does not shard on a CPU, and frees the head's weight before a loss
 outside the model needs it. Weights are gathered in float32; autocast rounds them, as it does where they are whole.

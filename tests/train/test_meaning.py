@@ -58,8 +58,8 @@ def test_preservation_as_printed_does_not_leave_it(checkpoints):
 def blind(monkeypatch):
     """Teachers whose image view is their text view."""
 
-    def text_alone(member, responses, support, **others):
-        views = both_views(member, responses, support, **others)
+    def text_alone(loaded, responses, support, **others):
+        views = both_views(loaded, responses, support, **others)
         return replace(views, image=views.text)
 
     monkeypatch.setattr(batches, "both_views", text_alone)  # of a batch, which only teachers score
