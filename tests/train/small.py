@@ -48,11 +48,11 @@ def batch(found: Learner, step: int = 0) -> Batch:
     return collect(found, prompt_source(config).at(step), step_seed(config.seed, step), watch())
 
 
-def both_logits(member: LoadedModel, responses: Sequence[Response], n_ids: int) -> tuple[torch.Tensor, torch.Tensor]:
+def both_logits(loaded: LoadedModel, responses: Sequence[Response], n_ids: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the logits `[T, V]` of the image and the text view, made whole."""
     ids = [r.rollout.token_ids for r in responses]
     views = [image_view(r.prompt) for r in responses], [r.text_view for r in responses]
-    image, text = (torch.cat(view_logits(member, view, ids, n_ids)) for view in views)
+    image, text = (torch.cat(view_logits(loaded, view, ids, n_ids)) for view in views)
     return image, text
 
 

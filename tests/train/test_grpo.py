@@ -52,9 +52,9 @@ def relative(a, b):
     return float((a - b).norm() / b.norm())
 
 
-def log_probs_of(member, response, n_ids, top_p=1.0, among=None):
+def log_probs_of(loaded, response, n_ids, top_p=1.0, among=None):
     """The log-probabilities of a response's tokens, one response alone, and the ids that it was drawn from."""
-    logits, ids = both_logits(member, [response], n_ids)[0], torch.tensor(response.rollout.token_ids)
+    logits, ids = both_logits(loaded, [response], n_ids)[0], torch.tensor(response.rollout.token_ids)
     probabilities = logits.detach().softmax(dim=-1)
     if among is None:
         among = torch.zeros_like(probabilities, dtype=torch.bool)

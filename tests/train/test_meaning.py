@@ -58,8 +58,8 @@ def test_preservation_as_printed_does_not_leave_it(checkpoints):
 def blind(monkeypatch):
     """Teachers whose image view is their text view."""
 
-    def text_alone(member, responses, n_ids, **others):
-        views = both_views(member, responses, n_ids, **others)
+    def text_alone(loaded, responses, n_ids, **others):
+        views = both_views(loaded, responses, n_ids, **others)
         return replace(views, image=views.text)
 
     monkeypatch.setattr(batches, "both_views", text_alone)  # of a batch, which only teachers score
