@@ -1,7 +1,7 @@
 """The journal of a training run: `metrics.jsonl`, one JSON object for each line, written as the run goes.
 
-The field `kind` names one of three kinds of line; `records.journal_lines` has their fields. A line's `step` is the number
-of updates before it. Within a step the evaluation comes first, then the geometry, then the step itself:
+The field `kind` names one of three kinds of line; `records.journal_lines` has their fields. A line's `step` is the
+number of updates before it. Within a step the evaluation comes first, then the geometry, then the step itself:
 
     {"version": 1, "kind": "evaluation", "step": 0, ...}
     {"version": 1, "kind": "step", "step": 0, ...}
