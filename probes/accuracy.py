@@ -11,7 +11,7 @@ prompts.
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
@@ -87,7 +87,6 @@ def accuracy_table(rollouts: "pd.DataFrame") -> str:
             spread = f"{interval.low:.1f} to {interval.high:.1f}"
             lines.append([column, str(name), str(len(rows)), f"{interval.estimate:.1f}", spread])
     return aligned([["by", "", "answers", "correct %", "95 % interval"], *lines])
-
 
 
 PROBE = Probe("accuracy", measure, summary, (AskedOptions,), (AnswerOptions,), plan=plan)

@@ -80,7 +80,17 @@ def summary(measured: "Measurement", options: UnitOptions, checks: CheckOptions)
 def angle_table(bins: "pd.DataFrame", scope: str) -> str:
     """The bins of one scope: mean divergences, then each angle's mean with the half-width of its 95 % interval."""
     rows = bins[bins["scope"] == scope].sort_values("bin")
-    titles = ["bin", "units", "VDS", "standard", "language", "visual", *(t for t in ANGLE_TITLES.values()), "null", "null att."]
+    titles = [
+        "bin",
+        "units",
+        "VDS",
+        "standard",
+        "language",
+        "visual",
+        *(t for t in ANGLE_TITLES.values()),
+        "null",
+        "null att.",
+    ]
     lines = [[cell(row) for row in _cells(entry)] for entry in rows.to_dict("records")]
     caption = f"Mean angles in degrees +- half of the 95 % interval over prompts; divergences in nats; scope {scope}."
     return f"{caption}\n{aligned([titles, *lines])}"
@@ -91,7 +101,6 @@ def _cells(row: dict) -> list[str | float | int]:
     nulls = [f"{row[f'angle_language_visual{kind}_null_mean_deg']:.0f}" for kind in ("", "_attached")]
     angles = [with_interval(row, angle) for angle in ANGLE_TITLES]
     return [row["bin"], row["n_units"], *divergences, *angles, *nulls]
-
 
 
 PROBE = Probe("angles", measure, summary, ANALYZER_OPTIONS, (UnitOptions, CheckOptions), plan=plan)

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 SIDES = ("before", "after")
 
 
-
 @dataclass(frozen=True)
 class ModelOptions(PairOptions):
     """The models"""
@@ -72,7 +71,6 @@ class CompareOptions:
     examples: NonNegativeInt = flag(12, "answers with another verdict that are kept with their picture, at most")
     first_order: bool = flag(False, "how much of the losses' change the way between the weights foretells; holds both")
     scope: Scope = flag("all", "scope of the table and the picture; both are recorded")
-
 
 
 @dataclass(frozen=True)
@@ -155,9 +153,7 @@ def _loaded(name: str, side: "Analyzer", options: CompareOptions) -> _Loaded:
     try:
         pair = one.pair
     except CheckpointError as error:
-        raise CheckpointError(
-            f"`checkpoints`: {name.upper()} {side.checkpoint} cannot be compared: {error}"
-        ) from None
+        raise CheckpointError(f"`checkpoints`: {name.upper()} {side.checkpoint} cannot be compared: {error}") from None
     shapes = {key: tuple(parameter.shape) for key, parameter in pair.student.model.named_parameters()}
     return _Loaded(pair.teacher, one.asked, pair.n_ids, one.header(PROBE, options), shapes)
 

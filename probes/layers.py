@@ -67,7 +67,6 @@ def layer_table(layers: "pd.DataFrame", scope: str) -> str:
     return f"{caption}\n{aligned([[*titles, *(ANGLE_TITLES[angle] for angle in _SHOWN)], *lines])}"
 
 
-
 PROBE = Probe("layers", measure, summary, ANALYZER_OPTIONS, (UnitOptions,))
 
 

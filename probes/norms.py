@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse.typing import PositiveInt
 
-from cli.errors import OptionError
 from cli.options import flag
 from cli.tables import aligned
 from probes import stages
@@ -116,10 +115,7 @@ def norm_table(norms: "pd.DataFrame", scope: str) -> str:
     return f"{caption}\n{aligned([[*titles, *ANGLE_TITLES.values()], *lines])}"
 
 
-
-PROBE = Probe(
-    "norms", measure, summary, ANALYZER_OPTIONS, (SeriesUnitOptions,), series=True, plan=plan
-)
+PROBE = Probe("norms", measure, summary, ANALYZER_OPTIONS, (SeriesUnitOptions,), series=True, plan=plan)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

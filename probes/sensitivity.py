@@ -30,7 +30,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -164,9 +164,7 @@ def bin_table(sensitivity: "pd.DataFrame", tokens: "pd.DataFrame") -> str:
 
 def reading_lines(readings: "pd.DataFrame", steering: "pd.DataFrame") -> list[str]:
     """What gamma and lambda do to the language loss of the upper bins."""
-    lines = [
-        f"Language loss of the upper three tenths of the bins (high), under standard + gamma visual + lambda LP:"
-    ]
+    lines = ["Language loss of the upper three tenths of the bins (high), under standard + gamma visual + lambda LP:"]
     titles = ["q*", "rises from gamma", *(f"lambda at gamma {gamma:g}" for gamma in _SHOWN_GAMMAS), "eta at gamma 2"]
     rows = []
     for prior, group in readings.groupby("prior", sort=False):
@@ -207,7 +205,6 @@ def _number(value: float) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.1e}" if abs(value) < 0.01 else f"{value:+.3f}"
-
 
 
 PROBE = Probe(

@@ -60,7 +60,9 @@ def support_table(rows: "pd.DataFrame") -> str:
     """Means over all ids, then for each K the means and, after +-, the mean absolute differences."""
     titles = ["ids", "bin", "tokens", *_TITLES.values(), "same bin %"]
     first = rows[rows["top_k"] == rows["top_k"].min()]
-    lines = [["all", *_counted(row), *(f"{row[f'{n}_full_mean_nats']:.2g}" for n in _TITLES), ""] for row in _rows(first)]
+    lines = [
+        ["all", *_counted(row), *(f"{row[f'{n}_full_mean_nats']:.2g}" for n in _TITLES), ""] for row in _rows(first)
+    ]
     for row in _rows(rows):
         cells = [f"{row[f'{n}_top_mean_nats']:.2g} +-{row[f'{n}_difference_mean_nats']:.1g}" for n in _TITLES]
         same = "" if row["bin"] == "text" else f"{100 * row['same_bin_share']:.1f}"
@@ -78,7 +80,6 @@ def _rows(rows: "pd.DataFrame") -> list[dict]:
 
 def _counted(row: dict) -> list[str]:
     return [row["bin"], str(row["n_tokens"])]
-
 
 
 PROBE = Probe("support", measure, summary, options=(SupportOptions,))

@@ -52,7 +52,6 @@ def quantile_table(tokens: "pd.DataFrame") -> str:
     return f"{caption}\n{aligned([['quantile', *_COLUMNS], *lines, means])}"
 
 
-
 PROBE = Probe("vds", measure, summary)
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from records import Measurement, RecordError, read_journal
 from records.files import write_json
 from records.fingerprint import difference, plain
+from records.journal_tables import Run, journal_tables
 from records.lock import NAME as LOCK
 from records.lock import Lock
-from records.journal_tables import Run, journal_tables
 from train.config import Config
 
 if TYPE_CHECKING:

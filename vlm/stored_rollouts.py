@@ -35,7 +35,9 @@ def read_rollouts(
     kept = [rollout for prompt_id in prompt_ids for rollout in stored.get(prompt_id, ())]
     if not kept:
         first = next(iter(prompt_ids), "")
-        raise OptionError(f"`rollouts` must hold a response to one of the prompts, such as {first!r}; check `prompt_id`")
+        raise OptionError(
+            f"`rollouts` must hold a response to one of the prompts, such as {first!r}; check `prompt_id`"
+        )
     return kept
 
 

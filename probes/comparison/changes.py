@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from geometry import OBJECTIVES
+from probes.stages.pictures import picture_png
+from probes.stages.responses import rollout_row
 from records import ANGLES, TABLES
 from records.tables.comparison import LOSSES, SIDES
 from stats import bootstrap_interval
-from probes.stages.pictures import picture_png
-from probes.stages.responses import rollout_row
 from vlm.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def tables(both: "Comparison", sides: "Mapping[str, Side]", seed: int) -> dict[s
 
 def token_changes(sampled: pd.DataFrame, tokens: Sided) -> pd.DataFrame:
     """A row a token: its divergences on either side, and its bin and VDS as in `sampled`."""
-    return _side_by_side(sampled.drop(columns=[*(f"{loss}_nats" for loss in LOSSES), "entropy_nats"]), tokens, LOSSES, "_nats")
+    return _side_by_side(
+        sampled.drop(columns=[*(f"{loss}_nats" for loss in LOSSES), "entropy_nats"]), tokens, LOSSES, "_nats"
+    )
 
 
 def unit_changes(units: Sided) -> pd.DataFrame:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from probes.analyzer import Corpus
 from probes.diagnosis.finding import Row, finding
 from probes.settings import RunOptions
 

@@ -35,9 +35,7 @@ SMALLER_RATE = (
 )
 
 
-def finding_table(
-    analyzer: "Analyzer", tables: Tables, evidence: Evidence, run_options: RunOptions
-) -> pd.DataFrame:
+def finding_table(analyzer: "Analyzer", tables: Tables, evidence: Evidence, run_options: RunOptions) -> pd.DataFrame:
     """Return the table `findings`: whether the two fit, what was measured, and what it cost."""
     n_prompts = sum(prompt.has_image for prompt in analyzer.prompts.values())
     measured = finding_rows(tables, evidence, n_prompts, analyzer.seed)
@@ -196,9 +194,7 @@ def _compatibility(analyzer: "Analyzer") -> list[Row]:
     warnings = "; ".join(pair.warnings) or "no difference in template or preprocessing"
     rows = [
         finding(question, "ids that both hold", "", pair.n_ids, verdict="one tokenizer"),
-        finding(
-            question, "warnings", "", len(pair.warnings), verdict="see" if pair.warnings else "", reason=warnings
-        ),
+        finding(question, "warnings", "", len(pair.warnings), verdict="see" if pair.warnings else "", reason=warnings),
     ]
     reason = ", ".join(f"{name}: {n}" for name, n in analyzer.asked.left_out.items() if n)
     return [*rows, finding(question, "prompts left out", "", left_out, reason=reason)]

@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from geometry.gram import Prior
-
 from probes.diagnosis.evidence import GAMMA_MOST, Evidence
 from probes.diagnosis.verdict_rules import STEER, verdict_rule
 
@@ -154,7 +153,9 @@ def draft(evidence: Evidence) -> Recommendation:
     rule = verdict_rule(evidence)
     reasons = {"verdict": rule.reason.format(f=evidence)}
     if rule.verdict != STEER:
-        return Recommendation.without_steering(rule.verdict, rule.objective, {**reasons, "objective": "see the verdict"})
+        return Recommendation.without_steering(
+            rule.verdict, rule.objective, {**reasons, "objective": "see the verdict"}
+        )
     so_far = Draft(evidence, round(evidence.gamma / GAMMA_STEP) * GAMMA_STEP)
     prior, reasons["prior"] = _chosen(PRIORS, so_far)
     so_far = replace(so_far, prior=prior)
@@ -162,7 +163,9 @@ def draft(evidence: Evidence) -> Recommendation:
     so_far = replace(so_far, gamma=gamma)
     if gamma == 0.0:
         reasons |= {"objective": "no gamma is left that spares the language of the upper bins"}
-        return Recommendation(rule.verdict, "standard", gamma, None, prior, {**reasons, "lambda": "nothing to preserve"})
+        return Recommendation(
+            rule.verdict, "standard", gamma, None, prior, {**reasons, "lambda": "nothing to preserve"}
+        )
     lambda_, reasons["lambda"] = _chosen(LAMBDAS, so_far)
     return Recommendation(rule.verdict, rule.objective, gamma, lambda_, prior, {**reasons, "objective": STEERING})
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from cli.progress import progress
-
 from probes.stages.forecast import HIGH
 from probes.stages.real_steps import Ground, Setting, trial_rows
 from records.tables.forecast import PRIORS

@@ -22,9 +22,9 @@ from .precision import reference_dtype as reference_dtype
 from .precision import sample_units as sample_units
 from .real_steps import ADAMW as ADAMW
 from .real_steps import AFTER as AFTER
+from .real_steps import SGD as SGD
 from .real_steps import Ground as Ground
 from .real_steps import Pace as Pace
-from .real_steps import SGD as SGD
 from .real_steps import Setting as Setting
 from .real_steps import can_step as can_step
 from .real_steps import steered as steered

@@ -14,7 +14,6 @@ import pandas as pd
 
 from cli.progress import progress
 from geometry import decompose
-from probes.analyzer import Corpus
 from records.tables.diagnosis import CONTENT
 from vlm.prompts import Prompt
 from vlm.views import View, image_view

@@ -141,7 +141,9 @@ def _seed(half: Half, number: int, cots: Cotangents, terms: Mapping[str, float])
     return total
 
 
-def _pull(analyzer: "Analyzer", rollouts: Sequence[Rollout], place: int, seeds: Sequence[Tensor], found: Direction) -> None:
+def _pull(
+    analyzer: "Analyzer", rollouts: Sequence[Rollout], place: int, seeds: Sequence[Tensor], found: Direction
+) -> None:
     """Run a view backward and add what arrives at the parameters."""
     views = [analyzer.views(rollout)[place] for rollout in rollouts]
     responses = [rollout.token_ids for rollout in rollouts]
@@ -158,10 +160,15 @@ def changes(analyzer: "Analyzer", numbers: Sequence[int], direction: Direction) 
     """Yield each rollout's number and the change of its tokens' losses a unit of the direction."""
     for part in _batches(analyzer, numbers):
         rollouts = [analyzer.rollouts[number] for number in part]
-        logits, tangents = push_forward(analyzer.pair.student.model, partial(_both_views, analyzer, rollouts), direction)
+        logits, tangents = push_forward(
+            analyzer.pair.student.model, partial(_both_views, analyzer, rollouts), direction
+        )
         rows = zip(part, analyzer.score(rollouts), *logits, *tangents, strict=True)
         for number, views, image, text, image_tangent, text_tangent in rows:
-            yield number, sensitivity(replace(views, student_image=image, student_text=text), image_tangent, text_tangent)
+            yield (
+                number,
+                sensitivity(replace(views, student_image=image, student_text=text), image_tangent, text_tangent),
+            )
 
 
 def change_rows(analyzer: "Analyzer", half: Half, direction: Direction, name: str) -> pd.DataFrame:

@@ -76,7 +76,9 @@ def resampled_means(sensitivity: pd.DataFrame, n_bins: int, seed: int) -> Means:
     return Means(list(labels), counts.sum(axis=0).tolist(), means)
 
 
-def forecast_tables(sensitivity: pd.DataFrame, products: pd.DataFrame, n_bins: int, seed: int) -> dict[str, pd.DataFrame]:
+def forecast_tables(
+    sensitivity: pd.DataFrame, products: pd.DataFrame, n_bins: int, seed: int
+) -> dict[str, pd.DataFrame]:
     """Return the tables `forecast`, `steering` and `readings`."""
     means, gram = resampled_means(sensitivity, n_bins, seed), gram_of(products)
     with np.errstate(invalid="ignore"):

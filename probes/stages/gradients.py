@@ -37,7 +37,9 @@ def measure_gradients(
     with progress("gradients", len(units)) as show:
         for shard, part in enumerate(_cut(units, groups)):
             if not all(shards.has(table, shard) for table in tables):
-                measured = _bins(analyzer, groups, part) if _are_corpus_bins(part) else unit_grams(analyzer, engine, part)
+                measured = (
+                    _bins(analyzer, groups, part) if _are_corpus_bins(part) else unit_grams(analyzer, engine, part)
+                )
                 rows = [(members, grams) for members, grams in measured]
                 for table, make in tables.items():
                     frames = [make(members, grams) for members, grams in rows]
@@ -67,7 +69,9 @@ def probe_responses(analyzer: "Analyzer", units: Mapping[int, Sequence[Unit]]) -
     pair = analyzer.pair
     scored = analyzer.score(rollouts, positions)
     for rollout, at, views in zip(rollouts, positions, scored, strict=True):
-        image, text = (ResponseView(pair.student, view, rollout.token_ids, pair.n_ids) for view in analyzer.views(rollout))
+        image, text = (
+            ResponseView(pair.student, view, rollout.token_ids, pair.n_ids) for view in analyzer.views(rollout)
+        )
         yield ProbedResponse(image, text, cotangents(views), at)
 
 
@@ -80,9 +84,7 @@ def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(["scope", "unit_id"], ignore_index=True) if "scope" in rows else rows
 
 
-def _bins(
-    analyzer: "Analyzer", groups: Groups, units: Sequence[Unit]
-) -> list[tuple[list[Unit], dict[str, Gram]]]:
+def _bins(analyzer: "Analyzer", groups: Groups, units: Sequence[Unit]) -> list[tuple[list[Unit], dict[str, Gram]]]:
     """The gradients of some corpus-bins, added up over rollouts; each rollout is run once for all of them."""
     added = DenseGradients(groups, metric=analyzer.metric_factors)
     numbers = sorted({number for unit in units for number in unit.weights})

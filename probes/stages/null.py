@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 
 from cli.progress import progress
 from geometry import UnitViews, null_grams, total
@@ -36,9 +35,7 @@ def measure_null(analyzer: "Analyzer", units: Sequence[Unit]) -> pd.DataFrame:
     return shards.gather("null")
 
 
-def null_angles(
-    analyzer: "Analyzer", units: Sequence[Unit], seed: int
-) -> Iterator[dict[str, float | int | str]]:
+def null_angles(analyzer: "Analyzer", units: Sequence[Unit], seed: int) -> Iterator[dict[str, float | int | str]]:
     """Yield a row for each pair of unrelated units and each scope, the angle with q* detached and attached, degrees."""
     groups = analyzer.pair.student.groups
     bins = np.array([unit.bin for unit in units], dtype=int)

@@ -55,9 +55,7 @@ def check_precision(analyzer: "Analyzer", units: Sequence[Unit], measured: pd.Da
     return precision_rows(analyzer.in_dtype(reference_dtype(analyzer.pair_options)), units, measured, scope)
 
 
-def precision_rows(
-    exact: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame, scope: str
-) -> pd.DataFrame:
+def precision_rows(exact: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame, scope: str) -> pd.DataFrame:
     """Return the table `precision` from an analyzer of the same responses in the dtype that serves as the truth."""
     kept = _kept_tokens(exact, {unit.rollout_id for unit in units})
     shifts = _shifts(exact, units, measured[measured["scope"] == scope])

@@ -63,7 +63,9 @@ def support_rows(tokens: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _tokens(analyzer: "Analyzer", number: int, rollout: Rollout, views: FourViews, top_k: Sequence[int]) -> pd.DataFrame:
+def _tokens(
+    analyzer: "Analyzer", number: int, rollout: Rollout, views: FourViews, top_k: Sequence[int]
+) -> pd.DataFrame:
     """A row a K and token of one response, not yet binned."""
     prompt = analyzer.prompts[rollout.prompt_id]
     about = {"prompt_id": prompt.prompt_id, "rollout_id": number, "has_image": prompt.has_image}
@@ -98,4 +100,3 @@ def _by_bin(tokens: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     yield ALL, tokens[shown]
     if not shown.all():
         yield TEXT, tokens[~shown]
-

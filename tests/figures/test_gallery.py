@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from probes.options import PairOptions, PromptOptions
+from probes.units import Unit, grams_by_rollout
 
 from figures import tables
 from figures.gallery import __main__ as command
 from figures.gallery.rows import GALLERY, ROWS
 from geometry import Gramian, decompose
 from probes import corpus as corpora
-from probes.options import PairOptions, PromptOptions
-from probes.units import Unit, grams_by_rollout
 from records import RecordError, fingerprint, read_record
 from records.columns import OBJECTIVES
 from tests.figures import studies

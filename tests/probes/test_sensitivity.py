@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from probes.forecast import directions, steps
 
 from probes import sensitivity
-from probes.forecast import directions, steps
 from records import RecordWriter, read_record
 from records.tables.forecast import CHANGED, TABLES
 from tests import models

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pandas as pd
 import torch
-
-from cli.tables import aligned
 from probes.tables import bin_rows, gram_rows, product_rows, unit_rows
 from probes.terminal import angle_table
 from probes.units import Unit
+
+from cli.tables import aligned
 from records import ANGLES
 
 

@@ -5,11 +5,11 @@ from math import nan
 
 import pandas as pd
 import pytest
+from probes.diagnosis.facts import Facts
+from probes.forecast.trial import Ground, Pace
 
 from probes.diagnosis import findings, stages, text
-from probes.diagnosis.facts import Facts
 from probes.diagnosis.trial import PASSES, Tried, setting_name, signed, surely_rises, trial_of, tried_of
-from probes.forecast.trial import Ground, Pace
 from records import TABLES, Shards
 from records.folder import ShardFolder
 from records.tables.diagnosis import TRIED

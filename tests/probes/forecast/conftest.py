@@ -1,10 +1,10 @@
 """The random pair in float64 with a few short responses, their tokens, and the two halves of the prompts."""
 
 import pytest
-
-from probes import corpus as corpora
 from probes.corpus import Asked, Corpus
 from probes.forecast import directions
+
+from probes import corpus as corpora
 from records import Shards
 from tests import models
 from vlm.rollouts import Sampling, generate

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
-from geometry import FourViews, decompose
 from probes.forecast import directions, steps
 from probes.forecast import tables as forecast
+
+from geometry import FourViews, decompose
 from records.tables.forecast import DIRECTIONS
 from tests import models
 from vlm.scoring import view_logits

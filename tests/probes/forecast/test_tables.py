@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
-import geometry
 from probes.forecast import tables as forecast
 from probes.forecast.tables import HIGH, Means
+
+import geometry
 from records import TABLES
 from records.tables.forecast import CHANGED, DIRECTIONS
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
-from geometry import FourViews, Objective, Thresholds, objective_loss
 from probes.forecast import steps, trial
 from probes.forecast.trial import Ground, Pace, Setting, can_step, trial_rows
+
+from geometry import FourViews, Objective, Thresholds, objective_loss
 from records.tables.diagnosis import TRIAL, TRIED
 from stats.bootstrap import bootstrap_interval
 from vlm.scoring import view_logits
