@@ -11,7 +11,7 @@ so a `Gram` of the four answers for all. Nothing here needs torch.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 

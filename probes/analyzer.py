@@ -37,9 +37,9 @@ from geometry import FourViews
 from probes import measurement, stages
 from probes.measurement import Advice, Measurement
 from probes.probe import Probe
-from probes.settings import ANALYZER_OPTIONS, BinOptions, MetricOptions, PairOptions, PromptOptions
+from probes.settings import ANALYZER_OPTIONS, BinOptions, Dtype, MetricOptions, PairOptions, PromptOptions
 from probes.stages.responses import Asked
-from records import MemoryRecord, OpenRecord, complete_record, fingerprint, open_record, recorded_probe
+from records import MemoryRecord, OpenRecord, Shards, complete_record, fingerprint, open_record, recorded_probe
 from vlm.checkpoint import CheckpointError, LoadedModel, in_precision, load_model, model_in_memory, quiet
 from vlm.families import parameter_kinds
 from vlm.optimizer_state import STATE, AdamMetric, adam_metric_of, state_file
@@ -118,7 +118,7 @@ class Analyzer:
         return analyzer
 
     def _clear(self) -> None:
-        self.shards: Any = MemoryRecord({})
+        self.shards: Shards = Shards({})
         self.notes: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self.continued = False
@@ -286,7 +286,7 @@ class Analyzer:
             other.__dict__["teacher"] = self.teacher
         return other
 
-    def in_dtype(self, dtype: str) -> "Analyzer":
+    def in_dtype(self, dtype: Dtype) -> "Analyzer":
         """Return an analyzer of the same responses with both models in another dtype, beside those of this one."""
         options = replace(self.pair_options, dtype=dtype, teacher_dtype=dtype)
         twin = self.having(_groups=self._groups | {PairOptions: options})
@@ -363,13 +363,14 @@ class Analyzer:
         return kind(record.path, record.record, record.tables, probe, tuple(values))
 
     def header(self, probe: Probe, *values: Any) -> dict[str, Any]:
-        """Return what identifies a record: the probe, the weights, the prompts and every setting that changes a number."""
-        sides, settings = self.pair.describe(), {}
+        """Return what identifies a record: the probe, weights, prompts and every setting that changes a number."""
+        sides = self.pair.describe()
+        settings: dict[str, Any] = {}
         for kind in probe.reads:
             settings |= self.settings_of(kind)
         for value in values:
             settings |= asdict(value)
-        header = {
+        header: dict[str, Any] = {
             "probe": probe.module,
             "pair": {side: sides[side]["name"] for side in ("student", "teacher")} | {"warnings": sides["warnings"]},
             "weights": {side: sides[side]["fingerprint"] for side in ("student", "teacher")},

@@ -208,8 +208,9 @@ def _joined(headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def measure(analyzer: "Analyzer", both: Comparison) -> Tables:
-    """Return the tables of a comparison: first the side whose responses are scored, then the other at the same tokens."""
-    sampled, measured = both.options.rollouts_of, {}
+    """Return the tables of a comparison; the side that responds is measured first, the other at the same tokens."""
+    sampled = both.options.rollouts_of
+    measured: dict[str, Side] = {}
     for name in sorted(SIDES, key=lambda side: side != sampled):
         print(f"{name}: {both.sides[name].checkpoint}", file=sys.stderr)
         shards = analyzer.shards.part(SIDES.index(name))

@@ -16,6 +16,7 @@ from .journal_lines import Journal as Journal
 from .reading import Measurement as Measurement
 from .reading import complete_record as complete_record
 from .reading import read_record as read_record
+from .reading import recorded_probe as recorded_probe
 from .record_json import SCHEMA_VERSION as SCHEMA_VERSION
 from .table import Column as Column
 from .table import Table as Table

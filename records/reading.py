@@ -111,6 +111,16 @@ def complete_record(folder: str | Path, header: Mapping[str, Any]) -> Measuremen
     return Measurement(Path(folder), content, {})
 
 
+def recorded_probe(folder: str | Path) -> str | None:
+    """Return the probe whose record a folder holds, complete or not; None if it holds none.
+
+    Raises:
+        RecordError: the folder's record.json is not a record's, or has another schema version.
+    """
+    content = read_record_json(Path(folder))
+    return content["header"]["probe"] if content and content["header"] else None
+
+
 def _only_record_in(folder: Path, tables: Sequence[str]) -> tuple[Path, dict[str, Any]] | None:
     """Return the one subfolder whose complete record has the tables, and what its record.json says; else None."""
     matching = [(inner, content) for inner, content in _records_in(folder) if content["tables"].keys() >= set(tables)]

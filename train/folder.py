@@ -56,8 +56,8 @@ def opened(config: Config, weights: Mapping[str, str], accelerator: "Accelerator
 def read_run(folder: str | Path) -> Measurement:
     """Return the tables of a run, in the shape that pictures of training take: `figures.training_norms.draw`, others.
 
-    The tables are `curves`, `steps`, `evaluations` and `gradients`; `records.tables.study` has their columns. `arm` is the
-    objective. The header has `pair`, `weights` and `settings`, the flags. A run that is still going on can be read.
+    The tables are `curves`, `steps`, `evaluations` and `gradients`; `records.tables.study` has their columns. `arm` is
+    the objective. The header has `pair`, `weights` and `settings`, the flags. A run that is still going on can be read.
 
     Raises:
         RecordError: the folder holds no run, or its journal is broken.

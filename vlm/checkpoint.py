@@ -136,7 +136,9 @@ def model_in_memory(model: nn.Module, processor: ProcessorMixin, name: str = "mo
 
 def in_precision(loaded: LoadedModel, dtype: str) -> LoadedModel:
     """Return a copy of a model in another dtype."""
-    return replace(loaded, model=deepcopy(loaded.model).to(DTYPES[dtype]))
+    model = deepcopy(loaded.model)
+    nn.Module.to(model, DTYPES[dtype])
+    return replace(loaded, model=model)
 
 
 def _train_only(model: nn.Module, parameters: str) -> None:

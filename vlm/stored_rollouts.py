@@ -1,11 +1,12 @@
 """Responses that are there already, from a file or from memory, as rollouts.
 
-A row has `prompt_id`, and either `token_ids` or the `response` as text. Text is read with the model's tokenizer and ended
-by its end token; ids are taken as they are. A file has one row as a JSON object per line.
+A row has `prompt_id`, and either `token_ids` or the `response` as text. Text is read with the model's tokenizer and
+ended by its end token; ids are taken as they are. A file has one row as a JSON object per line.
 """
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,10 @@ def rollouts_of(
     """
     counts: dict[str, int] = {}
     for where, row in _rows(source):
-        rollout = row if isinstance(row, Rollout) else _rollout(row, where, loaded, n_ids, longest)
+        rollout = row if isinstance(row, Rollout) else _rollout(row, where, loaded, longest)
+        _refuse_ids(rollout, where, loaded, n_ids)
         index = counts[rollout.prompt_id] = counts.get(rollout.prompt_id, -1) + 1
-        yield Rollout(rollout.prompt_id, index, rollout.token_ids, rollout.text, rollout.truncated)
+        yield replace(rollout, index=index)
 
 
 def _rows(source: str | Path | Sequence[Row]) -> Iterable[tuple[str, Row]]:
@@ -69,7 +71,7 @@ def _rows(source: str | Path | Sequence[Row]) -> Iterable[tuple[str, Row]]:
 
 def _lines(path: Path) -> Iterator[tuple[str, Row]]:
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        where = f"`rollouts`: {path}, line {number}"
+        where = f"`rollouts`: {path}, line {number},"
         if line.strip():
             try:
                 yield where, json.loads(line)
@@ -77,22 +79,26 @@ def _lines(path: Path) -> Iterator[tuple[str, Row]]:
                 raise OptionError(f"{where} must be a JSON object with `prompt_id`: mend it") from None
 
 
-def _rollout(row: Mapping[str, Any], where: str, loaded: LoadedModel, n_ids: int, longest: int | None) -> Rollout:
+def _rollout(row: Mapping[str, Any], where: str, loaded: LoadedModel, longest: int | None) -> Rollout:
+    """Return what a row says, cut at `longest` tokens."""
     try:
         prompt_id, ids, text = str(row["prompt_id"]), row.get("token_ids"), row.get("response")
     except (KeyError, TypeError, AttributeError):
         raise OptionError(f"{where} must be a JSON object with `prompt_id`: mend it") from None
-    where = f"{where}, prompt {prompt_id!r},"
     tokenizer = loaded.processor.tokenizer
     if ids is None and isinstance(text, str):
         ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-    ids = list(ids) if isinstance(ids, (list, tuple)) else []
+    kept = tuple(ids[:longest]) if isinstance(ids, (list, tuple)) else ()
+    ended = bool(kept) and kept[-1] in loaded.end_ids
+    words = tokenizer.decode([i for i in kept[: len(kept) - ended] if type(i) is int], skip_special_tokens=False)
+    return Rollout(prompt_id, 0, kept, words, truncated=not ended)
+
+
+def _refuse_ids(rollout: Rollout, where: str, loaded: LoadedModel, n_ids: int) -> None:
+    """No model could have given these ids, or a view would read them as a picture."""
+    where, ids = f"{where} prompt {rollout.prompt_id!r},", rollout.token_ids
     if not ids or not all(type(i) is int and 0 <= i < n_ids for i in ids):
         raise OptionError(f"{where} must have a text `response`, or `token_ids` below {n_ids}: mend it")
     if pictured := sorted(set(ids) & set(loaded.visual_ids)):
-        token = tokenizer.convert_ids_to_tokens(pictured[0])
+        token = loaded.processor.tokenizer.convert_ids_to_tokens(pictured[0])
         raise OptionError(f"{where} holds {token!r}, which stands for a picture: leave the response out")
-    kept = tuple(ids[:longest])
-    ended = kept[-1] in loaded.end_ids
-    words = tokenizer.decode(kept[:-1] if ended else kept, skip_special_tokens=False)
-    return Rollout(prompt_id, 0, kept, words, truncated=not ended)

@@ -100,7 +100,7 @@ def recommend(evidence: Evidence) -> Recommendation:
 
 
 def candidates(evidence: Evidence) -> list[Recommendation]:
-    """Return the settings to be tried, in order: the draft, more lambda, then less gamma; none where it does not steer."""
+    """Return the settings to be tried, in order: the draft, more lambda, then less gamma; none if it does not steer."""
     drafted = draft(evidence)
     if drafted.lambda_ is None or drafted.gamma is None:
         return []

@@ -120,7 +120,7 @@ LAMBDAS: Sequence[StrengthRule] = (
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to train with: the verdict, the objective and its strengths, None where one has no part; reasons by setting."""
+    """The verdict, the objective and its strengths, with a reason for each; a strength that has no part is None."""
 
     verdict: str
     objective: str

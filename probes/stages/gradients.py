@@ -56,7 +56,7 @@ def unit_grams(
     by_rollout: dict[int, list[Unit]] = {}
     for unit in units:
         by_rollout.setdefault(unit.rollout_id, []).append(unit)
-    probed = probe_responses(analyzer, {number: members for number, members in by_rollout.items()})
+    probed = probe_responses(analyzer, by_rollout)
     for (number, members), response in zip(by_rollout.items(), probed, strict=True):
         weights = [unit.weights_at(number, response.positions, response.cotangents) for unit in members]
         yield members, engine.units(response, torch.stack(weights))

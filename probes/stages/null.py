@@ -20,9 +20,9 @@ _COLUMNS = ["bin", "scope", "detached_deg", "attached_deg"]
 
 
 def measure_null(analyzer: "Analyzer", units: Sequence[Unit]) -> pd.DataFrame:
-    """Return the angles `bin, scope, detached_deg, attached_deg` between one unit's language and another's visual gradient.
+    """Return `bin, scope, detached_deg, attached_deg`: angles between one unit's language and another's visual gradient.
 
-    The two are of one bin and two prompts. A corpus-bin has no second unit to be compared with.
+    The two units are of one bin and two prompts. A corpus-bin has no second unit to be compared with.
     """
     bins, shards = sorted({unit.bin for unit in units}), analyzer.shards
     with progress("null", len(bins)) as show:
@@ -50,7 +50,7 @@ def null_angles(analyzer: "Analyzer", units: Sequence[Unit], seed: int) -> Itera
 
 
 def _unit_views(analyzer: "Analyzer", units: Sequence[Unit]) -> list[UnitViews]:
-    """What each unit's gradients need, the teacher's logits at its tokens alone; nothing is run behind its last token."""
+    """What each unit's gradients need: the teacher's logits at its tokens alone, and views that end at the last one."""
     pair, found = analyzer.pair, []
     size = analyzer.prompt_options.batch
     for start in range(0, len(units), size):

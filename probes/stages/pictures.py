@@ -29,7 +29,7 @@ def picture_png(images: Sequence[Image.Image]) -> bytes | None:
 
 
 def picture_table(analyzer: "Analyzer", n: int) -> pd.DataFrame:
-    """Return the table `pictures`: `n` responses with the most visual dependency in all, one a task as far as there are tasks."""
+    """Return the table `pictures`: the `n` responses with the largest sum of VDS, spread over the tasks."""
     tokens = analyzer.tokens
     pictured = tokens[tokens["bin"] >= 0]
     totals = pictured.groupby("rollout_id")["vds_nats"].sum().sort_values(ascending=False, kind="stable")

@@ -113,6 +113,6 @@ def precision_line(rows: pd.DataFrame, device: str) -> str:
     worst: Mapping[str, float] = {angle: rows[f"{angle}_shift_mean_deg"].max() for angle in ANGLES}
     angle = max(worst, key=lambda name: worst[name])
     return (
-        f"precision: against {_exact_dtype(device)}, {100 * share:.1f} % of {rows['n_tokens'].sum()} tokens keep their bin; "
-        f"the largest mean shift of an angle in a bin is {worst[angle]:.2f} degrees ({angle})"
+        f"precision: against {_exact_dtype(device)}, {100 * share:.1f} % of {rows['n_tokens'].sum()} tokens keep their"
+        f" bin; the largest mean shift of an angle in a bin is {worst[angle]:.2f} degrees ({angle})"
     )

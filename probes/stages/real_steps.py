@@ -1,9 +1,9 @@
 """Real steps: what they change on held-out responses, compared with what first order predicts.
 
-One step of SGD or AdamW at each of several rates; the way to another checkpoint; and a *trial*, several steps of AdamW at
-the rate one means to train with, with the gradient clipped as in training and made again at each step on the same
-responses. The weights are moved, measured and put back; a copy of them and, with AdamW, its state are held meanwhile, so that this
-is for models of which memory holds several.
+One step of SGD or AdamW at each of several rates; the way to another checkpoint; and a *trial*, several steps of AdamW
+at the rate one means to train with. A trial clips the gradient as training does and makes it again at each step on the
+same responses. Weights are moved, measured and put back. A copy of them is held meanwhile, with AdamW its state too:
+memory must hold several copies of the model.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

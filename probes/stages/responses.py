@@ -1,4 +1,4 @@
-"""Where every measurement starts: the prompts that fit, the student's responses, and each of their tokens scored once."""
+"""The start of every measurement: prompts that fit, the student's responses, and the scores of their tokens."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -9,7 +9,7 @@ import torch
 from cli.progress import progress
 from geometry import Decomposition, FourViews, decompose, equal_frequency_bins, top_ids, topk_log_probs
 from probes.stages.responses import SHARD
-from records.tables.support import KNOWN
+from records.tables.support import COMPARED
 from vlm.rollouts import Rollout
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def _columns(parts: Decomposition, support: str) -> dict:
 
 
 def _means(inside: pd.DataFrame) -> dict[str, float]:
-    full, top = (inside[[f"{n}_{support}_nats" for n in KNOWN]].to_numpy() for support in ("full", "top"))
+    full, top = (inside[[f"{n}_{support}_nats" for n in COMPARED]].to_numpy() for support in ("full", "top"))
     found: dict[str, float] = {"n_tokens": len(inside)}
-    for place, name in enumerate(KNOWN):
+    for place, name in enumerate(COMPARED):
         found[f"{name}_full_mean_nats"] = full[:, place].mean()
         found[f"{name}_top_mean_nats"] = top[:, place].mean()
         found[f"{name}_difference_mean_nats"] = abs(top[:, place] - full[:, place]).mean()
