@@ -62,7 +62,8 @@ class Parser(ArgumentParser):
             if hints[f.name] is bool:
                 titled.add_argument(name, action="store_true", help=text)
             else:
-                titled.add_argument(name, default=default, help=text, **_words(hints[f.name], f.metadata["metavar"]))
+                words = _words(hints[f.name], f.metadata["metavar"])
+                titled.add_argument(name, default=list(default) if "nargs" in words else default, help=text, **words)
 
 
 def _words(kind: Any, short: str | None) -> dict[str, Any]:
@@ -99,9 +100,14 @@ def _help_text(text: str, kind: Any, default: Any, readers: Sequence[str]) -> st
     """Return a flag's help: its text, the objectives that read it, what it admits if that is mixed, and its default."""
     is_mixed = get_origin(kind) in (Union, UnionType) and any(get_origin(one) is Literal for one in get_args(kind))
     about = [kind_words(kind)] if is_mixed else []
-    about += [f"default: {default}"] if default is not None and default is not False and "default:" not in text else []
+    if default is not None and default is not False and "default:" not in text:
+        about.append(f"default: {_shown(default)}")
     objectives = f" [{', '.join(readers)}]" if readers else ""
     return text + objectives + (f" ({'; '.join(about)})" if about else "")
+
+
+def _shown(default: Any) -> str:
+    return " ".join(map(str, default)) if isinstance(default, (tuple, list)) else str(default)
 
 
 def program(module: str) -> str:
@@ -145,7 +151,9 @@ class _Checker(Parser):
     """A parser of keywords, which raises what a command would print."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise OptionError(_one_line(message, self.kinds).replace("`--", "`"))
+        raise OptionError(
+            re.sub("`--([a-z-]+)`", lambda flag: f"`{flag[1].replace('-', '_')}`", _one_line(message, self.kinds))
+        )
 
 
 def checked(group: type[Options], values: Mapping[str, Any]) -> Options:
@@ -158,7 +166,7 @@ def checked(group: type[Options], values: Mapping[str, Any]) -> Options:
     parser.add_options(group)
     names = {f.name: f.name.rstrip("_") for f in fields(group)}  # type: ignore[arg-type]
     own = {names[name]: value for name, value in values.items() if name in names}
-    return pick(parser.parse_object(own), group)
+    return pick(parser.parse_object({n: list(v) if isinstance(v, tuple) else v for n, v in own.items()}), group)
 
 
 _WORDS = {

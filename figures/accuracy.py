@@ -79,7 +79,7 @@ def against_standard(effects: pd.DataFrame, group: str) -> pd.DataFrame:
 
 def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
     """Draw accuracy by dependency group, and below it the differences from standard."""
-    verdicts, effects = record.tables["verdicts"], record.tables["effects"]
+    verdicts, effects = record.table("verdicts"), record.table("effects")
     chosen = study.choose(record, "verdicts", arms, study.MAIN)
     groups = [group for group in study.GROUPS if group in set(verdicts["group"])]
     with styled():

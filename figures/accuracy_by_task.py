@@ -29,7 +29,7 @@ def tasks_of(verdicts: pd.DataFrame) -> list[tuple[str, str]]:
 
 def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
     """Draw one panel for each task."""
-    verdicts = record.tables["verdicts"]
+    verdicts = record.table("verdicts")
     chosen, tasks = study.choose(record, "verdicts", arms, study.MAIN), tasks_of(verdicts)
     lines = -(-len(tasks) // COLUMNS)
     with styled():

@@ -32,7 +32,7 @@ def choose(record: Measurement, table: str, wanted: Sequence[str] | None, usual:
     Raises:
         RecordError: a wanted arm is not in the table, or the table has no arm at all.
     """
-    there = in_order(list(record.tables[table]["arm"]))
+    there = in_order(list(record.table(table)["arm"]))
     if not there:
         raise RecordError(f"`{record.path}` has no arm in `{table}`: train one with `python -m study`")
     if absent := [arm for arm in wanted or () if arm not in there]:

@@ -135,7 +135,7 @@ def group_name(row: Mapping) -> str:
 def scoped(record: Measurement, scope: str) -> pd.DataFrame | None:
     """Return the changes of the angles in a scope, if angles were measured."""
     check_choice("scope", scope, SCOPES)
-    angles = record.tables.get("angle_changes")
+    angles = record.table("angle_changes") if record.has("angle_changes") else None
     return None if angles is None else angles[angles["scope"] == scope].reset_index(drop=True)
 
 
@@ -148,13 +148,14 @@ def caption(record: Measurement) -> str:
 
 def draw(record: Measurement, scope: str = "all") -> Figure:
     """Draw the changes of a record that has the table `changes`; angles and accuracy where it has them."""
-    angles, answers = scoped(record, scope), record.tables.get("accuracy_changes", pd.DataFrame())
+    angles = scoped(record, scope)
+    answers = record.table("accuracy_changes") if record.has("accuracy_changes") else pd.DataFrame()
     heights_in = [3.5] + ([1.0 + 0.17 * len(answers)] if len(answers) else [])
     with styled():
         figure = Figure(figsize=(WIDE_WIDTH_IN, 0.5 + sum(heights_in)), layout="constrained")
         parts = figure.subfigures(len(heights_in), 1, squeeze=False, height_ratios=heights_in)[:, 0]
         upper = parts[0].subplots(1, 1 if angles is None else 2, squeeze=False)[0]
-        draw_losses(upper[0], record.tables["changes"])
+        draw_losses(upper[0], record.table("changes"))
         if angles is not None:
             draw_angles(upper[1], angles)
         if len(answers):

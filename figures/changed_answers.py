@@ -88,7 +88,7 @@ def draw(record: Measurement) -> Figure:
     Raises:
         RecordError: no verdict changed.
     """
-    rows = record.tables["examples"].to_dict("records")
+    rows = record.table("examples").to_dict("records")
     if not rows:
         raise RecordError(f"`{record.path}` has no answer whose verdict changed: compare on more `--accuracy-prompts`")
     heights_pt = [max(map(height_pt, rows[start : start + 2])) for start in range(0, len(rows), 2)]

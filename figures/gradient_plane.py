@@ -39,11 +39,11 @@ STANDARD, LANGUAGE, VISUAL, PRIOR, SHIFT = range(len(OBJECTIVES))
 def unit_grams(record: Measurement, scope: str) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the units that are in a bin, and their Gram matrices `[U, 5, 5]` over the groups of a scope."""
     check_choice("scope", scope, SCOPES)
-    units = record.tables["units"]
+    units = record.table("units")
     units = units[(units["scope"] == "all") & (units["bin"] >= 0)]
     if units.empty:
         raise RecordError(f"`{record.path}` has no unit in a bin: measure prompts that have a picture")
-    rows = record.tables["grams"]
+    rows = record.table("grams")
     rows = rows if scope == "all" else rows[rows["group"].str.fullmatch(LANGUAGE_MODEL)]
     sums = rows.drop(columns="group").groupby("unit_id").sum().loc[units["unit_id"]]
     grams = np.empty((len(units), len(OBJECTIVES), len(OBJECTIVES)))

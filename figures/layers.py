@@ -28,7 +28,7 @@ LEAST_SPREAD_DEG = 30.0  # either side of 90: smaller departures are not painted
 def rows_of(record: Measurement, scope: str) -> pd.DataFrame:
     """Return the rows of the groups in a scope."""
     check_choice("scope", scope, SCOPES)
-    layers = record.tables["layers"]
+    layers = record.table("layers")
     return layers if scope == "all" else layers[layers["in_language_model"]]
 
 

@@ -48,7 +48,7 @@ def draw(
     record: Measurement, rollouts: str = "training", arms: Sequence[str] | None = None, window: int = WINDOW
 ) -> Figure:
     """Draw both losses, on all tokens and on those of bins 7-9, of a record that has the table `curves`."""
-    curves = record.tables["curves"]
+    curves = record.table("curves")
     check_choice("rollouts", rollouts, ROLLOUTS)
     study.check_window(window)
     chosen = study.choose(record, "curves", arms, USUAL)

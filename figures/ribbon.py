@@ -57,13 +57,13 @@ class Response:
 def marked(record: Measurement, attached: bool, threshold_deg: float) -> pd.DataFrame:
     """Return the tokens with `angle_deg`, nan where it was not measured, and whether that is a `conflict`."""
     angle = "angle_language_visual_attached" if attached else "angle_language_visual"
-    units = record.tables["units"]
+    units = record.table("units")
     units = units[units["scope"] == "all"]
     if not units["unit"].eq("token").all():
         raise RecordError(f"`{record.path}` must be measured with `--unit token`, not {units['unit'].iloc[0]}")
     angles = units[["rollout_id", "position", f"{angle}_deg"]].rename(columns={f"{angle}_deg": "angle_deg"})
-    tokens = record.tables["tokens"].merge(angles, on=["rollout_id", "position"], how="left", validate="1:1")
-    bins = record.tables["bins"]
+    tokens = record.table("tokens").merge(angles, on=["rollout_id", "position"], how="left", validate="1:1")
+    bins = record.table("bins")
     bins = bins[bins["scope"] == "all"].set_index("bin")
     beyond = bins[f"{angle}_null_mean_deg"] + 2.0 * bins[f"{angle}_null_std_deg"]
     least = np.fmax(tokens["bin"].map(beyond), threshold_deg)
@@ -72,7 +72,7 @@ def marked(record: Measurement, attached: bool, threshold_deg: float) -> pd.Data
 
 def choose(record: Measurement, tokens: pd.DataFrame, wanted: Sequence[int] | None) -> list[int]:
     """Return the responses to draw: those wanted, else those with a picture and most conflicts."""
-    there = set(record.tables["rollouts"]["rollout_id"])
+    there = set(record.table("rollouts")["rollout_id"])
     if absent := [number for number in wanted or () if number not in there]:
         raise RecordError(
             f"`responses` must be of those that `{record.path}` has ({min(there)} to {max(there)}), not {absent[0]}"
@@ -91,7 +91,7 @@ def gather(
     if pictures and len(pictures) != len(numbers):
         raise RecordError(f"`pictures` must be one for each of {len(numbers)} responses, not {len(pictures)}")
     opened = [Image.open(path).convert("RGB") for path in pictures] if pictures else [None] * len(numbers)
-    rows = record.tables["rollouts"].set_index("rollout_id")
+    rows = record.table("rollouts").set_index("rollout_id")
     return [
         Response(rows.loc[number].to_dict(), tokens[tokens["rollout_id"] == number].sort_values("position"), picture)
         for number, picture in zip(numbers, opened, strict=True)

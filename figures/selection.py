@@ -13,7 +13,7 @@ def rows_where(record: Measurement, table: str, **values: str) -> pd.DataFrame:
     Raises:
         RecordError: the table has no such value in a column; the message lists those it has.
     """
-    rows = record.tables[table]
+    rows = record.table(table)
     for column, value in values.items():
         if value not in set(rows[column]):
             there = ", ".join(map(str, rows[column].unique()))

@@ -44,7 +44,7 @@ FIRST_ORDER = 0.2  # relative error up to which a change counts as that
 def rows_of(record: Measurement, table: str, prior: str) -> pd.DataFrame:
     """Return a table's rows of one prior."""
     check_choice("prior", prior, PRIORS)
-    rows = record.tables[table]
+    rows = record.table(table)
     return rows[rows["prior"] == prior]
 
 
@@ -110,14 +110,14 @@ def draw_angles(ax: Axes, rows: pd.DataFrame) -> None:
 
 def draw_step_row(axes: Sequence[Axes], record: Measurement) -> None:
     """Draw predicted against measured change, and their slope and relative error against the rate."""
-    draw_steps(axes[0], record.tables["step_changes"], record.tables["step_fits"])
+    draw_steps(axes[0], record.table("step_changes"), record.table("step_fits"))
     axes[0].set_title("(g) steps taken, a point a bin; filled: first order")
-    draw_reach(axes[1], record.tables["step_fits"], "slope")
+    draw_reach(axes[1], record.table("step_fits"), "slope")
     axes[1].axhline(1, color=INK, linewidth=0.8, linestyle=DOTTED)
     axes[1].set_ylim(-0.6, 2.1)  # beyond, nothing is left of first order
     axes[1].set_ylabel("slope of measured on predicted")
     axes[1].set_title("(h) slope over the bins")
-    draw_reach(axes[2], record.tables["step_fits"], "relative_error")
+    draw_reach(axes[2], record.table("step_fits"), "relative_error")
     axes[2].axhline(FIRST_ORDER, color=INK, linewidth=0.8, linestyle=DOTTED)
     axes[2].set_yscale("log")
     axes[2].set_ylabel("relative error")
@@ -167,7 +167,7 @@ def prompts(record: Measurement) -> str:
 def draw(record: Measurement, prior: str = "detached") -> Figure:
     """Draw the forecast for one kind of q*, and the steps that were taken where the record has them."""
     rows = rows_of(record, "forecast", prior)
-    has_steps = "step_fits" in record.tables
+    has_steps = record.has("step_fits")
     with styled():
         figure = Figure(figsize=(WIDE_WIDTH_IN, 8.4 if has_steps else 5.8), layout="constrained")
         axes = figure.subplots(3 if has_steps else 2, 3)

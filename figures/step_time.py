@@ -60,7 +60,7 @@ def ratio_words(least: pd.DataFrame, arm: str) -> str:
 
 def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
     """Draw a record that has the table `steps`."""
-    steps = record.tables["steps"]
+    steps = record.table("steps")
     chosen = study.choose(record, "steps", arms, study.MAIN)
     medians = seconds(steps)
     with styled():

@@ -73,7 +73,7 @@ def measured(record: Measurement, group: str) -> pd.DataFrame:
         {"arm": one.arm, "objective": one.objective, "gamma": one.signed_gamma, "lambda": one.lambda_}
         for one in steered_arms(record)
     ]
-    effects = against_standard(record.tables["effects"], group).set_index("arm")
+    effects = against_standard(record.table("effects"), group).set_index("arm")
     percent = 100.0 * effects[["difference", "low", "high", "least", "greatest"]]
     places = pd.DataFrame(arms, columns=["arm", "objective", "gamma", "lambda"])
     return places.join(percent.assign(n_seeds=effects["n_seeds"]), on="arm", how="inner")
@@ -155,7 +155,7 @@ def draw(record: Measurement, group: str = "high") -> Figure:
     rows = measured(record, group)
     if rows.empty:
         raise RecordError(f"`{record.path}` has no steered arm beside standard: train with `--arms standard vgs-lp`")
-    standard = against_standard(record.tables["effects"], group)["mean_against"].iloc[0]
+    standard = against_standard(record.table("effects"), group)["mean_against"].iloc[0]
     with styled():
         figure = Figure(figsize=(WIDE_WIDTH_IN, 4.2), layout="constrained")
         axes = figure.subplots(1, 2, sharey=True, width_ratios=(1.7, 1))

@@ -81,7 +81,7 @@ TABLES = (
 
 def ours(record: Measurement, arm: str | None, group: str) -> str:
     """Return an arm's accuracy on a group in percent, with its interval over scenes."""
-    verdicts = record.tables["verdicts"]
+    verdicts = record.table("verdicts")
     rows = verdicts[(verdicts["arm"] == arm) & (verdicts["group"] == group)]
     if rows.empty:
         return NOTHING
@@ -117,14 +117,14 @@ def markdown(record: Measurement, table: Table) -> str:
     for row in table.rows:
         cells = [NOTHING if value is None else f"{value:.2f}" for value in row.published]
         measured = [ours(record, row.arm, group) for group in study.GROUPS]
-        lines.append(line([row.label, *cells, *measured, difference(record.tables["effects"], row.arm, table.against)]))
+        lines.append(line([row.label, *cells, *measured, difference(record.table("effects"), row.arm, table.against)]))
     return "\n".join(lines)
 
 
 def text(record: Measurement) -> str:
     """Return the three tables and how they are to be read; a dash where nothing was published or measured."""
     arms = [row.arm for table in TABLES for row in table.rows]
-    verdicts = record.tables["verdicts"]
+    verdicts = record.table("verdicts")
     seeds = captions.seeds(verdicts[verdicts["arm"].isin(arms)])
     note = (
         f"Ours: greedy answers, {seeds} an arm, 95 % intervals over scenes. A difference is *better* or *worse* if its "

@@ -51,7 +51,7 @@ def draw_steps(ax: Axes, steps: pd.DataFrame, arms: Sequence[str], column: str, 
 
 def draw(record: Measurement, group: str = "high", arms: Sequence[str] | None = None, window: int = WINDOW) -> Figure:
     """Draw the curves of a record that has the tables `evaluations` and `steps`."""
-    rows, steps = rows_where(record, "evaluations", group=group), record.tables["steps"]
+    rows, steps = rows_where(record, "evaluations", group=group), record.table("steps")
     study.check_window(window)
     chosen = study.choose(record, "evaluations", arms, USUAL)
     with styled():

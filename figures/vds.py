@@ -59,7 +59,7 @@ def draw(record: Measurement) -> Figure:
     Raises:
         RecordError: there is none.
     """
-    tokens = record.tables["tokens"]
+    tokens = record.table("tokens")
     tokens = tokens[tokens["bin"] >= 0]
     if tokens.empty:
         raise RecordError(f"`{record.path}` has no token of a prompt with a picture: measure prompts that have one")

@@ -32,7 +32,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from cli.options import flag
 from probes import diagnosis, stages
-from probes.probe import Probe, Tables
+from probes.probe import Plan, Probe, Tables
 from probes.settings import BinOptions, PairOptions, PromptOptions, RunOptions, UnitOptions
 
 if TYPE_CHECKING:
@@ -65,6 +65,15 @@ class DiagnosisOptions:
         " default is that of `python -m train`)",
     )
     shown: NonNegativeInt = flag(4, "responses shown token by token, with their pictures, in the report")
+
+
+def plan(analyzer: "Analyzer", options: DiagnosisOptions, run_options: RunOptions) -> Plan:
+    """Return a header that also says how units are chosen, which pictures of them state."""
+    return Plan(analyzer.header(PROBE, options, run_options, _units(options)))
+
+
+def _units(options: DiagnosisOptions) -> UnitOptions:
+    return UnitOptions(per_bin=options.per_bin)
 
 
 def measure(analyzer: "Analyzer", options: DiagnosisOptions, run_options: RunOptions) -> Tables:
@@ -100,7 +109,7 @@ def _measured(analyzer: "Analyzer", options: DiagnosisOptions) -> "dict[str, pd.
 def _geometry(analyzer: "Analyzer", options: DiagnosisOptions) -> "dict[str, pd.DataFrame]":
     """The angles by bin with their null, by depth and kind of parameter, and what the dtype costs."""
     with analyzer.phase("geometry"):
-        units = stages.choose_units(analyzer.tokens, UnitOptions(per_bin=options.per_bin), analyzer.seed)
+        units = stages.choose_units(analyzer.tokens, _units(options), analyzer.seed)
         rows = {"grams": stages.gram_rows, "units": stages.unit_rows}
         tables = stages.measure_gradients(analyzer, analyzer.kinds, units, rows)
         measured, null = (tables["units"], tables["grams"]), stages.measure_null(analyzer, units)
@@ -142,6 +151,7 @@ PROBE = Probe(
     (PairOptions, PromptOptions, BinOptions),
     (DiagnosisOptions, RunOptions),
     measurement="Advice",
+    plan=plan,
 )
 
 

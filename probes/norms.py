@@ -53,7 +53,7 @@ def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     analyzer.refuse_missing_states(analyzer.checkpoint, *others)
     first = analyzer.apart()
     joined, students, states = first.header(PROBE, options), [], []
-    analyzer = analyzer.having(asked=first.asked)
+    analyzer.asked = first.asked
     for one in _series(analyzer, others):
         with one.named("checkpoints"):
             student = one.pair.student

@@ -44,6 +44,10 @@ class Measurement:
         """The record's folder, in words for a message."""
         return "the record in memory" if self.path is None else f"`{self.path}`"
 
+    def has(self, *names: str) -> bool:
+        """Say whether the record has all these tables."""
+        return set(names) <= {*self.tables, *self.record.get("tables", ())}
+
     def table(self, name: str) -> "pd.DataFrame":
         """Return a table by its name.
 

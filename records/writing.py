@@ -37,6 +37,10 @@ class Shards:
         """Keep a shard, whole or not at all. Its columns are the probe's own business until `finish`."""
         self._files[self._name(table, shard_index)] = frame.to_parquet(index=False)
 
+    def part(self, number: int) -> "Shards":
+        """Return the shards of one of several measurements that the record joins, apart from those of the others."""
+        return Shards(self._files, f"{self._part}@{number}")
+
     def gather(self, table: str) -> "pd.DataFrame":
         """Return all shards of a table, one below the other in the order of their index.
 
@@ -67,10 +71,6 @@ class OpenRecord(Shards):
         super().__init__(files)
         self.header = header
         self._finished: Measurement | None = None
-
-    def part(self, number: int) -> Shards:
-        """Return the shards of one of several measurements that the record joins, apart from those of the others."""
-        return Shards(self._files, f"@{number}")
 
     def finish(self, tables: Mapping[str, "pd.DataFrame"], notes: Mapping[str, Any]) -> None:
         """Check and keep the tables, drop the shards and, last of all, mark the record complete.

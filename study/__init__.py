@@ -5,7 +5,7 @@ From Python, with plain arguments:
     import study
 
     study.run(["initial", "standard", "vgs-lp"], seeds=[0, 1], steps=20, folder="runs/small")
-    study.record("runs/small").tables["effects"]
+    study.record("runs/small").effects
 """
 
 import lazy_loader

@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _print_effects(folder: str, options: EffectsOptions) -> None:
     written = record(folder, options.out)
-    print(written.tables["effects"].round(4).to_string(index=False))
+    print(written.effects.round(4).to_string(index=False))
     print(f"record: {written.path}")
     print(f"next: python -m figures {written.path}")
 

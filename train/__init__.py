@@ -3,7 +3,7 @@
     from train import Config, read_run, train
 
     folder = train(Config(objective="vgs", steps=20))
-    read_run(folder).tables["steps"]
+    read_run(folder).steps
 
 Names load when they are first used, so that flags are read at once; `__init__.pyi` lists them.
 """

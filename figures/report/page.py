@@ -78,8 +78,8 @@ def text(record: Measurement) -> str:
 
 def _content(record: Measurement) -> dict[str, Any]:
     """Return what the template is filled with."""
-    tokens, notes, header = record.tables["tokens"], record.record["notes"], record.header
-    recommendation = record.tables["recommendation"].to_dict("records")
+    tokens, notes, header = record.table("tokens"), record.record["notes"], record.header
+    recommendation = record.table("recommendation").to_dict("records")
     chosen = {row["setting"]: row for row in recommendation}
     return {
         "student": header["pair"]["student"],
@@ -98,18 +98,18 @@ def _content(record: Measurement) -> dict[str, Any]:
         "command": chosen["command"]["choice"] if "command" in chosen else "",
         "sections": _sections(record),
         "responses": responses(record),
-        "has_angles": "units" in record.tables,
+        "has_angles": record.has("units"),
         "key": key_steps(),
     }
 
 
 def _sections(record: Measurement) -> list[dict[str, Any]]:
     """Return titles, words, tables and pictures, in order."""
-    by_question = record.tables["findings"].groupby("question", sort=False)
+    by_question = record.table("findings").groupby("question", sort=False)
     sections = [_section(_title(str(name)), table=tables.findings(rows)) for name, rows in by_question]
     for name, title, words, as_data in _TABLES:
-        if name in record.tables:
-            rows = record.tables[name]
+        if record.has(name):
+            rows = record.table(name)
             first = next(iter(rows.head(1).to_dict("records")), {})
             sections.append(_section(title, words.format_map(first), as_data(rows)))
     drawn = [(picture(name), words) for name, words in _PICTURES]
@@ -125,9 +125,9 @@ def _section(
 
 def _drawable(record: Measurement, one: Picture) -> bool:
     """Say whether a picture's tables are there and not all their angles are nan, as those of zero gradients are."""
-    if not set(one.tables) <= record.tables.keys():
+    if not record.has(*one.tables):
         return False
-    angles = [record.tables[table].filter(regex="^angle_.*_mean_deg$") for table in one.tables]
+    angles = [record.table(table).filter(regex="^angle_.*_mean_deg$") for table in one.tables]
     angles = [frame for frame in angles if not frame.empty]
     return not angles or any(frame.notna().any(axis=None) for frame in angles)
 

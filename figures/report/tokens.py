@@ -33,9 +33,9 @@ def key_steps() -> list[dict[str, str]]:
 def responses(record: Measurement) -> list[dict[str, Any]]:
     """Return the responses of the table `pictures` in its order."""
     tokens = _tokens(record)
-    rollouts = record.tables["rollouts"].set_index("rollout_id")
+    rollouts = record.table("rollouts").set_index("rollout_id")
     shown = []
-    for row in record.tables["pictures"].to_dict("records"):
+    for row in record.table("pictures").to_dict("records"):
         rollout = rollouts.loc[row["rollout_id"]]
         verdict = {True: "right", False: "wrong"}.get(rollout["correct"], "not judged")
         said = tokens[tokens["rollout_id"] == row["rollout_id"]].sort_values("position")
@@ -48,9 +48,9 @@ def responses(record: Measurement) -> list[dict[str, Any]]:
 
 def _tokens(record: Measurement) -> pd.DataFrame:
     """Return the table `tokens` with angles and conflicts, where they were measured."""
-    if {"units", "bins"} <= record.tables.keys():
+    if record.has("units", "bins"):
         return marked(record, attached=False, threshold_deg=90.0)
-    return record.tables["tokens"].assign(angle_deg=np.nan, conflict=False)
+    return record.table("tokens").assign(angle_deg=np.nan, conflict=False)
 
 
 def _token(token: Mapping) -> dict[str, Any]:

@@ -74,4 +74,4 @@ class RecordFolder:
         return str(read_record(self.folder / record).record["fingerprint"])
 
     def _read(self, record: str, table: str) -> pd.DataFrame:
-        return read_record(self.folder / record, table).tables[table]
+        return read_record(self.folder / record).table(table)
