@@ -22,7 +22,8 @@ _COLUMNS = ["bin", "scope", "detached_deg", "attached_deg"]
 def measure_null(analyzer: "Analyzer", units: Sequence[Unit]) -> pd.DataFrame:
     """Return angles between one unit's language and another's visual gradient.
 
-    Columns: `bin, scope, detached_deg, attached_deg`. The two units are of one bin and two prompts. A corpus-bin has no second unit to be compared with.
+    Columns: `bin, scope, detached_deg, attached_deg`. The two units are of one bin and two prompts. A corpus-bin has no
+    second unit to be compared with.
     """
     bins, shards = sorted({unit.bin for unit in units}), analyzer.shards
     with progress("null", len(bins)) as show:
