@@ -104,7 +104,7 @@ def _prepare(folder: Path, header: Mapping[str, Any], overwrite: bool) -> None:
     content = read_record_json(folder)
     strangers = [path.name for path in folder.iterdir() if path.name not in (LOCK, RECORD + TEMPORARY)]
     if content is None and strangers:
-        raise RecordError(f"`{folder}` holds {min(strangers)} but no record: choose another `--out`")
+        raise RecordError(f"`{folder}` holds {min(strangers)} but no record: choose another folder")
     if content is not None and not overwrite and _may_continue(folder, header, content):
         return
     _clear(folder)
@@ -115,15 +115,12 @@ def _may_continue(folder: Path, header: Mapping[str, Any], content: Mapping[str,
     """Decide whether a record already begun is ours to continue; raise when it is another or complete."""
     if content["header"] is None:
         return False
-    if content["complete"]:
-        raise RecordError(f"`{folder}` holds a complete record: pass `--overwrite`, or choose another `--out`")
+    kind = "a complete" if content["complete"] else "an incomplete"
     other = difference(content["header"], header)
-    if other is None:
+    if other is None and not content["complete"]:
         return True
-    raise RecordError(
-        f"`{folder}` holds an incomplete record with `{other.field}` {other.left!r}, not {other.right!r}: "
-        "pass `--overwrite`, or choose another `--out`"
-    )
+    which = f" with `{other.field}` {other.left!r}, not {other.right!r}" if other else ""
+    raise RecordError(f"`{folder}` holds {kind} record{which}: pass `overwrite`, or choose another folder")
 
 
 def _clear(folder: Path) -> None:

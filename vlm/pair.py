@@ -94,7 +94,10 @@ def load_teacher(teacher: NamedTeacher, **settings: Any) -> LoadedModel:
     Raises:
         CheckpointError: it cannot be loaded, or has other weights than `pair.json` says.
     """
-    loaded = load_model(teacher.checkpoint, **settings)
+    try:
+        loaded = load_model(teacher.checkpoint, **settings)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace("`checkpoint`", "`teacher`", 1)) from None
     if teacher.fingerprint and teacher.fingerprint != loaded.fingerprint:
         raise CheckpointError(
             f"{teacher.pair_file} names a teacher with fingerprint {teacher.fingerprint}, but its weights have"

@@ -198,7 +198,7 @@ def test_what_a_kill_before_the_first_write_leaves_is_no_stranger(tmp_path, name
 def test_a_complete_record_is_refused_unless_overwritten(tmp_path):
     run(tmp_path)
     before = contents(tmp_path)
-    with pytest.raises(RecordError, match="holds a complete record: pass `--overwrite`"):
+    with pytest.raises(RecordError, match="holds a complete record: pass `overwrite`"):
         run(tmp_path)
     assert contents(tmp_path) == before
     assert run(tmp_path, OTHER, overwrite=True) == [0, 1, 2]
@@ -207,7 +207,7 @@ def test_a_complete_record_is_refused_unless_overwritten(tmp_path):
 
 def test_another_incomplete_record_is_refused_by_its_field(tmp_path):
     begin(tmp_path)
-    with pytest.raises(RecordError, match="incomplete record with `settings.seed` 0, not 1: pass `--overwrite`"):
+    with pytest.raises(RecordError, match="incomplete record with `settings.seed` 0, not 1: pass `overwrite`"):
         run(tmp_path, OTHER)
     assert run(tmp_path, OTHER, overwrite=True) == [0, 1, 2]
 
