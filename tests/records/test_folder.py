@@ -220,7 +220,7 @@ def test_overwriting_begins_anew(tmp_path):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_strangers_folder_is_refused_and_kept(tmp_path, overwrite):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(RecordError, match=r"holds thesis.tex but no record: choose another `--out`"):
+    with pytest.raises(RecordError, match=r"holds thesis.tex but no record: choose another folder"):
         run(tmp_path, overwrite=overwrite)
     assert contents(tmp_path) == {"thesis.tex": b"years of work"}
 
