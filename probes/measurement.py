@@ -109,6 +109,18 @@ class Advice(Measurement):
         rows = self.recommendation
         return dict(zip(rows["setting"], rows["reason"], strict=True))
 
+    def flags(self) -> dict[str, Any]:
+        """Return the advice as fields of `train.Config`, with the learning rate if steps were tried at it.
+
+        Raises:
+            UserError: there is nothing to distil.
+        """
+        if self.objective == "none":
+            raise UserError(f"the advice is not to train: {self.reasons['verdict']}")
+        steering = {"gamma": self.gamma, "lambda_": self.lambda_, "prior": self.prior}
+        flags = {"objective": self.objective} | {name: value for name, value in steering.items() if value is not None}
+        return flags | ({"lr": self.header["settings"]["lr"]} if self.has("trial") else {})
+
     def command(self) -> str:
         """Return the command line that trains on the advice; empty where there is nothing to distil."""
         return self._choices.get("command", "")
