@@ -1,7 +1,7 @@
 """What a measurement is: its tables, its picture, and the advice that a diagnosis comes to."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from probes.probe import Probe
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Measurement(records.Measurement):
     """A complete measurement. Its tables are attributes, such as `.bins`; `print` and notebooks show its main table."""
 
-    probe: "Probe" = field(repr=False)
-    values: tuple[Any, ...] = field(default=(), repr=False)
+    probe: "Probe"
+    values: tuple[Any, ...] = ()
     """The values of the probe's own options."""
 
     def draw(self, name: str | None = None, **options: Any) -> "Figure":
@@ -52,9 +52,12 @@ class Measurement(records.Measurement):
     def __str__(self) -> str:
         return str(self.probe.summary(self, *self.values))
 
-    def _repr_html_(self) -> str:
+    def __repr__(self) -> str:
         where = "in memory" if self.path is None else str(self.path)
-        return f"<pre>{escape(str(self))}</pre><p><small>{escape(self.probe.module)}, {escape(where)}</small></p>"
+        return f"<{self.probe.module} of {self.header['pair']['student']}, {where}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre><p><small>{escape(repr(self).strip('<>'))}</small></p>"
 
     def _figure(self) -> catalogue.Picture:
         """The probe's own picture, else the first that can be drawn."""
@@ -73,7 +76,7 @@ class Measurement(records.Measurement):
         return {name: made[name] for name in picture.options if name in made}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Advice(Measurement):
     """A diagnosis: whether to steer, and what to train with."""
 
@@ -108,6 +111,18 @@ class Advice(Measurement):
         """Why, by setting."""
         rows = self.recommendation
         return dict(zip(rows["setting"], rows["reason"], strict=True))
+
+    def flags(self) -> dict[str, Any]:
+        """Return the advice as fields of `train.Config`, with the learning rate if steps were tried at it.
+
+        Raises:
+            UserError: there is nothing to distil.
+        """
+        if self.objective == "none":
+            raise UserError(f"the advice is not to train: {self.reasons['verdict']}")
+        steering = {"gamma": self.gamma, "lambda_": self.lambda_, "prior": self.prior}
+        flags = {"objective": self.objective} | {name: value for name, value in steering.items() if value is not None}
+        return flags | ({"lr": self.header["settings"]["lr"]} if self.has("trial") else {})
 
     def command(self) -> str:
         """Return the command line that trains on the advice; empty where there is nothing to distil."""

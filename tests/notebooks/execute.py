@@ -62,7 +62,8 @@ def executed(name: str, parameters: Mapping[str, Any] | None = None, timeout_s: 
         coalesce_streams=True,
         resources={"metadata": {"path": str(NOTEBOOKS)}},
     )
-    client.execute(env=os.environ | {"PYTHONWARNINGS": "ignore:IProgress not found"})  # bars are lines without widgets
+    packages = {"PYTHONPATH": str(ROOT)}  # this tree's, also where another one is installed
+    client.execute(env=os.environ | packages | {"PYTHONWARNINGS": "ignore:IProgress not found"})  # bars are lines
     cell.source = committed
     return notebook
 
