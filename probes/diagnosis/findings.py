@@ -1,4 +1,4 @@
-"""From the tables of a diagnosis to its findings, ."""
+"""From the tables of a diagnosis to the table `findings`: measured values, each with its question and verdict."""
 
 from collections.abc import Mapping
 from math import inf, nan

@@ -13,18 +13,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from probes import angles, compare, corpus, vds
+from probes import angles, compare, vds
+from probes.stages import responses
 from records import ANGLES, Shards, read_record
-from records.tables.comparison import LOSSES, TABLES
-from stats.bootstrap import bootstrap_interval
+from records.tables import comparison
+from records.tables.comparison import LOSSES
+from stats import bootstrap_interval
 from tests import models
 from vlm.evaluation import Verdict
 from vlm.rollouts import Rollout
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--limit", "8", "--max-response", "5", "--bins", "3")
-SETTING = (*SHORT, "--probe-per-bin", "3", "--accuracy-prompts", "6")
-LOSSES_ALONE = (*SHORT, "--probe-per-bin", "0", "--accuracy-prompts", "0")
+SETTING = (*SHORT, "--per-bin", "3", "--accuracy-prompts", "6")
+LOSSES_ALONE = (*SHORT, "--per-bin", "0", "--accuracy-prompts", "0")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def folder(before, after, exact, tmp_path_factory):
 
 
 def tables(folder, *names):
-    return read_record(folder, *(names or (*TABLES, "rollouts"))).tables
+    return read_record(folder, *(names or (*comparison.TABLES, "rollouts"))).tables
 
 
 def test_the_record_holds_its_tables_and_the_picture(folder):
@@ -88,7 +90,7 @@ def test_a_checkpoint_compared_with_itself_has_not_changed(before, exact, tmp_pa
 def of_the_same_rollouts(probe, checkpoint, exact, rollouts, out, monkeypatch, *argv):
     """A record of another probe, the checkpoint being given other responses for its own."""
     with monkeypatch.context() as patch:
-        patch.setattr(corpus, "generate", lambda member, prompts, sampling: rollouts)
+        patch.setattr(responses, "generate", lambda member, prompts, sampling: rollouts)
         assert probe.main([str(checkpoint), *exact, *SHORT, *argv, "--out", str(out)]) == 0
     return out
 
@@ -122,7 +124,7 @@ def test_a_change_of_loss_is_the_difference_of_two_records_of_the_vds_probe(
 
 def test_angles_are_those_of_the_angles_probe_at_the_same_tokens(folder, after, exact, rollouts, tmp_path, monkeypatch):
     out = tmp_path / "angles"
-    of_the_same_rollouts(angles, after, exact, rollouts, out, monkeypatch, "--probe-per-bin", "3")
+    of_the_same_rollouts(angles, after, exact, rollouts, out, monkeypatch, "--per-bin", "3")
     ours, theirs = tables(folder)["unit_changes"], tables(out, "units")["units"]
     pd.testing.assert_frame_equal(ours[["position", "bin", "scope"]], theirs[["position", "bin", "scope"]])
     for angle in ANGLES:
@@ -138,7 +140,7 @@ def test_numbers_do_not_depend_on_the_batch(folder, before, after, exact, tmp_pa
     argv = [str(before), str(after), *exact, *SETTING, "--batch", "3", "--out", str(tmp_path / "three")]
     assert compare.main(argv) == 0
     ours, others = tables(folder), tables(tmp_path / "three")
-    for name in (*TABLES, "rollouts"):
+    for name in (*comparison.TABLES, "rollouts"):
         pd.testing.assert_frame_equal(ours[name], others[name], rtol=1e-8, atol=1e-9)
 
 
@@ -175,7 +177,7 @@ def test_an_interrupted_comparison_is_continued_to_the_same_record(before, after
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Shards, "add", add)
         compare.main(argv)
-    monkeypatch.setattr(corpus, "generate", None)  # the responses are there
+    monkeypatch.setattr(responses, "generate", None)  # the responses are there
     assert compare.main(argv) == 0
     for name in ("changes.csv", "angle_changes.csv", "accuracy_changes.csv", "token_changes.parquet"):
         assert (tmp_path / "parts" / name).read_bytes() == (folder / name).read_bytes(), name
@@ -192,7 +194,7 @@ def test_answers_that_changed_are_drawn_and_counted(before, after, exact, tmp_pa
         ]
         return [Verdict(*both, correct=ok) for *both, ok in zip(prompts, rollouts, right, strict=True)]
 
-    monkeypatch.setattr(compare, "evaluate", evaluate)
+    monkeypatch.setattr(responses, "evaluate", evaluate)
     argv = [*LOSSES_ALONE[:-1], "6", "--examples", "4", "--out", str(tmp_path / "lost")]
     assert compare.main([str(before), str(after), *exact, *argv]) == 0
     found = tables(tmp_path / "lost", "examples", "accuracy_changes", "answers")

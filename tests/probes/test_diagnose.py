@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from probes import corpus, diagnose
+from probes import Analyzer, diagnose
 from records import read_record
 from records.tables.diagnosis import TABLES
 from tests import models
 from train.config import Config
 from vlm.pair import load_pair, pair_of
 
-LOSSES_ALONE = ("--limit", "28", "--skip-geometry", "--skip-forecast", "--shown", "0")
+LOSSES_ALONE = {"skip_geometry": True, "skip_forecast": True, "shown": 0}
 UNTRIED = tuple(name for name in TABLES if name != "trial")
 AMOUNTS = (0.0, 0.25, 0.5, 1.0)
 
@@ -28,18 +28,10 @@ def bundled():
     return load_pair("bundled")
 
 
-@pytest.fixture
-def measured(monkeypatch, tmp_path):
-    """Diagnose a loaded pair without gradients or report; returns the tables."""
-
-    def measure(pair, *argv):
-        monkeypatch.setattr(corpus, "load_pair", lambda *_, **__: pair)
-        monkeypatch.setattr(diagnose.catalogue.Picture, "write", lambda *_: [None])
-        out = tmp_path / "record"
-        assert diagnose.main(["bundled", *LOSSES_ALONE, *argv, "--out", str(out), "--overwrite"]) == 0
-        return read_record(out, "tokens", *UNTRIED).tables
-
-    return measure
+def measured(pair, **options):
+    """Diagnose a loaded pair in memory, without gradients; returns the tables."""
+    analyzer = Analyzer("bundled", **{"limit": 28} | options)
+    return analyzer.having(pair=pair, teacher=pair.teacher).diagnose(**LOSSES_ALONE).tables
 
 
 @contextmanager
@@ -87,10 +79,10 @@ def gamma(tables):
     return 0.0 if found == "-" else float(found)
 
 
-def test_a_blind_teacher_of_a_seeing_student_is_harmful(bundled, measured):
+def test_a_blind_teacher_of_a_seeing_student_is_harmful(bundled):
     """Steering would teach the student not to look: the visual loss is its own dependence, exactly."""
     with seeing(bundled.teacher, torch.zeros_like), seeing(bundled.student, lambda features: features):
-        tables = measured(bundled, "--text-view", "blank")
+        tables = measured(bundled, text_view="blank")
     choice, reason = recommended(tables)
     assert choice["verdict"] == "harmful" and choice["objective"] == "standard" and choice["gamma"] == "-"
     assert "stop looking" in reason["verdict"]
@@ -99,7 +91,7 @@ def test_a_blind_teacher_of_a_seeing_student_is_harmful(bundled, measured):
     np.testing.assert_allclose(tokens["kl_visual_nats"], tokens["student_vds_nats"], atol=1e-5)
 
 
-def test_a_teacher_that_sees_only_that_there_is_a_picture(bundled, measured):
+def test_a_teacher_that_sees_only_that_there_is_a_picture(bundled):
     with seeing(bundled.teacher, torch.zeros_like):
         tables = measured(bundled)
     choice, reason = recommended(tables)
@@ -110,19 +102,19 @@ def test_a_teacher_that_sees_only_that_there_is_a_picture(bundled, measured):
     assert sees["verdict"].iloc[0] == "presence only"
 
 
-def test_neither_looks(bundled, measured):
+def test_neither_looks(bundled):
     with seeing(bundled.teacher, torch.zeros_like), seeing(bundled.student, torch.zeros_like):
         choice, reason = recommended(measured(bundled))
     assert choice["verdict"] == "do not steer" and "presence of a picture only" in reason["verdict"]
 
 
-def test_a_teacher_that_is_the_student_has_nothing_to_teach(bundled, measured):
+def test_a_teacher_that_is_the_student_has_nothing_to_teach(bundled):
     choice, _ = recommended(measured(pair_of(bundled.student, bundled.student)))
     assert choice["verdict"] == "nothing to distil" and choice["objective"] == "none" and "command" not in choice
     bundled.student.model.requires_grad_(True)  # a teacher is frozen
 
 
-def test_a_blind_student_is_to_be_steered(bundled, measured):
+def test_a_blind_student_is_to_be_steered(bundled):
     with seeing(bundled.student, torch.zeros_like):
         tables = measured(bundled)
     choice, reason = recommended(tables)
@@ -132,7 +124,7 @@ def test_a_blind_student_is_to_be_steered(bundled, measured):
 
 
 @pytest.mark.parametrize("side", ["teacher", "student"])
-def test_noise_in_what_a_model_sees(bundled, measured, side):
+def test_noise_in_what_a_model_sees(bundled, side):
     """A teacher that sees less is followed less; a student that sees less is steered more."""
     series = []
     for amount in AMOUNTS:
@@ -149,24 +141,24 @@ def test_noise_in_what_a_model_sees(bundled, measured, side):
     assert abs(gammas[-1] - gammas[0]) >= 0.5
 
 
-def test_pictures_of_a_size_of_their_own_have_no_partner(bundled, measured, tmp_path):
+def test_pictures_of_a_size_of_their_own_have_no_partner(bundled, tmp_path):
     sizes = {"a": (48, 48), "b": (48, 48), "c": (72, 48), "d": (48, 48)}
     shades = {"a": 10, "b": 200, "c": 90, "d": 10}  # d shows what a shows
     for name, size in sizes.items():
         Image.new("RGB", size, (shades[name],) * 3).save(tmp_path / f"{name}.png")
     lines = [f'{{"problem": "what colour is the shape?", "id": "{n}", "images": ["{n}.png"]}}' for n in sizes]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
-    tables = measured(bundled, "--prompts", str(tmp_path / "rows.jsonl"))
+    tables = measured(bundled, prompts=str(tmp_path / "rows.jsonl"))
     pairs = tables["content"].groupby("prompt_id")["partner_id"].first().to_dict()
     assert pairs == {"a": "b", "b": "d", "d": "b"}
     reasons = tables["findings"]["reason"]
     assert reasons.str.contains("for 3 of 4 prompts with a picture; 1 had no partner").any()
 
 
-def test_without_any_partner_the_dependencies_decide(bundled, measured, tmp_path):
+def test_without_any_partner_the_dependencies_decide(bundled, tmp_path):
     Image.new("RGB", (48, 48), "red").save(tmp_path / "a.png")
     (tmp_path / "rows.jsonl").write_text('{"problem": "what colour is the shape?", "images": ["a.png"]}')
-    tables = measured(bundled, "--prompts", str(tmp_path / "rows.jsonl"))
+    tables = measured(bundled, prompts=str(tmp_path / "rows.jsonl"))
     assert tables["content"].empty
     means = tables["tokens"][["vds_nats", "student_vds_nats"]].mean()
     share = value(tables, "how hard to steer", "the teacher's share of the looking")
@@ -176,10 +168,10 @@ def test_without_any_partner_the_dependencies_decide(bundled, measured, tmp_path
 def test_the_whole_of_it(flags, tmp_path, capsys):
     """On the random pair: every table, the report, and the same numbers as the probes it is made of."""
     out = tmp_path / "record"
-    argv = [*flags, "--probe-per-bin", "2", "--precision-check", "3", "--trial-steps", "4", "--shown", "2"]
+    argv = [*flags, "--per-bin", "2", "--precision-check", "3", "--trial-steps", "4", "--shown", "2"]
     assert diagnose.main([*argv, "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "Does the teacher see" in said and "verdict: " in said and f"report: {out / 'report.html'}" in said
+    assert "Does the teacher see" in said and "verdict: " in said and f"picture: {out / 'report.html'}" in said
     tables = read_record(out, "units", "bins", "layers", "readings", "precision", *TABLES).tables
     assert set(tables["bins"]["scope"]) == {"all", "language_model"} and len(tables["pictures"]) == 2
     questions = list(tables["findings"]["question"].unique())
@@ -198,7 +190,7 @@ def test_the_whole_of_it(flags, tmp_path, capsys):
 
 
 def test_the_default_rate_is_that_of_training():
-    assert diagnose.DiagnosisOptions().trial_lr == Config.lr
+    assert diagnose.DiagnosisOptions().lr == Config.lr
 
 
 def test_without_trial_steps_none_is_tried(flags, tmp_path):
@@ -221,7 +213,7 @@ def test_steps_that_sixteen_bits_would_lose_are_not_tried(flags, tmp_path, capsy
 def test_gradients_that_are_zero_are_no_obstacle(flags, tmp_path):
     """Of a teacher that is the student no angle, no forecast and no share is known, and the report says so."""
     out = tmp_path / "record"
-    argv = [flags[0], "--teacher", flags[0], *flags[3:], "--probe-per-bin", "2", "--out", str(out)]
+    argv = [flags[0], "--teacher", flags[0], *flags[3:], "--per-bin", "2", "--out", str(out)]
     assert diagnose.main(argv) == 0
     tables = read_record(out, "bins", *UNTRIED).tables
     assert recommended(tables)[0]["verdict"] == "nothing to distil"

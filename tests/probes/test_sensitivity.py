@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from probes.forecast import directions, steps
 
 from probes import sensitivity
+from probes.measurement import Measurement
+from probes.stages import first_order, real_steps
 from records import RecordWriter, read_record
 from records.tables.forecast import CHANGED, TABLES
 from tests import models
@@ -19,13 +20,13 @@ from tests import models
 ROOT = Path(__file__).resolve().parents[2]
 CHANGES = [f"d_{loss}_nats" for loss in CHANGED]
 # Parts of the model compute in float32 whatever its dtype: a step must change more than its rounding, 1e-7.
-CHECK = ["--check", "--check-sgd-lr", "[5e-4, 1e-3]", "--check-adamw-lr", "[5e-6]"]
+CHECK = ["--check", "--check-sgd-lr", "5e-4", "1e-3", "--check-adamw-lr", "5e-6"]
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leave the picture out, where it is not what is tested."""
-    monkeypatch.setattr(sensitivity, "save", lambda figure, stem: [stem])
+    monkeypatch.setattr(Measurement, "save", lambda measured: [])
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def tables(folder):
 
 def test_the_record_holds_the_other_half(tables):
     rows, every = tables["sensitivity"], tables["tokens"]
-    assert list(rows["direction"].unique()) == ["standard", *directions.PASSES]
+    assert list(rows["direction"].unique()) == ["standard", *first_order.PASSES]
     for _, along in rows.groupby("direction"):
         known = every[every["rollout_id"].isin(along["rollout_id"])]
         keys = ["prompt_id", "rollout_id", "position", "bin"]
@@ -63,7 +64,7 @@ def test_small_steps_do_what_is_predicted(tables):
     """The whole way: gradients of one half, forward mode on the other, and real steps measured there."""
     fits = tables["step_fits"]
     assert set(zip(fits["step"], fits["lr"], strict=True)) == {("sgd", 5e-4), ("sgd", 1e-3), ("adamw", 5e-6)}
-    assert set(fits["loss"]) == set(steps.MEASURED)
+    assert set(fits["loss"]) == set(real_steps.MEASURED)
     np.testing.assert_allclose(fits["slope"], 1.0, rtol=0.02)
     assert (fits["relative_error"] < 0.03).all() and (fits["correlation"] > 0.999).all()
     by_bin = tables["step_changes"]

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from probes.comparison.changes import accuracy_rows, angle_change_rows, answer_rows, example_rows, picture_png
+from probes.comparison.changes import accuracy_rows, angle_change_rows, answer_rows, example_rows
 from records import ANGLES, TABLES
-from stats.bootstrap import bootstrap_interval
+from stats import bootstrap_interval
 from vlm.prompts import Prompt
 
 
@@ -98,14 +98,6 @@ def test_examples_carry_the_picture_of_their_prompt():
     assert examples["picture"].isna().tolist() == [True, False, False, False, True]
     picture = Image.open(io.BytesIO(examples["picture"][1]))
     assert (picture.size, picture.getpixel((0, 0))) == ((8, 6), (255, 0, 0))
-
-
-def test_several_pictures_stand_side_by_side_and_large_ones_are_made_smaller():
-    two = Image.open(io.BytesIO(picture_png([Image.new("RGB", (8, 6), "red"), Image.new("RGB", (4, 2), "blue")])))
-    assert two.size == (12, 6)
-    assert [two.getpixel(place) for place in ((0, 0), (8, 0), (8, 5))] == [(255, 0, 0), (0, 0, 255), (255, 255, 255)]
-    large = Image.open(io.BytesIO(picture_png([Image.new("RGB", (4000, 2000))])))
-    assert large.size == (256, 128)
 
 
 def test_an_angle_that_one_side_has_not_is_left_out_of_both_means():

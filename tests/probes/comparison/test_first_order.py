@@ -10,7 +10,7 @@ from records import read_record
 from records.tables.comparison import LOSSES
 from tests import models
 
-LOSSES_ALONE = ("--limit", "8", "--max-response", "5", "--bins", "3", "--probe-per-bin", "0", "--accuracy-prompts", "0")
+LOSSES_ALONE = ("--limit", "8", "--max-response", "5", "--bins", "3", "--per-bin", "0", "--accuracy-prompts", "0")
 
 
 @pytest.fixture

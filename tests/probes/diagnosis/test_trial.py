@@ -5,17 +5,19 @@ from math import nan
 
 import pandas as pd
 import pytest
-from probes.diagnosis.facts import Facts
-from probes.forecast.trial import Ground, Pace
 
-from probes.diagnosis import findings, stages, text
-from probes.diagnosis.trial import PASSES, Tried, setting_name, signed, surely_rises, trial_of, tried_of
+from probes import Analyzer
+from probes.diagnosis import findings, text
+from probes.diagnosis.recommendation import candidates
+from probes.diagnosis.trial import PASSES, Tried, setting_name, signed, surely_rises, trial_of, trial_table, tried_of
+from probes.stages.first_order import halves
+from probes.stages.real_steps import Ground, Pace
 from records import TABLES, Shards
 from records.folder import ShardFolder
 from records.tables.diagnosis import TRIED
-from stats.bootstrap import Interval
+from stats import Interval
+from tests.probes.diagnosis.cases import ORDER, SEES
 
-SEES = Facts(0.5, 0.1, 0.4, vds_nats=0.2, student_vds_nats=0.1, content_nats=0.8, student_content_nats=0.2)  # gamma 2
 BETTER, WORSE, UNSURE = Interval(-0.3, -0.1, -0.2), Interval(0.1, 0.3, 0.2), Interval(-0.1, 0.3, 0.1)
 PACE = Pace(2, 1e-3)
 
@@ -61,9 +63,11 @@ def tokens():
 def trying(tokens, monkeypatch, tmp_path):
     """Try settings with made-up changes, of language by (gamma, lambda); returns the table and the steps taken."""
 
-    def run(language, facts=SEES, stop_at=None, folder=tmp_path):
+    def run(language, evidence=SEES, stop_at=None, folder=tmp_path):
         taken = []
         folder.mkdir(exist_ok=True)
+        shards = Shards(ShardFolder(folder / "shards"))
+        analyzer = Analyzer(bins=10).having(tokens=tokens, shards=shards)
 
         def changes(ground, setting):
             taken.append((setting.gamma, setting.lambda_))
@@ -74,7 +78,7 @@ def trying(tokens, monkeypatch, tmp_path):
             return pd.DataFrame({loss: [values[loss]] * n for loss in TRIED})
 
         monkeypatch.setattr(Ground, "changes", changes)
-        return stages.trial_table(None, tokens, facts, 10, 0, PACE, Shards(ShardFolder(folder / "shards"))), taken
+        return trial_table(Ground(analyzer, halves(tokens, seed=0), PACE), candidates(evidence)), taken
 
     return run
 
@@ -83,12 +87,11 @@ def trying(tokens, monkeypatch, tmp_path):
     ("passing", "n_tried"), [((2.0, 0.01), 1), ((2.0, 0.1), 2), ((2.0, 1.0), 3), ((1.0, 0.01), 4), ((1.0, 0.1), 5)]
 )
 def test_it_stops_at_the_first_that_passes(trying, passing, n_tried):
-    order = [(gamma, lambda_) for gamma in (2.0, 1.0) for lambda_ in (0.01, 0.1, 1.0)]
     table, taken = trying({(0.0, 0.0): 0.0, passing: 0.0})
-    assert taken == [(0.0, 0.0), *order[:n_tried]]
+    assert taken == [(0.0, 0.0), *ORDER[:n_tried]]
     TABLES["trial"].check(table)
     trial = trial_of(table)
-    assert [(one.gamma, one.lambda_) for one in trial.tried] == order[:n_tried]
+    assert [(one.gamma, one.lambda_) for one in trial.tried] == ORDER[:n_tried]
     assert (trial.passed.gamma, trial.passed.lambda_) == passing and (trial.steps, trial.lr) == (2, 1e-3)
 
 

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from probes.diagnosis.content import partners
+from probes.stages.content import partners
 from vlm.prompts import Prompt
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from probes.forecast import tables as forecast
-from probes.forecast.tables import HIGH, Means
 
-import geometry
+from geometry import BASIS, Gram
+from probes.stages import forecast
+from probes.stages.forecast import HIGH, Means
 from records import TABLES
-from records.tables.forecast import CHANGED, DIRECTIONS
+from records.tables.forecast import CHANGED, DIRECTIONS, PRIORS
+from stats import bootstrap_interval
 
 N_BINS = 10
 
@@ -73,7 +73,7 @@ def test_the_grid_is_a_sum_of_columns(frame, means):
 def test_intervals_are_those_of_a_bootstrap_over_prompts(frame, means):
     row = forecast.forecast_rows(means).query("prior == 'detached' and gamma == 0 and `lambda` == 0 and bin == 'all'")
     inside = frame[(frame["direction"] == "standard") & (frame["bin"] >= 0)]
-    twin = geometry.bootstrap_interval(inside["d_visual_nats"].to_numpy(), inside["prompt_id"].to_numpy(str), seed=5)
+    twin = bootstrap_interval(inside["d_visual_nats"].to_numpy(), inside["prompt_id"].to_numpy(str), seed=5)
     width = twin.high - twin.low
     assert row["d_visual_low_nats"].item() == pytest.approx(twin.low, abs=0.08 * width)
     assert row["d_visual_high_nats"].item() == pytest.approx(twin.high, abs=0.08 * width)
@@ -85,7 +85,7 @@ def test_tokens_in_no_bin_stand_apart(frame, means):
     found = means.values[0, place, DIRECTIONS.index("shift"), CHANGED.index("language")]
     assert found == pytest.approx(text["d_language_nats"].mean())
     pictured = frame[(frame["bin"] >= 0) & (frame["direction"] == "shift")]
-    assert means.of("all", "language", {"shift": 1.0})[0] == pytest.approx(pictured["d_language_nats"].mean())
+    assert means.at("all", "language", {"shift": 1.0})[0] == pytest.approx(pictured["d_language_nats"].mean())
 
 
 def test_the_order_of_rows_changes_nothing(frame, means):
@@ -126,7 +126,7 @@ def test_readings_follow_from_the_upper_bins():
     assert rise.loc["attached", "estimate"].item() == pytest.approx(5.0)
     stop = rows.loc[("detached", "lambda_stop", 2.0)]
     assert stop["estimate"] == stop["low"] == stop["high"] == pytest.approx(0.3)
-    assert stop["times_eta"] == pytest.approx(0.3 * forecast.eta(gram, "detached", 2.0))
+    assert stop["times_eta"] == pytest.approx(0.3 * float(gram.eta(2.0)))
     assert rows.loc[("detached", "lambda_stop", 1.0), "estimate"] == 0.0
     never, _ = readings_of(standard=-1.0, steering=0.8, kept=2.0)
     assert np.isinf(never.loc[("detached", "lambda_stop", 2.0), ["estimate", "low", "high"]].to_numpy(float)).all()
@@ -146,16 +146,28 @@ def test_steering_is_read_off_the_gram_matrix():
     assert row["eta"] == pytest.approx(np.linalg.norm(by_name["standard"]) / without)
 
 
-def test_eta_is_that_of_geometry():
+def eta_at(rows, gamma, prior="detached"):
+    """eta in the table `steering`; the same at every lambda."""
+    [eta] = rows.query("prior == @prior and gamma == @gamma")["eta"].unique()
+    return eta
+
+
+def test_eta_is_that_of_the_four_measured_gradients():
+    """Standard stands in the directions' matrix by itself; `geometry` makes it of the visual gradient and the prior."""
     gram = forecast.gram_of(gram_frame()[0])
-    of_five = torch.from_numpy(gram[:5, :5].copy())
-    assert forecast.eta(gram, "detached", 2.0) == pytest.approx(float(geometry.eta(of_five, 2.0)))
+    places = [DIRECTIONS.index(name) for name in BASIS]
+    of_four = Gram(gram.values[np.ix_(places, places)])
+    rows = forecast.steering_rows(gram)
+    for prior in PRIORS:
+        assert eta_at(rows, 2.0, prior) == pytest.approx(float(of_four.eta(2.0, prior=prior)))
 
 
 @pytest.mark.parametrize(("n_bins", "first"), [(10, 7), (3, 2), (1, 0), (5, 4)])
 def test_the_upper_three_tenths(n_bins, first):
-    assert forecast.high_from(n_bins) == first
+    labels = forecast.bin_labels(pd.Series([*range(n_bins), -1]), n_bins)
+    assert np.flatnonzero(labels[HIGH]).tolist() == list(range(first, n_bins))
 
 
 def test_without_any_gradient_there_is_no_eta():
-    assert np.isnan(forecast.eta(np.zeros((len(DIRECTIONS), len(DIRECTIONS))), "detached", 2.0))
+    rows = forecast.steering_rows(Gram(np.zeros((len(DIRECTIONS), len(DIRECTIONS))), DIRECTIONS))
+    assert rows["eta"].isna().all() and (rows["norm"] == 0.0).all()

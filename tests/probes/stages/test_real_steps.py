@@ -1,17 +1,15 @@
 """A trial's steps are those of a plain training loop; the weights are put back, and the batch changes nothing."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from probes.forecast import steps, trial
-from probes.forecast.trial import Ground, Pace, Setting, can_step, trial_rows
 
 from geometry import FourViews, Objective, Thresholds, objective_loss
+from probes.stages import real_steps
+from probes.stages.real_steps import Ground, Pace, Setting, can_step, trial_rows
 from records.tables.diagnosis import TRIAL, TRIED
-from stats.bootstrap import bootstrap_interval
+from stats import bootstrap_interval
 from vlm.scoring import view_logits
 
 PACE = Pace(3, 1e-3)
@@ -22,10 +20,10 @@ SETTINGS = [
 ]
 
 
-def loss_of(corpus, tokens, number, objective, thresholds):
+def loss_of(analyzer, tokens, number, objective, thresholds):
     """The loss of one response as the trainer has it, mean over its tokens, with a graph."""
-    rollout, pair = corpus.rollouts[number], corpus.pair
-    views, n = corpus.views(rollout), len(rollout.token_ids)
+    rollout, pair = analyzer.rollouts[number], analyzer.pair
+    views, n = analyzer.views(rollout), len(rollout.token_ids)
     image, text = (view_logits(pair.student, [view], [rollout.token_ids], pair.n_ids)[0] for view in views)
     with torch.no_grad():
         teacher = [view_logits(pair.teacher, [view], [rollout.token_ids], pair.n_ids)[0] for view in views]
@@ -36,24 +34,24 @@ def loss_of(corpus, tokens, number, objective, thresholds):
     ).loss
 
 
-def trained(corpus, tokens, halves, setting):
+def trained(analyzer, tokens, halves, setting):
     """The losses of the second half after a loop that anybody would write."""
     named = {"gamma": setting.gamma, "lambda_": setting.lambda_, "prior": setting.prior}
     objective = Objective("vgs-lp", **named) if setting.gamma else Objective("standard")
     first, second = halves
     of_gate = tokens[tokens["rollout_id"].isin(first.numbers) & tokens["has_image"]]
     thresholds = Thresholds(0.0, float(of_gate["vds_nats"].quantile(0.7)))
-    parameters = list(corpus.pair.student.model.parameters())
+    parameters = list(analyzer.pair.student.model.parameters())
     start = [parameter.detach().clone() for parameter in parameters]
     optimizer = torch.optim.AdamW(parameters, lr=PACE.lr, weight_decay=0.01)
     for _ in range(PACE.steps):
         optimizer.zero_grad()
         for number in first.numbers:
-            (loss_of(corpus, tokens, number, objective, thresholds) / len(first.numbers)).backward()
+            (loss_of(analyzer, tokens, number, objective, thresholds) / len(first.numbers)).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
     optimizer.zero_grad()
-    found = steps.losses(corpus, second)
+    found = real_steps.losses(analyzer, second)
     with torch.no_grad():
         for parameter, value in zip(parameters, start, strict=True):
             parameter.copy_(value)
@@ -61,67 +59,68 @@ def trained(corpus, tokens, halves, setting):
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"gamma-{setting.gamma:g}-{setting.prior}")
-def test_the_steps_are_those_of_a_plain_loop(corpus, tokens, halves, setting):
-    found = Ground(corpus, halves, PACE).changes(setting)
-    twin = trained(corpus, tokens, halves, setting) - steps.losses(corpus, halves[1])
+def test_the_steps_are_those_of_a_plain_loop(analyzer, tokens, halves, setting):
+    found = Ground(analyzer, halves, PACE).changes(setting)
+    twin = trained(analyzer, tokens, halves, setting) - real_steps.losses(analyzer, halves[1])
     assert list(found.columns) == list(TRIED) and (twin[list(TRIED)].abs().max() > 1e-3).all()
     np.testing.assert_allclose(found, twin[list(TRIED)], rtol=1e-3, atol=1e-5)
 
 
-def test_the_weights_are_put_back_bit_for_bit(corpus, halves):
-    before = {name: tensor.clone() for name, tensor in corpus.pair.student.model.state_dict().items()}
-    Ground(corpus, halves, PACE).changes(SETTINGS[1])
-    after = corpus.pair.student.model.state_dict()
+def test_the_weights_are_put_back_bit_for_bit(analyzer, halves):
+    before = {name: tensor.clone() for name, tensor in analyzer.pair.student.model.state_dict().items()}
+    Ground(analyzer, halves, PACE).changes(SETTINGS[1])
+    after = analyzer.pair.student.model.state_dict()
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
-    assert all(parameter.grad is None for parameter in corpus.pair.student.model.parameters())
+    assert all(parameter.grad is None for parameter in analyzer.pair.student.model.parameters())
 
 
-def test_and_where_a_step_fails_too(corpus, halves, monkeypatch):
-    before = [parameter.clone() for parameter in corpus.pair.student.model.parameters()]
-    real, taken = steps.step_with, []
+def test_and_where_a_step_fails_too(analyzer, halves, monkeypatch):
+    before = [parameter.clone() for parameter in analyzer.pair.student.model.parameters()]
+    real, taken = real_steps.step_with, []
 
     def twice(*argv):
         taken.append(real(*argv))
         if len(taken) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(trial, "step_with", twice)
+    monkeypatch.setattr(real_steps, "step_with", twice)
     with pytest.raises(KeyboardInterrupt):
-        Ground(corpus, halves, PACE).changes(SETTINGS[1])
-    assert all(torch.equal(*two) for two in zip(before, corpus.pair.student.model.parameters(), strict=True))
+        Ground(analyzer, halves, PACE).changes(SETTINGS[1])
+    assert all(torch.equal(*two) for two in zip(before, analyzer.pair.student.model.parameters(), strict=True))
 
 
-def test_the_batch_changes_nothing(corpus, halves):
-    found = [Ground(replace(corpus, batch=batch), halves, PACE).changes(SETTINGS[1]) for batch in (1, 3, 8)]
+def test_the_batch_changes_nothing(analyzer, analyzer_of, halves):
+    others = [analyzer_of(batch=batch, rollouts=analyzer.rollouts) for batch in (1, 8)]
+    found = [Ground(one, halves, PACE).changes(SETTINGS[1]) for one in (analyzer, *others)]
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], rtol=1e-3, atol=1e-5)
 
 
-def test_no_steps_change_nothing(corpus, halves):
-    assert (Ground(corpus, halves, Pace(0, 1e-3)).changes(SETTINGS[1]) == 0.0).all(axis=None)
+def test_no_steps_change_nothing(analyzer, halves):
+    assert (Ground(analyzer, halves, Pace(0, 1e-3)).changes(SETTINGS[1]) == 0.0).all(axis=None)
 
 
-def test_a_frozen_weight_stays(corpus, halves):
+def test_a_frozen_weight_stays(analyzer, halves):
     """Where the eyes alone are trained, what is said without the picture stays."""
-    model = corpus.pair.student.model
+    model = analyzer.pair.student.model
     try:
         model.requires_grad_(False)
         model.model.visual.requires_grad_(True)
-        found = Ground(corpus, halves, PACE).changes(SETTINGS[0])
+        found = Ground(analyzer, halves, PACE).changes(SETTINGS[0])
     finally:
         model.requires_grad_(True)
     assert found["standard"].abs().max() > 0 and (found["language"] == 0).all()
 
 
-def test_sixteen_bits_are_too_few(corpus):
-    assert can_step(corpus)
-    model = corpus.pair.student.model
+def test_sixteen_bits_are_too_few(analyzer):
+    assert can_step(analyzer)
+    model = analyzer.pair.student.model
     narrow = torch.nn.Linear(2, 2, dtype=torch.bfloat16)
     model.register_module("narrow", narrow)
     try:
-        assert not can_step(corpus)
+        assert not can_step(analyzer)
         narrow.requires_grad_(False)
-        assert can_step(corpus)
+        assert can_step(analyzer)
     finally:
         del model.narrow
 

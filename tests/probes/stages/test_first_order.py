@@ -4,20 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from probes.forecast import directions, steps
-from probes.forecast import tables as forecast
 
 from geometry import FourViews, decompose
+from probes.stages import first_order, forecast, real_steps
 from records.tables.forecast import DIRECTIONS
 from tests import models
 from vlm.scoring import view_logits
 from vlm.sources import PromptError
 
 
-def losses_of(corpus, number):
+def losses_of(analyzer, number):
     """The losses of a response, with a graph, each as in its definition."""
-    rollout, pair = corpus.rollouts[number], corpus.pair
-    views, responses = corpus.views(rollout), [rollout.token_ids]
+    rollout, pair = analyzer.rollouts[number], analyzer.pair
+    views, responses = analyzer.views(rollout), [rollout.token_ids]
     (image,), (text,) = (view_logits(pair.student, [view], responses, pair.n_ids) for view in views)
     with torch.no_grad():
         teacher = [view_logits(pair.teacher, [view], responses, pair.n_ids)[0] for view in views]
@@ -35,12 +34,12 @@ def losses_of(corpus, number):
     }
 
 
-def dense(corpus, half, name):
+def dense(analyzer, half, name):
     """The gradient of the mean over responses of the mean over tokens, by autograd, flattened."""
-    parameters = list(corpus.pair.student.model.parameters())
+    parameters = list(analyzer.pair.student.model.parameters())
     means = []
     for number in half.numbers:
-        values = losses_of(corpus, number)[name]
+        values = losses_of(analyzer, number)[name]
         means.append((values * half.gates[number]).mean() if name == "gated_language" else values.mean())
     gradients = torch.autograd.grad(torch.stack(means).mean(), parameters, allow_unused=True)
     return models.flat(parameters, gradients)
@@ -53,54 +52,54 @@ def test_halves_part_the_prompts(tokens, halves):
     pictured = tokens[tokens["rollout_id"].isin(halves[0].numbers) & tokens["has_image"]]
     gate = pictured["vds_nats"].quantile(0.7)
     assert sum(int(gates.sum()) for gates in halves[0].gates.values()) == (pictured["vds_nats"] > gate).sum() > 0
-    assert len({tuple(directions.halves(tokens, seed)[0].numbers) for seed in range(5)}) > 1
+    assert len({tuple(first_order.halves(tokens, seed)[0].numbers) for seed in range(5)}) > 1
 
 
 def test_prompts_with_and_without_a_picture_are_parted_alike():
     numbers = np.arange(12)
     known = {"prompt_id": numbers.astype(str), "rollout_id": numbers, "has_image": numbers % 2 == 0}
     made = pd.DataFrame(known | {"vds_nats": numbers / 12})
-    for half in directions.halves(made, seed=0):
+    for half in first_order.halves(made, seed=0):
         assert len(half.numbers) == 6 and sum(number % 2 for number in half.numbers) == 3
 
 
 def test_halves_keep_the_responses_of_a_prompt_together(tokens):
     doubled = pd.concat([tokens, tokens.assign(rollout_id=tokens["rollout_id"] + 8)], ignore_index=True)
-    for half in directions.halves(doubled, seed=0):
+    for half in first_order.halves(doubled, seed=0):
         assert {number % 8 for number in half.numbers if number >= 8} == {n for n in half.numbers if n < 8}
 
 
 def test_a_half_without_a_picture_is_refused(tokens):
     lone = tokens["prompt_id"] == tokens["prompt_id"].iloc[0]
     with pytest.raises(PromptError, match="`limit` must leave a prompt with a picture in each half, got 1"):
-        directions.halves(tokens.assign(has_image=lone), seed=0)
+        first_order.halves(tokens.assign(has_image=lone), seed=0)
 
 
 @pytest.mark.parametrize("name", DIRECTIONS)
-def test_a_direction_is_minus_the_gradient_of_its_mean_loss(corpus, halves, name):
-    found = directions.descent(corpus, halves[0], {name: 1.0})
-    twin = -dense(corpus, halves[0], name)
+def test_a_direction_is_minus_the_gradient_of_its_mean_loss(analyzer, halves, name):
+    found = first_order.descent(analyzer, halves[0], {name: 1.0})
+    twin = -dense(analyzer, halves[0], name)
     torch.testing.assert_close(torch.cat([v.ravel() for v in found.values()]), twin, rtol=1e-8, atol=1e-12)
     assert twin.abs().max() > 1e-4
 
 
-def test_products_are_those_of_the_gradients(corpus, halves):
+def test_products_are_those_of_the_gradients(analyzer, halves):
     rows = []
-    for name in directions.PASSES:
-        rows.append(directions.products(corpus, halves[0], directions.descent(corpus, halves[0], {name: 1.0})))
-    gram = forecast.gram_of(directions.product_rows(pd.DataFrame(rows)))
-    vectors = torch.stack([dense(corpus, halves[0], name) for name in DIRECTIONS])
-    np.testing.assert_allclose(gram, (vectors @ vectors.T).numpy(), rtol=1e-5, atol=1e-7)
+    for name in first_order.PASSES:
+        rows.append(first_order.products(analyzer, halves[0], first_order.descent(analyzer, halves[0], {name: 1.0})))
+    gram = forecast.gram_of(first_order.product_rows(pd.DataFrame(rows)))
+    vectors = torch.stack([dense(analyzer, halves[0], name) for name in DIRECTIONS])
+    np.testing.assert_allclose(gram.values, (vectors @ vectors.T).numpy(), rtol=1e-5, atol=1e-7)
 
 
-def test_changes_are_products_with_the_gradients_of_the_tokens(corpus, tokens, halves):
-    along = directions.descent(corpus, halves[0], {"visual": 1.0})
-    rows = directions.change_rows(corpus, tokens, halves[1], along, "visual")
+def test_changes_are_products_with_the_gradients_of_the_tokens(analyzer, tokens, halves):
+    along = first_order.descent(analyzer, halves[0], {"visual": 1.0})
+    rows = first_order.change_rows(analyzer, halves[1], along, "visual")
     assert rows[["rollout_id", "position"]].equals(
         tokens[tokens["rollout_id"].isin(halves[1].numbers)][["rollout_id", "position"]].reset_index(drop=True)
     )
     number = halves[1].numbers[0]
-    values = losses_of(corpus, number)
+    values = losses_of(analyzer, number)
     whole = {"standard": values["standard"], "language": values["language"], "visual_held": values["visual"]}
     whole["visual"] = values["visual"] + values["shift"]
     for loss, tokens_losses in whole.items():
@@ -111,12 +110,12 @@ def test_changes_are_products_with_the_gradients_of_the_tokens(corpus, tokens, h
         assert row[f"d_{loss}_nats"] == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
-def test_weights_are_put_back(corpus):
-    model = corpus.pair.student.model
+def test_weights_are_put_back(analyzer):
+    model = analyzer.pair.student.model
     before = [parameter.clone() for parameter in model.parameters()]
     direction = {parameter: torch.ones_like(parameter) for parameter in model.parameters()}
-    with pytest.raises(KeyError), steps.moved(model):
-        steps.step_with(torch.optim.SGD(list(direction), lr=0.5), direction)
+    with pytest.raises(KeyError), real_steps.moved(model):
+        real_steps.step_with(torch.optim.SGD(list(direction), lr=0.5), direction)
         assert not torch.equal(before[0], next(model.parameters()))
         raise KeyError
     assert all(torch.equal(*two) for two in zip(before, model.parameters(), strict=True))

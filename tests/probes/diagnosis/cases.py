@@ -1,0 +1,46 @@
+"""Evidence whose verdict is known: a case for each rule, and what a forecast or a trial adds to it."""
+
+from dataclasses import replace
+from math import inf
+
+from probes.diagnosis.evidence import Evidence
+from probes.diagnosis.trial import Trial, Tried
+from probes.diagnosis.verdict_rules import DO_NOT_STEER, HARMFUL, NOTHING, STEER
+from stats import Interval
+
+SEES = Evidence(0.5, 0.1, 0.4, vds_nats=0.2, student_vds_nats=0.1, content_nats=0.8, student_content_nats=0.2)
+"""Both see, and gamma is 2."""
+_BLIND = replace(SEES, vds_nats=0.0, content_nats=0.0)
+_PRESENT = replace(SEES, content_nats=0.01)
+
+CASES = {
+    "teacher equals student": (NOTHING, replace(SEES, standard_nats=1e-9, language_nats=0.0, visual_nats=1e-8)),
+    "blind teacher, seeing student": (HARMFUL, replace(_BLIND, visual_nats=0.1)),
+    "blind teacher, blind student": (DO_NOT_STEER, replace(_BLIND, student_vds_nats=0.0, student_content_nats=0.0)),
+    "teacher sees presence only, seeing student": (HARMFUL, _PRESENT),
+    "teacher sees presence only, blind student": (DO_NOT_STEER, replace(_PRESENT, student_content_nats=0.0)),
+    "student looks harder than teacher": (DO_NOT_STEER, replace(SEES, student_content_nats=1.7)),
+    "gap in language": (DO_NOT_STEER, replace(SEES, visual_nats=0.02)),
+    "seeing teacher, blind student": (STEER, replace(SEES, student_content_nats=0.001)),
+    "both see": (STEER, SEES),
+}
+"""By the rule that alone holds, the verdict and the evidence."""
+WITHOUT_STEERING = [name for name, (verdict, _) in CASES.items() if verdict != STEER]
+
+ORDER = [(2.0, 0.01), (2.0, 0.1), (2.0, 1.0), (1.0, 0.01), (1.0, 0.1), (1.0, 1.0)]
+"""The gamma and lambda that a trial of `SEES` tries, in this order."""
+
+
+def forecast(detached, attached, stop=inf):
+    """Return `SEES` with a forecast: by prior the gamma from which language rises, and the lambda that stops it."""
+    stops = {(prior, 0.25 * n): stop for prior in ("detached", "attached") for n in range(17)}
+    return replace(SEES, gamma_rise={"detached": detached, "attached": attached}, lambda_stop=stops)
+
+
+def tried(*settings, passes=None):
+    """Return `SEES` with a trial of these settings; `passes` is the one that does."""
+    made = []
+    for setting in settings:
+        language = Interval(-0.1, 0.3, 0.1) if setting == passes else Interval(0.1, 0.3, 0.2)
+        made.append(Tried(*setting, language, Interval(-0.3, -0.1, -0.2)))
+    return replace(SEES, trial=Trial(4, 3e-4, made))
