@@ -7,21 +7,30 @@ Its vision tower gives zeros for every picture: it knows that one is there, and 
 picture in the text view its two views are one, and its visual dependency is 0.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
-
 from bundled import STUDENT
-from bundled.folders import export
-from vlm.checkpoint import load_model, quiet
-from vlm.pair import teacher_of
+from cli.errors import OptionError, exit_code
+from cli.options import Parser
 
 
 def write_blind_teacher(out: Path) -> None:
-    """Write weights, configuration and processor to `out`."""
+    """Write weights, configuration and processor to `out`.
+
+    Raises:
+        OptionError: `out` exists.
+    """
+    if out.exists():
+        raise OptionError(f"`out` must be a new folder, and `{out}` is there: choose another")
+    from torch import nn  # here, as the model libraries below, so that --help needs none of them
+
+    from bundled.folders import export
+    from vlm.checkpoint import load_model, quiet
+    from vlm.pair import teacher_of
+
+    quiet()
     teacher = load_model(teacher_of(str(STUDENT)))
     for name, module in teacher.model.named_modules():
         if name.endswith("linear_fc2") and "merger" in name:  # what leaves the tower, for each depth it is read at
@@ -33,15 +42,10 @@ def write_blind_teacher(out: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the teacher from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("bundled.blind", __doc__)
     parser.add_argument("out", type=Path, help="folder to write, which must not be there yet")
     out = parser.parse_args(argv).out
-    if out.exists():
-        print(f"error: `out` must be a new folder, and `{out}` is there: choose another", file=sys.stderr)
-        return 2
-    quiet()
-    write_blind_teacher(out)
-    return 0
+    return exit_code(lambda: write_blind_teacher(out))
 
 
 if __name__ == "__main__":

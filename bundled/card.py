@@ -9,122 +9,19 @@ long as the teacher (the capacity control that `bundled.train` leaves in its wor
 `README.md` beside the checkpoints.
 """
 
-import argparse
 import json
-from collections import Counter
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from bundled.headroom import Distillation, measure
-from bundled.prompts import bundled_prompts, group_prompts
-from geometry import FourViews, bin_edges, decompose, equal_frequency_bins, log_probs
-from stats.bins import upper_bins
-from vlm.checkpoint import LoadedModel, load_model, quiet
-from vlm.evaluation import Verdict, accuracy, evaluate
-from vlm.pair import Pair, load_pair
-from vlm.prompts import Prompt
-from vlm.rollouts import Rollout, Sampling, generate
-from vlm.scoring import score
-from vlm.views import both_views, text_view
+from cli.errors import exit_code
+from cli.options import Parser, flag, pick
 
 HERE = Path(__file__).parent
 GROUPS = {"high": 3000, "low": 500, "text": 500}
-GREEDY = Sampling(max_response=64, greedy=True, batch=128)
-EVALUATION_SEED = 1
-N_BINS = 10
-
-
-def measure_card(capacity: Path) -> dict[str, Any]:
-    """Every figure of the card."""
-    pair = load_pair("bundled")
-    prompts = [prompt for group, n in GROUPS.items() for prompt in group_prompts(group, n, EVALUATION_SEED)]
-    high = [prompt for prompt in prompts if prompt.dependency == "high"]
-    return {
-        "parameters": {side.name: sum(p.numel() for p in side.model.parameters()) for side in _sides(pair)},
-        "fingerprints": {side.name: side.fingerprint for side in _sides(pair)},
-        "accuracy": {side.name: _accuracies(side, prompts) for side in _sides(pair)},
-        "capacity": _accuracies(load_model(str(capacity)), prompts),
-        "without_picture": blind_accuracy(pair.teacher, high),
-        "dependency": dependency(pair),
-        "headroom": measure(Distillation(), n_scenes=GROUPS["high"], evaluation_seed=EVALUATION_SEED),
-    }
-
-
-def blind_accuracy(teacher: LoadedModel, prompts: Sequence[Prompt]) -> dict[str, dict[str, float]]:
-    """The teacher's accuracy without the picture, and that of always giving the commonest answer, by task."""
-    views = [text_view(prompt) for prompt in prompts]
-    blind = [replace(p, messages=v.messages, images=v.images) for p, v in zip(prompts, views, strict=True)]
-    answered = accuracy(evaluate(teacher, blind, GREEDY), "task")
-    guess = {task: _commonest([p.answer for p in prompts if p.task == task]) for task in answered}
-    return {task: {"teacher": answered[task], "constant guess": guess[task]} for task in answered}
-
-
-def dependency(pair: Pair, n_prompts: int = 200) -> dict[str, Any]:
-    """What the response tokens of prompts with a picture show: VDS, entropy, bins, the divergences of bins 7-9."""
-    prompts = [prompt for prompt in bundled_prompts(n_prompts, EVALUATION_SEED) if prompt.has_image]
-    rollouts = generate(pair.student, prompts, Sampling(max_response=64, batch=32))
-    tokens = _score(pair, prompts, rollouts)
-    bins = equal_frequency_bins(tokens.vds, N_BINS)
-    edges = bin_edges(tokens.vds, bins, N_BINS)
-    exact = _score(_double(pair), prompts, rollouts)
-    top = bins >= upper_bins(N_BINS).start
-    return {
-        "tokens": len(bins),
-        "vds_quantiles_nats": {str(q): float(tokens.vds.quantile(q)) for q in (0.1, 0.25, 0.5, 0.7, 0.9)},
-        "vds_edges_nats": edges.tolist(),
-        "distinct_edges": len(set(edges.tolist())),
-        "teacher_entropy_nats": float(tokens.entropy.mean()),
-        "same_bin_in_float64": float((equal_frequency_bins(exact.vds, N_BINS) == bins).double().mean()),
-        "visual_in_bins_7_to_9_nats": float(tokens.visual[top].mean()),
-        "language_in_bins_7_to_9_nats": float(tokens.language[top].mean()),
-    }
-
-
-@dataclass(frozen=True)
-class _Tokens:
-    """One number a response token, `[T]`, all responses one after the other."""
-
-    vds: Tensor
-    visual: Tensor
-    language: Tensor
-    entropy: Tensor
-
-
-def _score(pair: Pair, prompts: Sequence[Prompt], rollouts: Sequence[Rollout]) -> _Tokens:
-    scored = [_read(v) for v in score(pair, both_views(prompts, "drop"), rollouts)]
-    return _Tokens(*(torch.cat(column).double() for column in zip(*scored, strict=True)))
-
-
-def _read(views: FourViews) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    parts = decompose(views)
-    log_q = log_probs(views.teacher_image)
-    return parts.vds, parts.visual, parts.language, torch.special.entr(log_q.exp()).sum(dim=-1)
-
-
-def _double(pair: Pair) -> Pair:
-    """The same pair in float64; the models are converted in place."""
-    for side in _sides(pair):
-        side.model.double()
-    return pair
-
-
-def _sides(pair: Pair) -> tuple[LoadedModel, LoadedModel]:
-    return pair.teacher, pair.student
-
-
-def _accuracies(member: LoadedModel, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    verdicts: list[Verdict] = evaluate(member, prompts, GREEDY)
-    return {**accuracy(verdicts, "dependency"), "by task": accuracy(verdicts, "task")}
-
-
-def _commonest(answers: Sequence[str]) -> float:
-    return Counter(answers).most_common(1)[0][1] / len(answers)
-
+"""Scenes that the accuracies are measured on, by dependency group."""
 
 _PAGE = """# The bundled pair
 
@@ -188,16 +85,31 @@ def _rows(rows: Sequence[tuple[str, *tuple[float, ...]]]) -> str:
     return "\n".join(f"| {name} | " + " | ".join(f"{value:.1%}" for value in values) + " |" for name, *values in rows)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--capacity", type=Path, default=Path("runs/bundled/capacity"), help="the capacity control")
-    options = parser.parse_args(argv)
+@dataclass(frozen=True)
+class CardOptions:
+    """Input"""
+
+    capacity: Path = flag(Path("runs/bundled/capacity"), "folder of the capacity control", short="FOLDER")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and write the card; return the exit code."""
+    parser = Parser("bundled.card", __doc__)
+    parser.add_options(CardOptions)
+    options = pick(parser.parse_args(argv), CardOptions)
+    return exit_code(lambda: _write(options))
+
+
+def _write(options: CardOptions) -> None:
+    from bundled.measurements import measure_card  # here, so that --help needs no model library
+    from vlm.checkpoint import quiet
+
     quiet()
-    card = measure_card(options.capacity)
+    card = measure_card(options.capacity, GROUPS)
     (HERE / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     (HERE / "README.md").write_text(page(card), encoding="utf-8")
     print(page(card))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

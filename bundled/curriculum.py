@@ -1,4 +1,4 @@
-"""Batches of worded examples and of labelled pictures for the recipe in `bundled.train`.
+"""Batches of worded examples and of labelled pictures for the recipe in `bundled.recipe`.
 
 Every batch is a function of (seed, stage, step) alone, so that a resumed run sees the batches it would have seen.
 """

@@ -6,24 +6,25 @@ Every step samples 64 rollouts from the student and lowers the mean of KL(p_S ||
 (arXiv:2606.00564, Eq. 3), nothing else.
 """
 
-import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from torch import Tensor
+from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from bundled.prompts import bundled_prompts, group_prompts
-from geometry import kl_nats, log_probs
-from vlm.evaluation import Verdict, evaluate
-from vlm.pair import Pair, load_pair
+from cli.errors import exit_code
+from cli.options import Parser, flag, pick
 from vlm.prompts import Prompt
-from vlm.rollouts import Sampling, generate
-from vlm.scoring import view_logits
-from vlm.views import image_view
+
+if TYPE_CHECKING:  # torch and the model libraries, which --help has no use for
+    from torch import Tensor
+
+    from vlm.evaluation import Verdict
+    from vlm.pair import Pair
 
 TRAINING_SEED = 20_000
 MAX_RESPONSE = 64
@@ -31,16 +32,26 @@ MAX_RESPONSE = 64
 
 @dataclass(frozen=True)
 class Distillation:
-    """What a run of plain standard distillation uses."""
+    """Plain standard distillation"""
 
-    steps: int = 150
-    batch: int = 64
-    rate: float = 3e-4
-    seed: int = 0
+    steps: PositiveInt = flag(150, "steps of training")
+    batch: PositiveInt = flag(64, "rollouts in each step")
+    rate: PositiveFloat = flag(3e-4, "learning rate")
+    seed: int = flag(0, "seed of the prompts")
 
 
-def distil(pair: Pair, settings: Distillation) -> None:
+@dataclass(frozen=True)
+class HeadroomOptions:
+    """Evaluation and output"""
+
+    scenes: PositiveInt = flag(3000, "scenes that the accuracies are measured on")
+    out: Path = flag(Path("runs/bundled/headroom.json"), "JSON file of the accuracies", short="FILE")
+
+
+def distil(pair: "Pair", settings: Distillation) -> None:
     """Train the student of `pair` in place."""
+    import torch
+
     student = pair.student.model
     optimizer = torch.optim.AdamW(student.parameters(), lr=settings.rate, weight_decay=0.01)
     for step in range(settings.steps):
@@ -54,8 +65,15 @@ def distil(pair: Pair, settings: Distillation) -> None:
             print(f"step {step}: standard {loss.item():.4f} nats a token", flush=True)
 
 
-def standard_loss(pair: Pair, prompts: Sequence[Prompt], seed: int) -> Tensor:
+def standard_loss(pair: "Pair", prompts: Sequence[Prompt], seed: int) -> "Tensor":
     """Mean over fresh rollouts of the mean over tokens of KL(p_S || q_T), nats."""
+    import torch
+
+    from geometry import kl_nats, log_probs
+    from vlm.rollouts import Sampling, generate
+    from vlm.scoring import view_logits
+    from vlm.views import image_view
+
     sampling = Sampling(max_response=MAX_RESPONSE, seed=seed, batch=len(prompts))
     rollouts = generate(pair.student, prompts, sampling)
     views = [image_view(prompt) for prompt in prompts]
@@ -67,14 +85,21 @@ def standard_loss(pair: Pair, prompts: Sequence[Prompt], seed: int) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def greedy_verdicts(pair: Pair, prompts: Sequence[Prompt]) -> list[Verdict]:
+def greedy_verdicts(pair: "Pair", prompts: Sequence[Prompt]) -> "list[Verdict]":
     """The student's greedy answers, judged."""
+    from vlm.evaluation import evaluate
+    from vlm.rollouts import Sampling
+
     greedy = Sampling(max_response=MAX_RESPONSE, greedy=True, batch=128)
     return evaluate(pair.student, prompts, greedy)
 
 
 def measure(settings: Distillation, n_scenes: int = 3000, evaluation_seed: int = 0) -> dict[str, float | list[float]]:
     """Accuracy on scenes that need the picture, before and after, with a 95 % interval of the paired difference."""
+    import numpy as np
+
+    from vlm.pair import load_pair
+
     pair = load_pair("bundled")
     prompts = group_prompts("high", n_scenes, evaluation_seed)
     before = [v.correct for v in greedy_verdicts(pair, prompts)]
@@ -91,19 +116,21 @@ def measure(settings: Distillation, n_scenes: int = 3000, evaluation_seed: int =
     }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--rate", type=float, default=Distillation.rate)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scenes", type=int, default=3000)
-    parser.add_argument("--out", type=Path, default=Path("runs/bundled/headroom.json"))
-    options = parser.parse_args(argv)
-    found = measure(Distillation(steps=options.steps, rate=options.rate, seed=options.seed), options.scenes)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print and write the accuracies; return the exit code."""
+    parser = Parser("bundled.headroom", __doc__)
+    for group in (Distillation, HeadroomOptions):
+        parser.add_options(group)
+    parsed = parser.parse_args(argv)
+    return exit_code(lambda: _write(pick(parsed, Distillation), pick(parsed, HeadroomOptions)))
+
+
+def _write(settings: Distillation, options: HeadroomOptions) -> None:
+    measured = measure(settings, options.scenes)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(found))
+    options.out.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(measured))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 
 REFUSED, STOPPED = 2, 1
+_PATH_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 
 
 class UserError(ValueError):
@@ -19,11 +20,19 @@ class Stopped(RuntimeError):
 
 
 def exit_code(main: Callable[[], object]) -> int:
-    """Run `main` and return 0; 2 for a `UserError`, 1 for `Stopped`, each printed as one line."""
+    """Run `main` and return 0; 2 for a `UserError` or a path that cannot be used, 1 for `Stopped`.
+
+    Each of these is printed as one line.
+    """
     try:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return REFUSED
+    except _PATH_ERRORS as error:
+        if error.filename is None:
+            raise
+        print(f"error: cannot use `{error.filename}` ({error.strerror}): choose another path", file=sys.stderr)
         return REFUSED
     except Stopped as error:
         print(f"stopped: {error}", file=sys.stderr)

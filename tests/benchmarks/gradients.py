@@ -14,89 +14,68 @@ longest response, one thread. The error is to our engine in float64, max |dG_ab|
 Writes `gradients.md` and `gradients.csv`, or `growth.png` and `growth.csv`, into `--out`.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import pandas as pd
-import torch
+from jsonargparse.typing import PositiveInt
 
-from tests.benchmarks.contest import Contest, errors, work_of
-from tests.benchmarks.growth import draw_growth
-from tests.benchmarks.memory import peak_bytes
-from tests.benchmarks.objects import OBJECTS, Object
-from tests.benchmarks.ways import WAYS
-from vlm.checkpoint import quiet
+from cli.errors import exit_code
+from cli.options import Parser, flag, pick
 
 
-def rows_of(found: Object, ways: Sequence[str], options: argparse.Namespace) -> list[dict]:
-    """A row of the table for each way and number of threads."""
-    work, rows, chunks = work_of(found, ways), [], {}
-    for threads in options.threads:
-        torch.set_num_threads(threads)
-        print(f"{found.name}, {threads} thread(s)", file=sys.stderr, flush=True)
-        contest = Contest(work)
-        contest.run(options.repeats or found.repeats)
-        chunks = contest.chunks
-        for key in ways:
-            spent = contest.ms_a_token(key)
-            rows.append({"object": found.name, "threads": threads, "way": key, "chunk": contest.chunks.get(key)})
-            rows[-1] |= {"tokens": sum(len(job.positions) for job in work[key]), "rounds": len(spent)}
-            rows[-1] |= {"best_ms": spent.min(), "median_ms": spent.median()}
-        last = contest.found
-        del contest  # and with it the hooks of TorchJD's engine
-    largest = errors(work, last)
-    memory = {key: peak_bytes(key, found.name, options.per_response, chunks.get(key, 1)) for key in ways}
-    return [row | {"memory_mb": memory[row["way"]] / 1e6, "error": largest[row["way"]]} for row in rows]
+@dataclass(frozen=True)
+class GradientOptions:
+    """What is measured, and where the tables are written"""
+
+    ways: Sequence[Literal["a", "b", "c", "d", "e", "f"]] = flag(
+        (), "ways (default: all; a c f for the growth)", short="WAY"
+    )
+    models: Sequence[Literal["bundled", "bundled-all", "random"]] = flag(
+        ("bundled", "bundled-all", "random"), "models whose responses are probed", short="MODEL"
+    )
+    threads: Sequence[PositiveInt] = flag((1, 2), "threads of torch; the growth takes the first")
+    per_response: PositiveInt = flag(10, "tokens probed in each response of bundled")
+    repeats: PositiveInt | None = flag(None, "rounds (default: 5 on the bundled student, else 3)")
+    growth: bool = flag(False, "draw what the time grows with instead")
+    out: Path = flag(Path("runs/bench"), "folder of the tables", short="FOLDER")
 
 
-def table(rows: pd.DataFrame) -> str:
-    """The rows in markdown; ratios are of the best times."""
-    lines = ["| object | threads | way | chunk | ms a token, best | median | a / this | peak, MB | error |"]
-    lines.append("|---" * 9 + "|")
-    for row in rows.to_dict("records"):
-        chunk = "" if pd.isna(row["chunk"]) else f"{row['chunk']:.0f}"
-        ratio = "" if pd.isna(row["ratio"]) else f"{row['ratio']:.1f}"
-        cells = [row["object"], row["threads"], f"{row['way']}: {WAYS[row['way']].name}", chunk]
-        cells += [f"{row['best_ms']:.1f}", f"{row['median_ms']:.1f}", ratio]
-        cells += [f"{row['memory_mb']:.0f}", f"{row['error']:.1e}"]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure what the flags ask for; return the exit code."""
+    parser = Parser("tests.benchmarks.gradients", __doc__)
+    parser.add_options(GradientOptions)
+    options = pick(parser.parse_args(argv), GradientOptions)
+    return exit_code(lambda: _run(options))
 
 
-def with_ratios(rows: Sequence[dict]) -> pd.DataFrame:
-    """How many times as fast as way (a) each is."""
-    frame = pd.DataFrame(rows)
-    plain = frame[frame["way"] == "a"].set_index(["object", "threads"])["best_ms"]
-    of_plain = [plain.get((row["object"], row["threads"])) for row in rows]
-    return frame.assign(ratio=pd.Series(of_plain, dtype=float) / frame["best_ms"])
+def _run(options: GradientOptions) -> None:
+    from tests.benchmarks.growth import draw_growth  # here, so that --help needs no model library
+    from vlm.checkpoint import quiet
 
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run what the flags ask for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, help="all; of the growth, a c f")
-    parser.add_argument("--models", nargs="+", choices=OBJECTS, default=list(OBJECTS))
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--per-response", type=int, default=10, help="tokens probed in each response of `bundled`")
-    parser.add_argument("--repeats", type=int, help="rounds; by default 5 on the bundled student and 3 on `random`")
-    parser.add_argument("--growth", action="store_true", help="draw what the time grows with instead")
-    parser.add_argument("--out", type=Path, default=Path("runs/bench"))
-    options = parser.parse_args(argv)
     quiet()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.growth:
         draw_growth(options.ways or ["a", "c", "f"], options.threads[0], options.repeats or 3, options.out)
-        return
+    else:
+        _write_table(options)
+
+
+def _write_table(options: GradientOptions) -> None:
+    from tests.benchmarks.gradient_table import rows_of, table, with_ratios
+    from tests.benchmarks.objects import OBJECTS
+    from tests.benchmarks.ways import WAYS
+
     objects = [OBJECTS[name](options.per_response) for name in options.models]
-    rows = [row for found in objects for row in rows_of(found, options.ways or list(WAYS), options)]
+    rows = [row for each in objects for row in rows_of(each, options.ways or list(WAYS), options)]
     frame = with_ratios(rows)
     frame.to_csv(options.out / "gradients.csv", index=False)
-    text = "\n".join([*(f"- {found.describe()}" for found in objects), "", table(frame)])
+    text = "\n".join([*(f"- {each.describe()}" for each in objects), "", table(frame)])
     (options.out / "gradients.md").write_text(text + "\n")
     print(text)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,203 +15,54 @@ temperature 1, of as many columns to the same prompts; tokens are counted up to 
 Writes `steps.md` into `--out`.
 """
 
-import argparse
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-import torch
-from accelerate import Accelerator
-from torch import Tensor
-from transformers import GenerationConfig
+from jsonargparse.typing import PositiveInt
 
-from geometry import kl_nats, log_probs, token_shares
-from records.journal_lines import PHASES
-from train.batch import collect
-from train.config import Config
-from train.learner import Learner, Stopwatch
-from train.prompts import prompt_source, step_seed
-from train.rollouts import MicroBatch, Response, cut, sample
-from train.step import Gradient, _add, _apply, update
-from vlm.checkpoint import LoadedModel, quiet
-from vlm.pair import load_pair
-from vlm.prompts import Prompt
-from vlm.scoring import view_logits
-from vlm.views import encode_prompts, image_view
-
-LEAN, STANDARD = "standard, lean", "standard"
-ARMS: Mapping[str, Mapping[str, Any]] = {
-    LEAN: {"objective": "standard"},
-    STANDARD: {"objective": "standard"},
-    "vgs-lp, eta none": {"objective": "vgs-lp", "eta": "none"},
-    "vgs-lp, eta measured": {"objective": "vgs-lp", "eta": "measured"},
-}
-PARTS = {"update part": ["student", "update"], "whole step": list(PHASES)}
-"""What ratios are of, as phases."""
+from cli.errors import exit_code
+from cli.options import Parser, flag, pick
 
 
-class ProcessorWatch(Stopwatch):
-    """Counts the processor's seconds, of all threads."""
+@dataclass(frozen=True)
+class StepOptions:
+    """What is timed, and where the tables are written"""
 
-    def _now(self) -> float:
-        return time.process_time()
-
-
-Watch = Callable[[torch.device], Stopwatch]
-
-
-class Contest:
-    """The arms on one student, each with an optimizer of its own; between turns the weights are put back."""
-
-    def __init__(self, config: Config, watch: Watch) -> None:
-        pair = load_pair(config.student, config.teacher)
-        accelerator = Accelerator(cpu=True)
-        self._config, self._source, self._watch = config, prompt_source(config), watch
-        self._start = [parameter.detach().clone() for parameter in pair.student.model.parameters()]
-        self.learners = {}
-        for name, changes in ARMS.items():
-            optimizer = torch.optim.AdamW(pair.student.model.parameters(), lr=config.lr)
-            self.learners[name] = Learner(pair, replace(config, **changes), optimizer, accelerator)
-
-    def round(self, number: int) -> list[dict[str, Any]]:
-        """Sample the responses of a step, and let each arm take it, a later one first in each round."""
-        prompts, seed = self._source.at(number), step_seed(self._config.seed, number)
-        student = self.learners[STANDARD].pair.student
-        watch = self._watch(student.device)
-        with watch.phase("rollout"):
-            responses = sample(student, self._config, prompts, seed)
-        first = number % len(ARMS)
-        turns = [*ARMS][first:] + [*ARMS][:first]
-        plain = self._plain(student, responses)
-        n_tokens = sum(response.n_tokens for response in responses)
-        about = {"round": number, "plain": plain, "n_tokens": n_tokens}
-        return [about | self._turn(arm, prompts, responses) | {"rollout": watch.seconds["rollout"]} for arm in turns]
-
-    def _turn(self, arm: str, prompts: Sequence[Prompt], responses: Sequence[Response]) -> dict[str, Any]:
-        """Seconds by phase of one arm's step."""
-        learner = replace(self.learners[arm], offline=by_prompt(responses))
-        with torch.no_grad():
-            for parameter, start in zip(learner.parameters, self._start, strict=True):
-                parameter.copy_(start)
-        watch = self._watch(learner.accelerator.device)
-        if arm == LEAN:
-            gradient = lean_gradient(learner, responses, watch)
-            with watch.phase("update"):
-                _apply(learner, gradient)
-        else:
-            update(learner, collect(learner, prompts, 0, watch), watch)
-        return {"arm": arm} | watch.seconds
-
-    def _plain(self, student: LoadedModel, responses: Sequence[Response]) -> float:
-        """Seconds of transformers' own sampling."""
-        watch = self._watch(student.device)
-        for part in cut(responses, self._config.generation_batch):
-            with watch.phase("rollout"):
-                plain_sample(student, part)
-        return watch.seconds["rollout"]
+    steps: PositiveInt = flag(8, "rounds, after one to warm up")
+    threads: PositiveInt = flag(1, "threads of torch")
+    student: str = flag("bundled", "folder or hub id of the student, or bundled")
+    teacher: str | None = flag(None, "folder or hub id of the teacher (default: what the student's pair.json names)")
+    batch: PositiveInt = flag(64, "responses in each step")
+    max_response: PositiveInt = flag(64, "longest response, tokens")
+    out: Path = flag(Path("runs/bench"), "folder of the tables", short="FOLDER")
 
 
-def by_prompt(responses: Sequence[Response]) -> dict[str, list]:
-    """The rollouts of each prompt, as a `Learner` is given them."""
-    found: dict[str, list] = {}
-    for response in responses:
-        found.setdefault(response.prompt.prompt_id, []).append(response.rollout)
-    return found
+def main(argv: Sequence[str] | None = None) -> int:
+    """Time the arms; return the exit code."""
+    parser = Parser("tests.benchmarks.steps", __doc__)
+    parser.add_options(StepOptions)
+    options = pick(parser.parse_args(argv), StepOptions)
+    return exit_code(lambda: _run(options))
 
 
-def lean_gradient(learner: Learner, responses: Sequence[Response], watch: Stopwatch) -> Gradient:
-    """Return the gradient of the standard loss from image views alone."""
-    pair, parameters = learner.pair, learner.parameters
-    parts = cut(responses, learner.config.micro_batch)
-    with watch.phase("teacher"), torch.no_grad():
-        teacher = [log_probs(_image_logits(pair.teacher, part, pair.n_ids)) for part in parts]
-    found = [torch.zeros_like(parameter) for parameter in parameters]
-    for part, target in zip(parts, teacher, strict=True):
-        with watch.phase("student"):
-            shares = token_shares([r.n_tokens for r in part], n_trajectories=len(responses))
-            student = log_probs(_image_logits(pair.student, part, pair.n_ids))
-            loss = (kl_nats(student, target) * shares.to(student)).sum()
-        with watch.phase("update"):
-            _add(found, loss, parameters, keep_graph=False)
-    return found
+def _run(options: StepOptions) -> None:
+    import pandas as pd  # here, as the model libraries below, so that --help needs none of them
+    import torch
 
+    from tests.benchmarks.step_contest import Contest, ProcessorWatch, sampler_table, step_table
+    from train.config import Config
+    from train.learner import Stopwatch
+    from vlm.checkpoint import quiet
 
-def _image_logits(member: LoadedModel, responses: MicroBatch, n_ids: int) -> Tensor:
-    ids = [response.rollout.token_ids for response in responses]
-    return torch.cat(view_logits(member, [image_view(r.prompt) for r in responses], ids, n_ids))
-
-
-@torch.no_grad()
-def plain_sample(student: LoadedModel, responses: MicroBatch) -> Tensor:
-    """Sample as many columns as the longest of these responses has to their prompts, with `generate` as it comes."""
-    inputs = encode_prompts([image_view(response.prompt) for response in responses], student.processor)
-    longest = max(response.n_tokens for response in responses)
-    config = GenerationConfig(
-        do_sample=True,
-        temperature=1.0,
-        top_k=0,
-        min_new_tokens=longest,
-        max_new_tokens=longest,
-        eos_token_id=list(student.end_ids),
-        pad_token_id=student.processor.tokenizer.pad_token_id,
-    )
-    ids = student.model.generate(**inputs, generation_config=config)  # type: ignore[operator]
-    return ids[:, inputs["input_ids"].shape[1] :]
-
-
-def ratios(rows: pd.DataFrame, base: str) -> pd.DataFrame:
-    """The median over rounds of each arm's time over that of `base`, by part of the step."""
-    found = {}
-    for part, phases in PARTS.items():
-        spent = rows.assign(seconds=rows[phases].sum(axis=1)).pivot(index="round", columns="arm", values="seconds")
-        found[part] = spent.div(spent[base], axis=0).median()
-    return pd.DataFrame(found)
-
-
-def step_table(rows: pd.DataFrame) -> str:
-    """The arms' median seconds by phase and their ratios, in markdown."""
-    bases = {"standard": ratios(rows, STANDARD), "lean": ratios(rows, LEAN)}
-    titles = ["arm", *PHASES, "total", *(f"{part} / {base}" for part in PARTS for base in bases)]
-    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
-    for arm in ARMS:
-        own = rows[rows["arm"] == arm][list(PHASES)]
-        seconds = [*own.median(), own.sum(axis=1).median()]
-        cells = [f"{value:.3f}" for value in seconds]
-        cells += [f"{found.loc[arm, part]:.3f}" for part in PARTS for found in bases.values()]
-        lines.append(f"| {arm} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def sampler_table(rows: pd.DataFrame) -> str:
-    """Tokens a second of the two samplers, medians over the rounds, in markdown."""
-    rounds = rows.drop_duplicates("round")
-    lines = ["| sampler | tokens a second | / plain |", "|---|---|---|"]
-    for name, column in (("the trainer's", "rollout"), ("plain `generate`", "plain")):
-        speed, against = rounds["n_tokens"] / rounds[column], rounds["plain"] / rounds[column]
-        lines.append(f"| {name} | {speed.median():.0f} | {against.median():.3f} |")
-    return "\n".join(lines)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=8, help="rounds, after one to warm up")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--student", default="bundled")
-    parser.add_argument("--teacher", default=None, help="default: what the student's pair.json names")
-    parser.add_argument("--batch", type=int, default=64, help="responses a step")
-    parser.add_argument("--max-response", type=int, default=64)
-    parser.add_argument("--out", type=Path, default=Path("runs/bench"))
-    options = parser.parse_args(argv)
     quiet()
     torch.set_num_threads(options.threads)
     names = ("student", "teacher", "batch", "max_response")
     config = Config(**{name: getattr(options, name) for name in names})
     contest = Contest(config, ProcessorWatch if options.threads == 1 else Stopwatch)
     rounds = [contest.round(number) for number in range(options.steps + 1)]
-    rows = pd.DataFrame([row for found in rounds[1:] for row in found])
+    rows = pd.DataFrame([row for measured in rounds[1:] for row in measured])
     length = rows["n_tokens"].mean() / options.batch
     caption = (
         f"{options.student}, {options.batch} responses of {length:.1f} tokens a step, micro-batches of "
@@ -224,4 +75,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

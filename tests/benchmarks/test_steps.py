@@ -6,6 +6,7 @@ import torch
 
 from records.journal_lines import PHASES
 from tests.benchmarks import steps
+from tests.benchmarks.step_contest import ARMS, LEAN, STANDARD, lean_gradient, plain_sample, ratios
 from tests.train.small import batch, learner, small, watch
 from train.step import summed_gradient
 
@@ -14,7 +15,7 @@ def test_lean_standard_is_standard(checkpoints):
     found = learner(small(checkpoints, objective="standard", micro_batch=4))
     made, spent = batch(found), watch()
     expected = torch.cat([g.flatten() for g in summed_gradient(found, made, watch()).gradient])
-    lean = torch.cat([g.flatten() for g in steps.lean_gradient(found, made.responses, spent)])
+    lean = torch.cat([g.flatten() for g in lean_gradient(found, made.responses, spent)])
     assert (lean - expected).norm() < 1e-5 * expected.norm()
     assert min(spent.seconds[phase] for phase in ("teacher", "student", "update")) > 0
 
@@ -22,31 +23,31 @@ def test_lean_standard_is_standard(checkpoints):
 def test_the_plain_sampler_makes_as_many_columns(checkpoints):
     found = learner(small(checkpoints))
     responses = batch(found).responses
-    columns = steps.plain_sample(found.pair.student, responses).shape
+    columns = plain_sample(found.pair.student, responses).shape
     assert columns == (len(responses), max(response.n_tokens for response in responses))
 
 
 def test_ratios_are_medians_of_each_round_s():
     """Rounds of unequal length, in each of which the second arm's update takes twice as long but for one."""
-    spent = {steps.LEAN: (1.0, 10.0, 100.0), steps.STANDARD: (2.0, 20.0, 500.0)}
+    spent = {LEAN: (1.0, 10.0, 100.0), STANDARD: (2.0, 20.0, 500.0)}
     rows = [
         {"arm": arm, "round": number, "rollout": 0.0, "teacher": 0.0, "student": value, "update": value}
         for arm, values in spent.items()
         for number, value in enumerate(values)
     ]
-    found = steps.ratios(pd.DataFrame(rows), steps.LEAN)
-    assert found.loc[steps.STANDARD].tolist() == [2.0, 2.0] and found.loc[steps.LEAN].tolist() == [1.0, 1.0]
+    found = ratios(pd.DataFrame(rows), LEAN)
+    assert found.loc[STANDARD].tolist() == [2.0, 2.0] and found.loc[LEAN].tolist() == [1.0, 1.0]
 
 
 def test_it_writes_the_two_tables(checkpoints, tmp_path, capsys):
     pair = ["--student", str(checkpoints / "student"), "--teacher", str(checkpoints / "teacher")]
-    steps.main([*pair, "--steps", "1", "--batch", "6", "--max-response", "5", "--out", str(tmp_path)])
+    assert steps.main([*pair, "--steps", "1", "--batch", "6", "--max-response", "5", "--out", str(tmp_path)]) == 0
     text = (tmp_path / "steps.md").read_text()
     assert text == capsys.readouterr().out
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     assert rows[0][1 : 1 + len(PHASES)] == list(PHASES)
-    arms = {row[0]: [float(cell) for cell in row[1:]] for row in rows[2 : 2 + len(steps.ARMS)]}
-    assert arms.keys() == steps.ARMS.keys()
+    arms = {row[0]: [float(cell) for cell in row[1:]] for row in rows[2 : 2 + len(ARMS)]}
+    assert arms.keys() == ARMS.keys()
     for seconds in arms.values():
         assert seconds[4] == pytest.approx(sum(seconds[:4]), abs=0.003)
     assert [row[0] for row in rows[-2:]] == ["the trainer's", "plain `generate`"]

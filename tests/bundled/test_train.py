@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bundled import train
-from bundled.train import Recipe, Stage, Training
+from bundled import recipe
+from bundled.recipe import Recipe, Stage, Training
 
 SMALL = {"layers": 1, "width": 64, "heads": 2, "mlp": 64, "vision_layers": 2, "vision_width": 32}
 STAGES = (Stage("see", 3, 1e-3), Stage("speak", 4, 1e-3, blind_share=0.5, caption_share=0.25))
@@ -17,8 +17,8 @@ RECIPE = Recipe("small", SMALL, STAGES, seed=5)
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "BATCH", 4)
-    monkeypatch.setattr(train, "CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr(recipe, "BATCH", 4)
+    monkeypatch.setattr(recipe, "CHECKPOINT_EVERY", 1)
 
 
 @pytest.mark.parametrize("killed_after", [1, 3, 4, 6])
@@ -40,9 +40,9 @@ def test_the_probes_learn_to_read_a_picture(tmp_path: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-def _trained(folder: Path, recipe: Recipe = RECIPE) -> Training:
+def _trained(folder: Path, stages: Recipe = RECIPE) -> Training:
     folder.mkdir(exist_ok=True)
-    training = Training(recipe, folder)
+    training = Training(stages, folder)
     training.run()
     return training
 

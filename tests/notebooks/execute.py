@@ -6,17 +6,18 @@
 A cell that raises ends the run. With `--in-place` the committed notebook is written anew.
 """
 
-import argparse
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbformat
-from nbclient import NotebookClient
-from nbformat import NotebookNode
+from cli.errors import OptionError, exit_code
+from cli.options import Parser
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -25,30 +26,35 @@ NAMES = tuple(sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
 TIMEOUT_S = 1800
 
 
-def read(name: str) -> NotebookNode:
+def read(name: str) -> "NotebookNode":
+    """Return a committed notebook."""
+    import nbformat  # here, as nbclient below, so that --help needs neither
+
     return nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
 
 
-def parameters_cell(notebook: NotebookNode) -> NotebookNode:
+def parameters_cell(notebook: "NotebookNode") -> "NotebookNode":
     """Return the one cell that has the tag `parameters`."""
     (cell,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
     return cell
 
 
-def assigned(cell: NotebookNode) -> dict[str, Any]:
+def assigned(cell: "NotebookNode") -> dict[str, Any]:
     """Return the names that a cell assigns, with their values."""
     names: dict[str, Any] = {}
     exec(cell.source, {}, names)
     return names
 
 
-def executed(name: str, parameters: Mapping[str, Any] | None = None, timeout_s: int = TIMEOUT_S) -> NotebookNode:
+def executed(name: str, parameters: Mapping[str, Any] | None = None, timeout_s: int = TIMEOUT_S) -> "NotebookNode":
     """Return a notebook with the outputs of a run, some of its parameters replaced.
 
     Raises:
         KeyError: a parameter that the notebook does not have.
         CellExecutionError: a cell raises.
     """
+    from nbclient import NotebookClient
+
     notebook = read(name)
     cell = parameters_cell(notebook)
     if unknown := set(parameters or {}) - set(assigned(cell)):
@@ -70,20 +76,25 @@ def executed(name: str, parameters: Mapping[str, Any] | None = None, timeout_s: 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run notebooks one after the other and say how long each took; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=NAMES, help=f"of {', '.join(NAMES)} (default: all)")
+    parser = Parser("tests.notebooks.execute", __doc__)
+    words = f"some of {', '.join(NAMES)} (default: all)"
+    parser.add_argument("names", nargs="*", type=str, default=list(NAMES), help=words)
     parser.add_argument("--in-place", action="store_true", help="write the committed notebooks anew")
-    options = parser.parse_args(argv)
-    if unknown := [name for name in options.names if name not in NAMES]:
-        parser.error(f"`names` must be of {', '.join(NAMES)}, not {unknown[0]}")
-    folder = NOTEBOOKS if options.in_place else EXECUTED
+    parsed = parser.parse_args(argv)
+    return exit_code(lambda: _run(parsed.names, NOTEBOOKS if parsed.in_place else EXECUTED))
+
+
+def _run(names: Sequence[str], folder: Path) -> None:
+    import nbformat
+
+    if unknown := [name for name in names if name not in NAMES]:
+        raise OptionError(f"`names` must be some of {', '.join(NAMES)}, got {unknown[0]!r}")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in options.names:
+    for name in names:
         began = time.monotonic()
         notebook = executed(name)
         nbformat.write(notebook, folder / f"{name}.ipynb")
         print(f"{name}: {time.monotonic() - began:.0f} s, {folder / name}.ipynb", flush=True)
-    return 0
 
 
 if __name__ == "__main__":
