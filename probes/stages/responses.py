@@ -19,6 +19,7 @@ from vlm.views import View, image_view, prompt_length, text_view, text_views
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
+    from probes.corpus import Corpus
 
 SHARD = 32  # prompts per shard: what an interrupted run loses at most
 
@@ -51,36 +52,36 @@ def ask(pair: Pair, prompts: Sequence[Prompt], max_response: int, text_view: str
     return Asked(by_id, views, {"longer than the context": len(prompts) - len(kept)})
 
 
-def sample(analyzer: "Analyzer") -> list[Rollout]:
+def sample(corpus: "Corpus") -> list[Rollout]:
     """Return the student's responses, sampled on-policy; an interrupted run continues where it stood."""
-    options, shards = analyzer.prompt_options, analyzer.shards
-    prompts = list(analyzer.prompts.values())
+    options, shards = corpus.prompt_options, corpus.shards
+    prompts = list(corpus.prompts.values())
     sampling = Sampling(options.max_response, options.rollouts_per_prompt, options.seed, batch=options.batch)
     with progress("rollouts", len(prompts) * options.rollouts_per_prompt) as show:
         for shard, start in enumerate(range(0, len(prompts), SHARD)):
             part = prompts[start : start + SHARD]
             if not shards.has("rollouts", shard):
-                sampled = generate(analyzer.pair.student, part, sampling)
+                sampled = generate(corpus.pair.student, part, sampling)
                 shards.add("rollouts", shard, pd.DataFrame([asdict(rollout) for rollout in sampled]))
             show((start + len(part)) * options.rollouts_per_prompt)
     return [_read_rollout(row) for row in shards.gather("rollouts").to_dict("records")]
 
 
-def score_tokens(analyzer: "Analyzer") -> pd.DataFrame:
+def score_tokens(corpus: "Corpus") -> pd.DataFrame:
     """Return the table `tokens`: each response token's divergences and entropy, and the bin of its VDS.
 
     The bins are over the tokens of prompts with a picture; the others have bin -1.
     """
-    rollouts, shards, size = analyzer.rollouts, analyzer.shards, SHARD * 2
+    rollouts, shards, size = corpus.rollouts, corpus.shards, SHARD * 2
     with progress("scoring", len(rollouts)) as show:
         for shard, start in enumerate(range(0, len(rollouts), size)):
             part = rollouts[start : start + size]
             if not shards.has("tokens", shard):
-                scored = enumerate(zip(part, analyzer.score(part), strict=True), start)
-                frames = [_token_rows(analyzer, number, rollout, views) for number, (rollout, views) in scored]
+                scored = enumerate(zip(part, corpus.score(part), strict=True), start)
+                frames = [_token_rows(corpus, number, rollout, views) for number, (rollout, views) in scored]
                 shards.add("tokens", shard, pd.concat(frames, ignore_index=True))
             show(start + len(part))
-    return _binned(shards.gather("tokens"), analyzer.bin_options.bins)
+    return _binned(shards.gather("tokens"), corpus.bin_options.bins)
 
 
 def rollout_table(analyzer: "Analyzer") -> pd.DataFrame:
@@ -149,11 +150,11 @@ def _read_rollout(row: Mapping[Hashable, Any]) -> Rollout:
     return Rollout(**fields | {"token_ids": tuple(int(token) for token in row["token_ids"])})
 
 
-def _token_rows(analyzer: "Analyzer", number: int, rollout: Rollout, views: FourViews) -> pd.DataFrame:
+def _token_rows(corpus: "Corpus", number: int, rollout: Rollout, views: FourViews) -> pd.DataFrame:
     """The rows of the table `tokens` of one response, without their bins."""
     parts, log_p = decompose(views), log_probs(views.student_image)
-    prompt = analyzer.prompts[rollout.prompt_id]
-    spelled = analyzer.pair.student.processor.tokenizer.convert_ids_to_tokens(list(rollout.token_ids))
+    prompt = corpus.prompts[rollout.prompt_id]
+    spelled = corpus.pair.student.processor.tokenizer.convert_ids_to_tokens(list(rollout.token_ids))
     numbers = {
         "vds_nats": parts.vds,
         "student_vds_nats": parts.student_vds,

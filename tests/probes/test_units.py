@@ -3,11 +3,11 @@
 import pandas as pd
 import pytest
 import torch
-from probes.corpus import Asked, Corpus
 from probes.units import _Scene, choose_units, grams_by_rollout, sum_of_corpus_bins
 
 from geometry import DenseGradients, FourViews, Gramian, decompose, unit_gradients
 from probes import corpus as corpora
+from probes.corpus import Asked, Corpus
 from tests import models
 from vlm.rollouts import Sampling, generate
 from vlm.scoring import view_logits
