@@ -17,5 +17,5 @@ def flags(checkpoints):
 def angles_record(flags, tmp_path_factory):
     """A record of `probes.angles` in float64: four units a bin."""
     out = tmp_path_factory.mktemp("records") / "angles"
-    assert angles.main([*flags, "--dtype", "float64", "--probe-per-bin", "4", "--out", str(out)]) == 0
+    assert angles.main([*flags, "--dtype", "float64", "--per-bin", "4", "--out", str(out)]) == 0
     return out

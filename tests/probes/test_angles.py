@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from probes import angles, corpus, grams
+from probes import angles
+from probes.stages import gradients, responses
 from records import ANGLES, RecordWriter, read_record
 from stats.bootstrap import bootstrap_interval
 from tests import models
@@ -148,7 +149,7 @@ def test_the_record_says_which_parameters_nothing_reaches(record):
 
 def test_signed_bins_show_the_angle_of_the_mean(flags, tmp_path):
     out = tmp_path / "record"
-    assert angles.main([*flags, "--unit", "signed-bin", "--probe-per-bin", "all", "--out", str(out)]) == 0
+    assert angles.main([*flags, "--unit", "signed-bin", "--per-bin", "all", "--out", str(out)]) == 0
     found = read_record(out, "bins", "units").tables
     assert set(found["units"]["unit"]) == {"signed-bin"}
     assert found["bins"]["angle_language_visual_mean_deg"].between(0, 180).all()
@@ -169,16 +170,16 @@ def test_prompts_without_a_picture_are_in_no_bin(record):
 
 def test_the_same_seed_gives_the_same_tables(flags, tmp_path, capsys):
     for name in ("one", "two"):
-        assert angles.main([*flags, "--probe-per-bin", "3", "--out", str(tmp_path / name)]) == 0
+        assert angles.main([*flags, "--per-bin", "3", "--out", str(tmp_path / name)]) == 0
         assert "lang-vis" in capsys.readouterr().out
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert {path.name for path in (tmp_path / "one").iterdir()} >= {"angle_bins.png", "angle_bins.svg"}
 
 
 def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus, "SHARD", 2)
-    monkeypatch.setattr(grams, "SHARD", 2)
-    argv = [*flags, "--probe-per-bin", "3"]
+    monkeypatch.setattr(responses, "SHARD", 2)
+    monkeypatch.setattr(gradients, "SHARD", 2)
+    argv = [*flags, "--per-bin", "3"]
     assert angles.main([*argv, "--out", str(tmp_path / "whole")]) == 0
     adding = RecordWriter.add
     for stop in ("rollouts", "tokens", "units", "null"):
@@ -198,7 +199,7 @@ def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, mon
 
 
 def test_the_batch_changes_no_number(flags, angles_record, tmp_path):
-    argv = [*flags, "--dtype", "float64", "--probe-per-bin", "4", "--batch", "3", "--out", str(tmp_path / "other")]
+    argv = [*flags, "--dtype", "float64", "--per-bin", "4", "--batch", "3", "--out", str(tmp_path / "other")]
     assert angles.main(argv) == 0
     for table in TABLES:
         first, second = (read_record(path, table).tables[table] for path in (angles_record, tmp_path / "other"))

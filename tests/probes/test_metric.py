@@ -21,7 +21,7 @@ from vlm.optimizer_state import STATE
 from vlm.pair import load_pair
 
 EPS = 1e-6
-SETTING = ("--limit", "6", "--max-response", "5", "--bins", "2", "--probe-per-bin", "3")
+SETTING = ("--limit", "6", "--max-response", "5", "--bins", "2", "--per-bin", "3")
 PLAIN = (*SETTING, "--dtype", "float64")
 ADAM = (*PLAIN, "--metric", "adam")
 

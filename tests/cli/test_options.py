@@ -30,7 +30,7 @@ def test_flags_reach_their_fields():
 
 @pytest.mark.parametrize(("given", "value"), [("8", 8), ("all", "all")])
 def test_units_are_a_number_or_all(given, value):
-    assert pick(parse("--probe-per-bin", given), UnitOptions).probe_per_bin == value
+    assert pick(parse("--per-bin", given), UnitOptions).probe_per_bin == value
 
 
 def test_a_configuration_file_gives_way_to_flags(tmp_path):
@@ -44,8 +44,8 @@ def test_a_configuration_file_gives_way_to_flags(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "named"),
     [
-        (("--probe-per-bin", "some"), "probe-per-bin"),
-        (("--probe-per-bin", "0"), "probe-per-bin"),
+        (("--per-bin", "some"), "probe-per-bin"),
+        (("--per-bin", "0"), "probe-per-bin"),
         (("--bins", "0"), "bins"),
         (("--seed", "-1"), "seed"),
         (("--text-view", "none"), "text-view"),
@@ -66,7 +66,7 @@ def test_help_shows_groups_and_flags(capsys):
         parse("--help")
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    for text in ("What is asked.", "The models", "what replaces the picture in the text view", "--probe-per-bin"):
+    for text in ("What is asked.", "The models", "what replaces the picture in the text view", "--per-bin"):
         assert text in shown
 
 

@@ -4,16 +4,15 @@ import pandas as pd
 import pytest
 
 from cli.errors import OptionError
-from probes import angles
-from probes.options import PairOptions
-from probes.precision import reference_options, sample
-from probes.units import Unit
+from probes import Analyzer, angles
+from probes.settings import PairOptions
+from probes.stages import Unit, reference_dtype, sample_units
 from records import ANGLES, read_record
 
 
 def checked(flags, tmp_path, *argv):
-    assert angles.main([*flags, "--probe-per-bin", "2", "--out", str(tmp_path / "record"), *argv]) == 0
-    return read_record(tmp_path / "record", "precision").tables["precision"]
+    assert angles.main([*flags, "--per-bin", "2", "--out", str(tmp_path / "record"), *argv]) == 0
+    return read_record(tmp_path / "record", "precision").precision
 
 
 def test_a_float32_measurement_is_hardly_off_and_says_so(flags, tmp_path, capsys):
@@ -36,12 +35,24 @@ def test_there_is_nothing_to_check_in_the_reference_dtype(flags, tmp_path, capsy
     assert angles.main(argv) == 2 and not (tmp_path / "record").exists()
     assert "error: `precision_check` compares with float64, which `dtype` is already" in capsys.readouterr().err
     with pytest.raises(OptionError):
-        reference_options(PairOptions(dtype="float32", device="cuda"))
-    assert reference_options(PairOptions()).teacher_dtype == "float64"
+        reference_dtype(PairOptions(dtype="float32", device="cuda"))
+    assert reference_dtype(PairOptions()) == reference_dtype(PairOptions(dtype="bfloat16")) == "float64"
+    assert reference_dtype(PairOptions(dtype="bfloat16", device="cuda")) == "float32"
+
+
+def test_the_reference_measures_the_same_responses_in_its_dtype(checkpoints):
+    """Both models are in float64, whatever each of them was in, and the bins stay as they were made."""
+    student, teacher = (str(checkpoints / name) for name in ("student", "teacher"))
+    analyzer = Analyzer(student, teacher=teacher, limit=2, max_response=3, bins=2, teacher_dtype="bfloat16")
+    tokens = analyzer.tokens
+    exact = analyzer.in_dtype(reference_dtype(analyzer.pair_options))
+    dtypes = [str(loaded.model.dtype) for pair in (exact.pair, analyzer.pair) for loaded in pair.models]
+    assert dtypes == ["torch.float64"] * 2 + ["torch.float32", "torch.bfloat16"]
+    assert exact.tokens is tokens and exact.rollouts is analyzer.rollouts
 
 
 def test_the_sample_takes_as_many_of_each_bin():
     units = [Unit(number, "token", number % 3, "p", number, 0, {}) for number in range(30)]
-    drawn = sample(units, 7, seed=0)
+    drawn = sample_units(units, 7, seed=0)
     assert pd.Series([unit.bin for unit in drawn]).value_counts().tolist() == [3, 3, 3]
     assert [unit.unit_id for unit in drawn] == sorted({unit.unit_id for unit in drawn})
