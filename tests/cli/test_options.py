@@ -3,10 +3,10 @@
 import pytest
 
 from cli.options import parser_for, pick
-from cli.progress import progress
-from probes.options import BinOptions, MetricOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions, run_probe
+from probes.settings import BinOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions
+from probes.support import SupportOptions
 
-GROUPS = (PairOptions, PromptOptions, BinOptions, UnitOptions, OutputOptions)
+GROUPS = (PairOptions, PromptOptions, BinOptions, UnitOptions, SupportOptions, OutputOptions)
 
 
 def parse(*argv):
@@ -28,37 +28,45 @@ def test_flags_reach_their_fields():
     assert pick(parsed, OutputOptions).overwrite is True
 
 
-@pytest.mark.parametrize(("given", "value"), [("8", 8), ("all", "all")])
-def test_units_are_a_number_or_all(given, value):
-    assert pick(parse("--per-bin", given), UnitOptions).probe_per_bin == value
+@pytest.mark.parametrize(("word", "value"), [("8", 8), ("all", "all")])
+def test_units_are_a_number_or_all(word, value):
+    assert pick(parse("--per-bin", word), UnitOptions).per_bin == value
+
+
+def test_a_list_is_several_words():
+    assert pick(parse("ckpt", "--top-k", "4", "8", "--bins", "5"), SupportOptions).top_k == (4, 8)
+    assert pick(parse("--top-k", "4"), SupportOptions).top_k == (4,)
 
 
 def test_a_configuration_file_gives_way_to_flags(tmp_path):
     path = tmp_path / "x.yaml"
-    path.write_text("teacher: t\nlimit: 3\nprobe_per_bin: all\noverwrite: true\nbins: 4\n")
+    path.write_text("teacher: t\nlimit: 3\nper_bin: all\noverwrite: true\nbins: 4\ntop_k: [4, 8]\n")
     parsed = parse("ckpt", "--config", str(path), "--bins", "5")
     assert (parsed.checkpoint, parsed.teacher, parsed.limit, parsed.overwrite) == ("ckpt", "t", 3, True)
-    assert (parsed.bins, parsed.probe_per_bin) == (5, "all")
+    assert (parsed.bins, parsed.per_bin, list(parsed.top_k)) == (5, "all", [4, 8])
 
 
 @pytest.mark.parametrize(
     ("argv", "named"),
     [
-        (("--per-bin", "some"), "probe-per-bin"),
-        (("--per-bin", "0"), "probe-per-bin"),
-        (("--bins", "0"), "bins"),
-        (("--seed", "-1"), "seed"),
-        (("--text-view", "none"), "text-view"),
-        (("--dtype", "int8"), "dtype"),
+        (("--per-bin", "some"), "`--per-bin` must be a whole number above 0 or all, got 'some'"),
+        (("--per-bin", "0"), "`--per-bin` must be"),
+        (("--bins", "0"), "`--bins` must be a whole number above 0, got 0"),
+        (("--seed", "-1"), "`--seed` must be a whole number of at least 0, got -1"),
+        (("--text-view", "none"), "`--text-view` must be one of drop, blank, other, got none"),
+        (("--dtype", "int8"), "`--dtype` must be one of"),
+        (("--top-k", "4", "0"), "`--top-k` must be"),
         (("--what",), "--what"),
         (("--config", "none.yaml"), "none.yaml"),
     ],
 )
-def test_wrong_flags_are_named(argv, named, capsys):
+def test_wrong_flags_are_named_in_one_line(argv, named, capsys):
     with pytest.raises(SystemExit) as caught:
         parse(*argv)
     assert caught.value.code == 2
-    assert named in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert named in shown.err and shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1 and shown.out == ""
 
 
 def test_help_shows_groups_and_flags(capsys):
@@ -68,28 +76,3 @@ def test_help_shows_groups_and_flags(capsys):
     shown = capsys.readouterr().out
     for text in ("What is asked.", "The models", "what replaces the picture in the text view", "--per-bin"):
         assert text in shown
-
-
-@pytest.mark.parametrize(("series", "given"), [(False, "ckpt"), (True, ["ckpt"])])
-def test_a_probe_is_run_on_the_values_of_each_group(series, given):
-    seen = []
-    groups, argv = (BinOptions, PairOptions), ["ckpt", "--teacher", "t", "--bins", "3"]
-    assert run_probe("What is asked.", groups, lambda *values: seen.extend(values), argv, series=series) == 0
-    assert seen == [given, BinOptions(3), PairOptions("t")]
-
-
-def test_flags_that_make_no_sense_together_are_one_line(capsys):
-    argv = ["--optimizer-state", "x.pt"]
-    assert run_probe("What is asked.", (MetricOptions,), lambda *_: pytest.fail("it was run"), argv) == 2
-    assert capsys.readouterr().err.startswith("error: `optimizer_state` is read for the metric adam only")
-
-
-def test_progress_is_lines_in_a_log_and_a_bar_on_a_terminal(capsys, monkeypatch):
-    with progress("things", 2) as show:
-        show(1)
-        show(2)
-    assert capsys.readouterr().err == "things: 2/2, 0 s left\n"
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with progress("things", 2) as show:
-        show(2)
-    assert "100%" in capsys.readouterr().err

@@ -213,3 +213,12 @@ def test_the_other_units(flags, tmp_path, unit):
     record = read_record(tmp_path / "out", *TABLES)
     assert set(record.tables["units"]["unit"]) == {unit}
     assert record.tables["bins"]["angle_language_visual_null_mean_deg"].isna().all() == (unit == "corpus-bin")
+
+
+def test_the_printed_table_shows_mean_interval_and_null(record):
+    lines = angles.angle_table(record.bins, "language_model").splitlines()
+    assert "language_model" in lines[0] and lines[1].split()[0] == "bin"
+    assert len(lines) == 5 and len({len(line) for line in lines[1:]}) == 1
+    row = record.bins[(record.bins["scope"] == "language_model") & (record.bins["bin"] == 0)].iloc[0]
+    assert f"{row['angle_language_visual_mean_deg']:.0f}+-" in lines[2]
+    assert lines[2].split()[-2] == f"{row['angle_language_visual_null_mean_deg']:.0f}"

@@ -59,13 +59,6 @@ def plain(trained, tmp_path_factory):
     return read_record(out, "units", "bins")
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """Work in an empty folder, where default records would stand."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_angles_are_those_of_gradients_scaled_by_hand(record, trained):
     pair = load_pair(str(trained), dtype="float64")
     prompts = {prompt.prompt_id: prompt for prompt in models.scenes(6)}

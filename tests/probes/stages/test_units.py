@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from geometry import DenseGradients, FourViews, Gram, Gramian, cotangents, decompose, total, unit_gradients
+from geometry import DenseGradients, FourViews, Gramian, cotangents, decompose, total, unit_gradients
 from probes import Analyzer, stages
 from probes.settings import UnitOptions
 from probes.stages import gradients
