@@ -156,6 +156,15 @@ def test_signed_bins_show_the_angle_of_the_mean(flags, tmp_path):
     assert (found["bins"]["effective_units_visual"] >= 1).all()
 
 
+def test_one_signed_bin_has_neither_spread_nor_interval(flags, tmp_path):
+    out = tmp_path / "record"
+    assert angles.main([*flags, "--unit", "signed-bin", "--per-bin", "1", "--out", str(out)]) == 0
+    bins = read_record(out, "bins").bins
+    assert bins["angle_language_visual_mean_deg"].notna().all()
+    assert bins[["angle_language_visual_std_deg", "angle_language_visual_low_deg"]].isna().all(axis=None)
+    assert (out / "angle_bins.png").is_file()
+
+
 def test_prompts_without_a_picture_are_in_no_bin(record):
     tokens = record.tables["tokens"]
     assert ((tokens["bin"] == -1) == ~tokens["has_image"]).all()

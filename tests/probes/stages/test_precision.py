@@ -40,6 +40,13 @@ def test_there_is_nothing_to_check_in_the_reference_dtype(flags, tmp_path, capsy
     assert reference_dtype(PairOptions(dtype="bfloat16", device="cuda")) == "float32"
 
 
+def test_units_of_no_single_response_are_not_checked(flags, tmp_path, capsys):
+    argv = [*flags, "--unit", "corpus-bin", "--precision-check", "4", "--out", str(tmp_path / "record")]
+    assert angles.main(argv) == 2 and not (tmp_path / "record").exists()
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: `precision_check` measures units of one response") and shown.count("\n") == 1
+
+
 def test_the_reference_measures_the_same_responses_in_its_dtype(checkpoints):
     """Both models are in float64, whatever each of them was in, and the bins stay as they were made."""
     student, teacher = (str(checkpoints / name) for name in ("student", "teacher"))
