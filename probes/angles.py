@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse.typing import NonNegativeInt
 
+from cli.errors import OptionError
 from cli.options import flag
 from cli.tables import aligned
 from probes import stages
@@ -48,9 +49,13 @@ class CheckOptions:
 
 
 def plan(analyzer: "Analyzer", units: UnitOptions, checks: CheckOptions) -> Plan:
-    """Refuse a check of the dtype that serves as the truth."""
+    """Refuse a check of the dtype that serves as the truth, and of units that no single response holds."""
     if checks.precision_check:
         stages.reference_dtype(analyzer.pair_options)
+        if units.unit == "corpus-bin":
+            raise OptionError(
+                "`precision_check` measures units of one response again, got `unit` corpus-bin; leave it out"
+            )
     return Plan(analyzer.header(PROBE, units, checks))
 
 

@@ -19,3 +19,10 @@ def angles_record(flags, tmp_path_factory):
     out = tmp_path_factory.mktemp("records") / "angles"
     assert angles.main([*flags, "--dtype", "float64", "--per-bin", "4", "--out", str(out)]) == 0
     return out
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Work in an empty folder, where default records would stand."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

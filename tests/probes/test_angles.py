@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from probes import angles, corpus, grams
+from probes import angles
+from probes.stages import gradients, responses
 from records import ANGLES, RecordWriter, read_record
 from stats.bootstrap import bootstrap_interval
 from tests import models
@@ -148,11 +149,20 @@ def test_the_record_says_which_parameters_nothing_reaches(record):
 
 def test_signed_bins_show_the_angle_of_the_mean(flags, tmp_path):
     out = tmp_path / "record"
-    assert angles.main([*flags, "--unit", "signed-bin", "--probe-per-bin", "all", "--out", str(out)]) == 0
+    assert angles.main([*flags, "--unit", "signed-bin", "--per-bin", "all", "--out", str(out)]) == 0
     found = read_record(out, "bins", "units").tables
     assert set(found["units"]["unit"]) == {"signed-bin"}
     assert found["bins"]["angle_language_visual_mean_deg"].between(0, 180).all()
     assert (found["bins"]["effective_units_visual"] >= 1).all()
+
+
+def test_one_signed_bin_has_neither_spread_nor_interval(flags, tmp_path):
+    out = tmp_path / "record"
+    assert angles.main([*flags, "--unit", "signed-bin", "--per-bin", "1", "--out", str(out)]) == 0
+    bins = read_record(out, "bins").bins
+    assert bins["angle_language_visual_mean_deg"].notna().all()
+    assert bins[["angle_language_visual_std_deg", "angle_language_visual_low_deg"]].isna().all(axis=None)
+    assert (out / "angle_bins.png").is_file()
 
 
 def test_prompts_without_a_picture_are_in_no_bin(record):
@@ -169,16 +179,16 @@ def test_prompts_without_a_picture_are_in_no_bin(record):
 
 def test_the_same_seed_gives_the_same_tables(flags, tmp_path, capsys):
     for name in ("one", "two"):
-        assert angles.main([*flags, "--probe-per-bin", "3", "--out", str(tmp_path / name)]) == 0
+        assert angles.main([*flags, "--per-bin", "3", "--out", str(tmp_path / name)]) == 0
         assert "lang-vis" in capsys.readouterr().out
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert {path.name for path in (tmp_path / "one").iterdir()} >= {"angle_bins.png", "angle_bins.svg"}
 
 
 def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus, "SHARD", 2)
-    monkeypatch.setattr(grams, "SHARD", 2)
-    argv = [*flags, "--probe-per-bin", "3"]
+    monkeypatch.setattr(responses, "SHARD", 2)
+    monkeypatch.setattr(gradients, "SHARD", 2)
+    argv = [*flags, "--per-bin", "3"]
     assert angles.main([*argv, "--out", str(tmp_path / "whole")]) == 0
     adding = RecordWriter.add
     for stop in ("rollouts", "tokens", "units", "null"):
@@ -198,7 +208,7 @@ def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, mon
 
 
 def test_the_batch_changes_no_number(flags, angles_record, tmp_path):
-    argv = [*flags, "--dtype", "float64", "--probe-per-bin", "4", "--batch", "3", "--out", str(tmp_path / "other")]
+    argv = [*flags, "--dtype", "float64", "--per-bin", "4", "--batch", "3", "--out", str(tmp_path / "other")]
     assert angles.main(argv) == 0
     for table in TABLES:
         first, second = (read_record(path, table).tables[table] for path in (angles_record, tmp_path / "other"))
@@ -212,3 +222,12 @@ def test_the_other_units(flags, tmp_path, unit):
     record = read_record(tmp_path / "out", *TABLES)
     assert set(record.tables["units"]["unit"]) == {unit}
     assert record.tables["bins"]["angle_language_visual_null_mean_deg"].isna().all() == (unit == "corpus-bin")
+
+
+def test_the_printed_table_shows_mean_interval_and_null(record):
+    lines = angles.angle_table(record.bins, "language_model").splitlines()
+    assert "language_model" in lines[0] and lines[1].split()[0] == "bin"
+    assert len(lines) == 5 and len({len(line) for line in lines[1:]}) == 1
+    row = record.bins[(record.bins["scope"] == "language_model") & (record.bins["bin"] == 0)].iloc[0]
+    assert f"{row['angle_language_visual_mean_deg']:.0f}+-" in lines[2]
+    assert lines[2].split()[-2] == f"{row['angle_language_visual_null_mean_deg']:.0f}"

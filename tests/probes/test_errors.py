@@ -8,17 +8,12 @@ from pathlib import Path
 import pytest
 from transformers import LlamaConfig
 
-from probes import accuracy, angles, vds
+from probes import accuracy, angles, stages, vds
+from probes.stages import responses
+from records import read_record
 from tests import models
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """Work in an empty folder, where default records would stand."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def complaint(main, argv, capsys):
@@ -74,16 +69,33 @@ def test_checkpoints(here, checkpoints, capsys):
     assert "`teacher` must be given" in complaint(vds.main, [student], capsys)
 
 
-def test_a_complete_record_is_kept_unless_told(here, flags, capsys):
+def test_a_complete_record_is_read_back_unless_told(here, flags, capsys, monkeypatch):
     argv = [*flags, "--limit", "4"]
     assert vds.main(argv) == 0
     [folder] = (here / "runs").iterdir()
     assert folder.name.startswith("vds-")
-    before = (folder / "record.json").read_bytes()
-    capsys.readouterr()
-    assert "holds a complete record: pass `--overwrite`" in complaint(vds.main, argv, capsys)
-    assert (folder / "record.json").read_bytes() == before
+    first, before = capsys.readouterr().out, (folder / "record.json").read_bytes()
+    (folder / "vds.png").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(responses, "generate", None)  # nothing is measured again
+        assert vds.main(argv) == 0
+        assert capsys.readouterr().out == first
+        assert (folder / "vds.png").is_file() and (folder / "record.json").read_bytes() == before
+        with pytest.raises(TypeError):
+            vds.main([*argv, "--overwrite"])
     assert vds.main([*argv, "--overwrite"]) == 0
+
+
+def test_a_complete_record_of_other_settings_is_kept_unless_told(here, flags, capsys):
+    argv = [*flags, "--limit", "4", "--out", "record"]
+    assert vds.main(argv) == 0
+    before = {path.name: path.read_bytes() for path in (here / "record").iterdir()}
+    capsys.readouterr()
+    for main, other in ((vds.main, [*argv, "--seed", "1"]), (accuracy.main, [flags[0], "--out", "record"])):
+        assert "holds a complete record: pass `--overwrite`" in complaint(main, other, capsys)
+    assert {path.name: path.read_bytes() for path in (here / "record").iterdir()} == before
+    assert vds.main([*argv, "--seed", "1", "--overwrite"]) == 0
+    assert read_record(here / "record").header["settings"]["seed"] == 1
 
 
 def test_an_incomplete_record_of_other_settings_is_refused_by_the_field(here, flags, capsys, monkeypatch):
@@ -91,7 +103,7 @@ def test_an_incomplete_record_of_other_settings_is_refused_by_the_field(here, fl
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("probes.corpus.token_table", stopped)
+        patch.setattr(stages, "score_tokens", stopped)
         vds.main([*flags, "--out", "record"])
     capsys.readouterr()
     assert "`settings.seed` 0, not 1" in complaint(vds.main, [*flags, "--seed", "1", "--out", "record"], capsys)

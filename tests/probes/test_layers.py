@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from geometry import OBJECTIVES
-from probes import corpus, grams, layers
-from probes.summaries import layer_rows
-from probes.tables import gram_rows, gram_tensor, unit_rows
-from probes.units import Unit
-from records import LAYER_ANGLES, RecordWriter, read_record
+from probes import layers
+from probes.measurement import Measurement
+from probes.stages import gradients, responses
+from records import RecordWriter, read_record
 from stats.bootstrap import bootstrap_interval
 from tests import models
 from vlm.families import parameter_kinds
@@ -28,7 +26,7 @@ ENTRIES = [f"gram_{a}_{b}" for i, a in enumerate(OBJECTIVES) for b in OBJECTIVES
 @pytest.fixture(scope="module")
 def folder(flags, tmp_path_factory):
     out = tmp_path_factory.mktemp("layers") / "record"
-    assert layers.main([*flags, "--dtype", "float64", "--probe-per-bin", "4", "--out", str(out)]) == 0
+    assert layers.main([*flags, "--dtype", "float64", "--per-bin", "4", "--out", str(out)]) == 0
     return out
 
 
@@ -91,35 +89,16 @@ def test_means_and_intervals_are_plain_statistics_of_the_grams(record, table):
             assert row[f"angle_language_visual_{statistic}_deg"] == pytest.approx(value)
 
 
-def test_a_unit_without_a_gradient_has_no_part_in_a_share():
-    members = [Unit(i, "token", 0, f"p{i}", i, 0, {i: torch.ones(1)}) for i in range(2)]
-    some, none = torch.eye(5, dtype=torch.float64), torch.zeros(5, 5, dtype=torch.float64)
-    found = {"layer_00.mlp": torch.stack([some, none]), "final_norm": torch.stack([3 * some, none])}
-    rows = layer_rows(unit_rows(members, found), gram_rows(members, found), seed=0).set_index(["group", "bin"])
-    assert rows.loc[("layer_00.mlp", "all"), "share_visual_mean"] == pytest.approx(0.25)
-    assert rows.loc[("final_norm", "0"), "share_visual_mean"] == pytest.approx(0.75)
-    assert rows.loc[("final_norm", "0"), "norm_visual_mean"] == pytest.approx(np.sqrt(3) / 2)
-    assert set(LAYER_ANGLES) == {name.removesuffix("_mean_deg") for name in rows if name.endswith("_mean_deg")}
-
-
-def test_gram_rows_are_read_back():
-    members = [Unit(i, "token", 0, "p", 0, i, {0: torch.ones(3)}) for i in range(3)]
-    vectors = torch.randn(3, 5, 7, dtype=torch.float64)
-    products = vectors @ vectors.mT
-    products = (products + products.mT) / 2
-    assert torch.equal(gram_tensor(gram_rows(members, {"a": products})), products)
-
-
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leave the picture out, where it is not what is tested."""
-    monkeypatch.setattr(layers, "save", lambda figure, stem: [stem])
+    monkeypatch.setattr(Measurement, "save", lambda self: [])
 
 
 def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, monkeypatch, undrawn):
-    monkeypatch.setattr(corpus, "SHARD", 2)
-    monkeypatch.setattr(grams, "SHARD", 2)
-    argv = [*flags, "--probe-per-bin", "2"]
+    monkeypatch.setattr(responses, "SHARD", 2)
+    monkeypatch.setattr(gradients, "SHARD", 2)
+    argv = [*flags, "--per-bin", "2"]
     assert layers.main([*argv, "--out", str(tmp_path / "whole")]) == 0
     adding = RecordWriter.add
 
@@ -147,11 +126,12 @@ def test_the_other_units(flags, tmp_path, unit, undrawn):
 def test_as_a_process(flags, tmp_path):
     out = tmp_path / "out"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    argv = [*flags, "--probe-per-bin", "2", "--scope", "language_model", "--out", str(out)]
+    argv = [*flags, "--per-bin", "2", "--scope", "language_model", "--out", str(out)]
     command = [sys.executable, "-m", "probes.layers", *argv]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in out.iterdir()} >= {"layers.csv", "layers.png", "layers.svg", "grams.parquet"}
+    pictures = {"layers-language_model.png", "layers-language_model.svg"}
+    assert {path.name for path in out.iterdir()} >= {"layers.csv", "grams.parquet"} | pictures
     titles, *rows = [line.split() for line in done.stdout.splitlines()[1:-2]]
     assert titles[:2] == ["group", "units"]
     groups = [row[0] for row in rows]

@@ -21,7 +21,7 @@ from vlm.optimizer_state import STATE
 from vlm.pair import load_pair
 
 EPS = 1e-6
-SETTING = ("--limit", "6", "--max-response", "5", "--bins", "2", "--probe-per-bin", "3")
+SETTING = ("--limit", "6", "--max-response", "5", "--bins", "2", "--per-bin", "3")
 PLAIN = (*SETTING, "--dtype", "float64")
 ADAM = (*PLAIN, "--metric", "adam")
 
@@ -57,13 +57,6 @@ def plain(trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("plain") / "record"
     assert angles.main([str(trained), *PLAIN, "--out", str(out)]) == 0
     return read_record(out, "units", "bins")
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """Work in an empty folder, where default records would stand."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_angles_are_those_of_gradients_scaled_by_hand(record, trained):

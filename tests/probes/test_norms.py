@@ -8,16 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from geometry import OBJECTIVES
-from probes import angles, corpus, norms
+from probes import angles, norms
 from probes.norms import SeriesUnitOptions
-from probes.summaries import norm_rows
-from records import ANGLES, Shards, read_record
+from probes.stages import responses
+from records import Shards, read_record
 from stats.bootstrap import bootstrap_interval
 from tests import models
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTING = ("--limit", "6", "--max-response", "5", "--bins", "3", "--probe-per-bin", "3")
+SETTING = ("--limit", "6", "--max-response", "5", "--bins", "3", "--per-bin", "3")
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +101,7 @@ def test_an_interrupted_series_is_continued_to_the_same_table(series, setting, f
         patch.setattr(Shards, "add", add)
         norms.main(argv)
     assert (tmp_path / "parts" / "shards" / "norms-000000.parquet").is_file()
-    monkeypatch.setattr(corpus, "generate", None)  # both had their responses
+    monkeypatch.setattr(responses, "generate", None)  # both had their responses
     with pytest.raises(TypeError):
         norms.main(argv)
     assert (tmp_path / "parts" / "shards" / "norms-000001.parquet").is_file()
@@ -112,29 +111,17 @@ def test_an_interrupted_series_is_continued_to_the_same_table(series, setting, f
 
 
 def test_the_default_is_16_tokens_a_bin():
-    assert SeriesUnitOptions().probe_per_bin == 16 and SeriesUnitOptions().unit == "token"
+    assert SeriesUnitOptions().per_bin == 16 and SeriesUnitOptions().unit == "token"
 
 
 def test_a_teacher_can_be_named_by_the_first_checkpoint(series, checkpoints, tmp_path, capsys):
     first = models.copy_of(Path(series[0]), tmp_path / "first")
     (first / "pair.json").write_text(f'{{"teacher": "{checkpoints / "teacher"}"}}')
-    assert norms.main([str(first), series[2], *SETTING, "--probe-per-bin", "1", "--out", str(tmp_path / "out")]) == 0
+    assert norms.main([str(first), series[2], *SETTING, "--per-bin", "1", "--out", str(tmp_path / "out")]) == 0
     titles, *rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:4]]
     assert titles[:2] == ["checkpoint", "VDS"] and [row[1].split("/")[-1] for row in rows] == ["first", "step-2"]
     assert norms.main([series[2], str(first), *SETTING, "--out", str(tmp_path / "no")]) == 2
     assert "`teacher` must be given" in capsys.readouterr().err
-
-
-def test_without_a_visual_gradient_there_is_no_ratio():
-    units = pd.DataFrame({"scope": "all", "bin": 0, "prompt_id": ["p", "q"]})
-    units = units.assign(**{f"norm_{name}": [1.0, 3.0] for name in OBJECTIVES}, **{f"{a}_deg": 60.0 for a in ANGLES})
-    names = ("vds", "student_vds", "kl_standard", "kl_language", "kl_visual")
-    tokens = pd.DataFrame({"bin": [0, -1], **{f"{name}_nats": [1.0, 9.0] for name in names}})
-    blind = units.assign(norm_visual=0.0, norm_language=3.0)
-    assert norm_rows(tokens, blind, seed=0)["norm_ratio_language_visual"].isna().all()
-    rows = norm_rows(tokens, units.assign(norm_language=3.0), seed=0)
-    assert rows["norm_ratio_language_visual"].tolist() == [1.5, 1.5]
-    assert rows["bin"].tolist() == ["0", "all"] and rows["vds_mean_nats"].tolist() == [1.0, 1.0]
 
 
 def process(here, *argv):
