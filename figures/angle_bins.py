@@ -139,7 +139,7 @@ def upper_limit_deg(rows: pd.DataFrame) -> float:
     """Return a limit shared by all panels, with room for every band and interval."""
     tops = [rows[f"{angle}_mean_deg"] + 0.5 * rows[f"{angle}_std_deg"] for angle in PAIRS]
     tops += [rows[f"{angle}_high_deg"] for angle in PAIRS]
-    return min(180.0, max(120.0, *(float(top.max()) + 5 for top in tops if top.notna().any())))
+    return min(180.0, max([120.0, *(float(top.max()) + 5 for top in tops if top.notna().any())]))
 
 
 def draw(record: Measurement, scope: str = "all") -> Figure:
