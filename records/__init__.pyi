@@ -9,8 +9,6 @@ from .errors import NoTable as NoTable
 from .errors import RecordError as RecordError
 from .fingerprint import fingerprint as fingerprint
 from .fingerprint import first_difference as first_difference
-from .folder import RecordWriter as RecordWriter
-from .folder import open_record as open_record
 from .journal import read_journal as read_journal
 from .journal_lines import Journal as Journal
 from .reading import Measurement as Measurement
@@ -23,4 +21,6 @@ from .table import Table as Table
 from .tables import TABLES as TABLES
 from .writing import MemoryRecord as MemoryRecord
 from .writing import OpenRecord as OpenRecord
+from .writing import RecordWriter as RecordWriter
 from .writing import Shards as Shards
+from .writing import open_record as open_record

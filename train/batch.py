@@ -15,8 +15,7 @@ from torch import Tensor
 from geometry import HiddenViews, Thresholds, token_shares, vds_from_hidden
 from train.grpo import Sampled, advantages, before_updates
 from train.learner import Learner, Stopwatch, gather_rows
-from train.offline_rollouts import responses_to
-from train.rollouts import MicroBatch, Response, both_views, cut, has_image, sample
+from train.rollouts import MicroBatch, Response, both_views, cut, has_image, responses_to, sample
 from vlm.answers import is_correct
 from vlm.prompts import Prompt
 

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from records import Measurement, RecordError, read_journal
-from records.files import write_json
+from records.files import LOCK, Lock, write_json
 from records.fingerprint import difference, plain
 from records.journal_tables import Run, journal_tables
-from records.lock import NAME as LOCK
-from records.lock import Lock
 from train.config import Config
 
 if TYPE_CHECKING:

@@ -1,17 +1,25 @@
-"""The responses of a step and their four views, cut into micro-batches."""
+"""The responses of a step and their views, cut into micro-batches.
 
-from collections.abc import Sequence
+Responses are sampled, or read from a file and trained on as they are (arXiv:2606.00564, Eq. 1): the first
+`rollouts_per_prompt` to each prompt, cut at `max_response`.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from cli.errors import OptionError
 from geometry import HiddenViews
 from train.config import Config
 from vlm.checkpoint import LoadedModel
+from vlm.names import DrawPrompts
+from vlm.pair import Pair
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling, generate
 from vlm.scoring import head_of, view_hidden
+from vlm.stored_rollouts import rollouts_of
 from vlm.views import View, image_view, text_views
 
 
@@ -74,3 +82,38 @@ def both_views(member: LoadedModel, responses: MicroBatch, n_ids: int, *, text_g
 
 def _ids(responses: MicroBatch) -> list[tuple[int, ...]]:
     return [response.rollout.token_ids for response in responses]
+
+
+def read_offline_rollouts(
+    config: Config, prompts: Sequence[Prompt] | DrawPrompts, pair: Pair
+) -> dict[str, list[Rollout]]:
+    """Read the file that `config.rollouts` names: `rollouts_per_prompt` responses to each of the prompts.
+
+    Raises:
+        OptionError: a line that cannot be read, or too few responses to a prompt; line and prompt are named.
+    """
+    if callable(prompts):
+        raise OptionError("`rollouts` needs `prompts` that stay the same: each step draws new bundled ones")
+    responses: dict[str, list[Rollout]] = {}
+    for rollout in rollouts_of(str(config.rollouts), pair.teacher, pair.n_ids, config.max_response):
+        responses.setdefault(rollout.prompt_id, []).append(rollout)
+    _refuse_too_few(responses, prompts, config.group_size)
+    return responses
+
+
+def responses_to(
+    prompts: Sequence[Prompt], offline: Mapping[str, Sequence[Rollout]], config: Config, part: tuple[int, int]
+) -> list[Response]:
+    """Return the responses of a file to `prompts`, as `rollouts.sample` does; part: rank and number of processes."""
+    texts = text_views(prompts, config.text_view)
+    mine = list(zip(prompts, texts, strict=True))[part[0] :: part[1]]
+    return [Response(p, text, r) for p, text in mine for r in offline[p.prompt_id][: config.group_size]]
+
+
+def _refuse_too_few(responses: Mapping[str, Sequence[Rollout]], prompts: Sequence[Prompt], each: int) -> None:
+    lacking = [prompt.prompt_id for prompt in prompts if len(responses.get(prompt.prompt_id, ())) < each]
+    if lacking:
+        raise OptionError(
+            f"`rollouts` must hold {each} responses to each prompt, but has fewer for {len(lacking)} of {len(prompts)},"
+            f" the first {lacking[0]!r}: leave them out of `prompts`, or lower `rollouts_per_prompt`"
+        )

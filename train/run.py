@@ -22,9 +22,8 @@ from train.adapters import Adapters, add_adapters
 from train.checkpoint import Progress, Teacher
 from train.config import Config
 from train.learner import Learner
-from train.offline_rollouts import read_offline_rollouts
 from train.prompts import PromptSource, prompt_source
-from train.rollouts import Response, sample
+from train.rollouts import Response, read_offline_rollouts, sample
 from train.sharding import asked_for, shard
 from vlm.checkpoint import load_model
 from vlm.families import scopes

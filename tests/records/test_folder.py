@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from records import TABLES, RecordError, open_record, read_record
-from records import folder as folder_module
+from records import writing as folder_module
 from records.record_json import HEADER as HEADER_FIELDS
 from tests.records.synthetic import HEADER, tables, write_record
 

@@ -8,8 +8,8 @@ from bundled.prompts import bundled_prompts
 from cli.errors import OptionError
 from tests.train.small import small
 from train.loop import train
-from train.offline_rollouts import read_offline_rollouts, responses_to
 from train.prompts import prompt_source
+from train.rollouts import read_offline_rollouts, responses_to
 
 
 @pytest.fixture
