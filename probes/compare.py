@@ -38,6 +38,7 @@ from cli.options import flag
 from probes import comparison, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import BinOptions, PairOptions, PromptOptions, Scope, UnitOptions
+from records.tables.comparison import SIDES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     from vlm.checkpoint import LoadedModel
     from vlm.prompts import Prompt
     from vlm.rollouts import Rollout
-
-SIDES = ("before", "after")
 
 
 @dataclass(frozen=True)
