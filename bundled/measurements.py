@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bundled.headroom import Distillation, measure
+from bundled.headroom import MAX_RESPONSE, Distillation, measure
 from bundled.prompts import bundled_prompts, group_prompts
 from geometry import FourViews, bin_edges, decompose, equal_frequency_bins, log_probs
-from stats.bins import upper_bins
+from stats import N_BINS, upper_bins
 from vlm.checkpoint import LoadedModel, load_model
 from vlm.evaluation import Verdict, accuracy, evaluate
 from vlm.pair import Pair, load_pair
@@ -21,9 +21,8 @@ from vlm.rollouts import Rollout, Sampling, generate
 from vlm.scoring import score
 from vlm.views import both_views, text_view
 
-GREEDY = Sampling(max_response=64, greedy=True, batch=128)
+GREEDY = Sampling(max_response=MAX_RESPONSE, greedy=True, batch=128)
 EVALUATION_SEED = 1
-N_BINS = 10
 
 
 def measure_card(capacity: Path, sizes: Mapping[str, int]) -> dict[str, Any]:
@@ -58,7 +57,7 @@ def blind_accuracy(teacher: LoadedModel, prompts: Sequence[Prompt]) -> dict[str,
 def dependency(pair: Pair, n_prompts: int = 200) -> dict[str, Any]:
     """What the response tokens of prompts with a picture show: VDS, entropy, bins, the divergences of bins 7-9."""
     prompts = [prompt for prompt in bundled_prompts(n_prompts, EVALUATION_SEED) if prompt.has_image]
-    rollouts = generate(pair.student, prompts, Sampling(max_response=64, batch=32))
+    rollouts = generate(pair.student, prompts, Sampling(max_response=MAX_RESPONSE, batch=32))
     tokens = _score(pair, prompts, rollouts)
     bins = equal_frequency_bins(tokens.vds, N_BINS)
     edges = bin_edges(tokens.vds, bins, N_BINS)

@@ -34,6 +34,7 @@ from figures.style import (
     styled,
 )
 from records import NULL_ANGLES, Measurement
+from stats import N_BINS
 
 PANELS = (
     ("angle_language_visual", "(a) language and visual, q* detached"),
@@ -48,7 +49,6 @@ STRIPS = (
     "(h) mean loss (nats)",
     "(i) share of obtuse angles, language and visual",
 )
-PAPER_BINS = 10
 # Figure 3 of the paper: (a) read off its curve; (b, c) the text's "40-50" and its value at bin 9.
 PAPER_CURVE_DEG = (62, 68, 70, 74, 72, 76, 80, 84, 88, 92)
 PAPER_RANGE_DEG = (40, 50)
@@ -59,10 +59,10 @@ def draw_published(ax: Axes, angle: str) -> None:
     """Draw what the paper shows of an angle, the same for both kinds of q*."""
     pair = angle.removeprefix("angle_").removesuffix("_attached")
     if pair == "language_visual":
-        panels.published_points(ax, range(PAPER_BINS), PAPER_CURVE_DEG)
+        panels.published_points(ax, range(N_BINS), PAPER_CURVE_DEG)
     elif pair in PAPER_LAST_DEG:
-        panels.published_range(ax, range(PAPER_BINS - 1), *PAPER_RANGE_DEG)
-        panels.published_point(ax, PAPER_BINS - 1, PAPER_LAST_DEG[pair])
+        panels.published_range(ax, range(N_BINS - 1), *PAPER_RANGE_DEG)
+        panels.published_point(ax, N_BINS - 1, PAPER_LAST_DEG[pair])
 
 
 def draw_angle(ax: Axes, rows: pd.DataFrame, angle: str) -> None:
@@ -71,7 +71,7 @@ def draw_angle(ax: Axes, rows: pd.DataFrame, angle: str) -> None:
     colour, point_colour = (COLOURS[objective] for objective in PAIRS[angle])
     if angle in NULL_ANGLES:
         panels.null_band(ax, x, rows[f"{angle}_null_mean_deg"], rows[f"{angle}_null_std_deg"])
-    if len(rows) == PAPER_BINS:
+    if len(rows) == N_BINS:
         draw_published(ax, angle)
     panels.right_angle(ax)
     mean, std = rows[f"{angle}_mean_deg"], rows[f"{angle}_std_deg"]

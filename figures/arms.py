@@ -13,6 +13,7 @@ from records import Measurement, RecordError
 
 INITIAL: Final = "initial"  # the arm that is not trained
 STANDARD: Final = "standard"
+WINDOW: Final = 15  # steps of a running mean, where no other number is chosen
 GROUPS: Final = ("high", "low", "text")
 GROUP_NAMES: Final = {"high": "needs the picture", "low": "picture beside the point", "text": "no picture"}
 MAIN: Final = tuple(ARM_COLOURS)  # those with a colour of their own: one for every objective, none for other strengths

@@ -21,9 +21,8 @@ from matplotlib.figure import Figure
 from figures import captions, panels
 from figures.selection import check_choice
 from figures.style import COLOURS, DASHED, INK, NULL_GREY, WIDE_WIDTH_IN, styled
-from records import Measurement
+from records import SCOPES, Measurement
 
-SCOPES = ("all", "language_model")
 LOSSES = (
     panels.Series("kl_standard", "standard", COLOURS["standard"]),
     panels.Series("kl_language", "language", COLOURS["language"]),

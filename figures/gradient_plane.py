@@ -25,10 +25,9 @@ from matplotlib.lines import Line2D
 from figures import captions
 from figures.selection import check_choice
 from figures.style import COLOURS, INK, NULL_GREY, WIDE_WIDTH_IN, styled
-from records import Measurement, RecordError
+from records import SCOPES, Measurement, RecordError
 from records.columns import OBJECTIVES
 
-SCOPES = ("all", "language_model")
 LANGUAGE_MODEL: Final = r"layer_\d+(\.\w+)?|embedding_head|final_norm"  # its groups
 WEIGHTS = ("equal", "energy")
 COLUMNS = 5

@@ -17,9 +17,8 @@ from matplotlib.figure import Figure
 from figures import captions, panels
 from figures.selection import check_choice
 from figures.style import WIDE_WIDTH_IN, styled
-from records import Measurement
+from records import SCOPES, Measurement
 
-SCOPES = ("all", "language_model")
 ANGLE = "angle_language_visual_attached_mean_deg"
 SHARE = "share_visual_mean"
 LEAST_SPREAD_DEG = 30.0  # either side of 90: smaller departures are not painted as large ones

@@ -24,12 +24,14 @@ from figures import captions
 from figures.selection import check_choice
 from figures.style import WIDE_WIDTH_IN, styled
 from records import Measurement
+from records.tables.study import ALL_BINS
+from stats import N_BINS, bins_label, upper_bins
 
 ROLLOUTS = ("training", "fixed", "own")
 USUAL = ("standard", "vgs-gamma-1", "vgs", "vgs-lp", "vgs-lp-lambda-1")  # the paper's, and the lambda that preserves
-WHERE = {"all tokens": [-1], "bins 7\u20139": [7, 8, 9]}
+_UPPER = upper_bins(N_BINS)
+WHERE = {"all tokens": [ALL_BINS], bins_label(_UPPER).replace("-", "\u2013"): [*_UPPER]}
 LOSSES = ("visual", "language")
-WINDOW = 15
 
 
 def draw_panel(ax: Axes, rows: pd.DataFrame, arms: Sequence[str], loss: str, window: int | None) -> None:
@@ -45,7 +47,7 @@ def draw_panel(ax: Axes, rows: pd.DataFrame, arms: Sequence[str], loss: str, win
 
 
 def draw(
-    record: Measurement, rollouts: str = "training", arms: Sequence[str] | None = None, window: int = WINDOW
+    record: Measurement, rollouts: str = "training", arms: Sequence[str] | None = None, window: int = study.WINDOW
 ) -> Figure:
     """Draw both losses, on all tokens and on those of bins 7-9, of a record that has the table `curves`."""
     curves = record.table("curves")

@@ -21,10 +21,11 @@ from matplotlib.lines import Line2D
 from figures import captions, panels
 from figures.selection import check_choice
 from figures.style import COLOURS, DASHED, DOTTED, INK, NULL_GREY, WIDE_WIDTH_IN, styled
+from geometry.objective_settings import GAMMA
 from records import Measurement
-from records.tables.forecast import PRIORS
+from records.tables.forecast import FIRST_ORDER, PRIORS
 
-SHOWN_GAMMAS = (0.0, 2.0, 4.0)
+SHOWN_GAMMAS = (0.0, GAMMA, 4.0)
 GROUPS = {"high": ("upper bins", "-", 0.16), "all": ("all bins", DASHED, 0.0)}
 """The label of a group of bins, its line, and how strongly its interval is painted."""
 ANGLES = {  # column: label, colour, line
@@ -38,7 +39,6 @@ ANGLES = {  # column: label, colour, line
 }
 SHOWN_LOSSES = ("standard", "language", "visual")
 MARKS = {"sgd": ("o", "-"), "adamw": ("s", DASHED), "after": ("D", DOTTED)}
-FIRST_ORDER = 0.2  # relative error up to which a change counts as that
 
 
 def rows_of(record: Measurement, table: str, prior: str) -> pd.DataFrame:

@@ -24,7 +24,6 @@ from records import Measurement
 from stats import wilson
 
 USUAL = ("standard", "vgs-lp", "language-steering", "off-policy", "grpo", "grpo+standard", "grpo+vgs-lp")
-WINDOW = 15
 
 
 def draw_accuracy(ax: Axes, rows: pd.DataFrame, arms: Sequence[str]) -> None:
@@ -49,7 +48,9 @@ def draw_steps(ax: Axes, steps: pd.DataFrame, arms: Sequence[str], column: str, 
             study.draw_arm(ax, study.running_mean(table, window), arm)
 
 
-def draw(record: Measurement, group: str = "high", arms: Sequence[str] | None = None, window: int = WINDOW) -> Figure:
+def draw(
+    record: Measurement, group: str = "high", arms: Sequence[str] | None = None, window: int = study.WINDOW
+) -> Figure:
     """Draw the curves of a record that has the tables `evaluations` and `steps`."""
     rows, steps = rows_where(record, "evaluations", group=group), record.table("steps")
     study.check_window(window)

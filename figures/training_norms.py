@@ -23,6 +23,7 @@ from figures import arms as study
 from figures import captions
 from figures.selection import rows_where
 from figures.style import COLOURS, DASHED, DOTTED, INK, PAPER_INK, WIDE_WIDTH_IN, styled
+from geometry import Gram
 from geometry.objective_settings import GAMMA, PUBLISHED_ETA
 from records import Measurement, RecordError
 
@@ -40,9 +41,10 @@ def implied_eta(rows: pd.DataFrame, gamma: float) -> pd.Series:
     >>> implied_eta(pd.DataFrame(one), 2.0).tolist()
     [0.6]
     """
-    standard, visual = rows["norm_standard"], gamma * rows["norm_visual"]
-    cosine = np.cos(np.deg2rad(rows["angle_standard_visual_deg"]))
-    return standard / np.sqrt(standard**2 + 2 * cosine * standard * visual + visual**2)
+    standard, visual = rows["norm_standard"].to_numpy(), rows["norm_visual"].to_numpy()
+    product = standard * visual * np.cos(np.deg2rad(rows["angle_standard_visual_deg"].to_numpy()))
+    squares = np.stack([standard**2, product, product, visual**2], axis=-1).reshape(-1, 2, 2)
+    return pd.Series(Gram(squares, ("standard", "visual")).eta(gamma), index=rows.index)
 
 
 def draw_norms(ax: Axes, rows: pd.DataFrame, arm: str) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from geometry._checks import Logits, same_shape
 
-_NEAR = 0.5  # |r| up to which e^{-r} - 1 + r is taken from expm1; beyond, nothing cancels
+NEAR = 0.5  # |r| up to which e^{-r} - 1 + r is taken from expm1; beyond, nothing cancels
 
 
 def log_probs(logits: Float[Tensor, "*batch V"]) -> Float[Tensor, "*batch V"]:
@@ -41,7 +41,7 @@ def kl_nats(log_p: Logits, log_q: Logits) -> Float[Tensor, "..."]:
     p_is_zero, q_is_zero = log_p.isneginf(), log_q.isneginf()
     p, q = log_p.exp(), log_q.exp()
     r = (log_p - log_q).masked_fill(p_is_zero | q_is_zero, 0.0)
-    near = r.abs() <= _NEAR
+    near = r.abs() <= NEAR
     r_near = r.where(near, 0.0)  # keeps expm1, and its derivative, from overflowing where `far` is meant
     terms = torch.where(near, p * (torch.expm1(-r_near) + r_near).clamp_min(0.0), p * (r - 1.0) + q)
     terms = torch.where(p_is_zero, q, terms)

@@ -38,6 +38,7 @@ from cli.options import flag
 from probes import comparison, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import BinOptions, PairOptions, PromptOptions, Scope, UnitOptions
+from records.tables.comparison import SIDES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     from vlm.checkpoint import LoadedModel
     from vlm.prompts import Prompt
     from vlm.rollouts import Rollout
-
-SIDES = ("before", "after")
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,6 @@ class Side:
 def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     """Load both sides once, so that two that do not fit are refused before either is measured."""
     from vlm.prompts import prompts_fingerprint
-    from vlm.sources import load_prompts
 
     *others, options = values
     checkpoints = [analyzer.checkpoint, *others]
@@ -118,13 +116,15 @@ def plan(analyzer: "Analyzer", *values: Any) -> Plan:
             " `bundled` names the bundled student"
         )
     sides = _with_teachers(analyzer, checkpoints)
-    loaded = [_loaded(name, one, options) for name, one in sides.items()]
+    loaded: list[_Loaded] = []
+    for name, one in sides.items():
+        is_shared = bool(loaded) and analyzer.pair_options.teacher is not None
+        loaded.append(_loaded(name, one.having(teacher=loaded[0].teacher) if is_shared else one, options))
     if options.first_order:
         _refuse_other_shapes(*(one.shapes for one in loaded))
     asked = min((one.asked for one in loaded), key=lambda asked: len(asked.prompts))  # those that fit both
-    wanted = analyzer.prompt_options
     n = options.accuracy_prompts
-    questions = load_prompts(wanted.prompts, limit=n, seed=wanted.seed, split=wanted.split) if n else []
+    questions = analyzer.first_prompts(n) if n else []
     header = _joined([one.header for one in loaded])
     header["source"] = prompts_fingerprint([*asked.prompts.values(), *questions])
     sides = {name: one.having(teacher=loaded[-1].teacher) for name, one in sides.items()}
@@ -160,9 +160,12 @@ def _loaded(name: str, side: "Analyzer", options: CompareOptions) -> _Loaded:
 
 def _with_teachers(analyzer: "Analyzer", checkpoints: Sequence[str]) -> "dict[str, Analyzer]":
     """An analyzer of each side: under the teacher asked for, or that of its pair.json, or that of the other's."""
+    from probes.corpus import IN_MEMORY
     from vlm.names import resolve
     from vlm.pair import teacher_of
 
+    if analyzer.checkpoint == IN_MEMORY:
+        return {"before": analyzer.having(), "after": analyzer.with_student(checkpoints[1])}
     folders = [resolve(checkpoint) for checkpoint in checkpoints]
     naming = [folder for folder in folders if (Path(folder) / "pair.json").is_file()]
     sides = {}

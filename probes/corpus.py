@@ -143,10 +143,14 @@ class Corpus:
     @cached_property
     def source_prompts(self) -> list[Prompt]:
         """The prompts as they were read."""
+        return self.first_prompts(self.prompt_options.limit)
+
+    def first_prompts(self, limit: int) -> list[Prompt]:
+        """Return up to `limit` prompts, whether or not they have room for a response."""
         options = self.prompt_options
         if self._given_prompts is not None:
-            return read_prompts(self._given_prompts)[: options.limit]
-        return load_prompts(options.prompts, limit=options.limit, seed=options.seed, split=options.split)
+            return read_prompts(self._given_prompts)[:limit]
+        return load_prompts(options.prompts, limit=limit, seed=options.seed, split=options.split)
 
     @cached_property
     def asked(self) -> Asked:
@@ -235,18 +239,19 @@ class Corpus:
         self.teacher  # noqa: B018  # loaded once for all copies
         return self.having()
 
-    def with_student(self, checkpoint: str, teacher: str | None = None) -> Self:
-        """Return an analyzer of another student with the same settings; its weights load when they are needed.
+    def with_student(self, checkpoint: str, **changed: Any) -> Self:
+        """Return an analyzer of another student on the same responses, if these are given, else on the same prompts.
 
-        teacher: by default the same, loaded once for both.
+        The weights load when they are needed.
+
+        changed: settings that differ. The teacher is the same, loaded once for both, unless `teacher` is among them;
+            None is the one that pair.json names.
         """
         options = {name: value for group in self._groups.values() for name, value in asdict(group).items()}
         if self._given_prompts is not None:
             options["prompts"] = self._given_prompts
-        if teacher is not None:
-            options["teacher"] = teacher
-        other = type(self)(checkpoint, **options)
-        if teacher is None:
+        other = type(self)(checkpoint, rollouts=self._given_rollouts, **options | changed)
+        if "teacher" not in changed:
             other.__dict__["teacher"] = self.teacher
         return other
 

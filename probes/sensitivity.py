@@ -37,9 +37,11 @@ from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from cli.errors import OptionError
 from cli.options import flag
 from cli.tables import aligned
+from geometry.objective_settings import GAMMA, LAMBDA
 from probes import stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import BinOptions, MetricOptions, PairOptions, PromptOptions
+from records.tables.forecast import FIRST_ORDER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +52,7 @@ if TYPE_CHECKING:
     from vlm.checkpoint import LoadedModel
 
 _ALONG = {"standard": "std", "visual": "vis", "language": "lang"}
-_SHOWN_GAMMAS = (1.0, 2.0, 4.0)
-_BOUND = 0.2  # relative error up to which a change counts as first-order
+_SHOWN_GAMMAS = (1.0, GAMMA, 4.0)
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class StepOptions:
     """Steps"""
 
     check: bool = flag(False, "take steps of SGD and AdamW along vgs-lp, and measure what they change")
-    check_gamma: NonNegativeFloat = flag(2.0, "strength of the steering in these steps")
-    check_lambda: NonNegativeFloat = flag(0.01, "strength of the preservation in these steps")
+    check_gamma: NonNegativeFloat = flag(GAMMA, "strength of the steering in these steps")
+    check_lambda: NonNegativeFloat = flag(LAMBDA, "strength of the preservation in these steps")
     check_sgd_lr: Sequence[PositiveFloat] = flag((1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1), "rates of SGD")
     check_adamw_lr: Sequence[PositiveFloat] = flag((1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 1e-3), "rates of AdamW")
     after: str | None = flag(None, "a later checkpoint: how much of the way to it was first-order")
@@ -165,12 +166,17 @@ def bin_table(sensitivity: "pd.DataFrame", tokens: "pd.DataFrame") -> str:
 def reading_lines(readings: "pd.DataFrame", steering: "pd.DataFrame") -> list[str]:
     """What gamma and lambda do to the language loss of the upper bins."""
     lines = ["Language loss of the upper three tenths of the bins (high), under standard + gamma visual + lambda LP:"]
-    titles = ["q*", "rises from gamma", *(f"lambda at gamma {gamma:g}" for gamma in _SHOWN_GAMMAS), "eta at gamma 2"]
+    titles = [
+        "q*",
+        "rises from gamma",
+        *(f"lambda at gamma {gamma:g}" for gamma in _SHOWN_GAMMAS),
+        f"eta at gamma {GAMMA:g}",
+    ]
     rows = []
     for prior, group in readings.groupby("prior", sort=False):
         rise = group[group["reading"] == "gamma_rise"].iloc[0]
         stops = group[group["reading"] == "lambda_stop"]
-        of_prior = steering[(steering["prior"] == prior) & (steering["gamma"] == 2.0)]
+        of_prior = steering[(steering["prior"] == prior) & (steering["gamma"] == GAMMA)]
         cells = [_with_interval(stops[stops["gamma"] == gamma].iloc[0]) for gamma in _SHOWN_GAMMAS]
         rows.append([str(prior), _with_interval(rise), *cells, f"{of_prior['eta'].iloc[0]:.2f}"])
     note = (
@@ -186,11 +192,11 @@ def step_table(fits: "pd.DataFrame") -> str:
     lines = []
     for row in fits.to_dict("records"):
         rate = "" if math.isnan(row["lr"]) else f"{row['lr']:g}"
-        verdict = "first order" if row["relative_error"] <= _BOUND else ""
+        verdict = "first order" if row["relative_error"] <= FIRST_ORDER else ""
         cells = (f"{row['slope']:.3f}", f"{row['correlation']:.3f}", f"{row['relative_error']:.2g}")
         lines.append([row["step"], rate, row["loss"], *cells, verdict])
     caption = (
-        f"Measured on predicted change over the bins; first order: off by at most {_BOUND:g} of what was measured."
+        f"Measured on predicted change over the bins; first order: off by at most {FIRST_ORDER:g} of what was measured."
     )
     return f"{caption}\n{aligned([titles, *lines])}"
 

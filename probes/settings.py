@@ -7,6 +7,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from cli.errors import OptionError
 from cli.options import flag
+from stats import N_BINS
 
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 Scope = Literal["all", "language_model"]
@@ -44,7 +45,7 @@ class PromptOptions:
 class BinOptions:
     """Bins"""
 
-    bins: PositiveInt = flag(10, "number of equal-frequency VDS bins")
+    bins: PositiveInt = flag(N_BINS, "number of equal-frequency VDS bins")
 
 
 @dataclass(frozen=True)

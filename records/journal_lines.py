@@ -6,7 +6,6 @@ from typing import ClassVar, Final
 
 LOSSES: Final = ("standard", "language", "visual")
 PHASES: Final = ("rollout", "teacher", "student", "update")
-N_BINS: Final = 10
 
 Binned = Mapping[str, Sequence[float | None]]
 """For each of `LOSSES` the mean in each VDS bin, bin 0 the least visual."""

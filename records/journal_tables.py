@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from records.columns import ANGLES, OBJECTIVES
-from records.journal_lines import LOSSES, N_BINS, PHASES, Binned, Journal
+from records.journal_lines import LOSSES, PHASES, Binned, Journal
 from records.tables.study import ALL_BINS, MEASURED, TABLES, UPDATED
+from stats import N_BINS
 
 
 @dataclass(frozen=True)

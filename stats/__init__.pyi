@@ -1,3 +1,4 @@
+from .bins import N_BINS as N_BINS
 from .bins import bins_label as bins_label
 from .bins import upper_bins as upper_bins
 from .bootstrap import Interval as Interval

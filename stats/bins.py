@@ -6,6 +6,8 @@ the visual tokens (arXiv:2606.00564, Fig. 4b). This is the one definition of the
 
 from collections.abc import Sequence
 
+N_BINS = 10
+"""The number of bins in the paper, and wherever no other number is chosen."""
 UPPER_FROM = 0.7
 """The share of the bins that lies below the upper ones."""
 

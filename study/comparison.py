@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from records.journal_lines import LOSSES, N_BINS
+from records.journal_lines import LOSSES
 from records.tables.study import ALL_BINS, EFFECTS
-from stats.bins import bins_label, upper_bins
+from stats.bins import N_BINS, bins_label, upper_bins
 from stats.bootstrap import bootstrap_interval
 from stats.seeds import common_seeds, standard_error
 from study.arms import INITIAL

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from geometry import bin_edges, equal_frequency_bins
-from records.journal_lines import LOSSES, N_BINS, StepLine
+from records.journal_lines import LOSSES, StepLine
+from stats import N_BINS
 from train.batch import Batch
 from train.step import Outcome, Tokens
 

@@ -17,14 +17,13 @@ from torch import Tensor
 
 from geometry._checks import Logits
 from geometry.decomposition import Decomposition
+from geometry.divergence import NEAR
 from geometry.four_views import FourViews
 from geometry.loss import ObjectiveLoss
 from geometry.objectives import Coefficients, Objective, Thresholds, coefficients
 
 FLOOR = -1e4
 """Log-probabilities below it, those of masked ids first, count as it: exp(FLOOR) is 0, and no difference is inf."""
-
-_NEAR = 0.5  # as in `kl_nats`
 
 
 class Workspace:
@@ -94,7 +93,7 @@ def kl_of(a: Distribution, b: Distribution, work: Workspace) -> Float[Tensor, " 
     """Return KL(a || b) of each token as `kl_nats` does, both branches computed everywhere and one kept."""
     fall, clipped, near, is_near = (work(name, a.log.shape, a.log) for name in ("fall", "clipped", "near", "is_near"))
     torch.sub(b.log, a.log, out=fall)  # -r
-    torch.clamp(fall, -_NEAR, _NEAR, out=clipped)
+    torch.clamp(fall, -NEAR, NEAR, out=clipped)
     torch.eq(fall, clipped, out=is_near)
     torch.expm1(clipped, out=near).sub_(clipped).clamp_(min=0.0).mul_(a.p).mul_(is_near)
     far = torch.sub(b.p, fall.add_(1.0).mul_(a.p), out=fall).mul_(is_near.neg_().add_(1.0))

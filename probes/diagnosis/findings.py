@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from geometry.objective_settings import GAMMA
 from probes.diagnosis.costs import cost_rows
 from probes.diagnosis.evidence import GAMMA_MOST, Evidence
 from probes.diagnosis.finding import Row, finding
@@ -15,7 +16,7 @@ from probes.settings import RunOptions
 from probes.stages.forecast import HIGH
 from records import ANGLES
 from records.tables.forecast import PRIORS
-from stats import bootstrap_interval, bootstrap_of_mean, upper_bins
+from stats import bins_label, bootstrap_interval, bootstrap_of_mean, upper_bins
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
@@ -102,9 +103,9 @@ def _gap(tables: Tables, evidence: Evidence, seed: int) -> list[Row]:
 
 def _geometry(bins: pd.DataFrame) -> list[Row]:
     """The upper bins' angle of language and visual gradient against the null, by scope and kind of q*."""
-    first = upper_bins(int(bins["bin"].max()) + 1)[0]
+    upper = upper_bins(int(bins["bin"].max()) + 1)
     rows = []
-    for scope, members in bins[bins["bin"] >= first].groupby("scope"):
+    for scope, members in bins[bins["bin"].isin(upper)].groupby("scope"):
         for prior, angle in zip(PRIORS, ("angle_language_visual", "angle_language_visual_attached"), strict=True):
             null = members[f"{angle}_null_mean_deg"]
             above, below = ((members[f"{angle}_low_deg"] > null).sum(), (members[f"{angle}_high_deg"] < null).sum())
@@ -112,7 +113,7 @@ def _geometry(bins: pd.DataFrame) -> list[Row]:
             reason = (
                 f"null {null.mean():.0f}; of {len(members)} bins {above} above, {below} below it by their intervals"
             )
-            name = f"language-visual angle, bins {first} and up, q* {prior}, {str(scope).replace('_', ' ')}"
+            name = f"language-visual angle, {bins_label(upper)}, q* {prior}, {str(scope).replace('_', ' ')}"
             rows.append(
                 finding(GEOMETRY, name, "degrees", members[f"{angle}_mean_deg"].mean(), nan, nan, verdict, reason)
             )
@@ -127,8 +128,8 @@ def _forecast(readings: pd.DataFrame) -> list[Row]:
         verdict = "not sure to rise" if rise["high"] == inf else ""
         name = f"gamma from which the upper bins' language loss rises, q* {prior}"
         rows.append(finding(FORECAST, name, "", rise["estimate"], rise["low"], rise["high"], verdict))
-        stops = of_prior[(of_prior["reading"] == "lambda_stop") & (of_prior["gamma"] == 2.0)].iloc[0]
-        name = f"lambda that stops it at gamma 2, q* {prior}"
+        stops = of_prior[(of_prior["reading"] == "lambda_stop") & (of_prior["gamma"] == GAMMA)].iloc[0]
+        name = f"lambda that stops it at gamma {GAMMA:g}, q* {prior}"
         rows.append(finding(FORECAST, name, "", stops["estimate"], stops["low"], stops["high"]))
     return rows
 

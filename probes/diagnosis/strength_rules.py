@@ -19,12 +19,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from geometry.gram import Prior
+from geometry.objective_settings import LAMBDA, Prior
 from probes.diagnosis.evidence import GAMMA_MOST, Evidence
 from probes.diagnosis.verdict_rules import STEER, verdict_rule
 
 GAMMA_STEP = 0.25
-LAMBDA_PUBLISHED, LAMBDA_MOST = 0.01, 1.0
+LAMBDA_MOST = 1.0
 STEERING = "steering, with the language of the most visual tokens preserved"
 
 
@@ -98,17 +98,17 @@ GAMMAS: Sequence[StrengthRule] = (
     ),
 )
 LAMBDAS: Sequence[StrengthRule] = (
-    StrengthRule(lambda d: not d.f.gamma_rise, lambda d: LAMBDA_PUBLISHED, "no forecast: the published value"),
+    StrengthRule(lambda d: not d.f.gamma_rise, lambda d: LAMBDA, "no forecast: the published value"),
     StrengthRule(
         lambda d: d.stop == 0.0,
-        lambda d: LAMBDA_PUBLISHED,
+        lambda d: LAMBDA,
         "the published value: up to gamma {d.gamma:g} no rise of the upper bins' language loss is sure in the forecast",
     ),
     StrengthRule(
         lambda d: d.stop <= LAMBDA_MOST,
-        lambda d: max(_up(d.stop), LAMBDA_PUBLISHED),
+        lambda d: max(_up(d.stop), LAMBDA),
         "from {d.stop:.2g} on it stops the upper bins' language loss from rising at gamma {d.gamma:g}, in the forecast"
-        " of a first step and without eta; 0.01 at least",
+        f" of a first step and without eta; {LAMBDA:g} at least",
     ),
     StrengthRule(
         lambda d: True,

@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 
 from geometry import Gram, steered
-from geometry.gram import Combination, Prior
+from geometry.gram import Combination
+from geometry.objective_settings import LAMBDA, Prior
 from records.tables.forecast import CHANGED, DIRECTIONS, ENDS, PRIORS, STEERED_ANGLES
 from stats import upper_bins
 
 GAMMAS = tuple(0.25 * n for n in range(17))
-LAMBDAS = (0.0, 0.01, 0.1, 1.0)
+LAMBDAS = (0.0, LAMBDA, 0.1, 1.0)
 N_RESAMPLES = 2000
 ALL, HIGH, TEXT = "all", "high", "text"
 

@@ -21,6 +21,8 @@ CHANGED: Final = ("standard", "language", "visual", "visual_held", "student_vds"
 PRIORS: Final = ("detached", "attached")
 STEERED_ANGLES: Final = (*DIRECTIONS, "visual_attached")
 ENDS: Final = ("mean", "low", "high")
+FIRST_ORDER: Final = 0.2
+"""Relative error up to which a measured change counts as first-order."""
 
 _CHANGED_WORDS: Final = {
     "standard": "standard loss",

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from figures.training_norms import implied_eta
+from geometry.objective_settings import GAMMA
 from records.journal_lines import PHASES
 from records.tables.study import ALL_BINS
 from stats.bootstrap import bootstrap_interval
@@ -21,7 +22,6 @@ from study.comparison import PairedRuns, answers_by_run, pair_runs
 
 ALL_TOKENS = (ALL_BINS,)
 SCOPE = "all"
-GAMMA = 2.0
 Quantity = Callable[[pd.DataFrame], pd.Series]
 """One number for each row of the table `gradients`."""
 

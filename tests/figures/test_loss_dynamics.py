@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from figures import loss_dynamics
-from figures.arms import running_mean
+from figures.arms import WINDOW, running_mean
 from figures.style import ARM_COLOURS
 from records import RecordError
 from tests.figures.lines import in_colour, labels, line, panels_overlap
@@ -32,7 +32,7 @@ PANELS = [("visual", [-1]), ("visual", [7, 8, 9]), ("language", [-1]), ("languag
 @pytest.mark.parametrize(("place", "loss", "bins"), [(i, *panel) for i, panel in enumerate(PANELS)])
 def test_training_losses_are_running_means_over_seeds(study, figure, place, loss, bins):
     for arm in PAPERS:
-        table = running_mean(expected(study, arm, "training", loss, bins), loss_dynamics.WINDOW)
+        table = running_mean(expected(study, arm, "training", loss, bins), WINDOW)
         drawn = line(figure.axes[place], arm)
         np.testing.assert_allclose(drawn.get_ydata(), table.mean(axis=1))
         assert drawn.get_xdata().tolist() == list(range(STEPS))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from figures import training_curves
-from figures.arms import running_mean
+from figures.arms import WINDOW, running_mean
 from stats import wilson
 from tests.figures.lines import labels, line, panels_overlap
 from tests.figures.studies import EVERY, STEPS
@@ -36,7 +36,7 @@ def test_the_grey_bar_is_the_interval_of_one_evaluation(study, figure):
 @pytest.mark.parametrize(("place", "column"), [(1, "response_tokens"), (2, "reward")])
 def test_length_and_reward_are_running_means(study, figure, place, column):
     table = study.tables["steps"].query("arm == 'grpo'").pivot(index="step", columns="seed", values=column)
-    expected = running_mean(table, training_curves.WINDOW).mean(axis=1)
+    expected = running_mean(table, WINDOW).mean(axis=1)
     np.testing.assert_allclose(line(figure.axes[place], "grpo").get_ydata(), expected)
 
 

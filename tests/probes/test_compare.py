@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from probes import angles, compare, vds
+from probes import Analyzer, angles, compare, vds
 from probes.stages import responses
 from records import ANGLES, Shards, read_record
 from records.tables import comparison
@@ -225,6 +225,17 @@ def test_the_teacher_is_the_one_that_either_names(before, after, checkpoints, tm
     ]
     assert compare.main([*map(str, sides), *LOSSES_ALONE, "--out", str(tmp_path / "out")]) == 0
     assert len(read_record(tmp_path / "out").header["weights"]["teacher"]) == 16
+
+
+def test_a_student_in_memory_is_compared_with_a_checkpoint(folder, checkpoints, after, exact, rollouts):
+    """The same tables as from the folders, with the responses and prompts given as objects."""
+    pair = models.load(checkpoints, "float64")
+    options = {"dtype": "float64", "limit": 8, "max_response": 5, "bins": 3, "prompts": models.scenes(8)}
+    members = {"student": pair.student.model, "teacher": pair.teacher.model, "processor": pair.student.processor}
+    analyzer = Analyzer.from_models(**members, rollouts=rollouts, **options)
+    ours = analyzer.compare(str(after), per_bin=3, accuracy_prompts=6)
+    for name in ("changes", "angle_changes", "accuracy_changes"):
+        pd.testing.assert_frame_equal(ours.tables[name], tables(folder)[name], rtol=1e-8, atol=1e-9)
 
 
 def complaint(capsys, *argv):

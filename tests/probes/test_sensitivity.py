@@ -151,8 +151,10 @@ def test_in_the_metric_of_adam(checkpoints, float64_flags, tables, tmp_path, und
     )
 
 
-def test_a_check_takes_steps_of_fresh_optimizers(flags, capsys):
-    assert sensitivity.main([*flags, "--check", "--metric", "adam"]) == 2
+def test_a_check_takes_steps_of_fresh_optimizers(flags, tmp_path, capsys):
+    state = tmp_path / "state.pt"
+    state.touch()
+    assert sensitivity.main([*flags, "--check", "--metric", "adam", "--optimizer-state", str(state)]) == 2
     assert capsys.readouterr().err.startswith("error: `check` takes steps from a fresh optimizer")
 
 

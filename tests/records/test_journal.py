@@ -5,7 +5,8 @@ import json
 import pytest
 
 from records.journal import JOURNAL, JournalError, JournalWriter, read_journal
-from records.journal_lines import LOSSES, N_BINS, PHASES, EvaluationLine, GeometryLine, StepLine
+from records.journal_lines import LOSSES, PHASES, EvaluationLine, GeometryLine, StepLine
+from stats import N_BINS
 
 
 def step(number, **changes):
