@@ -1,5 +1,6 @@
 """Log-probabilities of drawn tokens from hidden states, by chunks: for a policy gradient, where T V logits are many."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ def token_log_probs_from_hidden(
     """
     check_tokens(hidden.shape[:1], ids=ids)
     _check_ids(ids, head, allowed)
-    found = _Chosen.apply(hidden, head.weight, head.bias, head, ids, allowed, chunk)
+    found = _Chosen.apply(hidden, head.weight, head.bias, _Drawn(head, ids, allowed, chunk))
     if found.isneginf().any():
         first = int(found.isneginf().nonzero()[0])
         raise ValueError(
@@ -51,23 +52,25 @@ def token_log_probs_from_hidden(
     return found
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """Tokens, what they were drawn from, and how many are handled at a time."""
+
+    head: LMHead
+    ids: Tensor
+    allowed: Tensor | None
+    chunk: int | None
+
+
 class _Chosen(torch.autograd.Function):
-    """`head` and what follows are no tensors to differentiate; its own are handed over besides."""
+    """The tensors of the head are arguments of their own, to be differentiated in."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        head: LMHead,
-        ids: Tensor,
-        allowed: Tensor | None,
-        chunk: int | None,
-    ) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, drawn: _Drawn) -> Tensor:
+        head, ids, allowed = drawn.head, drawn.ids, drawn.allowed
         ctx.save_for_backward(hidden, weight, bias, ids, allowed)
-        ctx.head, ctx.chunk = (head.n_ids, head.masked), chunk
-        cut = chunks(len(ids), head.n_ids, chunk)
+        ctx.head, ctx.chunk = (head.n_ids, head.masked), drawn.chunk
+        cut = chunks(len(ids), head.n_ids, drawn.chunk)
         return torch.cat([_chunk(hidden, head, rows, allowed).gather(1, ids[rows, None])[:, 0] for rows in cut])
 
     @staticmethod
@@ -82,7 +85,7 @@ class _Chosen(torch.autograd.Function):
             gradients.add("hidden", rows, at_logits.scatter_add_(1, ids[rows, None], pull))
             del at_logits  # before the next chunk's is made
         found = {name: total.to(gradients.sources[name].dtype) for name, total in gradients.sums.items()}
-        return *(found.get(name) for name in ("hidden", "weight", "bias")), None, None, None, None
+        return *(found.get(name) for name in ("hidden", "weight", "bias")), None
 
 
 def _chunk(hidden: Tensor, head: LMHead, rows: slice, allowed: Tensor | None) -> Tensor:

@@ -54,7 +54,7 @@ def _tokens(learner: Learner, responses: Sequence[Response]) -> Tokens:
     """The losses of the tokens over all ids, whatever the student is trained on."""
     pair, rows = learner.pair, []
     for part in cut(responses, learner.config.micro_batch):
-        student, teacher = (both_views(member, part, pair.n_ids) for member in (pair.student, pair.teacher))
+        student, teacher = (both_views(loaded, part, pair.n_ids) for loaded in (pair.student, pair.teacher))
         shares = torch.ones(len(student.image), device=student.image.device)
         parts = objective_loss_from_hidden(student, teacher, Objective("standard"), shares=shares).parts
         shown = has_image(part, parts.vds.device).to(parts.vds)

@@ -75,13 +75,13 @@ def sampled(hidden: Tensor, head: LMHead, ids: Tensor, top_p: float) -> Sampled:
 
 def before_updates(learner: Learner, micro_batches: Sequence[MicroBatch]) -> list[Sampled]:
     """Return what the present weights, which sampled these responses, say of them."""
-    member, top_p = learner.pair.student, learner.config.top_p
+    loaded, top_p = learner.pair.student, learner.config.top_p
     found = []
     for part in micro_batches:
         with torch.no_grad(), learner.accelerator.autocast():
             views, responses = [image_view(r.prompt) for r in part], [r.rollout.token_ids for r in part]
-            hidden = torch.cat(view_hidden(member, views, responses))
-        head = head_of(member, learner.pair.n_ids)
+            hidden = torch.cat(view_hidden(loaded, views, responses))
+        head = head_of(loaded, learner.pair.n_ids)
         found.append(sampled(hidden, head, token_ids(part, hidden.device), top_p))
     return found
 

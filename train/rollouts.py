@@ -64,20 +64,20 @@ def has_image(responses: MicroBatch, device: torch.device) -> Tensor:
     return torch.tensor(flags, device=device)
 
 
-def both_views(member: LoadedModel, responses: MicroBatch, n_ids: int, *, text_graph: bool = True) -> HiddenViews:
+def both_views(loaded: LoadedModel, responses: MicroBatch, n_ids: int, *, text_graph: bool = True) -> HiddenViews:
     """Run a model on both views; the text view of a prompt without a picture is its image view, as a constant.
 
     text_graph: whether the text view is differentiable, where gradients are enabled.
     """
-    images = view_hidden(member, [image_view(r.prompt) for r in responses], _ids(responses))
+    images = view_hidden(loaded, [image_view(r.prompt) for r in responses], _ids(responses))
     pictured = [row for row, response in enumerate(responses) if response.prompt.has_image]
     shown = [responses[row] for row in pictured]
     with torch.set_grad_enabled(text_graph and torch.is_grad_enabled()):
-        found = view_hidden(member, [response.text_view for response in shown], _ids(shown))
+        found = view_hidden(loaded, [response.text_view for response in shown], _ids(shown))
     own = [image.detach() for image in images]
     texts = dict(enumerate(own)) | dict(zip(pictured, found, strict=True))
     text = torch.cat([texts[row] for row in range(len(images))])
-    return HiddenViews(torch.cat(images), text, head_of(member, n_ids))
+    return HiddenViews(torch.cat(images), text, head_of(loaded, n_ids))
 
 
 def _ids(responses: MicroBatch) -> list[tuple[int, ...]]:

@@ -19,7 +19,7 @@ class Verdict:
 
 
 def evaluate(
-    member: LoadedModel,
+    loaded: LoadedModel,
     prompts: Sequence[Prompt],
     sampling: Sampling,
     *,
@@ -28,7 +28,7 @@ def evaluate(
     """Answer every prompt and judge the answers, in prompt order."""
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
     judged = []
-    for rollout in generate(member, prompts, sampling, progress=progress):
+    for rollout in generate(loaded, prompts, sampling, progress=progress):
         prompt = by_id[rollout.prompt_id]
         judged.append(Verdict(prompt, rollout, is_correct(rollout.text, prompt.answer)))
     return judged

@@ -31,8 +31,8 @@ class Pair:
     def describe(self) -> dict[str, Any]:
         """What identifies the pair in a record."""
         return {
-            side: {"name": member.name, "fingerprint": member.fingerprint, "dtype": str(member.model.dtype)[6:]}
-            for side, member in (("student", self.student), ("teacher", self.teacher))
+            side: {"name": loaded.name, "fingerprint": loaded.fingerprint, "dtype": str(loaded.model.dtype)[6:]}
+            for side, loaded in (("student", self.student), ("teacher", self.teacher))
         } | {"n_ids": self.n_ids, "warnings": list(self.warnings)}
 
 

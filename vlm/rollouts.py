@@ -48,7 +48,7 @@ class Sampling:
 
 
 def generate(
-    member: LoadedModel,
+    loaded: LoadedModel,
     prompts: Sequence[Prompt],
     sampling: Sampling,
     *,
@@ -57,7 +57,7 @@ def generate(
     """Sample `sampling.per_prompt` responses to each prompt, image view, in prompt order.
 
     Args:
-        member: the model that speaks.
+        loaded: the model that speaks.
         prompts: the prompts.
         sampling: length, number, seed, batch. Batches are cut by prompt order.
         progress: called with the number of responses done after each batch.
@@ -65,24 +65,24 @@ def generate(
     jobs = [(prompt, index) for prompt in prompts for index in range(sampling.per_prompt)]
     rollouts: list[Rollout] = []
     for start in range(0, len(jobs), sampling.batch):
-        rollouts += _generate_batch(member, jobs[start : start + sampling.batch], sampling)
+        rollouts += _generate_batch(loaded, jobs[start : start + sampling.batch], sampling)
         progress(len(rollouts))
     return rollouts
 
 
 @torch.no_grad()
-def _generate_batch(member: LoadedModel, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling) -> list[Rollout]:
+def _generate_batch(loaded: LoadedModel, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling) -> list[Rollout]:
     views = [image_view(prompt) for prompt, _ in jobs]
-    inputs = {name: value.to(member.device) for name, value in encode_prompts(views, member.processor).items()}
+    inputs = {name: value.to(loaded.device) for name, value in encode_prompts(views, loaded.processor).items()}
     seeds = [_stream_seed(sampling.seed, prompt.prompt_id, index) for prompt, index in jobs]
-    chooser = _Chooser(seeds, member.banned_ids, greedy=sampling.greedy, top_p=sampling.top_p)
+    chooser = _Chooser(seeds, loaded.banned_ids, greedy=sampling.greedy, top_p=sampling.top_p)
     config = GenerationConfig(
         max_new_tokens=sampling.max_response,
         do_sample=False,
-        eos_token_id=list(member.end_ids),
-        pad_token_id=member.processor.tokenizer.pad_token_id,
+        eos_token_id=list(loaded.end_ids),
+        pad_token_id=loaded.processor.tokenizer.pad_token_id,
     )
-    ids = member.model.generate(  # type: ignore[operator]  # PreTrainedModel's annotations lack its generation part
+    ids = loaded.model.generate(  # type: ignore[operator]  # PreTrainedModel's annotations lack its generation part
         **inputs,
         generation_config=config,
         logits_processor=LogitsProcessorList([chooser]),
@@ -91,15 +91,15 @@ def _generate_batch(member: LoadedModel, jobs: Sequence[tuple[Prompt, int]], sam
     new = ids[:, inputs["input_ids"].shape[1] :].cpu()
     masses = torch.stack(chooser.banned_mass, dim=1).cpu()
     return [
-        _rollout(member, prompt, index, row.tolist(), mass)
+        _rollout(loaded, prompt, index, row.tolist(), mass)
         for (prompt, index), row, mass in zip(jobs, new, masses, strict=True)
     ]
 
 
-def _rollout(member: LoadedModel, prompt: Prompt, index: int, row: list[int], mass: Tensor) -> Rollout:
-    ends = [position for position, token in enumerate(row) if token in member.end_ids]
+def _rollout(loaded: LoadedModel, prompt: Prompt, index: int, row: list[int], mass: Tensor) -> Rollout:
+    ends = [position for position, token in enumerate(row) if token in loaded.end_ids]
     kept = row[: ends[0] + 1] if ends else row
-    text = member.processor.tokenizer.decode(kept[:-1] if ends else kept, skip_special_tokens=False)
+    text = loaded.processor.tokenizer.decode(kept[:-1] if ends else kept, skip_special_tokens=False)
     banned_mass = float(mass[: len(kept)].mean())
     return Rollout(prompt.prompt_id, index, tuple(kept), text, truncated=not ends, banned_mass=banned_mass)
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import ProcessorMixin
 
 from cli.errors import UserError
@@ -134,28 +135,20 @@ def encode(
     mask = prompt["attention_mask"].bool()
     _check_no_image_token(views, prompt["input_ids"], mask, visual_ids)
     starts = mask.sum(dim=1).tolist()
-    width = max(start + len(response) for start, response in zip(starts, responses, strict=True))
-    inputs = {}
+    inputs, pad_id = {}, processor.tokenizer.pad_token_id
     for name, value in prompt.items():
-        per_token = value.shape == mask.shape
-        inputs[name] = _right_padded(name, value, mask, responses, width, processor) if per_token else value
+        if value.shape == mask.shape:  # one number for each token
+            tails = responses if name == "input_ids" else [[int(name == "attention_mask")] * len(r) for r in responses]
+            value = _continued(value, mask, tails, pad_id if name == "input_ids" else 0)
+        inputs[name] = value
     return Encoded(inputs, tuple(start - 1 for start in starts), tuple(len(response) for response in responses))
 
 
-def _right_padded(
-    name: str, value: Tensor, mask: Tensor, responses: Sequence[Sequence[int]], width: int, processor: ProcessorMixin
-) -> Tensor:
-    fill = processor.tokenizer.pad_token_id if name == "input_ids" else 0
-    out = torch.full((len(responses), width), fill, dtype=value.dtype)
-    for row, response in enumerate(responses):
-        kept = value[row][mask[row]]
-        out[row, : len(kept)] = kept
-        tail = out[row, len(kept) : len(kept) + len(response)]
-        if name == "input_ids":
-            tail.copy_(torch.tensor(response, dtype=value.dtype))
-        elif name == "attention_mask":
-            tail.fill_(1)
-    return out
+def _continued(value: Tensor, mask: Tensor, tails: Sequence[Sequence[int]], fill: int) -> Tensor:
+    """Append a tail to the unmasked part of each row, and fill the rows up on the right."""
+    ends = [torch.tensor(tail, dtype=value.dtype) for tail in tails]
+    rows = [torch.cat([row[kept], end]) for row, kept, end in zip(value, mask, ends, strict=True)]
+    return pad_sequence(rows, batch_first=True, padding_value=fill)
 
 
 def _check_response(number: int, response: Sequence[int], visual_ids: Sequence[int]) -> None:

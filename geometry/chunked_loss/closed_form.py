@@ -81,6 +81,17 @@ class FourDistributions:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """The shares `[n]` of some tokens in the loss, and which of them follow a picture (None: all)."""
+
+    shares: Float[Tensor, " n"]
+    has_image: Bool[Tensor, " n"] | None
+
+    def __getitem__(self, rows: slice) -> "Tokens":
+        return Tokens(self.shares[rows], None if self.has_image is None else self.has_image[rows])
+
+
+@dataclass(frozen=True)
 class LogitGradients:
     """The gradients of a loss at the student's logits, `[n, V]`."""
 
@@ -104,8 +115,7 @@ def loss_of(
     views: FourDistributions,
     objective: Objective,
     thresholds: Thresholds | None,
-    shares: Float[Tensor, " n"],
-    has_image: Bool[Tensor, " n"] | None,
+    tokens: Tokens,
     work: Workspace,
 ) -> ObjectiveLoss:
     """Return what `objective_loss` returns, without a graph."""
@@ -121,7 +131,7 @@ def loss_of(
         found["printed"] = kl_of(views.p_text, views.target, work)
     if "forward" in objective.terms:
         found["forward"] = kl_of(views.q_image, views.p_image, work)
-    weights = coefficients(objective, parts.vds, thresholds, has_image).times(shares)
+    weights = coefficients(objective, parts.vds, thresholds, tokens.has_image).times(tokens.shares)
     loss = torch.stack([(getattr(weights, term) * found[term]).sum() for term in objective.terms if term]).sum()
     return ObjectiveLoss(loss, parts, weights)
 

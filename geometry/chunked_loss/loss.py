@@ -24,6 +24,7 @@ from geometry.chunked_loss.closed_form import (
     Distribution,
     FourDistributions,
     LogitGradients,
+    Tokens,
     Workspace,
     gradients_of,
     kl_of,
@@ -73,11 +74,10 @@ def objective_loss_from_hidden(
     check_tokens(student.image.shape[:1], shares=shares, has_image=has_image)
     gradients = _gradients(student, objective)
     task = _Task(objective, thresholds, top_k, gradients, Workspace())
-    found: list[ObjectiveLoss] = []
+    tokens, found = Tokens(shares, has_image), list[ObjectiveLoss]()
     with torch.no_grad():
         for rows in chunks(len(shares), student.head.n_ids, chunk):
-            seen = None if has_image is None else has_image[rows]
-            found += task.chunk(student, teacher, rows, shares[rows], seen)
+            found += task.chunk(student, teacher, rows, tokens[rows])
     loss = torch.stack([part.loss for part in found]).sum()
     if gradients is not None and gradients.sources:
         loss = _Known.apply(loss, list(gradients.sums.values()), *gradients.sources.values())
@@ -126,16 +126,13 @@ class _Task:
     gradients: LMHeadGradients | None
     work: Workspace
 
-    def chunk(
-        self, student: HiddenViews, teacher: HiddenViews, rows: slice, shares: Tensor, has_image: Tensor | None
-    ) -> list[ObjectiveLoss]:
+    def chunk(self, student: HiddenViews, teacher: HiddenViews, rows: slice, tokens: Tokens) -> list[ObjectiveLoss]:
         """Return the losses of a chunk's blocks, its gradients added; they overwrite the student's logits."""
         views = FourViews(*student.logits(rows), *teacher.logits(rows))
         views.map(_first_token).log_probs()  # refuses other masks; a head masks all tokens alike
         found = []
         for block in _blocks(views.student_image):
-            seen = None if has_image is None else has_image[block]
-            loss, at_logits = self._block(views.map(itemgetter(block)), shares[block], seen)
+            loss, at_logits = self._block(views.map(itemgetter(block)), tokens[block])
             found.append(loss)
             if at_logits is not None:
                 views.student_image[block] = at_logits.image
@@ -148,13 +145,11 @@ class _Task:
                 self.gradients.add("text", rows, views.student_text)
         return found
 
-    def _block(
-        self, logits: FourViews, shares: Tensor, has_image: Tensor | None
-    ) -> tuple[ObjectiveLoss, LogitGradients | None]:
+    def _block(self, logits: FourViews, tokens: Tokens) -> tuple[ObjectiveLoss, LogitGradients | None]:
         ids = None if self.top_k is None else top_ids(logits.teacher_image, self.top_k)
         kept = logits if ids is None else logits.map(lambda view: topk_log_probs(view, ids))
         views = FourDistributions.normalised(kept, self.work)
-        loss = loss_of(views, self.objective, self.thresholds, shares, has_image, self.work)
+        loss = loss_of(views, self.objective, self.thresholds, tokens, self.work)
         if self.gradients is None:
             return loss, None
         found = gradients_of(views, loss.weights, self.objective, self.work)

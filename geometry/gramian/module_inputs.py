@@ -8,11 +8,11 @@ in the graph by `unaccounted`; such a weight is better not watched.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from geometry.gramian.weight_gramians import Factors, packed
 
@@ -51,6 +51,24 @@ class Use:
         return packed(Factors(self.weight, rows, inputs, found.to(wide)))
 
 
+@dataclass(frozen=True)
+class _Watched:
+    """A known module, what reads its inputs, and its weight."""
+
+    module: nn.Module
+    reader: Reader
+    weight: nn.Parameter
+
+    def note(self, uses: list[Use]) -> RemovableHandle:
+        """Append each call of the module to `uses`, until the handle is removed."""
+
+        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Tensor) -> None:
+            inputs, outwards = self.reader(module, (args[0] if args else kwargs["input"]).detach())
+            uses.append(Use(self.weight, inputs, output, (inputs._version, output._version), outwards))
+
+        return self.module.register_forward_hook(hook, prepend=True, with_kwargs=True)
+
+
 class ModuleInputs:
     """Watches the known modules that use the given parameters."""
 
@@ -59,12 +77,12 @@ class ModuleInputs:
         wanted = set(parameters)
         modules: Iterator[Any] = model.modules()
         known = [(module, reader) for module in modules if (reader := _reader(module))]
-        self._watched = [(module, reader, module.weight) for module, reader in known if module.weight in wanted]
+        self._watched = [_Watched(module, reader, module.weight) for module, reader in known if module.weight in wanted]
 
     @property
     def known(self) -> set[nn.Parameter]:
         """The parameters that are watched."""
-        return {weight for _, _, weight in self._watched}
+        return {watched.weight for watched in self._watched}
 
     @property
     def rest(self) -> list[nn.Parameter]:
@@ -74,34 +92,18 @@ class ModuleInputs:
 
     def drop(self, weights: set[nn.Parameter]) -> None:
         """Watch these no longer."""
-        self._watched = [watched for watched in self._watched if watched[2] not in weights]
+        self._watched = [watched for watched in self._watched if watched.weight not in weights]
 
     def run(self, forward: Callable[[], Tensor]) -> tuple[Tensor, list[Use]]:
         """Run a view forward; returns what `forward` does, and the uses."""
         uses: list[Use] = []
-        handles = [
-            module.register_forward_hook(partial(_note, uses, reader, weight), prepend=True, with_kwargs=True)
-            for module, reader, weight in self._watched
-        ]
+        handles = [watched.note(uses) for watched in self._watched]
         try:
             with torch.enable_grad():
                 return forward(), uses
         finally:
             for handle in handles:
                 handle.remove()
-
-
-def _note(
-    uses: list[Use],
-    reader: Reader,
-    weight: nn.Parameter,
-    module: nn.Module,
-    args: tuple,
-    kwargs: dict[str, Any],
-    output: Tensor,
-) -> None:
-    inputs, outwards = reader(module, (args[0] if args else kwargs["input"]).detach())
-    uses.append(Use(weight, inputs, output, (inputs._version, output._version), outwards))
 
 
 def unaccounted(logits: Tensor, uses: Sequence[Use], weights: set[nn.Parameter]) -> set[nn.Parameter]:

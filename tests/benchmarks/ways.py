@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from geometry import OBJECTIVES, Cotangents, Gram, Gramian, ProbedResponse, total
+from geometry.gramian.backward import TEXT
 from vlm.families import parameter_groups
 
 Forward = Callable[[Tensor], Tensor]
@@ -83,7 +84,7 @@ def plain(model: nn.Module, chunk: int) -> Grams:
     parameters = list(model.parameters())
 
     def gradient(job: Job, objective: str, position: int) -> Tensor:
-        view = job.image if objective in ("standard", "visual", "prior") else job.text
+        view = job.text if objective in TEXT else job.image
         logits = view(torch.arange(job.length))
         seed = torch.zeros_like(logits)
         seed[position] = getattr(job.cotangents, objective)[position].to(logits)

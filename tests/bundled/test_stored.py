@@ -29,11 +29,11 @@ def pair() -> Pair:
 
 @pytest.mark.parametrize("side", ["teacher", "student"])
 def test_accuracy_is_that_of_the_card(pair: Pair, side: str) -> None:
-    member = getattr(pair, side)
+    loaded = getattr(pair, side)
     prompts = [prompt for group, n in N.items() for prompt in group_prompts(group, n, SEED)]
-    found = accuracy(evaluate(member, prompts, GREEDY), "dependency")
+    found = accuracy(evaluate(loaded, prompts, GREEDY), "dependency")
     for group, n in N.items():
-        assert found[group] == pytest.approx(CARD["accuracy"][member.name][group], abs=SPREAD[group]), (group, n)
+        assert found[group] == pytest.approx(CARD["accuracy"][loaded.name][group], abs=SPREAD[group]), (group, n)
 
 
 def test_the_card_speaks_of_the_stored_weights(pair: Pair) -> None:

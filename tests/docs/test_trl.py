@@ -105,8 +105,8 @@ def test_micro_batches_add_up_where_nothing_is_gated(run, tmp_path, monkeypatch)
 def test_the_student_moves_and_the_teacher_stays(run):
     before = load_pair("bundled")
     moved = [
-        any(not torch.equal(p, q) for p, q in zip(member.model.parameters(), first.model.parameters(), strict=True))
-        for member, first in ((run["pair"].student, before.student), (run["pair"].teacher, before.teacher))
+        any(not torch.equal(p, q) for p, q in zip(loaded.model.parameters(), first.model.parameters(), strict=True))
+        for loaded, first in ((run["pair"].student, before.student), (run["pair"].teacher, before.teacher))
     ]
     assert moved == [True, False]
 

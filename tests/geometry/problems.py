@@ -5,9 +5,6 @@ from torch import Tensor, nn
 
 from geometry import Cotangents, FourViews, Gram, ProbedResponse, cotangents
 
-IMAGE_VIEW = ("standard", "visual", "prior")
-"""Gradients that are taken backward from the image view's logits; the others from the text view's."""
-
 VIEWS = ("student_image", "student_text", "teacher_image", "teacher_text")
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from geometry import OBJECTIVES, FourViews, cotangents
-from tests.geometry.problems import IMAGE_VIEW, four_views
+from geometry.gramian.backward import TEXT
+from tests.geometry.problems import four_views
 
 EXACT = {"rtol": 0.0, "atol": 1e-12}
 
@@ -76,7 +77,7 @@ def test_rank_is_four() -> None:
     views = four_views(0, 1, 40)
     c = cotangents(FourViews(*views))
     zero = torch.zeros(1, 40, dtype=torch.float64)
-    at_both = [torch.cat([getattr(c, k), zero] if k in IMAGE_VIEW else [zero, getattr(c, k)], -1) for k in OBJECTIVES]
+    at_both = [torch.cat([zero, getattr(c, k)] if k in TEXT else [getattr(c, k), zero], -1) for k in OBJECTIVES]
     assert torch.linalg.matrix_rank(torch.cat(at_both)) == 4
 
 

@@ -29,7 +29,8 @@ from transformers import (
 )
 
 from geometry import BASIS, Cotangents, FourViews, Gramian, ProbedResponse, cotangents
-from tests.geometry.problems import IMAGE_VIEW, normal, tensor
+from geometry.gramian import backward
+from tests.geometry.problems import normal, tensor
 from tests.geometry.test_gramian import summed
 from vlm.families import parameter_groups
 
@@ -187,7 +188,8 @@ def plain_grams(student: Student, cots: Cotangents, groups: dict[str, list[nn.Pa
     found: dict[str, list[Tensor]] = {name: [] for name in groups}
     for weights in UNITS:
         seeds = {k: weights.unsqueeze(-1) * getattr(cots, k) for k in BASIS}
-        gradients = [dense_gradient(image if k in IMAGE_VIEW else text, seed, members) for k, seed in seeds.items()]
+        logits = {k: text if k in backward.TEXT else image for k in seeds}
+        gradients = [dense_gradient(logits[k], seed, members) for k, seed in seeds.items()]
         for name, rows in zip(groups, torch.stack(gradients).split(sizes, dim=1), strict=True):
             found[name].append(rows @ rows.T)
     return {name: torch.stack(grams) for name, grams in found.items()}

@@ -19,7 +19,8 @@ from geometry import (
     total,
     unit_gradients,
 )
-from tests.geometry.problems import IMAGE_VIEW, ModuleStudent, TinyStudent, normal, response_of, tensor
+from geometry.gramian.backward import IMAGE, TEXT
+from tests.geometry.problems import ModuleStudent, TinyStudent, normal, response_of, tensor
 
 Student = TinyStudent | ModuleStudent
 TOKENS = torch.eye(5, dtype=torch.float64)
@@ -29,7 +30,7 @@ MIXED = torch.tensor([[0.5, 0.0, -2.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0, 0.0], [0.
 
 def plain_gradient(student: Student, objective: str, weights: Tensor, parameters: list[nn.Parameter]) -> Tensor:
     """One forward and one backward for one objective: its gradient `[n]` over the parameters."""
-    logits = student.image_logits() if objective in IMAGE_VIEW else student.text_logits()
+    logits = student.text_logits() if objective in TEXT else student.image_logits()
     loss = (weights.unsqueeze(-1) * getattr(student.cotangents(), objective) * logits).sum()
     grads = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
     return torch.cat([g.flatten() for g in grads])
@@ -92,7 +93,7 @@ def test_parameters_that_a_view_does_not_reach_have_gradient_zero() -> None:
     student = TinyStudent()
     vision = Gramian(student, student.groups()).units(response_of(student), TOKENS)["vision"]
     assert all((vision.norm(name) == 0).all() for name in ("language", "shift"))
-    assert all((vision.norm(name) > 0).all() for name in ("standard", "visual", "prior"))
+    assert all((vision.norm(name) > 0).all() for name in ("standard", *IMAGE))
     assert np.isnan(vision.angle_deg("language", "visual")).all()
 
 

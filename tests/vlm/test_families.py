@@ -197,14 +197,14 @@ def idefics3_member():
 def test_other_families_score_mixed_batches_as_single_rows(build):
     model, processor = build()
     model.config.image_token_id = model.model.config.image_token_id = words().convert_tokens_to_ids("<image>")
-    member = LoadedModel("random", model.eval(), processor, "")
+    loaded = LoadedModel("random", model.eval(), processor, "")
     picture, text = Image.new("RGB", (16, 16), (200, 9, 90)), {"type": "text", "text": "what colour is it"}
     pictured = Prompt("p", ({"role": "user", "content": [{"type": "image"}, text]},), (picture,), "")
     bare = Prompt("q", ({"role": "user", "content": [text]},), (), "")
     views = [image_view(pictured), image_view(bare), text_view(pictured)]
     responses = [[5, 6, 1], [7, 1], [5, 6, 1]]
     with torch.no_grad():
-        together = view_logits(member, views, responses, 8)
+        together = view_logits(loaded, views, responses, 8)
         for view, response, found in zip(views, responses, together, strict=True):
-            torch.testing.assert_close(found, view_logits(member, [view], [response], 8)[0], rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(found, view_logits(loaded, [view], [response], 8)[0], rtol=1e-5, atol=1e-6)
     assert not torch.allclose(together[0], together[2], atol=1e-4)

@@ -77,32 +77,32 @@ def assert_linear(hidden, logits, layer, n_ids):
 
 @pytest.mark.parametrize("side", ["student", "teacher"])
 def test_qwen3_vl(pair, inputs, side):
-    member = getattr(pair, side)
-    head = head_of(member, pair.n_ids)
-    assert head.weight is member.model.get_output_embeddings().weight
-    for hidden, expected in zip(view_hidden(member, *inputs), view_logits(member, *inputs, pair.n_ids), strict=True):
+    loaded = getattr(pair, side)
+    head = head_of(loaded, pair.n_ids)
+    assert head.weight is loaded.model.get_output_embeddings().weight
+    for hidden, expected in zip(view_hidden(loaded, *inputs), view_logits(loaded, *inputs, pair.n_ids), strict=True):
         torch.testing.assert_close(head.logits(hidden), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("build", [families.llava_member, families.idefics3_member])
 def test_llava_and_idefics3(build):
-    member, views, responses = other_inputs(build)
-    head = head_of(member, 48)
-    together = view_hidden(member, views, responses)
-    for hidden, expected in zip(together, view_logits(member, views, responses, 48), strict=True):
+    loaded, views, responses = other_inputs(build)
+    head = head_of(loaded, 48)
+    together = view_hidden(loaded, views, responses)
+    for hidden, expected in zip(together, view_logits(loaded, views, responses, 48), strict=True):
         torch.testing.assert_close(head.logits(hidden), expected, rtol=1e-5, atol=1e-5)
     for view, response, hidden in zip(views, responses, together, strict=True):
-        torch.testing.assert_close(hidden, view_hidden(member, [view], [response])[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(hidden, view_hidden(loaded, [view], [response])[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("build", [qwen25, smolvlm])
 def test_qwen25_vl_and_smolvlm(build):
-    member, encoded = by_hand(build)
-    layer = member.model.get_output_embeddings()
-    hidden, logits = response_hidden(member, encoded), response_logits(member, encoded, 44)
+    loaded, encoded = by_hand(build)
+    layer = loaded.model.get_output_embeddings()
+    hidden, logits = response_hidden(loaded, encoded), response_logits(loaded, encoded, 44)
     assert_linear(hidden, logits, layer, 44)
     changed = {**encoded.inputs, "pixel_values": 2 * encoded.inputs["pixel_values"]}
-    other = response_hidden(member, Encoded(changed, encoded.first, encoded.lengths))
+    other = response_hidden(loaded, Encoded(changed, encoded.first, encoded.lengths))
     assert not torch.allclose(hidden[0], other[0], atol=1e-4)  # the picture is seen
 
 
@@ -160,9 +160,9 @@ class Behind(nn.Module):
 )
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_refuses_logits_that_are_no_linear_map(checkpoints, inputs, change, dtype):
-    member = models.load(checkpoints, dtype).student
-    assert view_hidden(member, *inputs)[0].dtype == head_of(member, 9).weight.dtype
-    spoilt = LoadedModel(member.name, Behind(member.model, change), member.processor, "")
+    loaded = models.load(checkpoints, dtype).student
+    assert view_hidden(loaded, *inputs)[0].dtype == head_of(loaded, 9).weight.dtype
+    spoilt = LoadedModel(loaded.name, Behind(loaded.model, change), loaded.processor, "")
     with pytest.raises(
         CheckpointError, match=r"must have logits that are one linear map .*; take the loss from `view"
     ) as e:
@@ -171,8 +171,8 @@ def test_refuses_logits_that_are_no_linear_map(checkpoints, inputs, change, dtyp
 
 
 def test_refuses_an_output_layer_that_is_not_linear(checkpoints, inputs):
-    member = models.load(checkpoints).student
-    member.model.set_output_embeddings(nn.Sequential(member.model.get_output_embeddings()))
-    for call in (lambda: head_of(member, 9), lambda: view_hidden(member, *inputs)):
+    loaded = models.load(checkpoints).student
+    loaded.model.set_output_embeddings(nn.Sequential(loaded.model.get_output_embeddings()))
+    for call in (lambda: head_of(loaded, 9), lambda: view_hidden(loaded, *inputs)):
         with pytest.raises(CheckpointError, match=r"must have a linear output layer .* got Sequential; leave it out"):
             call()

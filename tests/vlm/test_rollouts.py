@@ -13,8 +13,8 @@ from vlm.scoring import view_logits
 from vlm.views import image_view
 
 
-def tokens(member, prompts, **settings):
-    return [rollout.token_ids for rollout in generate(member, prompts, Sampling(max_response=8, **settings))]
+def tokens(loaded, prompts, **settings):
+    return [rollout.token_ids for rollout in generate(loaded, prompts, Sampling(max_response=8, **settings))]
 
 
 def test_a_rollout_depends_on_seed_prompt_and_index_alone(pair):
@@ -29,9 +29,9 @@ def test_a_rollout_depends_on_seed_prompt_and_index_alone(pair):
 
 def test_each_token_is_at_its_quantile_of_the_models_distribution(pair):
     """The t-th token is the inverse of the cumulative distribution at the t-th number of the rollout's stream."""
-    [prompt], member = models.scenes(1), pair.student
-    [rollout] = generate(member, [prompt], Sampling(max_response=8))
-    [logits] = view_logits(member, [image_view(prompt)], [rollout.token_ids], member.n_ids)
+    [prompt], loaded = models.scenes(1), pair.student
+    [rollout] = generate(loaded, [prompt], Sampling(max_response=8))
+    [logits] = view_logits(loaded, [image_view(prompt)], [rollout.token_ids], loaded.n_ids)
     below = torch.softmax(logits.double(), dim=-1).cumsum(dim=-1)
     stream = torch.Generator().manual_seed(_stream_seed(0, prompt.prompt_id, 0))
     for row, token in zip(below, rollout.token_ids, strict=True):
@@ -80,23 +80,23 @@ def test_top_p_is_that_of_the_request(pair):
 
 @pytest.mark.parametrize("greedy", [False, True])
 def test_banned_ids_are_never_drawn(checkpoints, greedy):
-    member = load_model(str(checkpoints / "student"))
-    rows = member.model.get_output_embeddings().weight.shape[0]
-    assert {3, 4, 5, 6} <= set(member.banned_ids) and rows - 1 in member.banned_ids
-    favoured = [*member.banned_ids, 40]
+    loaded = load_model(str(checkpoints / "student"))
+    rows = loaded.model.get_output_embeddings().weight.shape[0]
+    assert {3, 4, 5, 6} <= set(loaded.banned_ids) and rows - 1 in loaded.banned_ids
+    favoured = [*loaded.banned_ids, 40]
 
     def favour(module, inputs, logits):
         return logits.index_add(-1, torch.tensor(favoured), 1e4 * torch.ones(*logits.shape[:-1], len(favoured)))
 
-    handle = member.model.get_output_embeddings().register_forward_hook(favour)
-    drawn = {token for ids in tokens(member, models.scenes(6), greedy=greedy) for token in ids}
+    handle = loaded.model.get_output_embeddings().register_forward_hook(favour)
+    drawn = {token for ids in tokens(loaded, models.scenes(6), greedy=greedy) for token in ids}
     handle.remove()
     assert drawn == {40}
 
 
 def test_truncation_and_the_end_token(checkpoints):
-    member = load_model(str(checkpoints / "student"))
-    [end] = {*member.end_ids} & {2}
+    loaded = load_model(str(checkpoints / "student"))
+    [end] = {*loaded.end_ids} & {2}
 
     def end_third(module, inputs, logits):
         return logits.index_fill(-1, torch.tensor([end]), 50.0 if end_third.calls == 2 else -50.0)
@@ -105,11 +105,11 @@ def test_truncation_and_the_end_token(checkpoints):
         end_third.calls += 1
 
     end_third.calls = -1
-    head = member.model.get_output_embeddings()
+    head = loaded.model.get_output_embeddings()
     handles = [head.register_forward_hook(count), head.register_forward_hook(end_third)]
-    [ended] = generate(member, models.scenes(1), Sampling(max_response=8))
+    [ended] = generate(loaded, models.scenes(1), Sampling(max_response=8))
     end_third.calls = -1
-    [cut] = generate(member, models.scenes(1), Sampling(max_response=2))
+    [cut] = generate(loaded, models.scenes(1), Sampling(max_response=2))
     for handle in handles:
         handle.remove()
     assert ended.token_ids[-1] == end and len(ended.token_ids) == 3 and not ended.truncated

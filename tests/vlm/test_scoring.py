@@ -21,16 +21,16 @@ def scores(pair, sampled, mode="drop", batch=3):
     return list(score(pair, both_views(prompts, mode), rollouts, batch=batch))
 
 
-def plain_logits(member, view, response):
+def plain_logits(loaded, view, response):
     """Logits of a row of its own: prompt and response as they are, the whole head, then the response's rows."""
-    inputs = encode_prompts([view], member.processor)
+    inputs = encode_prompts([view], loaded.processor)
     start, length = inputs["input_ids"].shape[1], len(response)
     tail = torch.tensor([response])
     inputs["input_ids"] = torch.cat([inputs["input_ids"], tail], dim=1)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(tail)], dim=1)
     with torch.no_grad():
-        return member.model(**inputs).logits[0, start - 1 : start - 1 + length]
+        return loaded.model(**inputs).logits[0, start - 1 : start - 1 + length]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-5), ("float64", 1e-10)])
@@ -38,12 +38,12 @@ def test_equal_to_a_plain_forward_pass(checkpoints, sampled, dtype, tolerance):
     pair = models.load(checkpoints, dtype)
     allowed = [index for index in range(pair.n_ids) if index not in pair.student.visual_ids]
     for prompt, rollout, views in zip(*sampled, scores(pair, sampled), strict=True):
-        for member, image, text in (
+        for loaded, image, text in (
             (pair.student, views.student_image, views.student_text),
             (pair.teacher, views.teacher_image, views.teacher_text),
         ):
             for view, found in ((image_view(prompt), image), (text_view(prompt), text)):
-                expected = plain_logits(member, view, rollout.token_ids)
+                expected = plain_logits(loaded, view, rollout.token_ids)
                 assert found.shape == (len(rollout.token_ids), pair.n_ids)
                 torch.testing.assert_close(
                     found[:, allowed], expected[:, allowed], rtol=tolerance, atol=tolerance, check_dtype=True

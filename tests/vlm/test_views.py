@@ -31,8 +31,8 @@ def student(pair):
     return pair.student
 
 
-def ids(view, member):
-    return encode_prompts([view], member.processor)["input_ids"][0].tolist()
+def ids(view, loaded):
+    return encode_prompts([view], loaded.processor)["input_ids"][0].tolist()
 
 
 def test_dropping_leaves_the_same_prompt_without_vision_tokens(student):
