@@ -62,7 +62,7 @@ def rollouts_of(
 
 def _rows(source: str | Path | Sequence[Row]) -> Iterable[tuple[str, Row]]:
     if not isinstance(source, (str, Path)):
-        return ((f"`rollouts`, row {number},", row) for number, row in enumerate(source))
+        return ((f"`rollouts`, row {number}", row) for number, row in enumerate(source))
     path = Path(source)
     if not path.is_file():
         raise OptionError(f"`rollouts` names the file {path}, which does not exist: check the path")
@@ -71,7 +71,7 @@ def _rows(source: str | Path | Sequence[Row]) -> Iterable[tuple[str, Row]]:
 
 def _lines(path: Path) -> Iterator[tuple[str, Row]]:
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        where = f"`rollouts`: {path}, line {number},"
+        where = f"`rollouts`: {path}, line {number}"
         if line.strip():
             try:
                 yield where, json.loads(line)
@@ -96,7 +96,7 @@ def _rollout(row: Mapping[str, Any], where: str, loaded: LoadedModel, longest: i
 
 def _refuse_ids(rollout: Rollout, where: str, loaded: LoadedModel, n_ids: int) -> None:
     """No model could have given these ids, or a view would read them as a picture."""
-    where, ids = f"{where} prompt {rollout.prompt_id!r},", rollout.token_ids
+    where, ids = f"{where}, prompt {rollout.prompt_id!r},", rollout.token_ids
     if not ids or not all(type(i) is int and 0 <= i < n_ids for i in ids):
         raise OptionError(f"{where} must have a text `response`, or `token_ids` below {n_ids}: mend it")
     if pictured := sorted(set(ids) & set(loaded.visual_ids)):

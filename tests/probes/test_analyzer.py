@@ -111,7 +111,7 @@ def test_text_is_read_with_the_tokenizer_and_ended(analyzer, pair):
     ("row", "complaint"),
     [
         ({"prompt_id": "elsewhere", "token_ids": [1]}, "must hold a response to one of the prompts"),
-        ({"token_ids": [1]}, "`rollouts`, row 0, must be a JSON object with `prompt_id`"),
+        ({"token_ids": [1]}, "`rollouts`, row 0 must be a JSON object with `prompt_id`"),
         ({"prompt_id": "p", "token_ids": [10**6]}, "`rollouts`, row 0, prompt 'p', must have"),
         ({"prompt_id": "p", "token_ids": []}, "`rollouts`, row 0, prompt 'p', must have"),
         ({"prompt_id": "p", "response": 3}, "`rollouts`, row 0, prompt 'p', must have"),

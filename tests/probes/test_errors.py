@@ -92,7 +92,9 @@ def test_a_complete_record_of_other_settings_is_kept_unless_told(here, flags, ca
     before = {path.name: path.read_bytes() for path in (here / "record").iterdir()}
     capsys.readouterr()
     for main, other in ((vds.main, [*argv, "--seed", "1"]), (accuracy.main, [flags[0], "--out", "record"])):
-        assert "holds a complete record: pass `--overwrite`" in complaint(main, other, capsys)
+        assert "holds a complete record with `settings.seed` 0, not 1: pass `overwrite`" in complaint(
+            main, other, capsys
+        )
     assert {path.name: path.read_bytes() for path in (here / "record").iterdir()} == before
     assert vds.main([*argv, "--seed", "1", "--overwrite"]) == 0
     assert read_record(here / "record").header["settings"]["seed"] == 1
