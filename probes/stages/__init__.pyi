@@ -42,10 +42,10 @@ from .responses import rollout_row as rollout_row
 from .responses import rollout_table as rollout_table
 from .responses import sample as sample
 from .responses import score_tokens as score_tokens
-from .summaries import layer_rows as layer_rows
-from .summaries import norm_rows as norm_rows
 from .tables import bin_rows as bin_rows
 from .tables import gram_rows as gram_rows
+from .tables import layer_rows as layer_rows
+from .tables import norm_rows as norm_rows
 from .tables import unit_rows as unit_rows
 from .top_k import score_at_top_k as score_at_top_k
 from .top_k import support_rows as support_rows
