@@ -11,7 +11,7 @@ from train.config import Config
 def test_every_arm_is_a_run_of_train(arm):
     config = Config(**arm_flags(arm, 3, {}))
     assert (config.seed, config.steps, config.evaluate_every) == (3, 150, 50)
-    assert config.batch * config.rollouts_per_prompt == 64
+    assert config.batch * config.group_size == 64
 
 
 def test_an_arm_has_its_own_flags_whatever_is_shared():
