@@ -9,7 +9,7 @@ A complete run is not repeated, and an interrupted one goes on where it was.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,6 @@ def run_arm(study: Study, arm: str, config: Config) -> Path:
 def _refuse_other_flags(path: Path, config: Config) -> None:
     """Refuse a complete run that was made with other flags; flags that are newer than the run are let pass."""
     made_with = json.loads(path.read_bytes())["settings"]
-    for flag, wanted in plain(config.settings).items():
+    for flag, wanted in plain(asdict(config) | config.settings).items():
         if made_with.get(flag, wanted) != wanted:
             raise RecordError(f"`{path}` has `{flag}` {made_with[flag]!r}, not {wanted!r}: choose another `--out`")

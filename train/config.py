@@ -238,8 +238,8 @@ class Config:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The flags that identify the run: all but those that say how it is started, with defaults filled in."""
-        stated = {name: value for name, value in asdict(self).items() if name not in _STARTED}
+        """The flags that identify the run: all but those that say how it is started, and `left_out` if it is 0."""
+        stated = {k: v for k, v in asdict(self).items() if k not in _STARTED and (k, v) != ("left_out", 0)}
         return stated | {"eta": self.normalisation, "rollouts_per_prompt": self.group_size}
 
     @property
