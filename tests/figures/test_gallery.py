@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from probes.options import PairOptions, PromptOptions
-from probes.units import Unit, grams_by_rollout
 
 from figures import tables
 from figures.gallery import __main__ as command
 from figures.gallery.rows import GALLERY, ROWS
 from geometry import Gramian, decompose
-from probes import corpus as corpora
+from probes import Analyzer
+from probes.stages import Unit, unit_grams
 from records import RecordError, fingerprint, read_record
 from records.columns import OBJECTIVES
 from tests.figures import studies
@@ -112,25 +111,23 @@ def test_keeping_a_record_drops_what_no_picture_reads(tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def corpus():
+def analyzer():
     """The bundled pair and the stored responses."""
     settings = ANGLES.header["settings"]
-    pair = corpora.load("bundled", PairOptions())
-    assert {side: f["fingerprint"] for side, f in pair.describe().items() if side in ("student", "teacher")} == dict(
-        ANGLES.header["weights"]
-    )
-    asked = corpora.ask(pair, PromptOptions(limit=settings["limit"], seed=settings["seed"]))
     ids = ANGLES.tables["tokens"].sort_values(["rollout_id", "position"]).groupby("rollout_id")["token_id"].apply(tuple)
     rows = ANGLES.tables["rollouts"].sort_values("rollout_id").to_dict("records")
     rollouts = [Rollout(row["prompt_id"], 0, ids[row["rollout_id"]], row["response"], row["truncated"]) for row in rows]
-    return corpora.Corpus(pair, asked, rollouts, settings["batch"])
+    made = Analyzer("bundled", rollouts=rollouts, **{name: settings[name] for name in ("limit", "seed", "batch")})
+    members = made.pair.describe()
+    assert {side: members[side]["fingerprint"] for side in ("student", "teacher")} == ANGLES.header["weights"]
+    return made
 
 
-def probed(corpus):
+def probed(analyzer):
     units = ANGLES.tables["units"]
     rows = units[(units["scope"] == "all") & units["unit_id"].isin(PROBED)].to_dict("records")
     for row in rows:
-        weights = torch.zeros(len(corpus.rollouts[row["rollout_id"]].token_ids))
+        weights = torch.zeros(len(analyzer.rollouts[row["rollout_id"]].token_ids))
         weights[row["position"]] = 1.0
         place = (row["unit_id"], "token", row["bin"], row["prompt_id"], row["rollout_id"], row["position"])
         yield Unit(*place, {row["rollout_id"]: weights})
@@ -143,24 +140,25 @@ def stored(unit_id, group):
     return np.reshape([row[f"gram_{OBJECTIVES[a]}_{OBJECTIVES[b]}"] for a, b in pairs], (5, 5))
 
 
-def test_grams_follow_from_the_weights(corpus):
-    engine = Gramian(corpus.pair.student.model, corpus.pair.student.groups)
+def test_grams_follow_from_the_weights(analyzer):
+    engine = Gramian(analyzer.pair.student.model, analyzer.pair.student.groups)
     compared = 0
-    for members, grams in grams_by_rollout(corpus, engine, list(probed(corpus))):
+    for members, grams in unit_grams(analyzer, engine, list(probed(analyzer))):
         for place, unit in enumerate(members):
             for group, found in grams.items():
-                ours, theirs = found[place].double().numpy(), stored(unit.unit_id, group)
+                ours = np.array([[found[place].product(a, b) for b in OBJECTIVES] for a in OBJECTIVES])
+                theirs = stored(unit.unit_id, group)
                 lengths = np.sqrt(np.diag(theirs))
                 assert (np.abs(ours - theirs) <= 1e-3 * np.outer(lengths, lengths) + 1e-12).all(), (unit, group)
                 compared += 1
     assert compared == len(PROBED) * ANGLES.tables["grams"]["group"].nunique()
 
 
-def test_divergences_follow_from_the_weights(corpus):
+def test_divergences_follow_from_the_weights(analyzer):
     names = {"vds": "vds", "student_vds": "student_vds", "standard": "kl_standard", "visual": "kl_visual"}
     tokens = ANGLES.tables["tokens"].sort_values("position")
-    for number, views in enumerate(corpus.score(corpus.rollouts[:4])):
-        parts = decompose(views.student_image, views.student_text, views.teacher_image, views.teacher_text)
+    for number, views in enumerate(analyzer.score(analyzer.rollouts[:4])):
+        parts = decompose(views)
         rows = tokens[tokens["rollout_id"] == number]
         for name, column in names.items():
             found = getattr(parts, name).double().numpy()
