@@ -10,9 +10,8 @@ from torch import Tensor
 from geometry import ANGLES, BASIS, OBJECTIVES, Gram, total
 from geometry.gram import COMBINATIONS
 from probes.stages.units import Unit
-from records import ANGLES, EFFECTIVE, LAYER_ANGLES, NULL_ANGLES
+from records import EFFECTIVE, LAYER_ANGLES, NULL_ANGLES
 from stats import bootstrap_interval, bootstrap_of_mean
-from stats.bootstrap import bootstrap_interval
 from vlm.families import scopes
 
 _ENTRIES = list(combinations_with_replacement(OBJECTIVES, 2))
