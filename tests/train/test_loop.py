@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from records import ANGLES, OBJECTIVES, RecordError
 from records.journal import JOURNAL, read_journal
-from records.journal_lines import LOSSES, N_BINS, PHASES, EvaluationLine
+from records.journal_lines import LOSSES, PHASES, EvaluationLine
+from stats import N_BINS
 from tests.train.small import flags, small
 from train.__main__ import main
 from train.evaluation import headline
