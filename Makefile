@@ -21,7 +21,7 @@ demo: $(STAMP) ## measure the angles of Figure 3 on the bundled pair and draw th
 	@echo "picture: $(RECORD)/angle_bins.png"
 
 test: lint ## lint, then every test
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -54,7 +54,7 @@ class Picture:
 
     def belongs_to(self, record: "Measurement") -> bool:
         """Say whether the probe that wrote a record draws this picture."""
-        return self.drawn_by in record.header["probe"].split(".")  # records of studies say `train.study` or `study`
+        return self.drawn_by in record.header["probe"].split(".")
 
     def read(self, folder: str | Path) -> "Measurement":
         """Read a record with the tables that this picture is drawn from.

@@ -6,7 +6,7 @@
 Reads the tables `rollouts`, `tokens`, `units` and `bins` of a record written by `python -m probes.angles` with `--unit
 token`. A token's colour is its VDS. A thick line under it means that its language and visual gradients conflict. Their
 angle, written there, is then above `--threshold-deg` and more than two standard deviations above the null of its bin.
-A thin line means that they were measured and do not conflict, no line that they were not measured; `--probe-per-bin` of
+A thin line means that they were measured and do not conflict, no line that they were not measured; `--per-bin` of
 the probe says how many are.
 
 Records hold no pictures: name the files with `--pictures`, one for each response.

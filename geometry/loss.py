@@ -2,7 +2,7 @@
 
     loss = sum_t share_t sum_k coefficient_k,t divergence_k,t
 
-Coefficients come from `objectives`, shares from `token_shares`. `hidden_loss` gives the same without whole logits.
+Coefficients come from `objectives`, shares from `token_shares`. `chunked_loss` gives the same without whole logits.
 """
 
 from collections.abc import Sequence

@@ -24,7 +24,7 @@ def _study(name: str, flags: str = "") -> str:
 
 
 COMMANDS: Mapping[str, str] = {
-    "angles_second": _angles("angles_second", "--seed 1 --limit 192 --probe-per-bin 128"),
+    "angles_second": _angles("angles_second", "--seed 1 --limit 192 --per-bin 128"),
     "angles_blind": _MAKE_BLIND + _angles("angles_blind", _BLIND),
     "study": _study("study"),
     "study_small_rate": _study("study_small_rate", " --lr 1e-4"),
