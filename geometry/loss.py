@@ -47,7 +47,7 @@ def token_shares(
         lengths: |tau_i|, tokens of each response, the end token included.
         n_trajectories: N. The global batch's makes micro-batches and ranks add up to the whole (data-parallel
             wrappers take the mean over ranks: multiply by their number). These trajectories alone by default.
-        n_tokens: of the global batch, likewise.
+        n_tokens: of the global batch too.
 
     Raises:
         ValueError: a response is empty, or the global batch is smaller than this part of it.

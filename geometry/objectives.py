@@ -88,7 +88,7 @@ class Objective:
     average: Average = "trajectory"
     """How `token_shares` weighs the tokens of a batch."""
     eta: float = 1.0
-    """Factor of the steered loss, see `geometry.eta`. Inert under Adam but for lambda's term."""
+    """Factor of the steered loss, see `geometry.Gram.eta`. Inert under Adam except for lambda's term."""
     preservation_alone: bool = False
     """Leave out all but lambda's term: what eta does not multiply, whose gradient is wanted apart to measure it."""
 

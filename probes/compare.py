@@ -14,7 +14,7 @@ temperature 1. They are asked, with the difference of pairs and its 95 % interva
 - Answers: greedy accuracy by what the question depends on and by task, how many answers were gained and lost, and
   some of those whose verdict changed, side by side.
 
-With `--first-order`, for which both students are held: what the difference of the weights foretells of each loss to
+With `--first-order`, for which both students are held: what the difference of the weights predicts of each loss to
 first order, beside what was measured (`step_changes`, `step_fits`).
 
 On tokens that AFTER would not have said its losses are off-policy: a fall of them is no proof of better responses,
@@ -68,7 +68,7 @@ class CompareOptions:
     )
     accuracy_prompts: NonNegativeInt = flag(200, "prompts that both students answer, greedily; 0: none")
     examples: NonNegativeInt = flag(12, "answers with another verdict that are kept with their picture, at most")
-    first_order: bool = flag(False, "how much of the losses' change the way between the weights foretells; holds both")
+    first_order: bool = flag(False, "how much of the losses' change the difference of the weights predicts; holds both")
     scope: Scope = flag("all", "scope of the table and the picture; both are recorded")
 
 

@@ -187,7 +187,7 @@ def reading_lines(readings: "pd.DataFrame", steering: "pd.DataFrame") -> list[st
 
 
 def step_table(fits: "pd.DataFrame") -> str:
-    """Predicted and measured over the bins, a row a step and loss."""
+    """Predicted and measured over the bins, one row for each step and loss."""
     titles = ["step", "rate", "loss", "slope", "correlation", "relative error", ""]
     lines = []
     for row in fits.to_dict("records"):

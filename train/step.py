@@ -8,7 +8,7 @@ eta = |g_standard| / |g_steered| (arXiv:2606.00564, Eq. 15, 20, 23, with g_steer
 adaptive objective gamma is a token's) is measured on the step's own batch. That takes the gradients of both apart, so
 one more backward pass through the image view and one more gradient in memory; with a preservation term, which eta does
 not multiply, its own besides, at the text view alone if that term is the language loss. A constant eta is without
-effect under Adam but for the weight of the preservation term; one that is measured anew in each step also weighs the
+effect under Adam except for the weight of the preservation term; one that is measured in each step also weighs the
 steps against each other in Adam's running means.
 
 Objectives with a reward mix a surrogate with a distillation loss, see `grpo`; they have no eta. With `match_norm` the

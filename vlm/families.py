@@ -18,7 +18,7 @@ _GROUPS = (
     (r"\blayers\.(?P<layer>\d+)\.|\bh\.(?P<block>\d+)\.", "layer"),
     (r"\bnorm\.|\bfinal_layernorm\.|\bln_f\.", "final_norm"),
 )
-# The kind of a layer's parameter, likewise from what its name says after the layer's number.
+# The kind of a layer's parameter, from what its name says after the layer's number.
 _KINDS = (
     (r"norm|\bln_", "norms"),
     (r"mlp|feed_?forward|ffn|expert|moe", "mlp"),

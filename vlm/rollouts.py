@@ -116,7 +116,7 @@ def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
 
 
 class _Chooser(LogitsProcessor):
-    """Leaves one token a row: the most probable, or the one at the row's next random number.
+    """Leaves one token in each row: the most probable, or the one at the row's next random number.
 
     banned_mass: of each token so far, `[rows]`.
     """

@@ -29,7 +29,7 @@ FLOOR = -1e4
 class Workspace:
     """Working tensors under names, made once and used again from block to block.
 
-    What is freed and made anew a thousand times costs more, in pages that the system takes back, than the arithmetic.
+    What is freed and allocated again a thousand times costs more than the arithmetic: the system takes its pages back.
     """
 
     def __init__(self) -> None:

@@ -177,7 +177,7 @@ class _Known(torch.autograd.Function):
 
 
 def _gradients(student: HiddenViews, objective: Objective) -> LMHeadGradients | None:
-    """Where the student's gradients are added up; None where there are none to be had."""
+    """Where the student's gradients are added up; None where there are none."""
     if not torch.is_grad_enabled():
         return None
     image = student.image if objective.trains_image_view else None

@@ -1,4 +1,4 @@
-"""Note, while a model runs forward, what each weight is applied to, so that its gradients' factors can be had.
+"""Note, while a model runs forward, what each weight is applied to, which gives the factors of its gradient.
 
 Nothing of the model is replaced: forward hooks note the input and the output of each known module. Known are `Linear`,
 `Embedding` and a convolution over patches that neither overlap nor leave gaps. What else a weight is used for is found

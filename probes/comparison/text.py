@@ -78,7 +78,7 @@ def accuracy_changes(rows: pd.DataFrame) -> str:
 
 
 def first_order(rows: pd.DataFrame) -> str:
-    """How well the difference of the weights foretells each loss, over the bins."""
+    """How well the difference of the weights predicts each loss, over the bins."""
     titles = ["loss", "slope", "correlation", "relative error"]
     lines = [
         [row["loss"], *(f"{row[name]:.2f}" for name in ("slope", "correlation", "relative_error"))]

@@ -62,7 +62,7 @@ def class_table(classes: pd.DataFrame) -> str:
 
 
 def trial_table(trial: pd.DataFrame) -> str:
-    """What the steps that were tried did to the upper bins, a line a setting."""
+    """What the steps that were tried did to the upper bins, one line for each setting."""
     upper, first = trial[trial["bin"] == HIGH], trial.iloc[0]
     lines = []
     for _, rows in upper.groupby(["gamma", "lambda"], sort=False):

@@ -1,6 +1,6 @@
 """What the dtype of a measurement costs: a sample of its units measured again in float64, or float32 on a GPU.
 
-Reported a bin at a time: the share of tokens that stay in it when their VDS is computed anew, and how far each angle
+Reported by bin: the share of tokens that stay in it when their VDS is computed again, and how far each angle
 moves. In bfloat16 the least visual bins suffer first: there VDS is the difference of two nearly equal logarithms.
 """
 

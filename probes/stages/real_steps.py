@@ -207,7 +207,7 @@ class Ground:
         return losses(self.analyzer, self.halves[1])
 
     def changes(self, setting: Setting) -> pd.DataFrame:
-        """The change of each of them by the steps of a setting: a row a token of the second half, a column a loss."""
+        """The change of each loss by the steps of a setting: one row for each token of the second half, one column a loss."""
         first, second = self.halves
         terms = steered(setting.gamma, setting.lambda_, prior=setting.prior)
         before, model = self.before, self.analyzer.pair.student.model
@@ -229,7 +229,7 @@ def can_step(analyzer: "Analyzer") -> bool:
 def trial_rows(
     setting: Setting, pace: Pace, changes: pd.DataFrame, standard: pd.DataFrame, n_bins: int, seed: int
 ) -> pd.DataFrame:
-    """The rows of the table `trial` of one setting, but for its verdict.
+    """The rows of the table `trial` of one setting, without its verdict.
 
     changes, standard: of the setting and of standard distillation, with the columns `prompt_id` and `bin`.
     """
