@@ -207,7 +207,7 @@ class Ground:
         return losses(self.analyzer, self.halves[1])
 
     def changes(self, setting: Setting) -> pd.DataFrame:
-        """The change of each loss by the steps of a setting: a row for each token of the second half, a column for a loss."""
+        """The change of each loss by the steps of a setting, by token of the second half: `[tokens, losses]`."""
         first, second = self.halves
         terms = steered(setting.gamma, setting.lambda_, prior=setting.prior)
         before, model = self.before, self.analyzer.pair.student.model
