@@ -18,7 +18,6 @@ help: ## list the targets
 
 demo: $(STAMP) ## measure the angles of Figure 3 on the bundled pair and draw them
 	@$(BIN)/python -m probes.angles --out $(RECORD) --overwrite
-	@echo "picture: $(RECORD)/angle_bins.png"
 
 test: lint ## lint, then every test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
