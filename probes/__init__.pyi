@@ -1,11 +1,13 @@
 from . import accuracy as accuracy
 from . import angles as angles
+from . import command as command
 from . import compare as compare
 from . import comparison as comparison
 from . import diagnose as diagnose
 from . import diagnosis as diagnosis
 from . import layers as layers
 from . import norms as norms
+from . import sampling as sampling
 from . import sensitivity as sensitivity
 from . import stages as stages
 from . import support as support

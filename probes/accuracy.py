@@ -17,7 +17,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from cli.options import flag
 from cli.tables import aligned
-from probes import stages
+from probes import command, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import Dtype
 from stats import bootstrap_interval
@@ -94,7 +94,7 @@ PROBE = Probe("accuracy", measure, summary, (AskedOptions,), (AnswerOptions,), p
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    return PROBE.run(__doc__, argv)
+    return command.run(PROBE, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ measurement's record stands in the folder itself, that of another probe in a sub
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from functools import partial
 from importlib.metadata import version
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -29,7 +30,7 @@ import probes
 from probes import measurement
 from probes.corpus import Corpus, Rollouts
 from probes.measurement import Advice, Measurement
-from probes.probe import Probe
+from probes.probe import Plan, Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, MetricOptions
 from records import MemoryRecord, OpenRecord, complete_record, fingerprint, open_record, recorded_probe
 from vlm.prompts import prompts_fingerprint
@@ -119,7 +120,7 @@ class Analyzer(Corpus):
             UserError: what was asked for cannot be done.
         """
         began, values = time.monotonic(), probe.values(options)
-        header, tables = probe.planned(self, *others, *values)
+        header, tables = self._planned(probe, *others, *values)
         place = self._place(probe, header, folder)
         record = None if place is None or self.overwrite else complete_record(place, header)
         if record is None:
@@ -128,6 +129,11 @@ class Analyzer(Corpus):
             record = open_.measurement()
         kind = getattr(measurement, probe.measurement)
         return kind(record.path, record.record, record.tables, probe, tuple(values))
+
+    def _planned(self, probe: Probe, *values: Any) -> tuple[Mapping[str, Any], Callable[[], Tables]]:
+        """Return what identifies a record of these values, and what measures its tables."""
+        plan = probe.plan(self, *values) if probe.plan else Plan(self.header(probe, *values))
+        return plan.header, plan.measure or partial(probe.measure, self, *values)
 
     def header(self, probe: Probe, *values: Any) -> dict[str, Any]:
         """Return what identifies a record: the probe, weights, prompts and every setting that changes a number."""

@@ -27,7 +27,7 @@ from jsonargparse.typing import NonNegativeInt
 from cli.errors import OptionError
 from cli.options import flag
 from cli.tables import aligned
-from probes import stages
+from probes import command, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
 from probes.text import ANGLE_TITLES, cell, with_interval
@@ -113,7 +113,7 @@ PROBE = Probe("angles", measure, summary, ANALYZER_OPTIONS, (UnitOptions, CheckO
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    return PROBE.run(__doc__, argv)
+    return command.run(PROBE, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from jsonargparse.typing import NonNegativeInt
 
 from cli.errors import OptionError
 from cli.options import flag
-from probes import comparison, stages
+from probes import command, comparison, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import BinOptions, PairOptions, PromptOptions, Scope, UnitOptions
 from records.tables.comparison import SIDES
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
     from probes.analyzer import Analyzer
     from probes.measurement import Measurement
-    from probes.stages import Asked, Unit
+    from probes.sampling import Asked
+    from probes.stages import Unit
     from vlm.checkpoint import LoadedModel
     from vlm.prompts import Prompt
     from vlm.rollouts import Rollout
@@ -262,7 +263,7 @@ PROBE = Probe(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    return PROBE.run(__doc__, argv)
+    return command.run(PROBE, __doc__, argv)
 
 
 if __name__ == "__main__":

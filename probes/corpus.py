@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from cli.errors import OptionError
 from cli.options import checked
 from geometry import FourViews
-from probes import stages
+from probes import sampling
+from probes.sampling import Asked
 from probes.settings import ANALYZER_OPTIONS, BinOptions, Dtype, MetricOptions, PairOptions, PromptOptions
-from probes.stages.responses import Asked
 from records import Shards
 from vlm.checkpoint import CheckpointError, LoadedModel, in_precision, load_model, model_in_memory, quiet
 from vlm.families import parameter_kinds
@@ -156,7 +156,7 @@ class Corpus:
     def asked(self) -> Asked:
         """The prompts that have room for a full response, and their text views."""
         options = self.prompt_options
-        return stages.ask(self.pair, self.source_prompts, options.max_response, options.text_view)
+        return sampling.ask(self.pair, self.source_prompts, options.max_response, options.text_view)
 
     @property
     def prompts(self) -> Mapping[str, Prompt]:
@@ -170,14 +170,17 @@ class Corpus:
         with self.phase("rollouts"):
             if self._given_rollouts is not None:
                 return read_rollouts(self._given_rollouts, self.prompts, self.pair.student, self.pair.n_ids)
-            return stages.sample(self)
+            prompts = list(self.prompts.values())
+            return sampling.sample(self.pair.student, prompts, self.prompt_options, self.shards)
 
     @cached_property
     def tokens(self) -> pd.DataFrame:
         """The table `tokens`: every response token's divergences, entropy and bin."""
         self.rollouts  # noqa: B018  # timed by themselves
         with self.phase("scoring"):
-            return stages.score_tokens(self)
+            tokenizer = self.pair.student.processor.tokenizer
+            tokens = sampling.score_tokens(self.prompts, self.rollouts, self.score, tokenizer, self.shards)
+            return sampling.binned(tokens, self.bin_options.bins)
 
     @cached_property
     def metric(self) -> AdamMetric | None:

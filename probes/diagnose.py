@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from cli.options import flag
-from probes import diagnosis, stages
+from probes import command, diagnosis, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import BinOptions, PairOptions, PromptOptions, RunOptions, UnitOptions
 
@@ -157,7 +157,7 @@ PROBE = Probe(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    return PROBE.run(__doc__, argv)
+    return command.run(PROBE, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cli.tables import aligned
-from probes import stages
+from probes import command, stages
 from probes.probe import Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
 from probes.text import ANGLE_TITLES, cell, with_interval
@@ -72,7 +72,7 @@ PROBE = Probe("layers", measure, summary, ANALYZER_OPTIONS, (UnitOptions,))
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    return PROBE.run(__doc__, argv)
+    return command.run(PROBE, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from jsonargparse.typing import PositiveInt
 
 from cli.options import flag
 from cli.tables import aligned
-from probes import stages
+from probes import command, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
 from probes.text import ANGLE_TITLES, cell, with_interval
@@ -120,7 +120,7 @@ PROBE = Probe("norms", measure, summary, ANALYZER_OPTIONS, (SeriesUnitOptions,),
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    return PROBE.run(__doc__, argv)
+    return command.run(PROBE, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from cli.errors import OptionError
 from cli.options import flag
 from cli.tables import aligned
 from geometry.objective_settings import GAMMA, LAMBDA
-from probes import stages
+from probes import command, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import BinOptions, MetricOptions, PairOptions, PromptOptions
 from records.tables.forecast import FIRST_ORDER
@@ -225,7 +225,7 @@ PROBE = Probe(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    return PROBE.run(__doc__, argv)
+    return command.run(PROBE, __doc__, argv)
 
 
 if __name__ == "__main__":

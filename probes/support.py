@@ -21,7 +21,7 @@ from jsonargparse.typing import PositiveInt
 
 from cli.options import flag
 from cli.tables import aligned
-from probes import stages
+from probes import command, stages
 from probes.probe import Probe, Tables
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ PROBE = Probe("support", measure, summary, options=(SupportOptions,))
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    return PROBE.run(__doc__, argv)
+    return command.run(PROBE, __doc__, argv)
 
 
 if __name__ == "__main__":

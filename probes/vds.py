@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cli.tables import aligned
-from probes import stages
+from probes import command, stages
 from probes.probe import Probe, Tables
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ PROBE = Probe("vds", measure, summary)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    return PROBE.run(__doc__, argv)
+    return command.run(PROBE, __doc__, argv)
 
 
 if __name__ == "__main__":

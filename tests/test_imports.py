@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,43 @@ def violations(root: Path) -> list[str]:
 
 def test_our_packages_keep_the_order():
     assert violations(ROOT) == []
+
+
+def arrows(root: Path) -> dict[str, set[str]]:
+    """Return for each of our modules those of ours that it imports, for types and inside functions too."""
+    sources = {
+        ".".join(path.relative_to(root).with_suffix("").parts): path
+        for name in OURS
+        for path in (root / name).rglob("*.py")
+    }
+    return {
+        module: {
+            name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+            if name in sources
+        }
+        for module, path in sources.items()
+    }
+
+
+def circle(graph: dict[str, set[str]]) -> tuple[str, ...]:
+    """Return modules that import each other in a circle; none if there is no such circle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return tuple(error.args[1])
+    return ()
+
+
+def test_no_modules_import_each_other():
+    graph = arrows(ROOT)
+    assert len(graph) > 150 and circle(graph) == ()
+    assert set(circle(graph | {"geometry.gram": {"geometry.null_distribution"}})) == {
+        "geometry.gram",
+        "geometry.null_distribution",
+    }
 
 
 @pytest.mark.parametrize(

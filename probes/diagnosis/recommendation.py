@@ -20,6 +20,8 @@ from probes.diagnosis.evidence import Evidence
 from probes.diagnosis.strength_rules import LAMBDA_MOST, STEERING, Recommendation, draft
 from probes.diagnosis.trial import Tried
 from probes.diagnosis.verdict_rules import DO_NOT_STEER, STEER
+from probes.stages.real_steps import Setting
+from records.tables.forecast import PRIORS
 
 GAMMA_MILD = 1.0  # what a trial falls back to
 LAMBDAS_TRIED = (0.1, LAMBDA_MOST)
@@ -99,14 +101,15 @@ def recommend(evidence: Evidence) -> Recommendation:
     return drafted if drafted.lambda_ is None else _reviewed(drafted, evidence)
 
 
-def candidates(evidence: Evidence) -> list[Recommendation]:
+def candidates(evidence: Evidence) -> list[Setting]:
     """Return the settings to be tried, in order: the draft, more lambda, then less gamma; none if it does not steer."""
     drafted = draft(evidence)
     if drafted.lambda_ is None or drafted.gamma is None:
         return []
     gammas = [drafted.gamma, *([GAMMA_MILD] if drafted.gamma > GAMMA_MILD else [])]
     lambdas = [drafted.lambda_, *(lambda_ for lambda_ in LAMBDAS_TRIED if lambda_ > drafted.lambda_)]
-    return [replace(drafted, gamma=gamma, lambda_=lambda_) for gamma in gammas for lambda_ in lambdas]
+    prior = drafted.prior or PRIORS[0]
+    return [Setting(gamma, lambda_, prior) for gamma in gammas for lambda_ in lambdas]
 
 
 def _reviewed(drafted: Recommendation, evidence: Evidence) -> Recommendation:

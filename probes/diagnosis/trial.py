@@ -7,7 +7,6 @@ setting that unlearns language is no good, and one that lowers the visual loss l
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,9 +15,6 @@ from probes.stages.forecast import HIGH
 from probes.stages.real_steps import Ground, Setting, trial_rows
 from records.tables.forecast import PRIORS
 from stats import Interval
-
-if TYPE_CHECKING:
-    from probes.diagnosis.strength_rules import Recommendation
 
 PASSES = "passes"
 
@@ -98,13 +94,12 @@ def tried_of(rows: pd.DataFrame) -> Tried:
     return Tried(first["gamma"], first["lambda"], language, visual)
 
 
-def trial_table(ground: Ground, candidates: Sequence["Recommendation"]) -> pd.DataFrame:
-    """Return the table `trial`: standard distillation, then the candidates in their order until one passes."""
+def trial_table(ground: Ground, steered: Sequence[Setting]) -> pd.DataFrame:
+    """Return the table `trial`: standard distillation, then the steered settings in their order until one passes."""
     analyzer, pace = ground.analyzer, ground.pace
     n_bins, seed, tokens = analyzer.bin_options.bins, analyzer.seed, analyzer.tokens
     measured = tokens.loc[tokens["rollout_id"].isin(ground.halves[1].numbers), ["prompt_id", "bin"]]
     measured = measured.reset_index(drop=True)
-    steered = [Setting(one.gamma or 0.0, one.lambda_ or 0.0, one.prior or PRIORS[0]) for one in candidates]
     standard = Setting(0.0, 0.0, steered[0].prior if steered else PRIORS[0])
     with progress("trial", 1 + len(steered)) as show:
         of_standard = _taken(ground, standard, measured, 0)

@@ -34,14 +34,10 @@ from .real_steps import steps_taken as steps_taken
 from .real_steps import trial_rows as trial_rows
 from .real_steps import way_taken as way_taken
 from .real_steps import way_to as way_to
-from .responses import Asked as Asked
 from .responses import answer_table as answer_table
-from .responses import ask as ask
 from .responses import greedy_answers as greedy_answers
 from .responses import rollout_row as rollout_row
 from .responses import rollout_table as rollout_table
-from .responses import sample as sample
-from .responses import score_tokens as score_tokens
 from .tables import bin_rows as bin_rows
 from .tables import gram_rows as gram_rows
 from .tables import layer_rows as layer_rows

@@ -8,7 +8,7 @@ import torch
 
 from cli.progress import progress
 from geometry import Decomposition, FourViews, decompose, equal_frequency_bins, top_ids, topk_log_probs
-from probes.stages.responses import SHARD
+from probes.sampling import SHARD
 from records.tables.support import COMPARED
 from vlm.rollouts import Rollout
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cli.errors import UserError
-from probes import Advice, Analyzer, angles, stages
+from probes import Advice, Analyzer, angles, sampling, stages
 from records import RecordError, open_record, read_record
 from vlm.checkpoint import load_model
 
@@ -30,7 +30,7 @@ def analyzer(checkpoints):
 @pytest.fixture
 def no_sampling(monkeypatch):
     """Any response that is sampled from now on is an error."""
-    monkeypatch.setattr(stages, "sample", None)
+    monkeypatch.setattr(sampling, "sample", None)
 
 
 def equal(one, other, *tables):
@@ -60,8 +60,8 @@ def test_the_command_is_the_method(pair, tmp_path, capsys):
 def test_responses_are_sampled_and_scored_once_for_all_measurements(pair, monkeypatch):
     found = Analyzer(**pair)
     first = found.vds()
-    monkeypatch.setattr(stages, "sample", None)
-    monkeypatch.setattr(stages, "score_tokens", None)
+    monkeypatch.setattr(sampling, "sample", None)
+    monkeypatch.setattr(sampling, "score_tokens", None)
     equal(first, found.angles(**UNITS), "tokens", "rollouts")
 
 
@@ -136,7 +136,7 @@ def test_an_interrupted_measurement_goes_on(pair, tmp_path, monkeypatch):
 
 def test_a_complete_measurement_is_read_back(pair, tmp_path, monkeypatch):
     first = Analyzer(**pair, folder=tmp_path).vds()
-    monkeypatch.setattr(stages, "sample", None)
+    monkeypatch.setattr(sampling, "sample", None)
     written = (tmp_path / "record.json").stat().st_mtime_ns
     again = Analyzer(**pair, folder=tmp_path).vds()
     equal(first, again)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from probes import Analyzer, angles, compare, vds
+from probes import Analyzer, angles, compare, sampling, vds
 from probes.stages import responses
 from records import ANGLES, Shards, read_record
 from records.tables import comparison
@@ -90,7 +90,7 @@ def test_a_checkpoint_compared_with_itself_has_not_changed(before, exact, tmp_pa
 def of_the_same_rollouts(probe, checkpoint, exact, rollouts, out, monkeypatch, *argv):
     """A record of another probe, the checkpoint being given other responses for its own."""
     with monkeypatch.context() as patch:
-        patch.setattr(responses, "generate", lambda member, prompts, sampling: rollouts)
+        patch.setattr(sampling, "generate", lambda loaded, prompts, settings: rollouts)
         assert probe.main([str(checkpoint), *exact, *SHORT, *argv, "--out", str(out)]) == 0
     return out
 
@@ -177,7 +177,7 @@ def test_an_interrupted_comparison_is_continued_to_the_same_record(before, after
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Shards, "add", add)
         compare.main(argv)
-    monkeypatch.setattr(responses, "generate", None)  # the responses are there
+    monkeypatch.setattr(sampling, "generate", None)  # the responses are there
     assert compare.main(argv) == 0
     for name in ("changes.csv", "angle_changes.csv", "accuracy_changes.csv", "token_changes.parquet"):
         assert (tmp_path / "parts" / name).read_bytes() == (folder / name).read_bytes(), name

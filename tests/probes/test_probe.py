@@ -5,6 +5,7 @@ import json
 import pytest
 
 from cli.errors import OptionError
+from probes import command
 from probes.probe import Plan, Probe
 from probes.settings import BinOptions, MetricOptions, PairOptions, UnitOptions
 
@@ -27,7 +28,7 @@ def probe(seen, **options):
 def test_a_probe_is_run_on_the_values_of_each_group(tmp_path, capsys, series, others):
     seen, out = [], tmp_path / "record"
     argv = ["ckpt", *others, "--teacher", "t", "--bins", "3", "--per-bin", "2", "--out", str(out)]
-    assert probe(seen, series=series).run("What is asked.", argv) == 0
+    assert command.run(probe(seen, series=series), "What is asked.", argv) == 0
     [(analyzer, *values)] = seen
     assert values == [*others, UnitOptions(per_bin=2)]
     assert analyzer.checkpoint == "ckpt"
@@ -37,14 +38,14 @@ def test_a_probe_is_run_on_the_values_of_each_group(tmp_path, capsys, series, ot
 
 
 def test_without_a_folder_a_record_is_named_by_its_settings(here):
-    assert probe([]).run("What is asked.", []) == 0
+    assert command.run(probe([]), "What is asked.", []) == 0
     [folder] = (here / "runs").iterdir()
     assert folder.name == "vds-" + json.loads((folder / "record.json").read_text())["fingerprint"]
 
 
 def test_flags_that_make_no_sense_together_are_one_line(here, capsys):
     seen = []
-    assert probe(seen, reads=(MetricOptions,)).run("What is asked.", ["--optimizer-state", "x.pt"]) == 2
+    assert command.run(probe(seen, reads=(MetricOptions,)), "What is asked.", ["--optimizer-state", "x.pt"]) == 2
     shown = capsys.readouterr()
     assert shown.err.startswith("error: `optimizer_state` is read for the metric adam only")
     assert shown.err.count("\n") == 1 and shown.out == ""

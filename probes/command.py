@@ -1,0 +1,33 @@
+"""The command of a probe: read the flags, measure, print, draw."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from cli.errors import exit_code
+from cli.options import parser_for, pick
+from probes.probe import Probe
+from probes.settings import OutputOptions
+
+
+def run(probe: Probe, manual: str | None, argv: Sequence[str] | None) -> int:
+    """Run the command of a probe; return the exit code.
+
+    manual: what `--help` shows above the flags.
+    """
+    groups = (*probe.reads, *probe.options, OutputOptions)
+    parsed = parser_for(probe.module, manual, groups, series=probe.series).parse_args(argv)
+    return exit_code(lambda: _measure(probe, parsed))
+
+
+def _measure(probe: Probe, parsed: Any) -> None:
+    from probes.analyzer import Analyzer  # torch and the model libraries, once the flags are read
+
+    output = pick(parsed, OutputOptions)
+    shared = {name: value for group in probe.reads for name, value in asdict(pick(parsed, group)).items()}
+    own = {name: value for group in probe.options for name, value in asdict(pick(parsed, group)).items()}
+    first, *others = parsed.checkpoints if probe.series else [parsed.checkpoint]
+    analyzer = Analyzer(first, overwrite=output.overwrite, **shared)
+    measured = analyzer.measure(probe, *others, folder=output.out or "runs/{name}", **own)
+    print(measured)
+    print(f"record: {measured.path}", *(f"picture: {path}" for path in measured.save()), sep="\n")

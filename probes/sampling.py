@@ -1,0 +1,136 @@
+"""The start of every measurement: prompts that fit, the student's responses, and the scores of their tokens."""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+
+from cli.progress import progress
+from geometry import FourViews, decompose, equal_frequency_bins, log_probs
+from probes.settings import PromptOptions
+from records import Shards
+from vlm.checkpoint import LoadedModel
+from vlm.pair import Pair
+from vlm.prompts import Prompt
+from vlm.rollouts import Rollout, Sampling, generate
+from vlm.sources import PromptError
+from vlm.views import View, image_view, prompt_length, text_views
+
+Score = Callable[[Sequence[Rollout]], Iterator[FourViews]]
+
+SHARD = 32  # prompts per shard: what an interrupted run loses at most
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Prompts and their text views by `prompt_id`, and how many prompts were left out and why."""
+
+    prompts: Mapping[str, Prompt]
+    text_views: Mapping[str, View]
+    left_out: Mapping[str, int]
+
+
+def ask(pair: Pair, prompts: Sequence[Prompt], max_response: int, text_view: str) -> Asked:
+    """Keep the prompts that have room for a full response in the context of both models, and make their text views.
+
+    Raises:
+        PromptError: no prompt has room, or none that has shows a picture.
+    """
+    kept = [prompt for prompt in prompts if not _too_long(pair, prompt, max_response)]
+    if not kept:
+        raise PromptError(
+            f"`max_response` {max_response} leaves none of the {len(prompts)} prompts within the models' context;"
+            " give a smaller one or shorter prompts"
+        )
+    if not any(prompt.has_image for prompt in kept):
+        raise PromptError(f"`prompts` must hold a prompt with a picture, got {len(kept)} without; add one")
+    by_id = {prompt.prompt_id: prompt for prompt in kept}
+    views = dict(zip(by_id, text_views(kept, text_view), strict=True))
+    return Asked(by_id, views, {"longer than the context": len(prompts) - len(kept)})
+
+
+def sample(student: LoadedModel, prompts: Sequence[Prompt], options: PromptOptions, shards: Shards) -> list[Rollout]:
+    """Return the student's responses, sampled on-policy; an interrupted run continues where it stood."""
+    sampling = Sampling(options.max_response, options.rollouts_per_prompt, options.seed, batch=options.batch)
+    with progress("rollouts", len(prompts) * options.rollouts_per_prompt) as show:
+        for shard, start in enumerate(range(0, len(prompts), SHARD)):
+            part = prompts[start : start + SHARD]
+            if not shards.has("rollouts", shard):
+                sampled = generate(student, part, sampling)
+                shards.add("rollouts", shard, pd.DataFrame([asdict(rollout) for rollout in sampled]))
+            show((start + len(part)) * options.rollouts_per_prompt)
+    return [_read_rollout(row) for row in shards.gather("rollouts").to_dict("records")]
+
+
+def score_tokens(
+    prompts: Mapping[str, Prompt], rollouts: Sequence[Rollout], score: Score, tokenizer: Any, shards: Shards
+) -> pd.DataFrame:
+    """Return the table `tokens` without its bins: each response token's divergences and entropy.
+
+    Args:
+        prompts: by `prompt_id`.
+        score: yields the four views of each of some rollouts.
+        tokenizer: spells the tokens.
+    """
+    size = SHARD * 2
+    with progress("scoring", len(rollouts)) as show:
+        for shard, start in enumerate(range(0, len(rollouts), size)):
+            part = rollouts[start : start + size]
+            if not shards.has("tokens", shard):
+                frames = [
+                    _token_rows(prompts[rollout.prompt_id], rollout, views, tokenizer).assign(rollout_id=number)
+                    for number, (rollout, views) in enumerate(zip(part, score(part), strict=True), start)
+                ]
+                shards.add("tokens", shard, pd.concat(frames, ignore_index=True))
+            show(start + len(part))
+    return shards.gather("tokens")
+
+
+def binned(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:
+    """Return the table `tokens` with the bin of each token's VDS.
+
+    The bins are over the tokens of prompts with a picture; the others have bin -1.
+    """
+    pictured = tokens["has_image"].to_numpy()
+    vds = torch.from_numpy(tokens.loc[pictured, "vds_nats"].to_numpy(copy=True))
+    bins = tokens["position"].to_numpy() * 0 - 1
+    bins[pictured] = equal_frequency_bins(vds, n_bins, key=torch.arange(len(vds))).numpy()
+    return tokens.assign(bin=bins)
+
+
+def _too_long(pair: Pair, prompt: Prompt, max_response: int) -> bool:
+    """Whether the prompt, pictures included, and a response of full length exceed either model's context."""
+    view = image_view(prompt)
+    return any(prompt_length(view, loaded.processor) + max_response > loaded.context for loaded in pair.models)
+
+
+def _read_rollout(row: Mapping[Hashable, Any]) -> Rollout:
+    fields = {str(name): value for name, value in row.items()}
+    return Rollout(**fields | {"token_ids": tuple(int(token) for token in row["token_ids"])})
+
+
+def _token_rows(prompt: Prompt, rollout: Rollout, views: FourViews, tokenizer: Any) -> pd.DataFrame:
+    """The rows of one response, without its number."""
+    parts, log_p = decompose(views), log_probs(views.student_image)
+    spelled = tokenizer.convert_ids_to_tokens(list(rollout.token_ids))
+    numbers = {
+        "vds_nats": parts.vds,
+        "student_vds_nats": parts.student_vds,
+        "kl_standard_nats": parts.standard,
+        "kl_language_nats": parts.language,
+        "kl_visual_nats": parts.visual,
+        "entropy_nats": torch.special.entr(log_p.exp()).sum(dim=-1),
+    }
+    return pd.DataFrame(
+        {
+            "prompt_id": prompt.prompt_id,
+            "dependency": prompt.dependency,
+            "has_image": prompt.has_image,
+            "position": range(len(rollout.token_ids)),
+            "token_id": rollout.token_ids,
+            "token_text": spelled,
+            **{name: values.double().cpu().numpy() for name, values in numbers.items()},
+        }
+    )
