@@ -25,6 +25,7 @@ from matplotlib.lines import Line2D
 from figures import captions
 from figures.selection import check_choice
 from figures.style import COLOURS, INK, NULL_GREY, WIDE_WIDTH_IN, styled
+from geometry import Gram
 from records import SCOPES, Measurement, RecordError
 from records.columns import OBJECTIVES
 
@@ -78,12 +79,6 @@ def _along(gram: np.ndarray, products: np.ndarray, square: float) -> np.ndarray:
     return products / np.sqrt(square) if square > smallest else np.zeros_like(products)
 
 
-def angle_deg(gram: np.ndarray, a: int, b: int) -> float:
-    """Return the angle between two gradients; nan where one is 0."""
-    length = np.sqrt(gram[a, a] * gram[b, b])
-    return float(np.rad2deg(np.arccos(np.clip(gram[a, b] / length, -1, 1)))) if length > 0 else np.nan
-
-
 def resampled(grams: np.ndarray, prompts: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """Return the mean Gram matrix of as many prompts, drawn with replacement."""
     names, member = np.unique(prompts, return_inverse=True)
@@ -119,8 +114,9 @@ def draw_bin(ax: Axes, grams: np.ndarray, prompts: np.ndarray) -> None:
     for number, name in enumerate(OBJECTIVES):
         draw_arrow(ax, drawn[number], COLOURS[name])
     ax.plot([0], [0], marker="o", ms=2.5, color=INK, zorder=5)
-    words = f"language, visual {angle_deg(mean, LANGUAGE, VISUAL):.0f}\u00b0\n"
-    words += f"standard, visual {angle_deg(mean, STANDARD, VISUAL):.0f}\u00b0\n"
+    gram = Gram(mean, OBJECTIVES)
+    words = f"language, visual {gram.angle_deg('language', 'visual'):.0f}\u00b0\n"
+    words += f"standard, visual {gram.angle_deg('standard', 'visual'):.0f}\u00b0\n"
     words += f"language outside {100 * outside(drawn[LANGUAGE]):.0f} %"
     ax.text(0.0, 0.0, words, transform=ax.transAxes, fontsize=6.8, va="top", color=INK)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.errors import UserError, exit_code
 from cli.options import Parser
-from figures.gallery.rows import ALSO_KEPT, GALLERY, ROWS, Row
+from figures.gallery.rows import ALSO_KEPT, GALLERY, ROWS, GalleryPicture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def redraw(records: Sequence[str], out: Path) -> None:
             print(*_written(row, out / row.record), sep="\n")
 
 
-def _written(row: Row, folder: Path) -> list[Path]:
+def _written(row: GalleryPicture, folder: Path) -> list[Path]:
     if row.picture.page:
         return row.picture.write(row.picture.read(GALLERY / row.record), folder)
     return save_small(row.drawn(GALLERY), folder / row.stem)

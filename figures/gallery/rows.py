@@ -16,7 +16,7 @@ RIBBONS = (24, 1, 26)
 
 
 @dataclass(frozen=True)
-class Row:
+class GalleryPicture:
     """One picture, in the folder of its record."""
 
     record: str
@@ -48,27 +48,27 @@ _FIXED = {"rollouts": "fixed"}
 _BOTH_SCOPES = ("angles", "trajectory_bin", "corpus_bin")
 _SMALLER_STUDIES = ("study_small_rate", "study_blind", "study_eta")
 ROWS = (
-    *(Row(record, "angle_bins", scope) for record in _BOTH_SCOPES for scope in ({}, _INSIDE)),
-    Row("angles_second", "angle_bins"),
-    Row("angles", "vds"),
-    Row("angles", "ribbon", _RIBBON),
-    Row("angles", "gradient_plane"),
-    Row("layers", "layers"),
-    Row("sensitivity", "sensitivity"),
-    Row("sensitivity", "sensitivity", {"prior": "attached"}),
-    Row("before_after", "before_after"),
-    Row("before_after", "changed_answers"),
-    Row("study", "accuracy"),
-    Row("study", "accuracy_by_task"),
-    Row("study", "loss_dynamics"),
-    Row("study", "loss_dynamics", _FIXED),
-    Row("study", "training_norms"),
-    Row("study", "training_curves"),
-    Row("study", "strength"),
-    Row("study", "step_time"),
-    Row("study", "tables"),
-    *(Row(record, "accuracy") for record in _SMALLER_STUDIES),
-    *(Row(record, "loss_dynamics", _FIXED) for record in _SMALLER_STUDIES),
+    *(GalleryPicture(record, "angle_bins", scope) for record in _BOTH_SCOPES for scope in ({}, _INSIDE)),
+    GalleryPicture("angles_second", "angle_bins"),
+    GalleryPicture("angles", "vds"),
+    GalleryPicture("angles", "ribbon", _RIBBON),
+    GalleryPicture("angles", "gradient_plane"),
+    GalleryPicture("layers", "layers"),
+    GalleryPicture("sensitivity", "sensitivity"),
+    GalleryPicture("sensitivity", "sensitivity", {"prior": "attached"}),
+    GalleryPicture("before_after", "before_after"),
+    GalleryPicture("before_after", "changed_answers"),
+    GalleryPicture("study", "accuracy"),
+    GalleryPicture("study", "accuracy_by_task"),
+    GalleryPicture("study", "loss_dynamics"),
+    GalleryPicture("study", "loss_dynamics", _FIXED),
+    GalleryPicture("study", "training_norms"),
+    GalleryPicture("study", "training_curves"),
+    GalleryPicture("study", "strength"),
+    GalleryPicture("study", "step_time"),
+    GalleryPicture("study", "tables"),
+    *(GalleryPicture(record, "accuracy") for record in _SMALLER_STUDIES),
+    *(GalleryPicture(record, "loss_dynamics", _FIXED) for record in _SMALLER_STUDIES),
 )
 ALSO_KEPT = {"angles_second": ("units",), "angles_blind": ("units", "bins")}
 """Tables that no picture reads but `study.claims` does."""

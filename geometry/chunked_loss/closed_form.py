@@ -81,14 +81,14 @@ class FourDistributions:
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenShares:
     """The shares `[n]` of some tokens in the loss, and which of them follow a picture (None: all)."""
 
     shares: Float[Tensor, " n"]
     has_image: Bool[Tensor, " n"] | None
 
-    def __getitem__(self, rows: slice) -> "Tokens":
-        return Tokens(self.shares[rows], None if self.has_image is None else self.has_image[rows])
+    def __getitem__(self, rows: slice) -> "TokenShares":
+        return TokenShares(self.shares[rows], None if self.has_image is None else self.has_image[rows])
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def loss_of(
     views: FourDistributions,
     objective: Objective,
     thresholds: Thresholds | None,
-    tokens: Tokens,
+    tokens: TokenShares,
     work: Workspace,
 ) -> ObjectiveLoss:
     """Return what `objective_loss` returns, without a graph."""

@@ -24,7 +24,7 @@ from geometry.chunked_loss.closed_form import (
     Distribution,
     FourDistributions,
     LogitGradients,
-    Tokens,
+    TokenShares,
     Workspace,
     gradients_of,
     kl_of,
@@ -74,7 +74,7 @@ def objective_loss_from_hidden(
     check_tokens(student.image.shape[:1], shares=shares, has_image=has_image)
     gradients = _gradients(student, objective)
     task = _Task(objective, thresholds, top_k, gradients, Workspace())
-    tokens, found = Tokens(shares, has_image), list[ObjectiveLoss]()
+    tokens, found = TokenShares(shares, has_image), list[ObjectiveLoss]()
     with torch.no_grad():
         for rows in chunks(len(shares), student.head.n_ids, chunk):
             found += task.chunk(student, teacher, rows, tokens[rows])
@@ -126,7 +126,9 @@ class _Task:
     gradients: LMHeadGradients | None
     work: Workspace
 
-    def chunk(self, student: HiddenViews, teacher: HiddenViews, rows: slice, tokens: Tokens) -> list[ObjectiveLoss]:
+    def chunk(
+        self, student: HiddenViews, teacher: HiddenViews, rows: slice, tokens: TokenShares
+    ) -> list[ObjectiveLoss]:
         """Return the losses of a chunk's blocks, its gradients added; they overwrite the student's logits."""
         views = FourViews(*student.logits(rows), *teacher.logits(rows))
         views.map(_first_token).log_probs()  # refuses other masks; a head masks all tokens alike
@@ -145,7 +147,7 @@ class _Task:
                 self.gradients.add("text", rows, views.student_text)
         return found
 
-    def _block(self, logits: FourViews, tokens: Tokens) -> tuple[ObjectiveLoss, LogitGradients | None]:
+    def _block(self, logits: FourViews, tokens: TokenShares) -> tuple[ObjectiveLoss, LogitGradients | None]:
         ids = None if self.top_k is None else top_ids(logits.teacher_image, self.top_k)
         kept = logits if ids is None else logits.map(lambda view: topk_log_probs(view, ids))
         views = FourDistributions.normalised(kept, self.work)

@@ -95,7 +95,7 @@ Region = Above | Below | Within | Apart
 
 
 @dataclass(frozen=True)
-class Unit:
+class Measure:
     """What a number is counted in, and with how many digits it is worth reading."""
 
     name: str
@@ -104,13 +104,18 @@ class Unit:
     def number(self, value: float) -> str:
         """Return a value as it is read.
 
-        >>> Unit("points", 1).number(-0.04)
+        >>> Measure("points", 1).number(-0.04)
         '0.0'
         """
         return f"{value:z.{self.digits}f}"
 
 
-DEGREES, POINTS, NATS, RATIO = Unit("degrees", 1), Unit("points", 1), Unit("nats", 3), Unit("", 2)
+DEGREES, POINTS, NATS, RATIO = (
+    Measure("degrees", 1),
+    Measure("points", 1),
+    Measure("nats", 3),
+    Measure("", 2),
+)
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ class Statement:
     """One number, the record that it is computed from, and the region that it must lie in."""
 
     text: str
-    unit: Unit
+    unit: Measure
     region: Region
     record: str
     statistic: Statistic

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from study.claims.claim import Estimate, Unit
+from study.claims.claim import Estimate, Measure
 from study.claims.judging import ClaimVerdict, JudgedClaim, JudgedStatement
 from study.claims.sources import RecordFolder, command
 
@@ -84,20 +84,20 @@ def verdict_word(verdict: ClaimVerdict, ours: bool) -> str:
     return _ANSWERS.get(verdict, verdict.value) if ours else verdict.value
 
 
-def value_words(estimate: Estimate, unit: Unit) -> str:
+def value_words(estimate: Estimate, unit: Measure) -> str:
     """Return a value with its interval.
 
-    >>> value_words(Estimate(1.24, 0.5, 2.0), Unit("points", 1))
+    >>> value_words(Estimate(1.24, 0.5, 2.0), Measure("points", 1))
     '1.2 [0.5, 2.0] points'
     """
     ends = "" if math.isnan(estimate.low) else f" [{unit.number(estimate.low)}, {unit.number(estimate.high)}]"
     return f"{unit.number(estimate.value)}{ends} {unit.name}".rstrip()
 
 
-def sample_words(estimate: Estimate, unit: Unit) -> str:
+def sample_words(estimate: Estimate, unit: Measure) -> str:
     """Return what a number is over: its sample, and the seeds with their least and greatest.
 
-    >>> sample_words(Estimate(1, 0, 2, "40 scenes", 3, -0.5, 2.5), Unit("points", 1))
+    >>> sample_words(Estimate(1, 0, 2, "40 scenes", 3, -0.5, 2.5), Measure("points", 1))
     '40 scenes; 3 seeds, -0.5 to 2.5'
     """
     words = [estimate.sample] if estimate.sample else []
