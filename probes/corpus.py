@@ -51,6 +51,7 @@ class Corpus:
     def __init__(self, student: str, *, rollouts: Rollouts | None = None, **options: Any) -> None:
         quiet()
         self.checkpoint = str(student)
+        options = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
         self._given_prompts = None if isinstance(options.get("prompts", ""), str) else options.pop("prompts")
         self._given_rollouts = rollouts
         self._groups = _groups(options | ({"prompts": IN_MEMORY} if self._given_prompts is not None else {}))

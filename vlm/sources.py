@@ -53,6 +53,8 @@ def read_prompts(rows: Iterable[Prompt | Mapping[str, Any]], source: str = "`pro
     Raises:
         PromptError: there is none, or a row lacks a column or has an unreadable picture.
     """
+    if not isinstance(rows, Iterable):
+        raise PromptError(f"`prompts` must be a file, a name or a list of prompts, got {type(rows).__name__}")
     prompts = [
         row if isinstance(row, Prompt) else _prompt(row, f"{source}, row {number}", str(number), Path())
         for number, row in enumerate(rows)

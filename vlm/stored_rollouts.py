@@ -61,6 +61,8 @@ def rollouts_of(
 
 
 def _rows(source: str | Path | Sequence[Row]) -> Iterable[tuple[str, Row]]:
+    if not isinstance(source, (str, Path, Sequence)):
+        raise OptionError(f"`rollouts` must be a .jsonl file or a list of rows, got {type(source).__name__}")
     if not isinstance(source, (str, Path)):
         return ((f"`rollouts`, row {number}", row) for number, row in enumerate(source))
     path = Path(source)

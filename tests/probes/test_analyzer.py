@@ -1,6 +1,7 @@
 """The analyzer: in memory as in a folder, from models and from responses that are there; what is kept is kept once."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -198,6 +199,9 @@ def test_advice_is_numbers(analyzer):
         ({"prompts": "nowhere.parquet"}, "`prompts`"),
         ({"teacher": "nowhere/at-all"}, "`teacher`"),
         ({"metric": "adam"}, "training.pt"),
+        ({"prompts": 3}, "`prompts` must be a file, a name or a list of prompts, got int"),
+        ({"rollouts": 7}, "`rollouts` must be a .jsonl file or a list of rows, got int"),
+        ({"prompts": Path("nowhere.parquet")}, "`prompts`"),
     ],
 )
 def test_a_wrong_argument_is_one_line(pair, options, complaint):
