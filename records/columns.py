@@ -45,6 +45,9 @@ DIVERGENCE_WORDS: Final = {
 }
 """The divergences of a token, each in words."""
 
+MARKS: Final = str.maketrans({"\u0120": " ", "\u2581": " ", "\u010a": "\n"})
+"""How vocabularies spell blanks and line breaks, and what they stand for."""
+
 PROMPT_ID: Final = text("prompt_id", "Name of the prompt in its source")
 ROLLOUT_ID: Final = whole("rollout_id", "Number of the response, from 0")
 TASK: Final = text("task", "Task that the source names, else unknown")

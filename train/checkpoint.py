@@ -23,8 +23,8 @@ from records.files import TEMPORARY
 from train.learner import Learner, State
 from train.sharding import load_optimizer
 from vlm.checkpoint import LoadedModel
+from vlm.optimizer_state import STATE
 
-STATE = "training.pt"
 LAST, BEST = "last", "best"
 
 

@@ -13,9 +13,9 @@ from matplotlib.colors import LogNorm, to_hex
 from figures.ribbon import VDS_RANGE_NATS, marked
 from figures.style import INK
 from records import Measurement
+from records.columns import MARKS
 
 _NORM = LogNorm(*VDS_RANGE_NATS, clip=True)
-_MARKS = str.maketrans({"\u0120": " ", "\u2581": " ", "\u010a": "\n"})  # how vocabularies spell blanks and line breaks
 
 
 def colours(vds_nats: float) -> tuple[str, str]:
@@ -55,7 +55,7 @@ def _tokens(record: Measurement) -> pd.DataFrame:
 
 def _token(token: Mapping) -> dict[str, Any]:
     colour, ink = colours(token["vds_nats"])
-    text = str(token["token_text"]).translate(_MARKS).strip(" ") or "\u00b7"
+    text = str(token["token_text"]).translate(MARKS).strip(" ") or "\u00b7"
     return {"text": text, "colour": colour, "ink": ink, "conflict": bool(token["conflict"]), "tip": _tip(text, token)}
 
 

@@ -19,6 +19,7 @@ from itertools import accumulate
 
 import pandas as pd
 
+from records.columns import MARKS
 from records.tables.diagnosis import CLASSES, MEANS
 
 _TAG = re.compile(r"<[^<>\s]*>")
@@ -33,7 +34,6 @@ _GRAMMAR = (
     " and or but so if then than as of in on at by to from with for into over under about not no nor yes"
     " which what who whom whose where when how why all both each either neither some any"
 )
-_MARKS = str.maketrans({"\u0120": " ", "\u2581": " ", "\u010a": "\n"})  # how vocabularies spell blanks and line breaks
 
 
 def classify(texts: Sequence[str]) -> list[str]:
@@ -44,7 +44,7 @@ def classify(texts: Sequence[str]) -> list[str]:
     >>> classify(["\u0120two", "\u0120red", ",", "\u01203"])
     ['number', 'content', 'format', 'number']
     """
-    plain = [text.translate(_MARKS) for text in texts]
+    plain = [text.translate(MARKS) for text in texts]
     ends = list(accumulate(map(len, plain)))
     joined = "".join(plain)
     written = [found.span() for pattern in (_TAG, _BOX) for found in pattern.finditer(joined)]
