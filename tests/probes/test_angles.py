@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from probes import angles
-from probes.stages import gradients, responses
+from probes import angles, sampling
+from probes.stages import gradients
 from records import ANGLES, RecordWriter, read_record
 from stats.bootstrap import bootstrap_interval
 from tests import models
@@ -186,7 +186,7 @@ def test_the_same_seed_gives_the_same_tables(flags, tmp_path, capsys):
 
 
 def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, monkeypatch):
-    monkeypatch.setattr(responses, "SHARD", 2)
+    monkeypatch.setattr(sampling, "SHARD", 2)
     monkeypatch.setattr(gradients, "SHARD", 2)
     argv = [*flags, "--per-bin", "3"]
     assert angles.main([*argv, "--out", str(tmp_path / "whole")]) == 0

@@ -8,9 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from probes import angles, norms
+from probes import angles, norms, sampling
 from probes.norms import SeriesUnitOptions
-from probes.stages import responses
 from records import Shards, read_record
 from stats.bootstrap import bootstrap_interval
 from tests import models
@@ -101,7 +100,7 @@ def test_an_interrupted_series_is_continued_to_the_same_table(series, setting, f
         patch.setattr(Shards, "add", add)
         norms.main(argv)
     assert (tmp_path / "parts" / "shards" / "norms-000000.parquet").is_file()
-    monkeypatch.setattr(responses, "generate", None)  # both had their responses
+    monkeypatch.setattr(sampling, "generate", None)  # both had their responses
     with pytest.raises(TypeError):
         norms.main(argv)
     assert (tmp_path / "parts" / "shards" / "norms-000001.parquet").is_file()
