@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from geometry import OBJECTIVES
-from probes import layers
+from probes import layers, sampling
 from probes.measurement import Measurement
-from probes.stages import gradients, responses
+from probes.stages import gradients
 from records import RecordWriter, read_record
 from stats.bootstrap import bootstrap_interval
 from tests import models
@@ -96,7 +96,7 @@ def undrawn(monkeypatch):
 
 
 def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, monkeypatch, undrawn):
-    monkeypatch.setattr(responses, "SHARD", 2)
+    monkeypatch.setattr(sampling, "SHARD", 2)
     monkeypatch.setattr(gradients, "SHARD", 2)
     argv = [*flags, "--per-bin", "2"]
     assert layers.main([*argv, "--out", str(tmp_path / "whole")]) == 0
