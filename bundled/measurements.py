@@ -19,7 +19,7 @@ from vlm.pair import Pair, load_pair
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling, generate
 from vlm.scoring import score
-from vlm.views import both_views, text_view
+from vlm.views import text_view, view_pairs
 
 GREEDY = Sampling(max_response=MAX_RESPONSE, greedy=True, batch=128)
 EVALUATION_SEED = 1
@@ -86,7 +86,7 @@ class _Tokens:
 
 
 def _score(pair: Pair, prompts: Sequence[Prompt], rollouts: Sequence[Rollout]) -> _Tokens:
-    scored = [_read(v) for v in score(pair, both_views(prompts, "drop"), rollouts)]
+    scored = [_read(v) for v in score(pair, view_pairs(prompts, "drop"), rollouts)]
     return _Tokens(*(torch.cat(column).double() for column in zip(*scored, strict=True)))
 
 

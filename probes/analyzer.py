@@ -120,6 +120,7 @@ class Analyzer(Corpus):
             UserError: what was asked for cannot be done.
         """
         began, values = time.monotonic(), probe.values(options)
+        self.refuse_changed_weights()
         header, tables = self._planned(probe, *others, *values)
         place = self._place(probe, header, folder)
         record = None if place is None or self.overwrite else complete_record(place, header)
@@ -170,7 +171,7 @@ class Analyzer(Corpus):
             with record:
                 yield record
         finally:
-            self.shards = shards
+            self.shards, self.weights_seen = shards, self.weight_versions()
 
     def _place(self, probe: Probe, header: Mapping[str, Any], folder: str | Path | None) -> Path | None:
         """The folder of a record; None in memory."""

@@ -46,6 +46,7 @@ class Corpus:
     notes: how it goes.
     seconds: how long each phase took.
     continued: whether responses of an earlier run were read.
+    weights_seen: the weights' versions after the last measurement.
     """
 
     def __init__(self, student: str, *, rollouts: Rollouts | None = None, **options: Any) -> None:
@@ -59,6 +60,7 @@ class Corpus:
         self.notes: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self.continued = False
+        self.weights_seen: list[int] | None = None
         self.refuse_missing_states(self.checkpoint)
 
     @classmethod
@@ -76,7 +78,8 @@ class Corpus:
         Args:
             student, teacher: as transformers' AutoModelForImageTextToText returns them.
             processor: of the student, and of the teacher unless it has its own.
-            options: those of `Analyzer`; the student's parameters that require a gradient are measured.
+            options: those of `Analyzer`; the student's parameters that require a gradient are measured. After a step
+                of training make another analyzer: the responses and scores of this one are those of the old weights.
 
         Raises:
             UserError: the two have other tokens, or no parameter of the student requires a gradient.
@@ -84,9 +87,24 @@ class Corpus:
         analyzer = cls(IN_MEMORY, **options)
         loaded = model_in_memory(student, processor), model_in_memory(teacher, teacher_processor or processor)
         analyzer.__dict__["pair"], analyzer.__dict__["teacher"] = pair_of(*loaded), loaded[1]
+        analyzer.weights_seen = analyzer.weight_versions()
         if not analyzer.pair.student.groups:
             raise OptionError("`student` must have parameters that require a gradient, got none; call requires_grad_()")
         return analyzer
+
+    def weight_versions(self) -> list[int] | None:
+        """Return how often each weight of the pair has been written to; None where no pair is loaded."""
+        if "pair" not in self.__dict__:
+            return None
+        weights = [weight for loaded in self.pair.models for weight in loaded.model.parameters()]
+        return [0 if weight.is_inference() else weight._version for weight in weights]
+
+    def refuse_changed_weights(self) -> None:
+        """Refuse to measure weights that were written to since responses were sampled and scored."""
+        if self.weights_seen is not None and self.weights_seen != self.weight_versions():
+            raise OptionError(
+                "`student` and `teacher` must stay as they were, but weights changed; make another analyzer"
+            )
 
     # The settings.
 

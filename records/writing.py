@@ -8,6 +8,7 @@ there. `complete: true` is the last thing written, so a record that says so has 
 
 import io
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -63,7 +64,7 @@ class Shards:
         return f"{table}{self._part}-{shard_index:06d}"
 
 
-class OpenRecord(Shards):
+class OpenRecord(Shards, ABC):
     """A record that is being filled. As a context manager it is closed at the end.
 
     header: what identifies the record.
@@ -112,9 +113,9 @@ class OpenRecord(Shards):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @abstractmethod
     def _kept(self, tables: Mapping[str, "pd.DataFrame"], content: Mapping[str, Any]) -> Measurement:
         """Keep checked tables and what record.json says; return them as they are read back."""
-        raise NotImplementedError
 
 
 class MemoryRecord(OpenRecord):

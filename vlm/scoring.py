@@ -40,14 +40,14 @@ def score(
     for start in range(0, len(rollouts), batch):
         cut = slice(start, start + batch)
         responses, at = [rollout.token_ids for rollout in rollouts[cut]], None if positions is None else positions[cut]
-        student, teacher = (both_views(loaded, views[cut], responses, pair.n_ids, at) for loaded in pair.models)
+        student, teacher = (logit_pairs(loaded, views[cut], responses, pair.n_ids, at) for loaded in pair.models)
         for of_student, of_teacher in zip(student, teacher, strict=True):
             yield FourViews(*of_student, *of_teacher)
         progress(min(start + batch, len(rollouts)))
 
 
 @torch.no_grad()
-def both_views(
+def logit_pairs(
     loaded: LoadedModel,
     views: Sequence[tuple[View, View]],
     responses: Sequence[Sequence[int]],

@@ -69,7 +69,7 @@ def text_views(prompts: Sequence[Prompt], mode: str) -> list[View]:
     return [text_view(p, mode, None if lone else following.get(p.prompt_id)) for p in prompts]
 
 
-def both_views(prompts: Sequence[Prompt], mode: str) -> list[tuple[View, View]]:
+def view_pairs(prompts: Sequence[Prompt], mode: str) -> list[tuple[View, View]]:
     """Return the image view and the text view of each prompt."""
     return list(zip(map(image_view, prompts), text_views(prompts, mode), strict=True))
 

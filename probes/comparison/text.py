@@ -84,7 +84,7 @@ def first_order(rows: pd.DataFrame) -> str:
         [row["loss"], *(f"{row[name]:.2f}" for name in ("slope", "correlation", "relative_error"))]
         for row in rows.to_dict("records")
     ]
-    return f"Change of the bins' mean losses: measured on foretold to first order.\n{aligned([titles, *lines])}"
+    return f"Change of the bins' mean losses: measured against predicted to first order.\n{aligned([titles, *lines])}"
 
 
 def _nats(row: Mapping, loss: str) -> list[str]:

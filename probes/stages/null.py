@@ -11,7 +11,7 @@ from geometry import UnitViews, null_grams, total
 from probes.stages.units import Unit
 from stats import chain_order
 from vlm.families import scopes
-from vlm.scoring import ResponseView, both_views
+from vlm.scoring import ResponseView, logit_pairs
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
@@ -59,7 +59,7 @@ def _unit_views(analyzer: "Analyzer", units: Sequence[Unit]) -> list[UnitViews]:
         rollouts = [analyzer.rollouts[unit.rollout_id] for unit in part]
         views, positions = [analyzer.views(rollout) for rollout in rollouts], [u.positions(u.rollout_id) for u in part]
         ids = [rollout.token_ids for rollout in rollouts]
-        teacher = both_views(pair.teacher, views, ids, pair.n_ids, positions)
+        teacher = logit_pairs(pair.teacher, views, ids, pair.n_ids, positions)
         for unit, both, response, at, logits in zip(part, views, ids, positions, teacher, strict=True):
             image, text = (ResponseView(pair.student, view, response, pair.n_ids) for view in both)
             weights = unit.weights[unit.rollout_id][at]

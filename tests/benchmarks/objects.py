@@ -17,7 +17,7 @@ from vlm.pair import Pair, load_pair
 from vlm.prompts import Prompt
 from vlm.rollouts import Sampling, generate
 from vlm.scoring import ResponseView, score
-from vlm.views import both_views
+from vlm.views import view_pairs
 
 SIZES = {  # with a vocabulary of 8192
     "2M": {"layers": 3, "width": 128, "heads": 4, "mlp": 352, "vision_layers": 3, "vision_width": 64},
@@ -65,7 +65,7 @@ def spread(n: int, count: int | None) -> Tensor:
 
 def answered(pair: Pair, prompts: Sequence[Prompt], per_response: int | None, max_response: int = 64) -> list[Job]:
     """The student's response to each prompt."""
-    views = both_views(prompts, "drop")
+    views = view_pairs(prompts, "drop")
     rollouts = generate(pair.student, prompts, Sampling(max_response=max_response))
     jobs = []
     for (image, text), rollout, scored in zip(views, rollouts, score(pair, views, rollouts), strict=True):

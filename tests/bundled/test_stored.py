@@ -13,7 +13,7 @@ from vlm.evaluation import accuracy, evaluate
 from vlm.pair import Pair, load_pair
 from vlm.rollouts import Sampling, generate
 from vlm.scoring import score
-from vlm.views import both_views
+from vlm.views import view_pairs
 
 SEED = 31_337
 GREEDY = Sampling(max_response=64, greedy=True, batch=120)
@@ -59,7 +59,7 @@ def test_the_pair_keeps_its_bounds() -> None:
 def test_the_dependency_is_not_degenerate(pair: Pair) -> None:
     prompts = [prompt for prompt in bundled_prompts(50, SEED) if prompt.has_image]
     rollouts = generate(pair.student, prompts, Sampling(max_response=64))
-    views = score(pair, both_views(prompts, "drop"), rollouts)
+    views = score(pair, view_pairs(prompts, "drop"), rollouts)
     parts = [decompose(v) for v in views]
     vds = torch.cat([part.vds for part in parts])
     bins = equal_frequency_bins(vds)
@@ -77,7 +77,7 @@ def test_the_blind_teacher_does_not_see(tmp_path: Path) -> None:
     pair = load_pair("bundled", str(tmp_path / "blind"))
     prompts = [prompt for prompt in bundled_prompts(20, SEED) if prompt.has_image]
     rollouts = generate(pair.student, prompts, Sampling(max_response=64, batch=32))
-    for views in score(pair, both_views(prompts, "blank"), rollouts):
+    for views in score(pair, view_pairs(prompts, "blank"), rollouts):
         found = decompose(views)
         assert found.vds.max() < 1e-6
         torch.testing.assert_close(found.visual, found.student_vds, atol=1e-5, rtol=0)

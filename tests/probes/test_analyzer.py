@@ -85,6 +85,30 @@ def test_a_student_with_other_weights_has_another_fingerprint(pair):
     assert fingerprint() != before
 
 
+@pytest.mark.parametrize("side", ["student", "teacher"])
+@pytest.mark.parametrize("n_before", [0, 1])
+def test_weights_that_changed_are_not_measured_beside_old_responses(pair, side, n_before):
+    models = {name: load_model(pair[name]) for name in ("student", "teacher")}
+    given = {name: loaded.model for name, loaded in models.items()} | {"processor": models["student"].processor}
+    found = Analyzer.from_models(**given, **SMALL)
+    for _ in range(n_before):
+        found.vds()
+    with torch.no_grad():
+        next(given[side].parameters()).add_(1.0)
+    with pytest.raises(UserError, match="weights changed; make another analyzer"):
+        found.angles(**UNITS)
+    assert Analyzer.from_models(**given, **SMALL).angles(**UNITS).bins is not None
+
+
+def test_steps_that_are_taken_back_are_no_change(pair):
+    student, teacher = (load_model(pair[side]) for side in ("student", "teacher"))
+    models = {"student": student.model, "teacher": teacher.model, "processor": student.processor}
+    found = Analyzer.from_models(**models, **SMALL)
+    before = found.angles(**UNITS)
+    found.diagnose(per_bin=2, trial_steps=1, shown=0)
+    equal(found.angles(**UNITS), before)
+
+
 def test_a_student_without_gradients_is_refused(pair):
     student, teacher = (load_model(pair[side]) for side in ("student", "teacher"))
     student.model.requires_grad_(False)

@@ -7,7 +7,7 @@ from geometry import FourViews, decompose
 from tests import models
 from vlm.rollouts import Sampling, generate
 from vlm.scoring import score, view_logits
-from vlm.views import both_views, encode_prompts, image_view, text_view
+from vlm.views import encode_prompts, image_view, text_view, view_pairs
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def sampled(pair):
 
 def scores(pair, sampled, mode="drop", batch=3):
     prompts, rollouts = sampled
-    return list(score(pair, both_views(prompts, mode), rollouts, batch=batch))
+    return list(score(pair, view_pairs(prompts, mode), rollouts, batch=batch))
 
 
 def plain_logits(loaded, view, response):
@@ -98,7 +98,7 @@ def test_progress_counts_rollouts(pair, sampled):
 @pytest.mark.parametrize("mode", ["drop", "blank"])
 def test_some_positions_are_rows_of_the_whole(pair, sampled, mode):
     prompts, rollouts = sampled
-    views = both_views(prompts, mode)
+    views = view_pairs(prompts, mode)
     positions = [torch.arange(0, len(rollout.token_ids), 2) for rollout in rollouts]
     some = score(pair, views, rollouts, batch=3, positions=positions)
     for whole, at, found in zip(score(pair, views, rollouts, batch=3), positions, some, strict=True):

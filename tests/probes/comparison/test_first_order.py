@@ -46,7 +46,7 @@ def test_what_was_measured_is_what_the_comparison_found(compared, capsys):
         rows = tables["step_changes"].query(f"loss == '{loss.removeprefix('kl_')}'").set_index("bin")
         for name in ("0", "1", "2", "all"):
             assert rows["measured_nats"][name] == pytest.approx(changes[f"{loss}_change_mean_nats"][name], rel=1e-9)
-    assert "foretold to first order" in capsys.readouterr().out
+    assert "predicted to first order" in capsys.readouterr().out
 
 
 def test_students_with_other_parameters_are_refused_before_anything_is_measured(checkpoints, tmp_path, capsys):
