@@ -46,5 +46,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into .venv (minutes, the first time)"
 	@$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
 	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install -q --no-deps --upgrade --target .venv/torchvision-wheel torchvision==0.28.0
 	@touch $@
 endif

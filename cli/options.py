@@ -7,7 +7,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, fields
+from dataclasses import Field, field, fields
 from types import UnionType
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -52,7 +52,7 @@ class Parser(ArgumentParser):
         read_by: by field name, the objectives that alone read a flag; its help ends with them, in brackets.
         """
         hints, titled = get_type_hints(options), None
-        for f in fields(options):
+        for f in _own_first(options):
             if titled is None or f.metadata["group"]:
                 titled = self.add_argument_group(f.metadata["group"] or options.__doc__)
             name = flag_name(f.name)
@@ -64,6 +64,12 @@ class Parser(ArgumentParser):
             else:
                 words = _words(hints[f.name], f.metadata["metavar"])
                 titled.add_argument(name, default=list(default) if "nargs" in words else default, help=text, **words)
+
+
+def _own_first(options: type[Any]) -> list[Field[Any]]:
+    """The fields of a dataclass, those that it inherits behind its own."""
+    own = vars(options).get("__annotations__", {})
+    return sorted(fields(options), key=lambda f: f.name not in own)
 
 
 def _words(kind: Any, short: str | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from cli.errors import OptionError
 from cli.options import flag
 from stats import N_BINS
+from vlm.reading import Reading
 
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 Scope = Literal["all", "language_model"]
@@ -28,7 +29,7 @@ class PairOptions:
 
 
 @dataclass(frozen=True)
-class PromptOptions:
+class PromptOptions(Reading):
     """Prompts and rollouts"""
 
     prompts: str = flag("bundled", "bundled, a .jsonl or .parquet file, a datasets folder or a hub id")

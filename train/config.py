@@ -24,6 +24,7 @@ from geometry.objective_settings import (
     Preservation,
     Prior,
 )
+from vlm.reading import Reading
 
 RewardName = Literal["grpo", "grpo+standard", "grpo+vgs-lp"]
 """Objectives with a reward, alone or mixed with a distillation loss (arXiv:2606.00564, Eq. 22)."""
@@ -47,6 +48,8 @@ FLAGS_READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
 """For each flag that not every objective reads, the objectives that read it; `match_norm` reads what vgs-lp reads."""
 _STARTED: Final = ("out", "resume", "override", "track")
 """Flags that say how a run is started and watched; they do not change what it computes."""
+_STATED_IF_GIVEN: Final = ("left_out", *(f.name for f in fields(Reading)))
+"""Flags that a run's config.json names only where they are given."""
 
 
 _PAPER: Final[Mapping[str, Any]] = {
@@ -92,7 +95,7 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Reading):
     """The flags of a run.
 
     Raises:
@@ -238,8 +241,11 @@ class Config:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The flags that identify the run: all but those that say how it is started, and `left_out` if it is 0."""
-        stated = {k: v for k, v in asdict(self).items() if k not in _STARTED and (k, v) != ("left_out", 0)}
+        """The flags that identify the run: all but those that say how it is started, and those of `_STATED_IF_GIVEN`
+        that were left out."""
+        defaults = {f.name: f.default for f in fields(self)}
+        unset = {name for name in _STATED_IF_GIVEN if getattr(self, name) == defaults[name]}
+        stated = {k: v for k, v in asdict(self).items() if k not in _STARTED and k not in unset}
         return stated | {"eta": self.normalisation, "rollouts_per_prompt": self.group_size}
 
     @property
