@@ -6,17 +6,15 @@ text), `task` and `id` are read where they are present. A picture is a path (rel
 `{"bytes": ..., "path": ...}`, as parquet and datasets hold it.
 """
 
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from cli.errors import UserError
 from vlm.names import drawn_prompts
+from vlm.pictures import Picture, read_picture
 from vlm.prompts import IMAGE_MARKER, Prompt
 
 DRAWN = 64  # prompts that a source which draws them gives by default
@@ -192,17 +190,10 @@ def _text_part(part: Mapping[str, Any]) -> dict[str, str]:
     return {"type": "text", "text": str(part["text"])}
 
 
-def _image(entry: Any, where: str, folder: Path) -> Image.Image:
-    try:
-        if isinstance(entry, Image.Image):
-            return entry.convert("RGB")
-        data, path = (entry.get("bytes"), entry.get("path")) if isinstance(entry, Mapping) else (None, entry)
-        if isinstance(path, bytes):
-            data = path
-        opened = Image.open(io.BytesIO(data)) if data is not None else Image.open(folder / str(path))
-        return opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what PIL raises on bad files
-        raise PromptError(f"`prompts`: {where} has an unreadable image ({error})") from None
+def _image(entry: Any, where: str, folder: Path) -> Picture:
+    picture = read_picture(entry, where=where, root=folder)
+    picture.check()
+    return picture
 
 
 def _refuse_double_ids(prompts: Sequence[Prompt], source: str) -> None:
