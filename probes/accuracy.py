@@ -60,7 +60,7 @@ def plan(analyzer: "Analyzer", options: AnswerOptions) -> Plan:
         "probe": PROBE.module,
         "pair": {"student": student.name},
         "weights": {"student": student.fingerprint},
-        "source": prompts_fingerprint(analyzer.source_prompts),
+        "source": prompts_fingerprint(analyzer.answered.prompts),
         "settings": analyzer.settings_of(AskedOptions) | asdict(options),
     }
     return Plan(header)

@@ -194,6 +194,8 @@ class Analyzer(Corpus):
             notes["prompts"] = len(self.prompts)
             notes["prompts_with_image"] = sum(prompt.has_image for prompt in self.prompts.values())
             notes["left_out"] = dict(self.asked.left_out)
+        elif "answered" in self.__dict__:
+            notes["left_out"] = dict(self.answered.left_out)
         if self.__dict__.get("metric") is not None:
             notes["second_moments_zero_share"] = self.metric.zero_share  # type: ignore[union-attr]
         return notes

@@ -123,9 +123,9 @@ def plan(analyzer: "Analyzer", *values: Any) -> Plan:
         loaded.append(_loaded(name, one.having(teacher=loaded[0].teacher) if is_shared else one, options))
     if options.first_order:
         _refuse_other_shapes(*(one.shapes for one in loaded))
-    asked = min((one.asked for one in loaded), key=lambda asked: len(asked.prompts))  # those that fit both
-    n = options.accuracy_prompts
-    questions = analyzer.first_prompts(n) if n else []
+    asked = _of_both([one.asked for one in loaded])
+    answered = [{prompt.prompt_id for prompt in one.questions} for one in loaded]
+    questions = [prompt for prompt in loaded[0].questions if all(prompt.prompt_id in ids for ids in answered)]
     header = _joined([one.header for one in loaded])
     header["source"] = prompts_fingerprint([*asked.prompts.values(), *questions])
     sides = {name: one.having(teacher=loaded[-1].teacher) for name, one in sides.items()}
@@ -142,6 +142,7 @@ class _Loaded:
 
     teacher: "LoadedModel"
     asked: "Asked"
+    questions: "Sequence[Prompt]"
     n_ids: int
     header: dict[str, Any]
     shapes: Mapping[str, tuple[int, ...]]
@@ -156,7 +157,20 @@ def _loaded(name: str, side: "Analyzer", options: CompareOptions) -> _Loaded:
     except CheckpointError as error:
         raise CheckpointError(f"`checkpoints`: {name.upper()} {side.checkpoint} cannot be compared: {error}") from None
     shapes = {key: tuple(parameter.shape) for key, parameter in pair.student.model.named_parameters()}
-    return _Loaded(pair.teacher, one.asked, pair.n_ids, one.header(PROBE, options), shapes)
+    n = options.accuracy_prompts
+    questions = one.that_fit(one.first_prompts(n)).prompts if n else ()
+    return _Loaded(pair.teacher, one.asked, questions, pair.n_ids, one.header(PROBE, options), shapes)
+
+
+def _of_both(sides: "Sequence[Asked]") -> "Asked":
+    """The prompts that fit all sides, with the counts of the side that leaves out most."""
+    least = min(sides, key=lambda asked: len(asked.prompts))
+    shared = [name for name in least.prompts if all(name in asked.prompts for asked in sides)]
+    return replace(
+        least,
+        prompts={name: least.prompts[name] for name in shared},
+        text_views={name: least.text_views[name] for name in shared},
+    )
 
 
 def _with_teachers(analyzer: "Analyzer", checkpoints: Sequence[str]) -> "dict[str, Analyzer]":

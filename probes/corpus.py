@@ -22,6 +22,7 @@ from probes.settings import ANALYZER_OPTIONS, BinOptions, Dtype, MetricOptions, 
 from records import Shards
 from vlm.checkpoint import CheckpointError, LoadedModel, in_precision, load_model, model_in_memory, quiet
 from vlm.families import parameter_kinds
+from vlm.fitting import Fitting, fitting
 from vlm.optimizer_state import STATE, AdamMetric, adam_metric_of, state_file
 from vlm.pair import Pair, load_teacher, pair_of, teacher_named
 from vlm.prompts import Prompt
@@ -174,8 +175,18 @@ class Corpus:
     @cached_property
     def asked(self) -> Asked:
         """The prompts that have room for a full response, and their text views."""
-        options = self.prompt_options
-        return sampling.ask(self.pair, self.source_prompts, options.max_response, options.text_view)
+        return sampling.ask(self.pair, self.source_prompts, self.prompt_options)
+
+    @cached_property
+    def answered(self) -> Fitting:
+        """The prompts that the student alone can read and has room for a full response to."""
+        kept = self.that_fit(self.source_prompts)
+        kept.say()
+        return kept
+
+    def that_fit(self, prompts: Sequence[Prompt]) -> Fitting:
+        """Return those of `prompts` that the student alone can read and has room for a full response to."""
+        return fitting((self.student,), prompts, self.prompt_options.max_response, self.prompt_options)
 
     @property
     def prompts(self) -> Mapping[str, Prompt]:

@@ -12,11 +12,12 @@ from geometry import FourViews, decompose, equal_frequency_bins, log_probs
 from probes.settings import PromptOptions
 from records import Shards
 from vlm.checkpoint import LoadedModel
+from vlm.fitting import check_views, fitting
 from vlm.pair import Pair
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling, generate
 from vlm.sources import PromptError
-from vlm.views import View, image_view, prompt_length, text_views
+from vlm.views import View, text_views
 
 Score = Callable[[Sequence[Rollout]], Iterator[FourViews]]
 
@@ -32,23 +33,22 @@ class Asked:
     left_out: Mapping[str, int]
 
 
-def ask(pair: Pair, prompts: Sequence[Prompt], max_response: int, text_view: str) -> Asked:
-    """Keep the prompts that have room for a full response in the context of both models, and make their text views.
+def ask(pair: Pair, prompts: Sequence[Prompt], options: PromptOptions) -> Asked:
+    """Keep the prompts that both models can read and have room for a full response to, and make their text views.
 
     Raises:
-        PromptError: no prompt has room, or none that has shows a picture.
+        NothingFitsError: none is left.
+        PromptError: none that is left shows a picture.
+        PictureError, ViewError: a prompt cannot be read; its row is named.
     """
-    kept = [prompt for prompt in prompts if not _too_long(pair, prompt, max_response)]
-    if not kept:
-        raise PromptError(
-            f"`max_response` {max_response} leaves none of the {len(prompts)} prompts within the models' context;"
-            " give a smaller one or shorter prompts"
-        )
-    if not any(prompt.has_image for prompt in kept):
-        raise PromptError(f"`prompts` must hold a prompt with a picture, got {len(kept)} without; add one")
-    by_id = {prompt.prompt_id: prompt for prompt in kept}
-    views = dict(zip(by_id, text_views(kept, text_view), strict=True))
-    return Asked(by_id, views, {"longer than the context": len(prompts) - len(kept)})
+    kept = fitting(pair.models, prompts, options.max_response, options)
+    kept.say()
+    if not any(prompt.has_image for prompt in kept.prompts):
+        raise PromptError(f"`prompts` must hold a prompt with a picture, got {len(kept.prompts)} without; add one")
+    by_id = {prompt.prompt_id: prompt for prompt in kept.prompts}
+    views = dict(zip(by_id, text_views(kept.prompts, options.text_view), strict=True))
+    check_views(pair.models, views.values())
+    return Asked(by_id, views, kept.left_out)
 
 
 def sample(student: LoadedModel, prompts: Sequence[Prompt], options: PromptOptions, shards: Shards) -> list[Rollout]:
@@ -98,12 +98,6 @@ def binned(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:
     bins = tokens["position"].to_numpy() * 0 - 1
     bins[pictured] = equal_frequency_bins(vds, n_bins, key=torch.arange(len(vds))).numpy()
     return tokens.assign(bin=bins)
-
-
-def _too_long(pair: Pair, prompt: Prompt, max_response: int) -> bool:
-    """Whether the prompt, pictures included, and a response of full length exceed either model's context."""
-    view = image_view(prompt)
-    return any(prompt_length(view, loaded.processor) + max_response > loaded.context for loaded in pair.models)
 
 
 def _read_rollout(row: Mapping[Hashable, Any]) -> Rollout:

@@ -21,6 +21,7 @@ from train.activation_checkpointing import checkpoint_activations
 from train.adapters import Adapters, add_adapters
 from train.checkpoint import Progress, Teacher
 from train.config import Config
+from train.fitting import fitting_source
 from train.learner import Learner
 from train.prompts import PromptSource, prompt_source
 from train.rollouts import Response, read_offline_rollouts, sample
@@ -100,6 +101,7 @@ def load(config: Config) -> Start:
     plugin = asked_for(accelerator, config)
     source = prompt_source(config)
     pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
+    source = fitting_source(source, pair, config, is_heard=accelerator.is_main_process)
     pair, adapters = prepare_student(pair, config)
     offline = None if config.rollouts is None else read_offline_rollouts(config, source.pool, pair)
     return Start(config, accelerator, source, pair, adapters, offline, plugin)

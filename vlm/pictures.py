@@ -155,7 +155,8 @@ class Picture:
         except PictureError:
             raise
         except Exception as error:  # decoders of files that are broken raise many kinds
-            raise PictureError(f"`prompts`: {self.where} has an unreadable image ({_reason(error)})") from None
+            reason = f"{self.where} has an unreadable image ({_reason(error)})"
+            raise PictureError(f"`prompts`: {reason}: mend it, or add --skip-bad") from None
 
 
 def bounded_size(size: tuple[int, int], least: int | None, most: int | None) -> tuple[int, int]:

@@ -29,6 +29,10 @@ class ViewError(UserError):
     """A view or a response that cannot be read by the model."""
 
 
+class RefusedPromptError(ViewError):
+    """A prompt that a processor does not take, such as for its picture's shape."""
+
+
 @dataclass(frozen=True)
 class View:
     """Chat messages and the pictures that their image parts stand for.
@@ -117,7 +121,9 @@ def encode_prompts(
     """Render and tokenize `views` with the checkpoint's own chat template; padded on `padding_side`.
 
     Raises:
-        ViewError, PictureError: the processor does not take a view; the prompt is named.
+        PictureError: a picture cannot be read.
+        RefusedPromptError: the processor does not take a prompt.
+        ViewError: the chat template does not take it.
     """
     written = [Written(render(view, processor), view.images) for view in views]
     rows = []
@@ -133,13 +139,13 @@ def _naming(view: View) -> Iterator[None]:
     """Say in what a processor refuses, such as a picture that is too narrow, which prompt it is."""
     try:
         yield
-    except PictureError:
-        raise
+    except PictureError as error:
+        raise PictureError(str(error).replace("`prompts`: ", f"`prompts`: prompt {view.prompt_id!r}, ", 1)) from None
     except REFUSALS as error:
-        row = f"{view.images[0].where}, " if view.images else ""
+        row, way_out = (f"{view.images[0].where}, ", "mend it, or add --skip-bad") if view.images else ("", "mend it")
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         message = f"{row}the processor refuses the prompt {view.prompt_id!r} ({reason})"
-        raise ViewError(f"`prompts`: {message}: mend it, or add --skip-bad") from None
+        raise RefusedPromptError(f"`prompts`: {message}: {way_out}") from None
 
 
 def prompt_length(view: View, processor: ProcessorMixin) -> int:

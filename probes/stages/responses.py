@@ -29,7 +29,7 @@ def answer_table(analyzer: "Analyzer", samples: int, *, without_image: bool = Fa
 
     without_image: leave the pictures out of the prompts.
     """
-    options, prompts = analyzer.prompt_options, analyzer.source_prompts
+    options, prompts = analyzer.prompt_options, list(analyzer.answered.prompts)
     if without_image:
         views = [text_view(prompt) for prompt in prompts]
         pairs = zip(prompts, views, strict=True)
