@@ -24,6 +24,13 @@ class Prompt:
     answer: str
     task: str = "unknown"
     dependency: str = "unknown"
+    other_answers: tuple[str, ...] = ()
+    """Accepted beside `answer`."""
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Every accepted answer; none where the source states none."""
+        return (self.answer, *self.other_answers) if self.answer else ()
 
     @property
     def has_image(self) -> bool:
@@ -41,6 +48,7 @@ def prompts_fingerprint(prompts: Sequence[Prompt]) -> str:
     digest = hashlib.sha256()
     for prompt in prompts:
         said = [prompt.prompt_id, list(prompt.messages), prompt.answer, prompt.task, prompt.dependency]
+        said += [list(prompt.other_answers)] if prompt.other_answers else []
         digest.update(json.dumps(said, sort_keys=True).encode())
         for image in prompt.images:
             digest.update(f"{image.size}".encode() + image.tobytes())
