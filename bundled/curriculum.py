@@ -46,7 +46,7 @@ def collate(drawn: Sequence[tuple[Example, bool]], processor: ProcessorMixin) ->
     views = [_view(example, shown) for example, shown in drawn]
     responses = [example.response + end for example, _ in drawn]
     text = [render(view, processor) + response for view, response in zip(views, responses, strict=True)]
-    pictures = [list(view.images) for view in views if view.images]
+    pictures = [[picture.load() for picture in view.images] for view in views if view.images]
     images = {"images": pictures} if pictures else {}
     batch = processor(text=text, **images, return_tensors="pt", padding=True, padding_side="right")
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)

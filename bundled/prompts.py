@@ -4,6 +4,7 @@ from random import Random
 
 from bundled.tasks import TASKS, Example, sample
 from cli.errors import OptionError
+from vlm.pictures import Picture
 from vlm.prompts import Prompt
 
 # Of every ten bundled prompts, seven need the picture, two have one that the question makes needless, one has none.
@@ -48,7 +49,7 @@ def tasks_of(group: str) -> list[str]:
 def as_prompt(example: Example, prompt_id: str) -> Prompt:
     picture = [{"type": "image"}] if example.scene is not None else []
     message = {"role": "user", "content": [*picture, {"type": "text", "text": example.question}]}
-    images = (example.scene.draw(),) if example.scene is not None else ()
+    images = (Picture(example.scene.draw()),) if example.scene is not None else ()
     return Prompt(prompt_id, (message,), images, example.answer, example.task, example.dependency)
 
 

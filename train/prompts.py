@@ -49,13 +49,13 @@ def prompt_source(config: Config) -> PromptSource:
     draw = drawn_prompts(config.prompts)
     if draw and config.left_out:
         raise OptionError(f"`left_out` must be 0 for prompts that are drawn, got {config.left_out}; leave it out")
-    pool = [] if draw else load_prompts(config.prompts, split=config.split)
+    pool = [] if draw else load_prompts(config.prompts, split=config.split, reading=config)
     pool = pool[: max(len(pool) - config.left_out, 0)]
     apart = config.held_out_prompts or (config.prompts if draw else None)
     if apart is None:
         held_out, pool = pool[: config.held_out], pool[config.held_out :]
     else:
-        held_out = load_prompts(apart, limit=config.held_out, split=config.split)
+        held_out = load_prompts(apart, limit=config.held_out, split=config.split, reading=config)
     if draw:
         return PromptSource(held_out, draw, config.batch, config.seed)
     if len(pool) < config.batch:

@@ -125,9 +125,9 @@ def _entry(part: Mapping[str, Any]) -> Any:
     held = next((part[name] for name in _HOLDERS if not is_empty(part.get(name))), None)
     if isinstance(held, Mapping) and held.get("url") is not None:  # {"image_url": {"url": ...}}
         return held["url"]
-    if isinstance(held, str) and part.get("base64") is held:
-        return held if held.startswith("data:") else f"data:image/*;base64,{held}"
-    return held
+    text = held if isinstance(held, str) else ""
+    is_bare = bool(text) and part.get("base64") == text and not text.startswith("data:")
+    return f"data:image/*;base64,{text}" if is_bare else held
 
 
 def without_response(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], str]:

@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from PIL import Image
+from vlm.pictures import Picture
 
 IMAGE_MARKER = "<image>"
 
@@ -20,12 +20,19 @@ class Prompt:
 
     prompt_id: str
     messages: tuple[Mapping[str, Any], ...]
-    images: tuple[Image.Image, ...]
+    images: tuple[Picture, ...]
     answer: str
     task: str = "unknown"
     dependency: str = "unknown"
+    template_args: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template is handed besides the messages."""
+
     other_answers: tuple[str, ...] = ()
     """Accepted beside `answer`."""
+
+    def __post_init__(self) -> None:
+        """Take images in memory for pictures, too."""
+        object.__setattr__(self, "images", tuple(map(Picture.of, self.images)))
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -47,9 +54,10 @@ def prompts_fingerprint(prompts: Sequence[Prompt]) -> str:
     """Return the sha256 (16 hex digits) over what the prompts say and show, and their answers."""
     digest = hashlib.sha256()
     for prompt in prompts:
-        said = [prompt.prompt_id, list(prompt.messages), prompt.answer, prompt.task, prompt.dependency]
+        said: list[Any] = [prompt.prompt_id, list(prompt.messages), prompt.answer, prompt.task, prompt.dependency]
+        said += [dict(prompt.template_args)] if prompt.template_args else []
         said += [list(prompt.other_answers)] if prompt.other_answers else []
         digest.update(json.dumps(said, sort_keys=True).encode())
-        for image in prompt.images:
-            digest.update(f"{image.size}".encode() + image.tobytes())
+        for picture in prompt.images:
+            digest.update(picture.content())
     return digest.hexdigest()[:16]

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import ProcessorMixin
 
 from cli.errors import UserError
+from vlm.pictures import Picture
 from vlm.prompts import Prompt
 
 TEXT_VIEWS = ("drop", "blank", "other")
@@ -31,7 +31,7 @@ class View:
     """Chat messages and the pictures that their image parts stand for."""
 
     messages: tuple[Mapping[str, Any], ...]
-    images: tuple[Image.Image, ...]
+    images: tuple[Picture, ...]
 
 
 def image_view(prompt: Prompt) -> View:
@@ -51,12 +51,12 @@ def text_view(prompt: Prompt, mode: str = "drop", other: Prompt | None = None) -
     if not prompt.has_image:
         return image_view(prompt)
     if mode == "blank":
-        return View(prompt.messages, tuple(Image.new("RGB", image.size, _GREY) for image in prompt.images))
+        return View(prompt.messages, tuple(Picture.plain(_GREY, image.size) for image in prompt.images))
     if mode == "other":
         if other is None or not other.has_image:
             raise ViewError("`text_view` other needs a second prompt with a picture; give more prompts or use drop")
         donors = [other.images[i % len(other.images)] for i in range(len(prompt.images))]
-        shown = [donor.resize(image.size) for donor, image in zip(donors, prompt.images, strict=True)]
+        shown = [donor.resized(image.size) for donor, image in zip(donors, prompt.images, strict=True)]
         return View(prompt.messages, tuple(shown))
     return View(tuple(_without_images(message) for message in prompt.messages), ())
 
@@ -102,7 +102,7 @@ def encode_prompts(
     texts = [render(view, processor) for view in views]
     inputs: dict[str, Any] = {"text": texts}
     if any(view.images for view in views):
-        inputs["images"] = [list(view.images) for view in views]
+        inputs["images"] = [[picture.load() for picture in view.images] for view in views]
     first_token = processor.tokenizer.bos_token
     if first_token and texts[0].startswith(first_token):
         inputs["add_special_tokens"] = False  # the template has written them

@@ -16,7 +16,7 @@ from cli.progress import progress
 from geometry import decompose
 from records.tables.diagnosis import CONTENT
 from vlm.prompts import Prompt
-from vlm.views import View, image_view
+from vlm.views import image_view
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
@@ -44,7 +44,7 @@ def content_table(analyzer: "Analyzer") -> pd.DataFrame:
     """Return the table `content`: the tokens of the responses whose prompt has a partner."""
     writer = analyzer.shards
     paired = partners(list(analyzer.prompts.values()))
-    shown = {name: View(image_view(analyzer.prompts[name]).messages, paired[name].images) for name in paired}
+    shown = {name: replace(image_view(analyzer.prompts[name]), images=paired[name].images) for name in paired}
     swapped = analyzer.having(asked=replace(analyzer.asked, text_views=shown))
     numbers = [number for number, rollout in enumerate(analyzer.rollouts) if rollout.prompt_id in paired]
     if not numbers:
@@ -77,4 +77,4 @@ def _rows(swapped: "Analyzer", numbers: Sequence[int], paired: dict[str, Prompt]
 
 
 def _digest(prompt: Prompt) -> str:
-    return hashlib.sha256(b"".join(image.tobytes() for image in prompt.images)).hexdigest()
+    return hashlib.sha256(b"".join(image.load().tobytes() for image in prompt.images)).hexdigest()

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from PIL import Image
 
+from vlm.pictures import Picture
+
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
 
 PICTURE_SIDE_PX = 256  # the longer side of a picture, at most
 
 
-def picture_png(images: Sequence[Image.Image]) -> bytes | None:
+def picture_png(pictures: Sequence[Picture]) -> bytes | None:
     """Pictures side by side as one PNG, made smaller where they are large; None without a picture."""
-    if not images:
+    if not pictures:
         return None
+    images = [picture.load() for picture in pictures]
     sheet = Image.new("RGB", (sum(image.width for image in images), max(image.height for image in images)), "white")
     left = 0
     for image in images:

@@ -30,7 +30,9 @@ def test_pixels_are_those_of_the_definition(checkpoints):
     prompt = models.scenes(1)[0]
     pixels = encode_prompts([image_view(prompt)], load_processor(checkpoints / "student"))["pixel_values"]
     side = architecture.PATCH_PX
-    corner = torch.tensor(list(prompt.images[0].crop((0, 0, side, side)).convert("RGB").tobytes()), dtype=torch.float64)
+    corner = torch.tensor(
+        list(prompt.images[0].load().crop((0, 0, side, side)).convert("RGB").tobytes()), dtype=torch.float64
+    )
     expected = (corner.reshape(side, side, 3).permute(2, 0, 1) / 255 - 0.5) / 0.5  # [3, side, side]
     found = pixels[0].reshape(3, 2, side, side).double()
     for moment in found.unbind(1):

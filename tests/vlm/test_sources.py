@@ -9,6 +9,7 @@ from datasets import Dataset, DatasetDict
 from PIL import Image
 
 import bundled  # noqa: F401  # makes its name known
+from cli.errors import UserError
 from vlm.sources import PromptError, load_prompts
 
 RED = Image.new("RGB", (8, 6), (255, 0, 0))
@@ -138,7 +139,7 @@ USER = {"role": "user", "content": "what?"}
 def test_a_wrong_row_is_named(folder, row, message):
     (folder / "broken.png").write_bytes(png()[:12] + b"no picture")
     (folder / "text.png").write_text("no picture")
-    with pytest.raises(PromptError, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         load_prompts(jsonl(folder, row))
     assert "\n" not in str(caught.value)
 

@@ -49,7 +49,7 @@ def test_dropping_keeps_the_prompt_as_it_was():
 def test_blank_is_grey_of_the_same_size(student):
     view = text_view(PROMPT, "blank")
     assert [image.size for image in view.images] == [PICTURE.size]
-    assert len(view.images[0].getcolors()) == 1
+    assert len(view.images[0].load().getcolors()) == 1
     assert ids(view, student) == ids(image_view(PROMPT), student)
 
 
@@ -57,8 +57,8 @@ def test_other_shows_the_next_picture_at_the_size_of_the_own_one():
     donor = replace(PROMPT, prompt_id="q", images=(Image.new("RGB", (20, 10), (0, 0, 255)),))
     without = replace(PROMPT, prompt_id="r", messages=PROMPT.messages[:1], images=())
     first, none, last = text_views([PROMPT, without, donor], "other")
-    assert first.images[0].size == PICTURE.size and first.images[0].getpixel((0, 0)) == (0, 0, 255)
-    assert last.images[0].size == (20, 10) and last.images[0].getpixel((0, 0)) == (200, 30, 30)
+    assert first.images[0].size == PICTURE.size and first.images[0].load().getpixel((0, 0)) == (0, 0, 255)
+    assert last.images[0].size == (20, 10) and last.images[0].load().getpixel((0, 0)) == (200, 30, 30)
     assert none == image_view(without)
 
 

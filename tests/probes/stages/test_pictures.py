@@ -6,13 +6,15 @@ from PIL import Image
 
 from probes.stages.pictures import picture_png, picture_table
 from records import TABLES
+from vlm.pictures import Picture
 
 
 def test_several_pictures_stand_side_by_side_and_large_ones_are_made_smaller():
-    two = Image.open(io.BytesIO(picture_png([Image.new("RGB", (8, 6), "red"), Image.new("RGB", (4, 2), "blue")])))
+    shown = [Image.new("RGB", (8, 6), "red"), Image.new("RGB", (4, 2), "blue")]
+    two = Image.open(io.BytesIO(picture_png([Picture(image) for image in shown])))
     assert two.size == (12, 6)
     assert [two.getpixel(place) for place in ((0, 0), (8, 0), (8, 5))] == [(255, 0, 0), (0, 0, 255), (255, 255, 255)]
-    large = Image.open(io.BytesIO(picture_png([Image.new("RGB", (4000, 2000))])))
+    large = Image.open(io.BytesIO(picture_png([Picture(Image.new("RGB", (4000, 2000)))])))
     assert large.size == (256, 128)
 
 
