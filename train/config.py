@@ -52,9 +52,17 @@ _STATED_IF_GIVEN: Final = ("left_out", *(f.name for f in fields(Reading)))
 """Flags that a run's config.json names only where they are given."""
 
 
+REASONING_PROMPT: Final = (
+    "You answer questions about pictures. Think step by step first and write your reasoning between <reason> and"
+    " </reason>. Then state the final answer once, inside \\boxed{}."
+)
+"""A system prompt with the content of the paper's, in other words."""
+
 _PAPER: Final[Mapping[str, Any]] = {
     "prompts": "tomyoon2/OPD_train",
     "held_out_prompts": "tomyoon2/OPD_val",
+    "system_prompt": REASONING_PROMPT,
+    "max_prompt": 16384,
     "lr": 1e-6,
     "max_response": 2048,
     "micro_batch": 1,
@@ -81,7 +89,7 @@ def _paper_teacher() -> dict[str, Any]:
     weights of the run take its place, so that the recorded losses say how far the student has moved.
     """
     student = "Qwen/Qwen3-VL-8B-Instruct"
-    batches = {"steps": 176, "batch": 512, "updates": 4, "rollouts_per_prompt": 8, "top_p": 0.99}
+    batches = {"steps": 176, "batch": 512, "updates": 4, "rollouts_per_prompt": 8, "top_p": 0.99, "max_prompt": 12800}
     return {**_PAPER, **batches, "student": student, "teacher": student, "objective": "grpo"}
 
 
@@ -184,6 +192,7 @@ class Config(Reading):
     track: Tracker | None = flag(None, "also log the journal's numbers to this tracker; see train.trackers")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _refuse_unread(self)
         _ = self.training_objective, self.top_k  # each refuses values of its own
         _refuse_eta(self)

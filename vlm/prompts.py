@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vlm.pictures import Picture
+from vlm.reading import Reading
 
 IMAGE_MARKER = "<image>"
 
@@ -48,6 +49,26 @@ class Prompt:
         """What the messages say, pictures as `<image>`."""
         parts = [part for message in self.messages for part in message["content"]]
         return " ".join(part["text"] if part["type"] == "text" else IMAGE_MARKER for part in parts)
+
+
+def apply_reading(prompt: Prompt, reading: Reading) -> Prompt:
+    """Return a prompt as the settings have it: its system message, its pictures' sizes, its template's arguments.
+
+    The system prompt takes the place of the first system message, or stands before all others. Arguments of the
+    settings go before those of the prompt.
+    """
+    if reading.min_pixels is not None or reading.max_pixels is not None:
+        bounded = tuple(picture.bounded(reading.min_pixels, reading.max_pixels) for picture in prompt.images)
+        prompt = replace(prompt, images=bounded)
+    if reading.system_prompt is not None:
+        prompt = replace(prompt, messages=_with_system(prompt.messages, reading.system_prompt))
+    return replace(prompt, template_args={**prompt.template_args, **reading.template_args})
+
+
+def _with_system(messages: tuple[Mapping[str, Any], ...], text: str) -> tuple[Mapping[str, Any], ...]:
+    system = {"role": "system", "content": [{"type": "text", "text": text}]}
+    place = next((n for n, message in enumerate(messages) if message["role"] == "system"), None)
+    return (system, *messages) if place is None else (*messages[:place], system, *messages[place + 1 :])
 
 
 def prompts_fingerprint(prompts: Sequence[Prompt]) -> str:

@@ -1,10 +1,19 @@
 """How a source of prompts is read, and how a prompt is rendered: settings that every command shares, without torch."""
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from jsonargparse.typing import PositiveInt
 
+from cli.errors import OptionError
 from cli.options import flag
+
+_RENDERING = frozenset(
+    "messages conversation chat_template add_generation_prompt continue_final_message tokenize return_dict"
+    " return_tensors return_assistant_tokens_mask processor_kwargs load_audio_from_video sanitize_control_tokens".split()
+)
+"""Arguments that say how a template is rendered."""
 
 
 @dataclass(frozen=True)
@@ -27,3 +36,43 @@ class Reading:
     chat_template_args: str | None = flag(
         None, 'JSON object handed to the chat template, such as {"enable_thinking": false}'
     )
+    max_prompt: PositiveInt | None = flag(
+        None, "longest prompt, tokens, pictures included; longer ones are left out and counted (default: any)"
+    )
+
+    def __post_init__(self) -> None:
+        _ = self.template_args  # refuses what is no JSON object
+        if None not in (self.min_pixels, self.max_pixels) and self.min_pixels > self.max_pixels:  # type: ignore[operator]
+            raise OptionError(
+                f"`min_pixels` must be at most `max_pixels`, got {self.min_pixels} and {self.max_pixels}; swap them"
+            )
+
+    @property
+    def template_args(self) -> dict[str, Any]:
+        """What the chat template is handed besides the messages.
+
+        Raises:
+            OptionError: `chat_template_args` is no JSON object, or has a name that rendering itself sets.
+        """
+        if self.chat_template_args is None:
+            return {}
+        return checked_template_args(self.chat_template_args, "`chat_template_args`")
+
+
+def checked_template_args(value: Any, named: str) -> dict[str, Any]:
+    """Return arguments of a chat template, from an object or from JSON.
+
+    named: what gives them, for errors.
+
+    Raises:
+        OptionError: the value is no object, or has a name that rendering itself sets.
+    """
+    try:
+        args = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        args = None
+    if not isinstance(args, dict):
+        raise OptionError(f'{named} must be a JSON object such as {{"enable_thinking": false}}, got {value!r}')
+    if taken := sorted(_RENDERING.intersection(args)):
+        raise OptionError(f"{named} must not set `{taken[0]}`, which rendering sets itself; leave it out")
+    return args
