@@ -4,6 +4,7 @@ Within a step the evaluation comes first, then the rollouts, the measurement of 
 the journal and the checkpoint. `train.run` has what is loaded before the first step, `train.folder` what is written.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -45,6 +46,8 @@ def train(config: Config) -> Path:
     start = load(config)
     with opened(config, start.weights, start.accelerator), tracked(start.accelerator, config, start.folder):
         run = restore(start)
+        if start.accelerator.is_main_process:
+            print(*start.source.lines, sep="\n", file=sys.stderr, flush=True)
         for _ in range(run.progress.step, config.steps):
             advance(run)
         _save(run)

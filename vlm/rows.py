@@ -48,6 +48,8 @@ class RowReader:
         Raises:
             PromptError: the row cannot be read, or not without a guess; `where` names it.
         """
+        if not isinstance(row, Mapping):
+            raise PromptError(f"`prompts`: {where} must be a row with named columns, got {type(row).__name__}")
         row = {str(name): _plain(value) for name, value in row.items()}
         by_role = columns_of(row, self.columns, where)
         self._remember(row, by_role)

@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,10 +16,10 @@ from vlm.cells import PromptError as PromptError
 from vlm.cells import Written
 from vlm.names import drawn_prompts
 from vlm.pictures import Picture, PictureError, read_picture
-from vlm.prompts import Prompt
+from vlm.prompts import Prompt, apply_reading
 from vlm.reading import Reading
 from vlm.rows import Defaults, RowReader
-from vlm.schemas import parse_columns
+from vlm.schemas import Row, parse_columns
 
 DRAWN = 64  # prompts that a source which draws them gives by default
 AS_FOUND = Reading()
@@ -81,24 +81,23 @@ def prompt_set(
         OptionError: `columns` cannot be read.
     """
     if (draw := drawn_prompts(source)) is not None:
-        return PromptSet(draw(DRAWN if limit is None else limit, seed), source, f"drawn with seed {seed}")
+        drawn = [apply_reading(prompt, reading) for prompt in draw(DRAWN if limit is None else limit, seed)]
+        return PromptSet(drawn, source, f"drawn with seed {seed}")
     chosen = None if Path(source).exists() else benchmark_named(source)
     reader = _reader(reading, Path(source).parent, chosen)
     rows = _benchmark(chosen, split) if chosen else _rows(source, split)
-    return _read(islice(rows, limit), source, reader, reading.skip_bad)
+    return _read(islice(rows, limit), source, reader, reading)
 
 
-def read_prompts(
-    rows: Iterable[Prompt | Mapping[str, Any]], source: str = "`prompts`", reading: Reading = AS_FOUND
-) -> list[Prompt]:
-    """Return prompts from objects, or from rows as a file of prompts has them.
+def read_prompts(rows: Iterable[Prompt | Row], *, limit: int | None = None, reading: Reading = AS_FOUND) -> PromptSet:
+    """Read up to `limit` prompts from objects, or from rows as a file of prompts has them.
 
     Raises:
         PromptError: there is none, or a row cannot be read.
     """
     if not isinstance(rows, Iterable):
         raise PromptError(f"`prompts` must be a file, a name or a list of prompts, got {type(rows).__name__}")
-    return _read(rows, source, _reader(reading, None, None), reading.skip_bad).prompts
+    return _read(islice(rows, limit), "`prompts`", _reader(reading, None, None), reading)
 
 
 def _reader(reading: Reading, folder: Path | None, chosen: Chosen | None) -> RowReader:
@@ -122,15 +121,15 @@ def _picture_reader(root: Path | None, allow_remote: bool) -> Callable[[Any, str
     return read
 
 
-def _read(rows: Iterable[Prompt | Mapping[str, Any]], source: str, reader: RowReader, skip_bad: bool) -> PromptSet:
+def _read(rows: Iterable[Prompt | Row], source: str, reader: RowReader, reading: Reading) -> PromptSet:
     prompts: list[Prompt] = []
     bad: list[str] = []
     for number, row in enumerate(rows):
         try:
             made = row if isinstance(row, Prompt) else reader.prompt(row, f"{source}, row {number}", str(number))
-            prompts.append(made)
+            prompts.append(apply_reading(made, reading))
         except BadPicture as error:
-            if not skip_bad:
+            if not reading.skip_bad:
                 raise
             bad.append(str(error))
     if bad and not prompts:
@@ -143,7 +142,7 @@ def _read(rows: Iterable[Prompt | Mapping[str, Any]], source: str, reader: RowRe
     return PromptSet(prompts, source, reader.summary, tuple(bad))
 
 
-def _rows(source: str, split: str) -> Iterable[Mapping[str, Any]]:
+def _rows(source: str, split: str) -> Iterable[Row]:
     path = Path(source)
     if path.suffix in _FILES:
         if not path.is_file():
@@ -156,7 +155,7 @@ def _rows(source: str, split: str) -> Iterable[Mapping[str, Any]]:
     return _datasets(source, split)
 
 
-def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
+def _jsonl(path: Path) -> Iterator[Row]:
     """The rows of JSON lines, which end at a line feed alone; numbers keep how they are written."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines):
@@ -165,7 +164,7 @@ def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
                 yield _object(_parsed(text, f"{path}, row {number}"), f"{path}, row {number}")
 
 
-def _json(path: Path) -> Iterator[Mapping[str, Any]]:
+def _json(path: Path) -> Iterator[Row]:
     """The rows of a JSON list of objects."""
     rows = _parsed(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), str(path))
     if not isinstance(rows, list):
@@ -180,13 +179,13 @@ def _parsed(text: bytes, where: str) -> Any:
         raise PromptError(f"`prompts`: {where} is not JSON ({error})") from None
 
 
-def _object(row: Any, where: str) -> Mapping[str, Any]:
+def _object(row: Any, where: str) -> Row:
     if not isinstance(row, dict):
         raise PromptError(f"`prompts`: {where} must be a JSON object, got {type(row).__name__}")
     return row
 
 
-def _parquet(path: Path) -> Iterable[Mapping[str, Any]]:
+def _parquet(path: Path) -> Iterable[Row]:
     import pyarrow
     import pyarrow.parquet
 
@@ -198,7 +197,7 @@ def _parquet(path: Path) -> Iterable[Mapping[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _datasets(source: str, split: str) -> Iterable[Mapping[str, Any]]:
+def _datasets(source: str, split: str) -> Iterable[Row]:
     import datasets
 
     if not Path(source).is_dir():
@@ -214,11 +213,11 @@ def _datasets(source: str, split: str) -> Iterable[Mapping[str, Any]]:
     return _undecoded(loaded.to_iterable_dataset())
 
 
-def _benchmark(chosen: Chosen, split: str) -> Iterable[Mapping[str, Any]]:
+def _benchmark(chosen: Chosen, split: str) -> Iterable[Row]:
     return _hub(chosen.benchmark.hub, chosen.benchmark.config, chosen.split(split))
 
 
-def _hub(source: str, config: str | None, split: str) -> Iterable[Mapping[str, Any]]:
+def _hub(source: str, config: str | None, split: str) -> Iterable[Row]:
     import datasets
 
     try:
@@ -228,7 +227,7 @@ def _hub(source: str, config: str | None, split: str) -> Iterable[Mapping[str, A
     return _undecoded(loaded)
 
 
-def _undecoded(loaded: Any) -> Iterable[Mapping[str, Any]]:
+def _undecoded(loaded: Any) -> Iterable[Row]:
     """The rows with their pictures as bytes or paths; those that are files of the hub are decoded."""
     for row in loaded.decode(False):
         yield {name: _fetched(value) for name, value in row.items()}
