@@ -10,8 +10,9 @@ from cli.errors import OptionError
 from cli.options import flag
 
 _RENDERING = frozenset(
-    "messages conversation chat_template add_generation_prompt continue_final_message tokenize return_dict"
-    " return_tensors return_assistant_tokens_mask processor_kwargs load_audio_from_video sanitize_control_tokens".split()
+    {"messages", "conversation", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize"}
+    | {"return_dict", "return_tensors", "return_assistant_tokens_mask", "processor_kwargs", "load_audio_from_video"}
+    | {"sanitize_control_tokens"}
 )
 """Arguments that say how a template is rendered."""
 

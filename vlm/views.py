@@ -5,8 +5,9 @@ comparison, with a blank picture (`blank`) or another prompt's picture (`other`)
 never tokenized again.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import ProcessorMixin
 
 from cli.errors import UserError
-from vlm.pictures import Picture
+from vlm.chat_template import TemplateError, parts_of, render_messages
+from vlm.encoding import REFUSALS, Side, Written, batch, single
+from vlm.pictures import Picture, PictureError
 from vlm.prompts import Prompt
 
 TEXT_VIEWS = ("drop", "blank", "other")
@@ -28,14 +31,20 @@ class ViewError(UserError):
 
 @dataclass(frozen=True)
 class View:
-    """Chat messages and the pictures that their image parts stand for."""
+    """Chat messages and the pictures that their image parts stand for.
+
+    template_args: what the chat template is handed besides.
+    prompt_id: names the prompt in errors.
+    """
 
     messages: tuple[Mapping[str, Any], ...]
     images: tuple[Picture, ...]
+    template_args: Mapping[str, Any] = field(default_factory=dict)
+    prompt_id: str = field(default="", compare=False)
 
 
 def image_view(prompt: Prompt) -> View:
-    return View(prompt.messages, prompt.images)
+    return View(prompt.messages, prompt.images, prompt.template_args, prompt.prompt_id)
 
 
 def text_view(prompt: Prompt, mode: str = "drop", other: Prompt | None = None) -> View:
@@ -50,15 +59,16 @@ def text_view(prompt: Prompt, mode: str = "drop", other: Prompt | None = None) -
         raise ViewError(f"`text_view` must be one of {', '.join(TEXT_VIEWS)}, got {mode!r}")
     if not prompt.has_image:
         return image_view(prompt)
+    view = image_view(prompt)
     if mode == "blank":
-        return View(prompt.messages, tuple(Picture.plain(_GREY, image.size) for image in prompt.images))
+        return replace(view, images=tuple(Picture.plain(_GREY, picture.size) for picture in view.images))
     if mode == "other":
         if other is None or not other.has_image:
             raise ViewError("`text_view` other needs a second prompt with a picture; give more prompts or use drop")
         donors = [other.images[i % len(other.images)] for i in range(len(prompt.images))]
-        shown = [donor.resized(image.size) for donor, image in zip(donors, prompt.images, strict=True)]
-        return View(prompt.messages, tuple(shown))
-    return View(tuple(_without_images(message) for message in prompt.messages), ())
+        shown = [donor.resized(picture.size) for donor, picture in zip(donors, view.images, strict=True)]
+        return replace(view, images=tuple(shown))
+    return replace(view, messages=tuple(map(_without_images, view.messages)), images=())
 
 
 def text_views(prompts: Sequence[Prompt], mode: str) -> list[View]:
@@ -90,26 +100,46 @@ class Encoded:
 
 
 def render(view: View, processor: ProcessorMixin) -> str:
-    """The view as text, up to where the response begins."""
-    messages = [dict(message) for message in view.messages]
-    return processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    """The view as text, up to where the response begins.
+
+    Raises:
+        ViewError: the chat template does not take it; the prompt is named.
+    """
+    try:
+        return render_messages(view.messages, len(view.images), processor, view.template_args)
+    except TemplateError as error:
+        raise ViewError(f"`prompts`: the prompt {view.prompt_id!r} {error}") from None
 
 
 def encode_prompts(
-    views: Sequence[View], processor: ProcessorMixin, *, padding_side: str = "left"
+    views: Sequence[View], processor: ProcessorMixin, *, padding_side: Side = "left"
 ) -> dict[str, Tensor]:
-    """Render and tokenize `views` with the checkpoint's own chat template; padded on `padding_side`."""
-    texts = [render(view, processor) for view in views]
-    inputs: dict[str, Any] = {"text": texts}
-    if any(view.images for view in views):
-        inputs["images"] = [[picture.load() for picture in view.images] for view in views]
-    first_token = processor.tokenizer.bos_token
-    if first_token and texts[0].startswith(first_token):
-        inputs["add_special_tokens"] = False  # the template has written them
+    """Render and tokenize `views` with the checkpoint's own chat template; padded on `padding_side`.
+
+    Raises:
+        ViewError, PictureError: the processor does not take a view; the prompt is named.
+    """
+    written = [Written(render(view, processor), view.images) for view in views]
+    rows = []
+    for view, one in zip(views, written, strict=True):
+        with _naming(view):
+            rows.append(single(one, processor))
+    with _naming(views[0]):
+        return batch(written, rows, processor, padding_side)
+
+
+@contextmanager
+def _naming(view: View) -> Iterator[None]:
+    """Say in what a processor refuses, such as a picture that is too narrow, which prompt it is."""
     try:
-        return dict(processor(**inputs, return_tensors="pt", padding=True, padding_side=padding_side))
-    except ValueError as error:  # such as the text of a prompt that spells an image token
-        raise ViewError(f"the processor refuses a prompt: {error}".splitlines()[0]) from None
+        yield
+    except PictureError:
+        raise
+    except REFUSALS as error:
+        row = f"{view.images[0].where}, " if view.images else ""
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        message = f"{row}the processor refuses the prompt {view.prompt_id!r} ({reason})"
+        raise ViewError(f"`prompts`: {message}: mend it, or add --skip-bad") from None
 
 
 def prompt_length(view: View, processor: ProcessorMixin) -> int:
@@ -168,4 +198,6 @@ def _check_no_image_token(views: Sequence[View], ids: Tensor, mask: Tensor, visu
 
 
 def _without_images(message: Mapping[str, Any]) -> dict[str, Any]:
-    return {**message, "content": [part for part in message["content"] if part["type"] != "image"]}
+    """A message less its pictures; one of pictures alone stays, as an empty text."""
+    left = [part for part in parts_of(message) if part["type"] != "image"]
+    return {**message, "content": left or [{"type": "text", "text": ""}]}

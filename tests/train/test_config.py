@@ -67,7 +67,7 @@ def test_the_settings_of_a_run_are_named_as_ever():
     assert parse(["--objective", "standard", "--seed", "1"]).folder == "runs/train-standard-e7c8d39f9a61"
     mix = ["--objective", "grpo+vgs-lp", "--rollouts-per-prompt", "4", "--batch", "16"]
     assert parse(mix).folder == "runs/train-grpo+vgs-lp-a56cfeeed759"
-    assert parse(["--preset", "paper-4b", "--teacher", "t"]).folder == "runs/train-vgs-lp-3419d5d2473c"
+    assert parse(["--preset", "paper-4b", "--teacher", "t"]).folder == "runs/train-vgs-lp-b7f179a17190"
 
 
 def test_what_a_mix_is_distilled_with():

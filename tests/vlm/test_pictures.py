@@ -4,6 +4,7 @@ import base64
 import io
 import threading
 import tracemalloc
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -370,6 +371,10 @@ class Server(BaseHTTPRequestHandler):
             self.wfile.write(self.data)
         else:
             self.send_error(404)
+
+    def handle(self):
+        with suppress(ConnectionError):  # a reader that has had enough
+            super().handle()
 
     def log_message(self, *_):
         pass
