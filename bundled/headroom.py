@@ -102,9 +102,9 @@ def measure(settings: Distillation, n_scenes: int = 3000, evaluation_seed: int =
 
     pair = load_pair("bundled")
     prompts = group_prompts("high", n_scenes, evaluation_seed)
-    before = [v.correct for v in greedy_verdicts(pair, prompts)]
+    before = [v.correct is True for v in greedy_verdicts(pair, prompts)]
     distil(pair, settings)
-    after = [v.correct for v in greedy_verdicts(pair, prompts)]
+    after = [v.correct is True for v in greedy_verdicts(pair, prompts)]
     gain = np.subtract(after, before, dtype=float)
     half = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain))
     return {

@@ -21,6 +21,7 @@ from probes import command, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import Dtype
 from stats import bootstrap_interval
+from vlm.reading import Reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class AskedOptions:
+class AskedOptions(Reading):
     """Model and prompts"""
 
     prompts: str = flag("bundled", "bundled, a .jsonl or .parquet file, a datasets folder or a hub id")
@@ -77,16 +78,34 @@ def summary(measured: "Measurement", options: AnswerOptions) -> str:
 
 
 def accuracy_table(rollouts: "pd.DataFrame") -> str:
-    """Accuracy by dependency group, then by task, in percent with its interval over prompts."""
-    lines = []
-    for column in ("dependency", "task"):
-        for name, rows in rollouts.groupby(column, sort=False):
-            interval = bootstrap_interval(
-                100.0 * rows["correct"].to_numpy(dtype=float), rows["prompt_id"].to_numpy(str)
-            )
-            spread = f"{interval.low:.1f} to {interval.high:.1f}"
-            lines.append([column, str(name), str(len(rows)), f"{interval.estimate:.1f}", spread])
-    return aligned([["by", "", "answers", "correct %", "95 % interval"], *lines])
+    """Accuracy by dependency group, then by task, in percent with its interval over prompts.
+
+    Responses to prompts that state no answer are counted below the table alone, and those without a box beside it.
+    """
+    judged = rollouts[rollouts["correct"].notna()]
+    lines = [
+        _row(column, str(name), rows)
+        for column in ("dependency", "task")
+        for name, rows in judged.groupby(column, sort=False)
+    ]
+    columns = ["by", "", "answers", "correct %", "95 % interval", "without a box"]
+    notes = [] if len(judged) == len(rollouts) else [_unanswered(rollouts, len(rollouts) - len(judged))]
+    return "\n".join([*([aligned([columns, *lines])] if lines else []), *notes])
+
+
+def _row(column: str, name: str, rows: "pd.DataFrame") -> list[str]:
+    interval = bootstrap_interval(100.0 * rows["correct"].to_numpy(dtype=float), rows["prompt_id"].to_numpy(str))
+    spread = f"{interval.low:.1f} to {interval.high:.1f}"
+    unboxed = str(int((~rows["boxed"].astype(bool)).sum())) if "boxed" in rows else "-"
+    return [column, name, str(len(rows)), f"{interval.estimate:.1f}", spread, unboxed]
+
+
+def _unanswered(rollouts: "pd.DataFrame", n: int) -> str:
+    if n == len(rollouts):
+        return (
+            f"no accuracy: none of the prompts states an answer ({n} responses); name its column with --columns answer="
+        )
+    return f"not judged: {n} of {len(rollouts)} responses, whose prompts state no answer"
 
 
 PROBE = Probe("accuracy", measure, summary, (AskedOptions,), (AnswerOptions,), plan=plan)

@@ -66,6 +66,7 @@ class Analyzer(Corpus):
         super().__init__(student, rollouts=rollouts, **options)
         self.folder = None if folder is None else Path(folder)
         self.overwrite = overwrite
+        self.begun: Callable[[Analyzer], None] = lambda _: None  # called when nothing is left to be refused
 
     def angles(self, **options: Any) -> Measurement:
         """Measure angles and norms of the gradients by visual dependency; see `probes.angles`."""
@@ -124,8 +125,11 @@ class Analyzer(Corpus):
         header, tables = self._planned(probe, *others, *values)
         place = self._place(probe, header, folder)
         record = None if place is None or self.overwrite else complete_record(place, header)
-        if record is None:
+        if record is not None:
+            self.begun(self)
+        else:
             with self._recording(header, place) as open_:
+                self.begun(self)
                 open_.finish(tables(), self._run_notes(began) | self.notes)
             record = open_.measurement()
         kind = getattr(measurement, probe.measurement)

@@ -1,13 +1,17 @@
 """The command of a probe: read the flags, measure, print, draw."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli.errors import exit_code
 from cli.options import parser_for, pick
 from probes.probe import Probe
 from probes.settings import OutputOptions
+
+if TYPE_CHECKING:
+    from probes.analyzer import Analyzer
 
 
 def run(probe: Probe, manual: str | None, argv: Sequence[str] | None) -> int:
@@ -22,12 +26,22 @@ def run(probe: Probe, manual: str | None, argv: Sequence[str] | None) -> int:
 
 def _measure(probe: Probe, parsed: Any) -> None:
     from probes.analyzer import Analyzer  # torch and the model libraries, once the flags are read
+    from vlm.shown import shown_prompt
 
     output = pick(parsed, OutputOptions)
     shared = {name: value for group in probe.reads for name, value in asdict(pick(parsed, group)).items()}
     own = {name: value for group in probe.options for name, value in asdict(pick(parsed, group)).items()}
     first, *others = parsed.checkpoints if probe.series else [parsed.checkpoint]
     analyzer = Analyzer(first, overwrite=output.overwrite, **shared)
+    if output.show_prompt:
+        _say_prompts(analyzer)
+        print(shown_prompt(first, analyzer.source_prompts, analyzer.prompt_options.text_view))
+        return
+    analyzer.begun = _say_prompts
     measured = analyzer.measure(probe, *others, folder=output.out or "runs/{name}", **own)
     print(measured)
     print(f"record: {measured.path}", *(f"picture: {path}" for path in measured.save()), sep="\n")
+
+
+def _say_prompts(analyzer: "Analyzer") -> None:
+    print(*analyzer.prompt_set.lines, sep="\n", file=sys.stderr, flush=True)

@@ -28,7 +28,7 @@ from vlm.pair import Pair, load_teacher, pair_of, teacher_named
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout
 from vlm.scoring import score
-from vlm.sources import load_prompts, read_prompts
+from vlm.sources import PromptSet, prompt_set, read_prompts
 from vlm.stored_rollouts import read_rollouts
 from vlm.views import View, image_view
 
@@ -161,16 +161,24 @@ class Corpus:
         return self.pair.student if "pair" in self.__dict__ else self._loaded_student
 
     @cached_property
+    def prompt_set(self) -> PromptSet:
+        """The prompts as they were read, and how."""
+        return self._prompt_set(self.prompt_options.limit)
+
+    @property
     def source_prompts(self) -> list[Prompt]:
         """The prompts as they were read."""
-        return self.first_prompts(self.prompt_options.limit)
+        return self.prompt_set.prompts
 
     def first_prompts(self, limit: int) -> list[Prompt]:
         """Return up to `limit` prompts, whether or not they have room for a response."""
+        return self._prompt_set(limit).prompts
+
+    def _prompt_set(self, limit: int) -> PromptSet:
         options = self.prompt_options
         if self._given_prompts is not None:
-            return read_prompts(self._given_prompts)[:limit]
-        return load_prompts(options.prompts, limit=limit, seed=options.seed, split=options.split)
+            return read_prompts(self._given_prompts, limit=limit, reading=options)
+        return prompt_set(options.prompts, limit=limit, seed=options.seed, split=options.split, reading=options)
 
     @cached_property
     def asked(self) -> Asked:
@@ -284,6 +292,8 @@ class Corpus:
         if self._given_prompts is not None:
             options["prompts"] = self._given_prompts
         other = type(self)(checkpoint, rollouts=self._given_rollouts, **options | changed)
+        if "prompt_set" in self.__dict__ and other.prompt_options == self.prompt_options:
+            other.__dict__["prompt_set"] = self.prompt_set
         if "teacher" not in changed:
             other.__dict__["teacher"] = self.teacher
         return other

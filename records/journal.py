@@ -13,8 +13,9 @@ A run that continues from a checkpoint at step k drops the lines of step k and l
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,7 +83,9 @@ def _before(path: Path, step: int) -> list[Line]:
 
 
 def _numbered(path: Path) -> Iterable[tuple[int, str]]:
-    return enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True), start=1)
+    """The lines with their line feeds; other signs that end a line in a text are part of it."""
+    content = path.read_bytes().decode("utf-8", errors="replace")
+    return enumerate(re.findall(r"[^\n]*\n|[^\n]+\Z", content), start=1)
 
 
 def _text(line: Line) -> str:
@@ -106,7 +109,8 @@ def _parse(path: Path, number: int, text: str) -> Line:
     if kind not in _KINDS:
         raise JournalError(f"{where} has the kind {kind!r}: it must be one of {', '.join(_KINDS)}")
     names = {field.name for field in fields(_KINDS[kind])}
-    if differing := sorted(names ^ content.keys()):
+    later = {field.name for field in fields(_KINDS[kind]) if field.default is not MISSING}
+    if differing := sorted((names ^ content.keys()) - (later - content.keys())):
         state = "misses" if differing[0] in names else "has an unknown field"
         raise JournalError(f"{where}, of kind {kind}, {state} `{differing[0]}`: train again elsewhere")
     if type(content["step"]) is not int:

@@ -69,10 +69,14 @@ class EvaluationLine:
     own_response_tokens: float
     """Mean length of those responses."""
     accuracy: Mapping[str, float]
-    """Share of greedy answers that are right, by dependency group."""
+    """Share of greedy answers that are right, by dependency group, among the prompts that state an answer."""
     answers: Mapping[str, int]
-    """Number of prompts by dependency group."""
+    """Number of prompts that state an answer, by dependency group."""
     seconds: float
+    unboxed: int | None = None
+    """Number of these prompts whose response has no answer in a box, which is wrong; null in older journals."""
+    unanswered: int | None = None
+    """Number of prompts that state no answer, which are not judged; null in older journals."""
 
 
 @dataclass(frozen=True)

@@ -64,9 +64,9 @@ def real(name: str, meaning: str, optional: bool = False) -> Column:
     return Column(name, "double", meaning, optional)
 
 
-def yes_no(name: str, meaning: str) -> Column:
+def yes_no(name: str, meaning: str, optional: bool = False) -> Column:
     """Describe a column of truth values."""
-    return Column(name, "bool", meaning)
+    return Column(name, "bool", meaning, optional)
 
 
 def png(name: str, meaning: str) -> Column:

@@ -26,6 +26,9 @@ from cli.errors import exit_code
 from cli.options import Parser, pick, program
 from train.config import FLAGS_READ_BY, PRESETS, Config
 
+FIRST = 64
+"""Number of prompts that are read to show the first, one of which may lend its picture to the text view."""
+
 
 def parse(argv: Sequence[str] | None = None) -> Config:
     """Return the flags that were typed, with the rest from the preset that they name.
@@ -55,11 +58,24 @@ def _run(config: Config) -> None:
 
     from train.loop import train
 
+    if config.show_prompt:
+        print(_shown(config))
+        return
     folder = train(config)
     if PartialState().is_main_process:
         teacher = [] if config.teacher is None else ["--teacher", config.teacher]
         print(f"run: {folder}")
         print(f"next: {program('probes.compare')} {shlex.join([config.student, str(folder / 'last'), *teacher])}")
+
+
+def _shown(config: Config) -> str:
+    """The first prompt in both views; only the processor of the student is loaded."""
+    from vlm.shown import shown_prompt
+    from vlm.sources import prompt_set
+
+    read = prompt_set(config.prompts, limit=FIRST, split=config.split, reading=config)
+    print(*read.lines, sep="\n", file=sys.stderr)
+    return shown_prompt(config.student, read.prompts, config.text_view)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from geometry import HiddenViews, Thresholds, token_shares, vds_from_hidden
 from train.grpo import Sampled, advantages, before_updates
 from train.learner import Learner, Stopwatch, gather_rows
 from train.rollouts import MicroBatch, Response, both_views, cut, has_image, responses_to, sample
-from vlm.answers import is_correct
+from vlm.answers import is_correct_any
 from vlm.prompts import Prompt
 
 T = TypeVar("T")
@@ -136,8 +136,9 @@ def _responses(learner: Learner, prompts: Sequence[Prompt], seed: int) -> list[R
 
 def _about(response: Response) -> list[float]:
     """Length, whether it was truncated, reward (nan where no answer is known) and banned mass."""
-    rollout, answer = response.rollout, response.prompt.answer
-    reward = float(is_correct(rollout.text, answer)) if answer else math.nan
+    rollout = response.rollout
+    is_right = is_correct_any(rollout.text, response.prompt.answers)
+    reward = math.nan if is_right is None else float(is_right)
     return [float(response.n_tokens), float(rollout.truncated), reward, rollout.banned_mass or 0.0]
 
 

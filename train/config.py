@@ -46,7 +46,7 @@ FLAGS_READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
     **_OWN,
 }
 """For each flag that not every objective reads, the objectives that read it; `match_norm` reads what vgs-lp reads."""
-_STARTED: Final = ("out", "resume", "override", "track")
+_STARTED: Final = ("out", "resume", "override", "track", "show_prompt")
 """Flags that say how a run is started and watched; they do not change what it computes."""
 _STATED_IF_GIVEN: Final = ("left_out", *(f.name for f in fields(Reading)))
 """Flags that a run's config.json names only where they are given."""
@@ -189,6 +189,7 @@ class Config(Reading):
     out: str | None = flag(None, "folder of the run (default: runs/train-<objective>-<fingerprint>)")
     resume: bool = flag(False, "continue the run in --out, or begin it if there is none")
     override: bool = flag(False, "with --resume: continue although flags or weights have changed")
+    show_prompt: bool = flag(False, "print the first prompt as the student is given it, in both views, and end")
     track: Tracker | None = flag(None, "also log the journal's numbers to this tracker; see train.trackers")
 
     def __post_init__(self) -> None:

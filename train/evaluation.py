@@ -30,6 +30,7 @@ def evaluation_line(
         own = sample(learner.pair.student, config, prompts, config.seed)
         on_own = _tokens(learner, own)
     edges = edges_of(on_fixed)
+    judged = [verdict for verdict in verdicts if verdict.correct is not None]
     return EvaluationLine(
         step=step,
         losses=means(on_fixed),
@@ -38,16 +39,33 @@ def evaluation_line(
         own_losses_by_bin=binned(on_own, edges),
         own_response_tokens=sum(response.n_tokens for response in own) / len(own),
         accuracy=accuracy(verdicts, "dependency"),
-        answers=dict(Counter(verdict.prompt.dependency for verdict in verdicts)),
+        answers=dict(Counter(verdict.prompt.dependency for verdict in judged)),
         seconds=round(time.perf_counter() - began, 4),
+        unboxed=sum(not verdict.is_boxed for verdict in judged),
+        unanswered=len(verdicts) - len(judged),
     )
 
 
-def headline(line: EvaluationLine) -> float:
-    """What the best checkpoint is chosen by: accuracy on prompts that need the picture; on all where none is such."""
+def headline(line: EvaluationLine) -> float | None:
+    """What the best checkpoint is chosen by: accuracy on prompts that need the picture; on all where none is such.
+
+    None where no prompt states an answer.
+    """
     if "high" in line.accuracy:
         return line.accuracy["high"]
-    return sum(line.accuracy[group] * n for group, n in line.answers.items()) / sum(line.answers.values())
+    judged = sum(line.answers.values())
+    return sum(line.accuracy[group] * n for group, n in line.answers.items()) / judged if judged else None
+
+
+def accuracy_words(line: EvaluationLine) -> str:
+    """Say how many of the held-out prompts are answered right, how many without a box, and how many have no answer."""
+    judged = sum(line.answers.values())
+    if not judged:
+        return f"none of the {line.unanswered} held-out prompts states an answer: no accuracy, and no best checkpoint"
+    shares = ", ".join(f"{group} {100 * share:.1f} %" for group, share in line.accuracy.items())
+    notes = [f"{line.unboxed} of {judged} without a box"] if line.unboxed else []
+    notes += [f"{line.unanswered} prompts state no answer"] if line.unanswered else []
+    return f"held-out accuracy {shares}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _tokens(learner: Learner, responses: Sequence[Response]) -> Tokens:

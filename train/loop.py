@@ -4,6 +4,7 @@ Within a step the evaluation comes first, then the rollouts, the measurement of 
 the journal and the checkpoint. `train.run` has what is loaded before the first step, `train.folder` what is written.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from records.journal_lines import Line, StepLine
 from train import checkpoint, trackers
 from train.batch import Batch, batches_of_step, joined
 from train.config import Config
-from train.evaluation import evaluation_line, headline
+from train.evaluation import accuracy_words, evaluation_line, headline
 from train.folder import opened
 from train.gradients import geometry_line
 from train.journal_lines import step_line
@@ -45,6 +46,8 @@ def train(config: Config) -> Path:
     start = load(config)
     with opened(config, start.weights, start.accelerator), tracked(start.accelerator, config, start.folder):
         run = restore(start)
+        if start.accelerator.is_main_process:
+            print(*start.source.lines, sep="\n", file=sys.stderr, flush=True)
         for _ in range(run.progress.step, config.steps):
             advance(run)
         _save(run)
@@ -85,8 +88,7 @@ def _evaluate(run: Run) -> None:
         if run.learner.accelerator.is_main_process:
             line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
             _write(run, line)
-            shares = ", ".join(f"{group} {100 * share:.1f} %" for group, share in line.accuracy.items())
-            print(f"step {step}: held-out accuracy {shares}", flush=True)
+            print(f"step {step}: {accuracy_words(line)}", flush=True)
             score = headline(line)
     better = score is not None and (run.progress.best is None or score > run.progress.best)
     if most(run.learner.accelerator, int(better)):

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from cli.errors import OptionError
 from train.config import Config
 from vlm.names import DrawPrompts, drawn_prompts
-from vlm.prompts import Prompt
-from vlm.sources import load_prompts
+from vlm.prompts import Prompt, apply_reading
+from vlm.reading import Reading
+from vlm.sources import PromptSet, prompt_set
 
 FIRST_SEED = 1_000_000  # of training scenes and rollouts: those of evaluations lie below
 STEPS_A_SEED = 1_000_000
@@ -23,6 +25,8 @@ class PromptSource:
     """All prompts, or a function that draws new ones in each step."""
     batch: int
     seed: int
+    lines: tuple[str, ...] = ()
+    """What was read, and how many prompts have pictures and answers."""
 
     def at(self, step: int) -> list[Prompt]:
         """Return the prompts of a step: those of a pool once per epoch, without the rest that fills no batch."""
@@ -46,18 +50,33 @@ def prompt_source(config: Config) -> PromptSource:
     Raises:
         OptionError: too few prompts for a batch, or one without the answer that a reward needs.
     """
-    draw = drawn_prompts(config.prompts)
-    if draw and config.left_out:
-        raise OptionError(f"`left_out` must be 0 for prompts that are drawn, got {config.left_out}; leave it out")
-    pool = [] if draw else load_prompts(config.prompts, split=config.split)
-    pool = pool[: max(len(pool) - config.left_out, 0)]
-    apart = config.held_out_prompts or (config.prompts if draw else None)
-    if apart is None:
-        held_out, pool = pool[: config.held_out], pool[config.held_out :]
+    if (draw := drawn_prompts(config.prompts)) is not None:
+        if config.left_out:
+            raise OptionError(f"`left_out` must be 0 for prompts that are drawn, got {config.left_out}; leave it out")
+        held_out = _read(config, config.held_out_prompts or config.prompts, config.held_out)
+        pool = partial(_drawn, draw, config)
+        return PromptSource(held_out.prompts, pool, config.batch, config.seed, held_out.lines)
+    read = _read(config, config.prompts)
+    rest = read.prompts[: max(len(read.prompts) - config.left_out, 0)]
+    lines: tuple[str, ...] = read.lines
+    if config.held_out_prompts is None:
+        kept, rest = rest[: config.held_out], rest[config.held_out :]
     else:
-        held_out = load_prompts(apart, limit=config.held_out, split=config.split)
-    if draw:
-        return PromptSource(held_out, draw, config.batch, config.seed)
+        apart = _read(config, config.held_out_prompts, config.held_out)
+        kept, lines = apart.prompts, (*lines, *(f"held-out {line}" for line in apart.lines))
+    _refuse_pool(config, rest)
+    return PromptSource(kept, rest, config.batch, config.seed, lines)
+
+
+def _read(config: Config, source: str, limit: int | None = None) -> PromptSet:
+    return prompt_set(source, limit=limit, split=config.split, reading=config)
+
+
+def _drawn(draw: DrawPrompts, reading: Reading, n: int, seed: int) -> list[Prompt]:
+    return [apply_reading(prompt, reading) for prompt in draw(n, seed)]
+
+
+def _refuse_pool(config: Config, pool: Sequence[Prompt]) -> None:
     if len(pool) < config.batch:
         raise OptionError(f"`batch` must be at most {len(pool)}, the prompts not held out, got {config.batch}")
     if config.has_rewards and (unknown := [prompt.prompt_id for prompt in pool if not prompt.answer]):
@@ -65,4 +84,3 @@ def prompt_source(config: Config) -> PromptSource:
             f"`prompts` must have answers for '{config.objective}', but {len(unknown)} have none, the first "
             f"{unknown[0]!r}: leave them out"
         )
-    return PromptSource(held_out, pool, config.batch, config.seed)

@@ -14,6 +14,7 @@ the box and dollars that a reference answer may come in, are no part of it. Then
 """
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 
 from vlm import latex
@@ -54,6 +55,11 @@ def is_correct(response: str, answer: str) -> bool:
     given, answer = unwrapped(given), unwrapped(answer)
     decided = decided_by_rule(given, answer)
     return latex.equal(given, answer) if decided is None else decided
+
+
+def is_correct_any(response: str, answers: Sequence[str]) -> bool | None:
+    """Whether a response gives one of the accepted answers; None if there is none to judge by."""
+    return any(is_correct(response, answer) for answer in answers) if answers else None
 
 
 def unwrapped(answer: str) -> str:

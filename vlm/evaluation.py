@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vlm.answers import is_correct
+from vlm.answers import boxed_answer, is_correct_any
 from vlm.checkpoint import LoadedModel
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling, generate
@@ -11,11 +11,16 @@ from vlm.rollouts import Rollout, Sampling, generate
 
 @dataclass(frozen=True)
 class Verdict:
-    """One response and whether its answer is right."""
+    """One response and whether its answer is right; None if the prompt states no answer to judge by."""
 
     prompt: Prompt
     rollout: Rollout
-    correct: bool
+    correct: bool | None
+
+    @property
+    def is_boxed(self) -> bool:
+        """Whether the response has an answer in a box; one that has none is wrong."""
+        return boxed_answer(self.rollout.text) is not None
 
 
 def evaluate(
@@ -30,13 +35,14 @@ def evaluate(
     judged = []
     for rollout in generate(loaded, prompts, sampling, progress=progress):
         prompt = by_id[rollout.prompt_id]
-        judged.append(Verdict(prompt, rollout, is_correct(rollout.text, prompt.answer)))
+        judged.append(Verdict(prompt, rollout, is_correct_any(rollout.text, prompt.answers)))
     return judged
 
 
 def accuracy(verdicts: Sequence[Verdict], by: str) -> dict[str, float]:
-    """Share of correct answers by `task` or `dependency`."""
+    """Share of correct answers by `task` or `dependency`, among those that can be judged; no group without any."""
     groups: dict[str, list[bool]] = {}
     for verdict in verdicts:
-        groups.setdefault(getattr(verdict.prompt, by), []).append(verdict.correct)
+        if verdict.correct is not None:
+            groups.setdefault(getattr(verdict.prompt, by), []).append(verdict.correct)
     return {name: sum(values) / len(values) for name, values in groups.items()}

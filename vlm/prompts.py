@@ -28,9 +28,17 @@ class Prompt:
     template_args: Mapping[str, Any] = field(default_factory=dict)
     """What the chat template is handed besides the messages."""
 
+    other_answers: tuple[str, ...] = ()
+    """Accepted beside `answer`."""
+
     def __post_init__(self) -> None:
         """Take images in memory for pictures, too."""
         object.__setattr__(self, "images", tuple(map(Picture.of, self.images)))
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Every accepted answer; none where the source states none."""
+        return (self.answer, *self.other_answers) if self.answer else ()
 
     @property
     def has_image(self) -> bool:
@@ -69,6 +77,7 @@ def prompts_fingerprint(prompts: Sequence[Prompt]) -> str:
     for prompt in prompts:
         said: list[Any] = [prompt.prompt_id, list(prompt.messages), prompt.answer, prompt.task, prompt.dependency]
         said += [dict(prompt.template_args)] if prompt.template_args else []
+        said += [list(prompt.other_answers)] if prompt.other_answers else []
         digest.update(json.dumps(said, sort_keys=True).encode())
         for picture in prompt.images:
             digest.update(picture.content())

@@ -1,99 +1,191 @@
-"""Read prompts, with and without pictures: the bundled scenes, JSONL, parquet, a datasets folder or a hub id.
+"""Read prompts, with and without pictures: the bundled scenes, JSON, parquet, a datasets folder, a hub id, a benchmark.
 
-A row holds either `problem, answer, images` (an `<image>` marker in `problem` says where a picture stands; without
-markers the pictures come first) or the conversational `prompt, images` (a list of messages). `dependency` (high, low,
-text), `task` and `id` are read where they are present. A picture is a path (relative to the file), bytes, or
-`{"bytes": ..., "path": ...}`, as parquet and datasets hold it.
+`vlm.schemas` says which column is what, `vlm.messages` where pictures stand, `vlm.cells` what a cell may be, and
+`vlm.benchmarks` has the benchmarks by name. Paths of pictures are relative to the file, or to `image_root`.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cli.errors import UserError
+from vlm.benchmarks import Chosen, benchmark_named
+from vlm.cells import PromptError as PromptError
+from vlm.cells import Written
 from vlm.names import drawn_prompts
-from vlm.pictures import Picture, read_picture
-from vlm.prompts import IMAGE_MARKER, Prompt
+from vlm.pictures import Picture, PictureError, read_picture
+from vlm.prompts import Prompt, apply_reading
+from vlm.reading import Reading
+from vlm.rows import Defaults, RowReader
+from vlm.schemas import Row, parse_columns
 
 DRAWN = 64  # prompts that a source which draws them gives by default
+AS_FOUND = Reading()
+_FILES = (".jsonl", ".json", ".parquet")
+_FOUND = ("bytes", "path")
 
 
-class PromptError(UserError):
-    """A prompt source that cannot be read; the message names the row."""
+class BadPicture(PromptError):
+    """A picture that cannot be read."""
 
 
-def load_prompts(source: str, *, limit: int | None = None, seed: int = 0, split: str = "train") -> list[Prompt]:
+@dataclass(frozen=True)
+class PromptSet:
+    """Prompts, where they are from, and which columns were read as what.
+
+    bad: why rows were left out, one reason each.
+    """
+
+    prompts: list[Prompt]
+    source: str
+    columns: str
+    bad: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, str]:
+        """Two lines: what was read, and how many prompts have pictures and answers."""
+        pictured = sum(prompt.has_image for prompt in self.prompts)
+        answered = sum(bool(prompt.answer) for prompt in self.prompts)
+        left_out = f"; {len(self.bad)} left out, the first: {self.bad[0]}" if self.bad else ""
+        return (
+            f"prompts: {self.source}: {self.columns}",
+            f"prompts: {len(self.prompts)}, {pictured} with pictures, {answered} with an answer{left_out}",
+        )
+
+
+def load_prompts(
+    source: str, *, limit: int | None = None, seed: int = 0, split: str = "train", reading: Reading = AS_FOUND
+) -> list[Prompt]:
+    """Read up to `limit` prompts from `source`, as `prompt_set` does.
+
+    Raises:
+        PromptError, OptionError: as `prompt_set`.
+    """
+    return prompt_set(source, limit=limit, seed=seed, split=split, reading=reading).prompts
+
+
+def prompt_set(
+    source: str, *, limit: int | None = None, seed: int = 0, split: str = "train", reading: Reading = AS_FOUND
+) -> PromptSet:
     """Read up to `limit` prompts from `source`.
 
-    `bundled` draws the scenes of the bundled pair from `seed`; a path ending in .jsonl or .parquet is read as such; any
-    other existing folder as a saved datasets folder; anything else as a hub id, whose `split` is read.
+    `bundled` draws the scenes of the bundled pair from `seed`; a path ending in .jsonl, .json or .parquet is read as
+    such; any other existing folder as a saved datasets folder; the name of a benchmark as its prompt set; anything else
+    as a hub id, whose `split` is read.
 
     Raises:
-        PromptError: nothing there, an unknown format, a row without a needed column, or an unreadable picture.
+        PromptError: nothing there, an unknown format, a row that cannot be read without a guess, or an unreadable
+            picture.
+        OptionError: `columns` cannot be read.
     """
     if (draw := drawn_prompts(source)) is not None:
-        return draw(DRAWN if limit is None else limit, seed)
-    rows = _rows(source, split)
-    prompts: list[Prompt] = []
-    for number, row in enumerate(islice(rows, limit)):
-        prompts.append(_prompt(row, f"{source}, row {number}", str(number), _folder(source)))
-    if not prompts:
-        raise PromptError(f"`prompts` must hold at least one prompt, but {source} is empty; name another source")
-    _refuse_double_ids(prompts, source)
-    return prompts
+        drawn = [apply_reading(prompt, reading) for prompt in draw(DRAWN if limit is None else limit, seed)]
+        return PromptSet(drawn, source, f"drawn with seed {seed}")
+    chosen = None if Path(source).exists() else benchmark_named(source)
+    reader = _reader(reading, Path(source).parent, chosen)
+    rows = _benchmark(chosen, split) if chosen else _rows(source, split)
+    return _read(islice(rows, limit), source, reader, reading)
 
 
-def read_prompts(rows: Iterable[Prompt | Mapping[str, Any]], source: str = "`prompts`") -> list[Prompt]:
-    """Return prompts from objects, or from rows as a file of prompts has them.
+def read_prompts(rows: Iterable[Prompt | Row], *, limit: int | None = None, reading: Reading = AS_FOUND) -> PromptSet:
+    """Read up to `limit` prompts from objects, or from rows as a file of prompts has them.
 
     Raises:
-        PromptError: there is none, or a row lacks a column or has an unreadable picture.
+        PromptError: there is none, or a row cannot be read.
     """
     if not isinstance(rows, Iterable):
         raise PromptError(f"`prompts` must be a file, a name or a list of prompts, got {type(rows).__name__}")
-    prompts = [
-        row if isinstance(row, Prompt) else _prompt(row, f"{source}, row {number}", str(number), Path())
-        for number, row in enumerate(rows)
-    ]
+    return _read(islice(rows, limit), "`prompts`", _reader(reading, None, None), reading)
+
+
+def _reader(reading: Reading, folder: Path | None, chosen: Chosen | None) -> RowReader:
+    columns, defaults = parse_columns(reading.columns), Defaults()
+    if chosen is not None:
+        columns, own = chosen.columns(columns), chosen.benchmark
+        defaults = Defaults(task=chosen.name, dependency=own.group, answers=own.answers)
+    root = folder if reading.image_root is None else Path(reading.image_root)
+    return RowReader(columns, _picture_reader(root, reading.allow_remote), defaults)
+
+
+def _picture_reader(root: Path | None, allow_remote: bool) -> Callable[[Any, str], Any]:
+    def read(entry: Any, where: str) -> Picture:
+        try:
+            picture = read_picture(entry, where=where, root=root, allow_remote=allow_remote)
+            picture.check()
+        except PictureError as error:
+            raise BadPicture(str(error)) from None
+        return picture
+
+    return read
+
+
+def _read(rows: Iterable[Prompt | Row], source: str, reader: RowReader, reading: Reading) -> PromptSet:
+    prompts: list[Prompt] = []
+    bad: list[str] = []
+    for number, row in enumerate(rows):
+        try:
+            made = row if isinstance(row, Prompt) else reader.prompt(row, f"{source}, row {number}", str(number))
+            prompts.append(apply_reading(made, reading))
+        except BadPicture as error:
+            if not reading.skip_bad:
+                raise
+            bad.append(str(error))
+    if bad and not prompts:
+        raise PromptError(f"{bad[0]}; no prompt of {source} is left without the {len(bad)} that `skip_bad` leaves out")
     if not prompts:
         raise PromptError(f"`prompts` must hold at least one prompt, but {source} is empty; name another source")
+    if reader.seen:
+        reader.refuse_missing(source)
     _refuse_double_ids(prompts, source)
-    return prompts
+    return PromptSet(prompts, source, reader.summary, tuple(bad))
 
 
-def _folder(source: str) -> Path:
-    return Path(source).parent
-
-
-def _rows(source: str, split: str) -> Iterable[Mapping[str, Any]]:
+def _rows(source: str, split: str) -> Iterable[Row]:
     path = Path(source)
-    if path.suffix in (".jsonl", ".parquet"):
+    if path.suffix in _FILES:
         if not path.is_file():
             raise PromptError(f"`prompts` names the file {source}, which does not exist; check the path")
-        return _jsonl(path) if path.suffix == ".jsonl" else _parquet(path)
+        return {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}[path.suffix](path)
     if path.is_file():
-        raise PromptError(f"`prompts` must be .jsonl or .parquet, a datasets folder or a hub id, got {source}")
+        raise PromptError(
+            f"`prompts` must be .jsonl or .parquet, .json, a datasets folder, a benchmark or a hub id, got {source}"
+        )
     return _datasets(source, split)
 
 
-def _jsonl(path: Path) -> Iterable[Mapping[str, Any]]:
+def _jsonl(path: Path) -> Iterator[Row]:
+    """The rows of JSON lines, which end at a line feed alone; numbers keep how they are written."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines):
-            if line.strip():
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    raise PromptError(f"`prompts`: {path}, row {number} is not JSON ({error})") from None
-                if not isinstance(row, dict):
-                    raise PromptError(
-                        f"`prompts`: {path}, row {number} must be a JSON object, got {type(row).__name__}"
-                    )
-                yield row
+            text = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
+            if text.strip():
+                yield _object(_parsed(text, f"{path}, row {number}"), f"{path}, row {number}")
 
 
-def _parquet(path: Path) -> Iterable[Mapping[str, Any]]:
+def _json(path: Path) -> Iterator[Row]:
+    """The rows of a JSON list of objects."""
+    rows = _parsed(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), str(path))
+    if not isinstance(rows, list):
+        raise PromptError(f"`prompts`: {path} must be a JSON list of objects, got {type(rows).__name__}; use .jsonl")
+    yield from (_object(row, f"{path}, row {number}") for number, row in enumerate(rows))
+
+
+def _parsed(text: bytes, where: str) -> Any:
+    try:
+        return json.loads(text, parse_float=Written)
+    except ValueError as error:
+        raise PromptError(f"`prompts`: {where} is not JSON ({error})") from None
+
+
+def _object(row: Any, where: str) -> Row:
+    if not isinstance(row, dict):
+        raise PromptError(f"`prompts`: {where} must be a JSON object, got {type(row).__name__}")
+    return row
+
+
+def _parquet(path: Path) -> Iterable[Row]:
     import pyarrow
     import pyarrow.parquet
 
@@ -105,95 +197,56 @@ def _parquet(path: Path) -> Iterable[Mapping[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _datasets(source: str, split: str) -> Iterable[Mapping[str, Any]]:
+def _datasets(source: str, split: str) -> Iterable[Row]:
+    import datasets
+
+    if not Path(source).is_dir():
+        return _hub(source, None, split)
+    try:
+        loaded = datasets.load_from_disk(source)
+    except Exception as error:  # datasets raises many kinds; each means "not readable"
+        raise PromptError(_unreadable(source, error)) from None
+    if isinstance(loaded, datasets.DatasetDict):
+        if split not in loaded:
+            raise PromptError(f"`split` must be one of {', '.join(loaded)} in {source}, got {split!r}")
+        loaded = loaded[split]
+    return _undecoded(loaded.to_iterable_dataset())
+
+
+def _benchmark(chosen: Chosen, split: str) -> Iterable[Row]:
+    return _hub(chosen.benchmark.hub, chosen.benchmark.config, chosen.split(split))
+
+
+def _hub(source: str, config: str | None, split: str) -> Iterable[Row]:
     import datasets
 
     try:
-        if Path(source).is_dir():
-            loaded = datasets.load_from_disk(source)
-        else:
-            loaded = datasets.load_dataset(source, split=split, streaming=True)
-    except Exception as error:  # the hub client and datasets raise many kinds; each means "not readable"
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise PromptError(f"`prompts`: {source} is neither a file, a datasets folder nor a hub id ({reason})") from None
-    if not isinstance(loaded, datasets.DatasetDict):
-        return loaded
-    if split not in loaded:
-        raise PromptError(f"`split` must be one of {', '.join(loaded)} in {source}, got {split!r}")
-    return loaded[split]
+        loaded = datasets.load_dataset(source, config, split=split, streaming=True)
+    except Exception as error:  # the hub client raises many kinds; each means "not readable"
+        raise PromptError(_unreadable(source, error)) from None
+    return _undecoded(loaded)
 
 
-def _prompt(row: Mapping[str, Any], where: str, number: str, folder: Path) -> Prompt:
-    listed = row.get("images")
-    entries = [] if listed is None else listed if isinstance(listed, (list, tuple)) else [listed]
-    images = tuple(_image(entry, where, folder) for entry in entries)
-    known = {name: value for name, value in row.items() if value is not None}
-    if "problem" in known:
-        messages = _from_problem(str(known["problem"]), len(images), where)
-    elif "prompt" in known:
-        messages = _from_messages(known["prompt"], len(images), where)
-    else:
-        raise PromptError(f"`prompts`: {where} must have a column `problem` or `prompt`, got {sorted(row)}")
-    return Prompt(
-        prompt_id=str(known.get("id", number)),
-        messages=messages,
-        images=images,
-        answer=str(known.get("answer", "")),
-        task=str(known.get("task", "unknown")),
-        dependency=str(known.get("dependency", "unknown" if images else "text")),
-    )
+def _undecoded(loaded: Any) -> Iterable[Row]:
+    """The rows with their pictures as bytes or paths; those that are files of the hub are decoded."""
+    for row in loaded.decode(False):
+        yield {name: _fetched(value) for name, value in row.items()}
 
 
-def _from_problem(problem: str, n_images: int, where: str) -> tuple[Mapping[str, Any], ...]:
-    pieces = problem.split(IMAGE_MARKER)
-    if len(pieces) == 1:
-        pieces = [""] * n_images + pieces
-    if len(pieces) - 1 != n_images:
-        raise PromptError(f"`prompts`: {where} has {len(pieces) - 1} markers {IMAGE_MARKER} but {n_images} images")
-    content: list[dict[str, str]] = []
-    for index, piece in enumerate(pieces):
-        content += [{"type": "image"}] if index else []
-        content += [{"type": "text", "text": piece.strip()}] if piece.strip() else []
-    return ({"role": "user", "content": content},)
+def _fetched(value: Any) -> Any:
+    import datasets
+
+    if isinstance(value, list):
+        return [_fetched(entry) for entry in value]
+    if isinstance(value, dict) and tuple(sorted(value)) == _FOUND and value["bytes"] is None:
+        is_remote = str(value["path"]).startswith(("hf://", "zip://"))
+        return datasets.Image().decode_example(value) if is_remote else value
+    return value
 
 
-def _from_messages(messages: Any, n_images: int, where: str) -> tuple[Mapping[str, Any], ...]:
-    if not isinstance(messages, Sequence) or isinstance(messages, str):
-        raise PromptError(f"`prompts`: {where}: `prompt` must be a list of messages, got {type(messages).__name__}")
-    try:
-        normal = [{"role": message["role"], "content": _parts(message["content"])} for message in messages]
-    except (KeyError, TypeError) as error:
-        raise PromptError(
-            f"`prompts`: {where}: a message must have `role` and `content`, a text or parts of type text or image"
-            f" ({type(error).__name__}: {error})"
-        ) from None
-    first_user = next((message for message in normal if message["role"] == "user"), None)
-    if first_user is None:
-        raise PromptError(f"`prompts`: {where}: `prompt` must hold a message of role user, got none")
-    marked = sum(part["type"] == "image" for message in normal for part in message["content"])
-    if marked == 0 and n_images:
-        first_user["content"] = [{"type": "image"}] * n_images + first_user["content"]
-    elif marked != n_images:
-        raise PromptError(f"`prompts`: {where} has {marked} image parts but {n_images} images")
-    return tuple(normal)
-
-
-def _parts(content: Any) -> list[dict[str, str]]:
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}]
-    return [{"type": "image"} if part["type"] == "image" else _text_part(part) for part in content]
-
-
-def _text_part(part: Mapping[str, Any]) -> dict[str, str]:
-    if part["type"] != "text":
-        raise TypeError(f"a part of type {part['type']!r}")
-    return {"type": "text", "text": str(part["text"])}
-
-
-def _image(entry: Any, where: str, folder: Path) -> Picture:
-    picture = read_picture(entry, where=where, root=folder)
-    picture.check()
-    return picture
+def _unreadable(source: str, error: Exception) -> str:
+    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    return f"`prompts`: {source} is neither a file, a datasets folder nor a hub id ({reason})"
 
 
 def _refuse_double_ids(prompts: Sequence[Prompt], source: str) -> None:

@@ -85,7 +85,7 @@ def answer_rows(prompts: Sequence[Prompt], answers: Sided) -> pd.DataFrame:
             "dependency": prompt.dependency,
             "has_image": prompt.has_image,
             "prompt": prompt.text,
-            "answer": prompt.answer,
+            "answer": " or ".join(prompt.answers),
         }
         for prompt in prompts
     ]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from cli.progress import progress
 from probes.sampling import SHARD
-from vlm.answers import is_correct
+from vlm.answers import boxed_answer, is_correct_any
 from vlm.evaluation import evaluate
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling
@@ -66,8 +66,9 @@ def rollout_row(number: int, prompt: Prompt, rollout: Rollout) -> dict[str, Any]
         "has_image": prompt.has_image,
         "prompt": prompt.text,
         "response": rollout.text,
-        "answer": prompt.answer,
-        "correct": is_correct(rollout.text, prompt.answer) if prompt.answer else None,
+        "answer": " or ".join(prompt.answers),
+        "correct": is_correct_any(rollout.text, prompt.answers),
+        "boxed": boxed_answer(rollout.text) is not None,
         "n_tokens": len(rollout.token_ids),
         "truncated": rollout.truncated,
     }

@@ -62,6 +62,7 @@ ROLLOUTS: Final = Table(
         text("response", "Text of the response"),
         ANSWER,
         yes_no("correct", "Whether the response gives the expected answer; missing if no answer is known"),
+        yes_no("boxed", "Whether the response has an answer in a box; without one it is wrong", optional=True),
         whole("n_tokens", "Number of tokens in the response"),
         yes_no("truncated", "Whether the length limit cut the response before its end token"),
     ),

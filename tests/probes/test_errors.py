@@ -29,7 +29,7 @@ def complaint(main, argv, capsys):
         ("", "must hold at least one prompt, but rows.jsonl is empty"),
         ('{"problem": "a", "images": ["none.png"]}', "rows.jsonl, row 0 has an unreadable image"),
         ('{"problem": "a"}', "must hold a prompt with a picture, got 1 without"),
-        ('{"problem": "<|image_pad|>"}', "the processor refuses the prompt '0'"),
+        ('{"problem": "<|image_pad|>"}', "row 0: the text keeps '<|image_pad|>', which stands for a picture"),
     ],
 )
 @pytest.mark.parametrize("probe", [angles, vds])

@@ -8,6 +8,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 from PIL import Image
 
+import bundled  # noqa: F401  # makes its name known
 from cli.errors import UserError
 from vlm.sources import PromptError, load_prompts
 
@@ -121,13 +122,13 @@ USER = {"role": "user", "content": "what?"}
     [
         ("{", "row 0 is not JSON"),
         ("[1]", "row 0 must be a JSON object, got list"),
-        ({"question": "a"}, r"row 0 must have a column `problem` or `prompt`, got \['question'\]"),
+        ({"asked": "a"}, r"row 0 must have a column `problem` or `prompt`, or another that is usual, got \['asked'\]"),
         ({"problem": None}, "must have a column `problem` or `prompt`"),
         ({"problem": "<image> a"}, "row 0 has 1 markers <image> but 0 images"),
         ({"problem": "a", "images": ["none.png"]}, "row 0 has an unreadable image"),
         ({"problem": "a", "images": ["broken.png"]}, "row 0 has an unreadable image"),
         ({"problem": "a", "images": ["text.png"]}, "row 0 has an unreadable image"),
-        ({"prompt": "a"}, "`prompt` must be a list of messages, got str"),
+        ({"prompt": 5}, "`prompt` must be a text or a list of messages, got int"),
         ({"prompt": [{"role": "user"}]}, "a message must have `role` and `content`"),
         ({"prompt": ["a"]}, "a message must have `role` and `content`"),
         ({"prompt": [{"role": "user", "content": [{"type": "video"}]}]}, "a part of type 'video'"),
