@@ -183,12 +183,12 @@ class Corpus:
     @cached_property
     def asked(self) -> Asked:
         """The prompts that have room for a full response, and their text views."""
-        return sampling.ask(self.pair, self.source_prompts, self.prompt_options)
+        return sampling.ask(self.pair, self.prompt_set, self.prompt_options)
 
     @cached_property
     def answered(self) -> Fitting:
         """The prompts that the student alone can read and has room for a full response to."""
-        kept = self.that_fit(self.source_prompts)
+        kept = self.that_fit(self.source_prompts).with_bad(len(self.prompt_set.bad))
         kept.say()
         return kept
 

@@ -16,7 +16,7 @@ from vlm.fitting import check_views, fitting
 from vlm.pair import Pair
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling, generate
-from vlm.sources import PromptError
+from vlm.sources import PromptError, PromptSet
 from vlm.views import View, text_views
 
 Score = Callable[[Sequence[Rollout]], Iterator[FourViews]]
@@ -33,7 +33,7 @@ class Asked:
     left_out: Mapping[str, int]
 
 
-def ask(pair: Pair, prompts: Sequence[Prompt], options: PromptOptions) -> Asked:
+def ask(pair: Pair, read: PromptSet, options: PromptOptions) -> Asked:
     """Keep the prompts that both models can read and have room for a full response to, and make their text views.
 
     Raises:
@@ -41,7 +41,7 @@ def ask(pair: Pair, prompts: Sequence[Prompt], options: PromptOptions) -> Asked:
         PromptError: none that is left shows a picture.
         PictureError, ViewError: a prompt cannot be read; its row is named.
     """
-    kept = fitting(pair.models, prompts, options.max_response, options)
+    kept = fitting(pair.models, read.prompts, options.max_response, options).with_bad(len(read.bad))
     kept.say()
     if not any(prompt.has_image for prompt in kept.prompts):
         raise PromptError(f"`prompts` must hold a prompt with a picture, got {len(kept.prompts)} without; add one")

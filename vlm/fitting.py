@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cli.errors import UserError
 from cli.progress import progress
@@ -36,6 +36,10 @@ class Fitting:
 
     prompts: Sequence[Prompt]
     left_out: Mapping[str, int]
+
+    def with_bad(self, n: int) -> "Fitting":
+        """Return the same with `n` more prompts left out for a picture that cannot be read."""
+        return replace(self, left_out={**self.left_out, BAD: self.left_out.get(BAD, 0) + n}) if n else self
 
     def say(self) -> None:
         """Print on stderr how many prompts were left out and why, if any were."""

@@ -10,6 +10,7 @@ from vlm.answers import boxed_answer
 from vlm.cells import Options, PromptError, answers_of, as_list, is_empty, options_of, text_of
 from vlm.messages import place_pictures, turns_of, with_options, without_response
 from vlm.prompts import Prompt
+from vlm.reading import checked_template_args
 from vlm.schemas import Columns, Row, cell, columns_of, picture_number
 
 ReadPicture = Callable[[Any, str], Any]
@@ -73,6 +74,7 @@ class RowReader:
             task=texts.get("task") or self.defaults.task or "unknown",
             dependency=dependency,
             other_answers=answers[1:],
+            template_args=_template_args(cells, where),
         )
 
     def _options(self, cells: Mapping[str, tuple[str, Any]], where: str) -> Options | None:
@@ -133,6 +135,13 @@ class RowReader:
         }
         unread = [name for name in self.seen if name not in taken]
         return "; ".join([", ".join(parts), *([f"not read: {', '.join(unread)}"] if unread else [])])
+
+
+def _template_args(cells: Mapping[str, tuple[str, Any]], where: str) -> dict[str, Any]:
+    """What the row's chat template is handed besides messages; a null, as tables fill structs up with, is no value."""
+    name, value = cells.get("template_args", ("", {}))
+    args = checked_template_args(value, f"`prompts`: {where}: `{name}`")
+    return {key: set_to for key, set_to in args.items() if set_to is not None}
 
 
 _TEXTS: Final = ("id", "task", "dependency")

@@ -26,6 +26,7 @@ USUAL: Final[Mapping[str, tuple[str, ...]]] = {
     "id": ("id",),
     "task": ("task", "data_source"),
     "dependency": ("dependency",),
+    "template_args": ("chat_template_kwargs",),
 }
 """By role, the columns that fill it, the first that holds something."""
 ROLES: Final = ("problem", "images", *USUAL, "ignore")
