@@ -1,6 +1,6 @@
 """The folder of a run: held by one process at a time, continued by the same run alone, and read back by anyone.
 
-config.json      the flags, and fingerprints of the weights that the run began with
+config.json      the flags, fingerprints of the weights that the run began with, and how many prompts it leaves out
 metrics.jsonl    the journal, see `records.journal`
 held_out.json    the fixed rollouts that evaluations score
 last, best       checkpoints that every probe reads
@@ -25,10 +25,13 @@ CONFIG = "config.json"
 
 
 @contextmanager
-def opened(config: Config, weights: Mapping[str, str], accelerator: "Accelerator") -> Iterator[None]:
+def opened(
+    config: Config, weights: Mapping[str, str], accelerator: "Accelerator", left_out: Mapping[str, int] | None = None
+) -> Iterator[None]:
     """Hold the run's folder on the main process; the others wait until it is ready.
 
     weights: fingerprints of the weights that the run begins with.
+    left_out: number of prompts that the run leaves out, by reason; recorded if there are any.
 
     Raises:
         RecordError: another process holds the folder, it cannot be written, or it holds something else.
@@ -44,7 +47,7 @@ def opened(config: Config, weights: Mapping[str, str], accelerator: "Accelerator
     except OSError as error:
         raise RecordError(f"cannot write `{folder}` ({error.strerror}): choose another `--out`") from None
     try:
-        _begin(folder, config, weights)
+        _begin(folder, config, {"weights": weights} | ({"left_out": left_out} if left_out else {}))
         accelerator.wait_for_everyone()
         yield
     finally:
@@ -70,10 +73,10 @@ def read_run(folder: str | Path) -> Measurement:
     return Measurement(folder, {"header": {"probe": "train", "pair": pair, **content}}, tables)
 
 
-def _begin(folder: Path, config: Config, weights: Mapping[str, str]) -> None:
+def _begin(folder: Path, config: Config, about: Mapping[str, Any]) -> None:
     """Begin a run in a folder, or make sure that the one in it is this one."""
     path = folder / CONFIG
-    content = plain({"settings": config.settings, "weights": weights})
+    content = plain({"settings": config.settings, **about})
     if not path.is_file():
         if strangers := sorted(item.name for item in folder.iterdir() if not item.name.startswith((LOCK, CONFIG))):
             raise RecordError(f"`{folder}` holds {strangers[0]} but no run: choose another `--out`")

@@ -1,12 +1,13 @@
 """The prompts of a step: a function of the seed and the step alone, so that a run can continue at any step."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
 from cli.errors import OptionError
 from train.config import Config
+from vlm.fitting import BAD
 from vlm.names import DrawPrompts, drawn_prompts
 from vlm.prompts import Prompt, apply_reading
 from vlm.reading import Reading
@@ -27,6 +28,8 @@ class PromptSource:
     seed: int
     lines: tuple[str, ...] = ()
     """What was read, and how many prompts have pictures and answers."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Number of prompts that were left out, by reason."""
 
     def at(self, step: int) -> list[Prompt]:
         """Return the prompts of a step: those of a pool once per epoch, without the rest that fills no batch."""
@@ -55,17 +58,25 @@ def prompt_source(config: Config) -> PromptSource:
             raise OptionError(f"`left_out` must be 0 for prompts that are drawn, got {config.left_out}; leave it out")
         held_out = _read(config, config.held_out_prompts or config.prompts, config.held_out)
         pool = partial(_drawn, draw, config)
-        return PromptSource(held_out.prompts, pool, config.batch, config.seed, held_out.lines)
+        return PromptSource(
+            held_out.prompts,
+            pool,
+            config.batch,
+            config.seed,
+            held_out.lines,
+            {BAD: len(held_out.bad)} if held_out.bad else {},
+        )
     read = _read(config, config.prompts)
     rest = read.prompts[: max(len(read.prompts) - config.left_out, 0)]
-    lines: tuple[str, ...] = read.lines
+    lines, bad = tuple(read.lines), len(read.bad)
     if config.held_out_prompts is None:
         kept, rest = rest[: config.held_out], rest[config.held_out :]
     else:
         apart = _read(config, config.held_out_prompts, config.held_out)
         kept, lines = apart.prompts, (*lines, *(f"held-out {line}" for line in apart.lines))
+        bad += len(apart.bad)
     _refuse_pool(config, rest)
-    return PromptSource(kept, rest, config.batch, config.seed, lines)
+    return PromptSource(kept, rest, config.batch, config.seed, lines, {BAD: bad} if bad else {})
 
 
 def _read(config: Config, source: str, limit: int | None = None) -> PromptSet:
