@@ -23,6 +23,8 @@ def fitting_source(source: PromptSource, pair: Pair, config: Config, *, is_heard
         OptionError: fewer prompts are left than a batch has, or prompts that are drawn do not fit.
     """
     held_out = _that_fit(source.held_out, "held-out prompts", pair, config)
+    if is_heard:
+        held_out.say()
     if callable(source.pool):
         kept, n = _that_fit(source.at(0), "prompts", pair, config), source.batch
         if len(kept.prompts) < n:
@@ -30,7 +32,6 @@ def fitting_source(source: PromptSource, pair: Pair, config: Config, *, is_heard
         return replace(source, held_out=held_out.prompts, left_out=_sum(source.left_out, held_out.left_out))
     kept = _that_fit(source.pool, "prompts", pair, config)
     if is_heard:
-        held_out.say()
         kept.say()
     if len(kept.prompts) < source.batch:
         raise OptionError(f"`batch` must be at most {len(kept.prompts)}, the prompts that fit, got {source.batch}")
