@@ -198,6 +198,8 @@ class Analyzer(Corpus):
             notes["prompts"] = len(self.prompts)
             notes["prompts_with_image"] = sum(prompt.has_image for prompt in self.prompts.values())
             notes["left_out"] = dict(self.asked.left_out)
+            if bad := len(self.prompt_set.bad):
+                notes["left_out"]["with a picture that cannot be read"] = bad
         if self.__dict__.get("metric") is not None:
             notes["second_moments_zero_share"] = self.metric.zero_share  # type: ignore[union-attr]
         return notes

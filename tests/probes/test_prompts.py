@@ -51,9 +51,9 @@ def test_the_first_prompt_is_shown_and_nothing_is_loaded(here, rows, flags, caps
 
 def test_what_has_no_processor_is_one_line(here, rows, capsys):
     assert vds.main(["nobody/nothing", *rows, "--show-prompt"]) == 2
-    *lines, last = capsys.readouterr().err.splitlines(keepends=True)
-    assert "".join(lines) == LINES
-    assert last.startswith("error: `checkpoint` nobody/nothing is neither a checkpoint folder nor on the hub")
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.count("\n") == 1
+    assert shown.err.startswith("error: `checkpoint` nobody/nothing is neither a checkpoint folder nor on the hub")
 
 
 def test_the_other_picture_of_a_text_view_is_that_of_the_next_prompt(checkpoints):
