@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 class AskedOptions(Reading):
     """Model and prompts"""
 
-    prompts: str = flag("bundled", "bundled, a .jsonl or .parquet file, a datasets folder or a hub id")
-    split: str = flag("train", "split of a datasets folder or hub id")
+    prompts: str = flag(
+        "bundled", "bundled, a .jsonl, .json or .parquet file, a datasets folder, a benchmark or a hub id"
+    )
+    split: str = flag("train", "split of a datasets folder or hub id (a benchmark: its own, unless another than train)")
     limit: PositiveInt = flag(500, "number of prompts")
     max_response: PositiveInt = flag(64, "longest response, tokens")
     batch: PositiveInt = flag(64, "responses generated together")

@@ -34,8 +34,9 @@ def _measure(probe: Probe, parsed: Any) -> None:
     first, *others = parsed.checkpoints if probe.series else [parsed.checkpoint]
     analyzer = Analyzer(first, overwrite=output.overwrite, **shared)
     if output.show_prompt:
+        said = shown_prompt(first, analyzer.source_prompts, analyzer.prompt_options.text_view)
         _say_prompts(analyzer)
-        print(shown_prompt(first, analyzer.source_prompts, analyzer.prompt_options.text_view))
+        print(said)
         return
     analyzer.begun = _say_prompts
     measured = analyzer.measure(probe, *others, folder=output.out or "runs/{name}", **own)

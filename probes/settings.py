@@ -32,8 +32,10 @@ class PairOptions:
 class PromptOptions(Reading):
     """Prompts and rollouts"""
 
-    prompts: str = flag("bundled", "bundled, a .jsonl or .parquet file, a datasets folder or a hub id")
-    split: str = flag("train", "split of a datasets folder or hub id")
+    prompts: str = flag(
+        "bundled", "bundled, a .jsonl, .json or .parquet file, a datasets folder, a benchmark or a hub id"
+    )
+    split: str = flag("train", "split of a datasets folder or hub id (a benchmark: its own, unless another than train)")
     limit: PositiveInt = flag(64, "number of prompts")
     rollouts_per_prompt: PositiveInt = flag(1, "on-policy responses per prompt: temperature 1, no truncation")
     max_response: PositiveInt = flag(64, "longest response, tokens")

@@ -26,6 +26,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
 from study.arms import INITIAL, OBJECTIVES
+from vlm.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,20 @@ class StudyOptions:
 
 
 @dataclass(frozen=True)
-class SharedOptions:
+class SharedOptions(Reading):
     """The same for all arms (default: as in the preset, see python -m train --help)"""
 
     preset: Literal["bundled", "paper-2b", "paper-4b"] = flag("bundled", "what the other flags are by default")
     student: str | None = flag(None, "folder or hub id of the student, or bundled")
     teacher: str | None = flag(None, "folder or hub id of the teacher (default: what the student's pair.json names)")
-    prompts: str | None = flag(None, "bundled, a .jsonl or .parquet file, a datasets folder or a hub id")
+    prompts: str | None = flag(
+        None, "bundled, a .jsonl, .json or .parquet file, a datasets folder, a benchmark or a hub id"
+    )
     held_out_prompts: str | None = flag(None, "prompts to evaluate on, in training and at the end")
     held_out: PositiveInt | None = flag(None, "prompts to evaluate on in training")
-    split: str | None = flag(None, "split of a datasets folder or hub id")
+    split: str | None = flag(
+        None, "split of a datasets folder or hub id (a benchmark: its own, unless another than train)"
+    )
     text_view: Literal["drop", "blank", "other"] | None = flag(None, "what replaces the picture in the text view")
     steps: PositiveInt | None = flag(None, "steps of training (default: 150)")
     lr: PositiveFloat | None = flag(None, "learning rate")

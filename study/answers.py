@@ -10,7 +10,7 @@ Greedy answers are judged, and counted by the prompts' dependency: high, low, te
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from train.config import Config
 from vlm.checkpoint import LoadedModel, load_model
 from vlm.evaluation import evaluate
 from vlm.names import drawn_evaluation_prompts
-from vlm.prompts import Prompt
+from vlm.prompts import Prompt, apply_reading
+from vlm.reading import Reading
 from vlm.rollouts import Sampling
 from vlm.sources import load_prompts
 
@@ -59,17 +60,21 @@ def evaluation_of(flags: Mapping[str, Any], n: int | None = None) -> Evaluation:
         PromptError: a source that cannot be read.
     """
     source, split = flags.get("prompts", Config.prompts), flags.get("split", Config.split)
-    apart = flags.get("held_out_prompts")
+    apart, reading = flags.get("held_out_prompts"), _reading(flags)
     if draw := drawn_evaluation_prompts(apart or source):
-        return Evaluation(draw(MOST if n is None else n, DRAWN_SEED))
+        return Evaluation([apply_reading(prompt, reading) for prompt in draw(MOST if n is None else n, DRAWN_SEED)])
     if apart:
-        chosen = load_prompts(apart, limit=MOST if n is None else n, split=split)
+        chosen = load_prompts(apart, limit=MOST if n is None else n, split=split, reading=reading)
         _check_number(n, len(chosen), apart)
         return _with_answers(Evaluation(chosen), apart)
-    pool = load_prompts(source, split=split)
+    pool = load_prompts(source, split=split, reading=reading)
     size = min(MOST, len(pool) // SHARE) if n is None else n
     _check_number(size, len(pool) - 1, source)
     return _with_answers(Evaluation(pool[len(pool) - size :], left_out=size), source)
+
+
+def _reading(flags: Mapping[str, Any]) -> Reading:
+    return Reading(**{f.name: flags[f.name] for f in fields(Reading) if f.name in flags})
 
 
 def _check_number(n: int | None, most: int, source: str) -> None:
@@ -107,7 +112,7 @@ def _rows(student: LoadedModel, group: str, prompts: Sequence[Prompt], sampling:
             "group": group,
             "task": judged.prompt.task,
             "prompt_id": judged.prompt.prompt_id,
-            "correct": judged.correct,
+            "correct": judged.correct is True,  # prompts without an answer are refused
             "n_tokens": len(judged.rollout.token_ids),
             "truncated": judged.rollout.truncated,
         }

@@ -74,8 +74,9 @@ def _shown(config: Config) -> str:
     from vlm.sources import prompt_set
 
     read = prompt_set(config.prompts, limit=FIRST, split=config.split, reading=config)
+    said = shown_prompt(config.student, read.prompts, config.text_view)
     print(*read.lines, sep="\n", file=sys.stderr)
-    return shown_prompt(config.student, read.prompts, config.text_view)
+    return said
 
 
 if __name__ == "__main__":

@@ -118,8 +118,12 @@ class Config(Reading):
     dtype: Literal["float32", "bfloat16"] = flag("float32", "dtype of the models; the student's weights stay float32")
     device: Literal["cpu", "auto"] = flag("cpu", "cpu, or auto: the device that accelerate chooses")
 
-    prompts: str = flag("bundled", "bundled, a .jsonl or .parquet file, a datasets folder or a hub id", group="Prompts")
-    split: str = flag("train", "split of a datasets folder or hub id")
+    prompts: str = flag(
+        "bundled",
+        "bundled, a .jsonl, .json or .parquet file, a datasets folder, a benchmark or a hub id",
+        group="Prompts",
+    )
+    split: str = flag("train", "split of a datasets folder or hub id (a benchmark: its own, unless another than train)")
     held_out_prompts: str | None = flag(None, "prompts to evaluate on (default: the first of --prompts)")
     held_out: PositiveInt = flag(200, "number of prompts to evaluate on")
     left_out: NonNegativeInt = flag(0, "number of prompts, the last of --prompts, that are kept for another evaluation")

@@ -22,7 +22,7 @@ class Benchmark:
     columns: by role, where they are not the usual ones.
     group: how far answers depend on the picture.
     answers: `letters` where the letter of a choice is judged, `any` where the answer is.
-    checked: whether id, splits and columns were read in the set's own card; else some are from elsewhere.
+    checked: whether its columns were read in the set's own card; else in code that reads it.
     """
 
     hub: str
@@ -43,6 +43,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
         group="high",
         config="standard (10 options)",
         answers="letters",
+        checked=True,
     ),
     "logicvista": Benchmark(
         "lscpku/LogicVista", "test", {"problem": ("question",), "images": ("image",)}, group="high"

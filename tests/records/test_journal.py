@@ -1,6 +1,7 @@
 """The journal: what is written is read, and what is broken is refused in one line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -56,6 +57,24 @@ def test_what_is_written_is_read(journal):
     assert found.steps == [step(0), step(1), step(2)]
     assert found.evaluations == [evaluation(1), evaluation(3)]
     assert found.geometry == [geometry(1)]
+
+
+def test_signs_that_end_lines_elsewhere_are_part_of_a_name(tmp_path):
+    line = replace(
+        evaluation(0), accuracy={"a\u2028b\u0085": 0.5}, answers={"a\u2028b\u0085": 2}, unboxed=1, unanswered=3
+    )
+    writer = JournalWriter(tmp_path, 0)
+    writer.append(line)
+    writer.append(step(0))
+    assert read_journal(tmp_path).evaluations == [line]
+
+
+def test_fields_that_came_later_may_be_missing(journal):
+    texts = journal.read_text().splitlines(keepends=True)
+    old = json.loads(texts[1])
+    assert (old.pop("unboxed"), old.pop("unanswered")) == (None, None)
+    journal.write_text("".join([texts[0], json.dumps(old) + "\n", *texts[2:]]))
+    assert read_journal(journal.parent).evaluations[0] == evaluation(1)
 
 
 def test_every_line_says_its_version_and_kind(journal):

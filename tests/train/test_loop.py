@@ -19,7 +19,7 @@ from records.journal_lines import LOSSES, PHASES, EvaluationLine
 from stats import N_BINS
 from tests.train.small import flags, small
 from train.__main__ import main
-from train.evaluation import headline
+from train.evaluation import accuracy_words, headline
 from train.loop import train
 from vlm.pair import load_pair
 
@@ -136,6 +136,46 @@ def test_the_best_is_that_on_prompts_that_need_the_picture():
     groups = {"low": 1.0, "text": 0.5}
     assert headline(line(groups | {"high": 0.2}, {"low": 3, "text": 1, "high": 9})) == 0.2
     assert headline(line(groups, {"low": 3, "text": 1})) == 0.875
+
+
+def test_what_is_said_of_an_evaluation():
+    line = EvaluationLine(0, {}, {}, {}, {}, 1.0, {"low": 0.5}, {"low": 4}, seconds=1.0, unboxed=1, unanswered=2)
+    assert accuracy_words(line) == "held-out accuracy low 50.0 % (1 of 4 without a box, 2 prompts state no answer)"
+    assert accuracy_words(replace(line, unboxed=0, unanswered=0)) == "held-out accuracy low 50.0 %"
+    silent = replace(line, accuracy={}, answers={})
+    assert headline(silent) is None
+    assert accuracy_words(silent) == (
+        "none of the 2 held-out prompts states an answer: no accuracy, and no best checkpoint"
+    )
+
+
+def test_without_an_answer_there_is_no_accuracy_and_no_best(checkpoints, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("train.loop.headline", headline)
+    rows = [{"problem": f"how much is {n} plus 1?", "answer": "1" if n > 1 else None} for n in range(5)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes = {"prompts": str(tmp_path / "rows.jsonl"), "held_out": 2, "batch": 3, "micro_batch": 3, "steps": 1}
+    folder = train(small(checkpoints, out=str(tmp_path / "run"), objective="standard", gamma=2.0, **changes))
+    shown = capsys.readouterr()
+    assert [line for line in shown.err.splitlines() if line.startswith("prompts: ")] == [
+        f"prompts: {changes['prompts']}: problem from problem, answer from answer",
+        "prompts: 5, 0 with pictures, 3 with an answer",
+    ]
+    assert "none of the 2 held-out prompts states an answer" in shown.out
+    for line in read_journal(folder).evaluations:
+        assert (line.accuracy, line.answers, line.unboxed, line.unanswered) == ({}, {}, 0, 2)
+    assert (folder / "last").exists() and not (folder / "best").exists()
+
+
+def test_the_first_prompt_is_shown_in_both_views_before_weights_load(checkpoints, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("vlm.checkpoint.AutoModelForImageTextToText", None)
+    argv = flags(small(checkpoints, out=str(tmp_path / "run"), show_prompt=True, system_prompt="be brief"))
+    assert main(argv) == 0
+    shown = capsys.readouterr()
+    image, text = shown.out.split("--- image view: ")[1].split("--- text view: ")
+    assert image.startswith("48 x 48 pixels\n") and text.startswith("no picture\n")
+    assert "be brief" in image and "be brief" in text
+    assert shown.err.startswith("prompts: bundled: drawn with seed 0\nprompts: 64, ")
+    assert not (tmp_path / "run").exists()
 
 
 def test_checkpoints_are_read_as_any_pair(whole, checkpoints):
