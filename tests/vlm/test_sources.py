@@ -172,3 +172,16 @@ def test_sources_that_are_not_there(tmp_path):
 def test_an_id_stands_for_one_prompt(folder):
     with pytest.raises(PromptError, match="uses the id 'a' twice"):
         load_prompts(jsonl(folder, {"id": "a", "problem": "x"}, {"id": "a", "problem": "y"}))
+
+
+def test_a_row_can_have_arguments_for_its_chat_template(tmp_path):
+    rows = [
+        {"problem": "a", "chat_template_kwargs": {"enable_thinking": False, "other": None}},
+        {"problem": "b", "chat_template_kwargs": '{"enable_thinking": true}'},
+        {"problem": "c"},
+    ]
+    found = [prompt.template_args for prompt in load_prompts(jsonl(tmp_path, *rows))]
+    assert found == [{"enable_thinking": False}, {"enable_thinking": True}, {}]
+    for wrong in ([1], "no JSON", {"tokenize": True}):
+        with pytest.raises(UserError, match=r"row 0: `chat_template_kwargs` must"):
+            load_prompts(jsonl(tmp_path, {"problem": "a", "chat_template_kwargs": wrong}))
