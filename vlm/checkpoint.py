@@ -16,6 +16,7 @@ from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
     GenerationConfig,
+    GenerationMixin,
     PreTrainedModel,
     ProcessorMixin,
 )
@@ -23,9 +24,11 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from transformers.utils import logging
 
 from cli.errors import UserError
-from vlm.families import parameter_groups, train_only, visual_token_ids
+from vlm.families import parameter_groups, train_only
 from vlm.names import resolve
+from vlm.picture_tokens import PictureTokens
 from vlm.processors import load_processor
+from vlm.views import ViewError
 
 _WEIGHTS = "*.safetensors"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
@@ -50,7 +53,17 @@ class LoadedModel:
 
     @cached_property
     def visual_ids(self) -> tuple[int, ...]:
-        return visual_token_ids(self.model.config, self.processor.tokenizer)
+        """Ids that stand for a picture or frame one: none may be in a text view or in a response."""
+        return self._picture_tokens.ids
+
+    @property
+    def mixes_views(self) -> bool:
+        """Whether prompts with more and with fewer pictures can be in one forward pass."""
+        return self._picture_tokens.mixes_views
+
+    @cached_property
+    def _picture_tokens(self) -> PictureTokens:
+        return PictureTokens(self.model.config, self.processor)
 
     @cached_property
     def end_ids(self) -> tuple[int, ...]:
@@ -81,6 +94,11 @@ class LoadedModel:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and so of pixels."""
+        return next(p.dtype for p in self.model.parameters() if p.is_floating_point())
+
     @cached_property
     def groups(self) -> dict[str, list[nn.Parameter]]:
         return parameter_groups(self.model)
@@ -109,6 +127,7 @@ def load_model(
         pad_token_id=processor.tokenizer.pad_token_id,
     )
     model.eval().to(device)
+    _check_two_views(checkpoint, model, processor)
     if parameters is not None:
         _train_only(model, parameters)
     return LoadedModel(_name(checkpoint), model, processor, weights_fingerprint(checkpoint))
@@ -141,6 +160,18 @@ def in_precision(loaded: LoadedModel, dtype: str) -> LoadedModel:
     return replace(loaded, model=model)
 
 
+def _check_two_views(checkpoint: str, model: PreTrainedModel, processor: ProcessorMixin) -> None:
+    """Refuse what has no image view, no text view, or the same for both."""
+    try:
+        PictureTokens(model.config, processor).check()
+    except ViewError as error:
+        raise CheckpointError(f"`checkpoint` {checkpoint} cannot have two views: {error}") from None
+    if not isinstance(model, GenerationMixin):
+        raise CheckpointError(
+            f"`checkpoint` {checkpoint} must speak token by token, but {type(model).__name__} does not"
+        )
+
+
 def _train_only(model: nn.Module, parameters: str) -> None:
     try:
         train_only(model, parameters)
@@ -154,6 +185,7 @@ def _read(checkpoint: str, dtype: torch.dtype, attention: str) -> tuple[PreTrain
             checkpoint,
             dtype=dtype,
             attn_implementation=attention,
+            experts_implementation="eager",  # fused experts have neither float64 nor forward mode
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
@@ -210,6 +242,11 @@ def check_vision(checkpoint: str) -> None:
         raise CheckpointError(
             f"`checkpoint` {checkpoint} is neither a checkpoint folder nor on the hub: {_first_line(error)}"
         ) from None
+    if config.is_encoder_decoder or config.get_text_config().is_encoder_decoder:
+        raise CheckpointError(
+            f"`checkpoint` {checkpoint} cannot have two views: {config.model_type} has an encoder for the prompt and a"
+            " decoder for the response; give one that continues its prompt"
+        )
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise CheckpointError(
             f"`checkpoint` {checkpoint} must read images and text, but {config.model_type} is text-only"

@@ -1,6 +1,6 @@
 """The four views of a response: student and teacher, with and without the picture, at the response's tokens."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from geometry import FourViews, LMHead
 from vlm.checkpoint import CheckpointError, LoadedModel
 from vlm.pair import Pair
 from vlm.rollouts import Rollout
-from vlm.views import Encoded, View, encode
+from vlm.views import Encoded, View, encode, per_token, together
 
 _PROBE = 64.0  # a hidden state this much longer shows a cap on the logits in any precision
 
@@ -76,11 +76,30 @@ def view_logits(
 
     positions: the tokens whose logits are made; all by default.
     """
-    if not views:
-        return []
-    encoded = encode(views, responses, loaded.processor, loaded.visual_ids).to(loaded.device)
+    return encoded_logits(loaded, encoded_views(loaded, views, responses), n_ids, positions)
+
+
+Passes = Sequence[tuple[Sequence[int], Encoded]]
+"""Inputs of forward passes, and which of the views are in each."""
+
+
+def encoded_views(loaded: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]]) -> Passes:
+    """Return the inputs of one forward pass, or of one for each number of pictures where these cannot be mixed."""
+    found = []
+    for rows in together(views, loaded.mixes_views):
+        encoded = encode([views[r] for r in rows], [responses[r] for r in rows], loaded.processor, loaded.visual_ids)
+        found.append((rows, encoded.to(loaded.device, loaded.dtype)))
+    return found
+
+
+def encoded_logits(loaded: LoadedModel, passes: Passes, n_ids: int, positions: Positions | None = None) -> list[Tensor]:
+    """Return what `view_logits` does, from inputs made before: no processor runs."""
     masked = _pictured(loaded, n_ids)
-    return [logits.masked_fill(masked, -torch.inf) for logits in response_logits(loaded, encoded, n_ids, positions)]
+    found: dict[int, Tensor] = {}
+    for rows, encoded in passes:
+        at = None if positions is None else [positions[row] for row in rows]
+        found |= zip(rows, response_logits(loaded, encoded, n_ids, at), strict=True)
+    return [found[row].masked_fill(masked, -torch.inf) for row in sorted(found)]
 
 
 def view_hidden(loaded: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]]) -> list[Tensor]:
@@ -91,10 +110,10 @@ def view_hidden(loaded: LoadedModel, views: Sequence[View], responses: Sequence[
     Raises:
         CheckpointError: the model's logits are not one linear map of these.
     """
-    if not views:
-        return []
-    encoded = encode(views, responses, loaded.processor, loaded.visual_ids).to(loaded.device)
-    return response_hidden(loaded, encoded)
+    found: dict[int, Tensor] = {}
+    for rows, encoded in encoded_views(loaded, views, responses):
+        found |= zip(rows, response_hidden(loaded, encoded), strict=True)
+    return [found[row] for row in sorted(found)]
 
 
 def head_of(loaded: LoadedModel, n_ids: int) -> LMHead:
@@ -115,7 +134,7 @@ class ResponseView:
 
     def __init__(self, loaded: LoadedModel, view: View, response: Sequence[int], n_ids: int) -> None:
         self._loaded, self._n_ids = loaded, n_ids
-        self._encoded = encode([view], [response], loaded.processor, loaded.visual_ids).to(loaded.device)
+        ((_, self._encoded),) = encoded_views(loaded, [view], [response])
         self._masked = _pictured(loaded, n_ids)
 
     def __call__(self, positions: Tensor) -> Tensor:
@@ -126,9 +145,8 @@ class ResponseView:
         (first,) = self._encoded.first
         stop = first + int(positions[-1]) + 1
         shape = self._encoded.inputs["input_ids"].shape
-        inputs = {k: v[:, :stop] if v.shape == shape else v for k, v in self._encoded.inputs.items()}
-        kept = first + positions.to(self._loaded.device)
-        logits = self._loaded.model(**inputs, logits_to_keep=kept, use_cache=False).logits
+        inputs = {k: v[:, :stop] if per_token(v, shape) else v for k, v in self._encoded.inputs.items()}
+        logits = _logits_at(self._loaded, inputs, first + positions.to(self._loaded.device))
         logits = logits[0, :, : self._n_ids].masked_fill(self._masked, -torch.inf)
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
@@ -148,7 +166,7 @@ def response_logits(
         return [logits[:, :n_ids] for logits in _spans(_kept_logits(loaded, encoded), encoded)]
     columns = [first + at.to(loaded.device) for first, at in zip(encoded.first, positions, strict=True)]
     kept = torch.cat(columns).unique()  # ascending
-    logits = loaded.model(**encoded.inputs, logits_to_keep=kept, use_cache=False).logits
+    logits = _logits_at(loaded, encoded.inputs, kept)
     return [logits[row, torch.searchsorted(kept, at), :n_ids] for row, at in enumerate(columns)]
 
 
@@ -167,18 +185,51 @@ def response_hidden(loaded: LoadedModel, encoded: Encoded) -> list[Tensor]:
 
     hook = layer.register_forward_pre_hook(take)
     try:
-        logits = _kept_logits(loaded, encoded)
+        logits = _forward(loaded, encoded.inputs, _columns(encoded))
     finally:
         hook.remove()
-    (hidden,) = handed
-    _check_linear(loaded, layer, _probe(hidden), logits.detach())
+    (given,) = handed
+    _check_linear(loaded, layer, _probe(given), logits.detach())
+    hidden = _cut(loaded, given, encoded.inputs, _columns(encoded))
     return _spans(hidden.to(layer.weight.dtype), encoded)
 
 
 def _kept_logits(loaded: LoadedModel, encoded: Encoded) -> Tensor:
     """The model's logits from the first response column on."""
-    kept = torch.arange(min(encoded.first), encoded.inputs["input_ids"].shape[1] - 1, device=loaded.device)
-    return loaded.model(**encoded.inputs, logits_to_keep=kept, use_cache=False).logits
+    return _logits_at(loaded, encoded.inputs, _columns(encoded))
+
+
+def _columns(encoded: Encoded) -> Tensor:
+    """The columns from the first response's on; the last predicts nothing."""
+    ids = encoded.inputs["input_ids"]
+    return torch.arange(min(encoded.first), ids.shape[1] - 1, device=ids.device)
+
+
+def _logits_at(loaded: LoadedModel, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
+    """The model's logits `[B, n, rows]` at ascending columns."""
+    return _cut(loaded, _forward(loaded, inputs, columns), inputs, columns)
+
+
+def _forward(loaded: LoadedModel, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
+    """What one pass returns, asked for some columns: a model that cannot leave columns out returns all."""
+    return loaded.model(**inputs, logits_to_keep=columns, use_cache=False).logits
+
+
+def _cut(loaded: LoadedModel, rows: Tensor, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
+    """Return these columns of what a model made of them, or of all.
+
+    Raises:
+        CheckpointError: there are neither these columns nor all.
+    """
+    every = inputs["input_ids"].shape[1]
+    if rows.shape[1] == len(columns):
+        return rows
+    if rows.shape[1] == every:
+        return rows[:, columns]
+    raise CheckpointError(
+        f"`checkpoint` {loaded.name} must make a row of logits for each token, got {rows.shape[1]} for {every};"
+        " what predicts which token is not known, choose another model"
+    )
 
 
 def _spans(rows: Tensor, encoded: Encoded) -> list[Tensor]:
