@@ -10,7 +10,7 @@ from transformers import LlamaConfig
 
 from tests import models
 from vlm.checkpoint import CheckpointError, load_model, weights_fingerprint
-from vlm.pair import load_pair
+from vlm.pair import load_pair, pair_of
 
 
 @pytest.fixture
@@ -147,9 +147,16 @@ def test_other_special_ids_are_refused(student, teacher):
     assert "`pad_token_id` is 7 for the student and 0 for the teacher" in refusal(student, teacher)
 
 
-def test_other_visual_ids_are_refused(student, teacher):
+def test_other_visual_ids_are_refused(checkpoints):
+    found = models.load(checkpoints)
+    vars(found.student)["visual_ids"] = (3, 4, 5)
+    with pytest.raises(CheckpointError, match=r"`visual token ids` is \(3, 4, 5\) for the student"):
+        pair_of(found.student, found.teacher)
+
+
+def test_an_ordinary_word_is_no_picture_whatever_a_config_says(student, teacher):
     edit(student / "config.json", video_token_id=40)
-    assert "`visual token ids` is (3, 4, 5, 6, 40) for the student" in refusal(student, teacher)
+    assert load_pair(str(student), teacher).student.visual_ids == (3, 4, 5, 6)
 
 
 def test_other_templates_and_preprocessing_are_warnings(student, teacher):
