@@ -1,17 +1,10 @@
 """What is checked of a family, one function a column of the table: each returns what the table says.
 
 A check raises `AssertionError` where a value is wrong. A `UserError` is a refusal, and its line stands in the table.
-
-    python -m tests.families.checks FOLDER NAME[,NAME...] CHECK[,CHECK...]
-
-writes for each family of a folder a JSON line `{"family": ..., check: cell}`.
 """
 
-import json
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -25,7 +18,7 @@ from tests.families.subject import Subject, plain_inputs, plain_logits
 from tests.geometry.test_families import Float64, dense_gradient, worst
 from train.config import Config
 from train.loop import train
-from vlm.checkpoint import LoadedModel, quiet
+from vlm.checkpoint import LoadedModel
 from vlm.rollouts import Rollout, Sampling, _stream_seed, generate
 from vlm.scoring import ResponseView, head_of, view_hidden, view_logits
 from vlm.views import View, encode_prompts
@@ -175,7 +168,8 @@ def _ids(loaded: LoadedModel, view: View) -> set[int]:
 
 
 def _is_mark(loaded: LoadedModel, index: int) -> bool:
-    return index in loaded.processor.tokenizer.added_tokens_decoder
+    added = loaded.processor.tokenizer.added_tokens_decoder.get(index)
+    return added is not None and not added.content.isspace()
 
 
 def _gap(found: Tensor, expected: Tensor) -> float:
@@ -253,17 +247,3 @@ def _analyzer(subject: Subject, **options: object) -> Analyzer:
         bins=2,
         **options,
     )
-
-
-def main(folder: str, names: str, checks: str) -> None:
-    """Check some families of a folder and write a JSON line for each."""
-    torch.set_num_threads(1)
-    quiet()
-    for name in names.split(","):
-        subject = Subject(Path(folder) / name)
-        cells = {check: cell(CHECKS[check], subject) for check in checks.split(",")}
-        print("RESULT " + json.dumps({"family": name} | cells), flush=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
