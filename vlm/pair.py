@@ -8,6 +8,7 @@ from typing import Any
 
 from vlm.checkpoint import CheckpointError, LoadedModel, check_vision, load_model
 from vlm.names import resolve
+from vlm.places import locate
 from vlm.tokens import differences, refuse_other_tokens
 
 
@@ -80,12 +81,11 @@ def teacher_named(student: str, teacher: str | None = None) -> NamedTeacher:
     Raises:
         CheckpointError: the student is no checkpoint that reads pictures, or no teacher is named.
     """
-    folder = resolve(student)
-    check_vision(folder)
+    check_vision(student)
     if teacher is not None:
         return NamedTeacher(resolve(teacher))
-    path = _pair_file(folder)
-    return NamedTeacher(teacher_of(folder), _read_pair(path)["fingerprint"], str(path))
+    path = _pair_file(student)
+    return NamedTeacher(teacher_of(student), _read_pair(path)["fingerprint"], str(path))
 
 
 def load_teacher(teacher: NamedTeacher, **settings: Any) -> LoadedModel:
@@ -123,16 +123,16 @@ def pair_of(student: LoadedModel, teacher: LoadedModel) -> Pair:
     return Pair(student, teacher, n_ids, warnings)
 
 
-def _pair_file(folder: str) -> Path:
-    return Path(folder) / "pair.json"
+def _pair_file(student: str) -> Path:
+    return locate(student).folder / "pair.json"
 
 
-def teacher_of(folder: str) -> str:
+def teacher_of(student: str) -> str:
     """Return the folder or hub id of the teacher that a student's `pair.json` names."""
-    path = _pair_file(folder)
+    path = _pair_file(student)
     if not path.is_file():
         raise CheckpointError(
-            f"`teacher` must be given: {folder} holds no pair.json that names one; add --teacher CKPT"
+            f"`teacher` must be given: {student} holds no pair.json that names one; add --teacher CKPT"
         )
     named = _read_pair(path)["teacher"]
     beside = path.parent / named
