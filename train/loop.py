@@ -43,7 +43,7 @@ def train(config: Config) -> Path:
     """
     quiet()
     start = load(config)
-    with opened(config, start.weights, start.accelerator), tracked(start.accelerator, config, start.folder):
+    with opened(config, start.models, start.accelerator), tracked(start.accelerator, config, start.folder):
         run = restore(start)
         for _ in range(run.progress.step, config.steps):
             advance(run)

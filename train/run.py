@@ -60,9 +60,13 @@ class Start:
         return Path(self.config.folder)
 
     @property
-    def weights(self) -> dict[str, str]:
-        """Fingerprints of the weights that the run begins with."""
-        return {"student": self.pair.student.fingerprint, "teacher": self.pair.teacher.fingerprint}
+    def models(self) -> dict[str, dict[str, str]]:
+        """Fingerprints of the weights that the run begins with, and of what else of the models it depends on."""
+        sides = {"student": self.pair.student, "teacher": self.pair.teacher}
+        return {
+            "weights": {side: loaded.fingerprint for side, loaded in sides.items()},
+            "setup": {side: loaded.setup for side, loaded in sides.items()},
+        }
 
 
 @dataclass

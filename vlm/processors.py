@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import AutoConfig, AutoImageProcessor, ProcessorMixin
+from transformers import AutoImageProcessor, ProcessorMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
-from transformers.utils import PushToHubMixin, cached_file, is_torchvision_available
+from transformers.utils import PushToHubMixin, is_torchvision_available
 
 _PROCESSOR, _PREPROCESSOR = "processor_config.json", "preprocessor_config.json"
 _NAMES_ITS_CLASS = (_PROCESSOR, _PREPROCESSOR, "tokenizer_config.json", "config.json")
@@ -85,59 +85,57 @@ def without_video(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin]
     return type(processor_class.__name__, (_Without, processor_class, _Kept), {"whole": processor_class})
 
 
-def load_processor(checkpoint: str | Path, **where: Any) -> ProcessorMixin:
-    """Load the processor of a local folder or hub id; no remote code is run.
+def load_processor(folder: str | Path, model_type: str | None = None) -> ProcessorMixin:
+    """Load the processor of a folder; no remote code is run.
 
-    where: `revision` of a hub id.
+    model_type: of the model, where the folder has no config of its own.
 
     Raises:
         OSError, ValueError: files are missing or broken, or transformers has no processor of pictures for it.
         ImportError: the processor needs torchvision, which is not installed.
     """
     try:
-        return _load(str(checkpoint), where)
+        return _load(Path(folder), model_type)
     except (ImportError, ValueError) as error:
         if is_torchvision_available() or "torchvision" not in str(error).lower():
             raise
         raise ImportError("its processor of pictures needs torchvision; pip install torchvision") from None
 
 
-def _load(checkpoint: str, where: dict[str, Any]) -> ProcessorMixin:
-    whole, video = _processor_class(checkpoint, where), _video_settings(checkpoint, where)
+def _load(folder: Path, model_type: str | None) -> ProcessorMixin:
+    whole, video = _processor_class(folder, model_type), _video_settings(folder)
     built = whole if is_torchvision_available() and video is not None else without_video(whole)
-    processor: Any = built.from_pretrained(checkpoint, trust_remote_code=False, **where)
+    processor: Any = built.from_pretrained(folder, trust_remote_code=False)
     if video is not None and built is not whole:
         processor.video_processor = UnreadVideo(video)
     if is_torchvision_available():
-        images = AutoImageProcessor.from_pretrained(checkpoint, trust_remote_code=False, backend="pil", **where)
+        images = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, backend="pil")
         processor.image_processor = images
     return processor
 
 
-def _processor_class(checkpoint: str, where: dict[str, Any]) -> Any:
-    """The class that the checkpoint's files name, if transformers has it; else that of its model type."""
-    named = [_read(checkpoint, file, where).get("processor_class") for file in _NAMES_ITS_CLASS]
-    model_type = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False, **where).model_type
-    for name in (*named, PROCESSOR_MAPPING_NAMES.get(model_type)):
+def _processor_class(folder: Path, model_type: str | None) -> Any:
+    """The class that the folder's files name, if transformers has it; else that of the model type."""
+    named = [_read(folder / file).get("processor_class") for file in _NAMES_ITS_CLASS]
+    model_type = model_type or _read(folder / "config.json").get("model_type")
+    for name in (*named, PROCESSOR_MAPPING_NAMES.get(str(model_type))):
         chosen = getattr(transformers, name, None) if isinstance(name, str) else None
         if isinstance(chosen, type) and "image_processor" in getattr(chosen, "get_attributes", list)():
             return chosen
     raise ValueError(f"transformers has no processor of pictures and text for {model_type}")
 
 
-def _video_settings(checkpoint: str, where: dict[str, Any]) -> dict[str, Any] | None:
-    """The settings of the video part as the checkpoint holds them; None if it was saved without one."""
-    settings = _read(checkpoint, _PROCESSOR, where)
+def _video_settings(folder: Path) -> dict[str, Any] | None:
+    """The settings of the video part as the folder holds them; None if it was saved without one."""
+    settings = _read(folder / _PROCESSOR)
     if "video_processor" in settings or "image_processor" in settings:  # all parts are in this file
         return settings.get("video_processor") or None
-    older = (_read(checkpoint, file, where) for file in _VIDEO_SETTINGS)
-    return next(filter(None, older), None)
+    return next(filter(None, (_read(folder / file) for file in _VIDEO_SETTINGS)), None)
 
 
-def _read(checkpoint: str, file: str, where: dict[str, Any]) -> dict[str, Any]:
-    """A JSON object of a checkpoint; empty if there is no such file."""
-    path = cached_file(checkpoint, file, _raise_exceptions_for_missing_entries=False, **where)
-    content = {} if path is None else json.loads(Path(path).read_bytes())
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object; empty if there is no such file."""
+    content = json.loads(path.read_bytes()) if path.is_file() else {}
     if not isinstance(content, dict):
-        raise ValueError(f"{file} must hold a JSON object")
+        raise ValueError(f"{path.name} must hold a JSON object")
     return content

@@ -113,7 +113,7 @@ def _pixtral_parts(merge: int) -> tuple[Any, Any, dict[str, Any], int]:
     return tok, made, tower, ids(tok, "[IMG]")[0]
 
 
-@family("Pixtral")
+@family("Pixtral", torchvision=True)
 def pixtral(size: Size) -> Made:
     tok, made, tower, image = _pixtral_parts(1)
     body = text(size, tok, model_type="mistral")
@@ -122,7 +122,7 @@ def pixtral(size: Size) -> Made:
     return tf.LlavaForConditionalGeneration(config), made
 
 
-@family("Mistral 3")
+@family("Mistral 3", torchvision=True)
 def mistral3(size: Size) -> Made:
     tok, made, tower, image = _pixtral_parts(2)
     body = text(size, tok, model_type="mistral")

@@ -1,6 +1,5 @@
 """What every family needs: a tokenizer trained on a few lines, a processor with its video part or without, sizes."""
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,8 @@ import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, ProcessorMixin
 from transformers.utils import is_torchvision_available
+
+from vlm.processors import without_video
 
 CONTEXT = 4096
 _LINES = [
@@ -117,18 +118,4 @@ def processor(kind: str, video: str | None = None, **parts: Any) -> ProcessorMix
         return made(**parts)
     if is_torchvision_available():
         return made(video_processor=getattr(transformers, video)(), **parts)
-    return _without_video(made)(**parts)
-
-
-def _without_video(kind: Any) -> Any:
-    """A class of the same name that knows of no video part."""
-    kept = [name for name in kind.get_attributes() if name != "video_processor"]
-    body: dict[str, Any] = {"get_attributes": classmethod(lambda cls: kept)}
-    asked = inspect.signature(kind.__init__).parameters["video_processor"]
-    if asked.default is inspect.Parameter.empty:
-
-        def __init__(self: Any, image_processor: Any, tokenizer: Any, **options: Any) -> None:
-            kind.__init__(self, image_processor, tokenizer, None, **options)
-
-        body["__init__"] = __init__
-    return type(kind.__name__, (kind,), body)
+    return without_video(made)(video_processor=None, **parts)
