@@ -60,17 +60,32 @@ class LoadedModel:
         own = self.processor.tokenizer.eos_token_id
         return tuple(sorted({int(i) for i in (*listed, own) if i is not None}))
 
+    @property
+    def n_rows(self) -> int:
+        """Rows of the output layer, which are the model's logits.
+
+        Raises:
+            CheckpointError: the model has no such layer, or one without a matrix.
+        """
+        layer = self.model.get_output_embeddings()
+        weight = None if layer is None else dict(layer.named_parameters(recurse=False)).get("weight")
+        if weight is None or weight.ndim != 2:
+            held = "none" if layer is None else type(layer).__name__
+            raise CheckpointError(
+                f"`checkpoint` {self.name} must have an output layer with a matrix of weights, got {held}: "
+                f"{type(self.model).__name__} cannot be measured or trained here, choose another model"
+            )
+        return len(weight)
+
     @cached_property
     def n_ids(self) -> int:
         """Ids below it are tokens of the tokenizer and rows of the head."""
-        rows = int(self.model.get_output_embeddings().weight.shape[0])
-        return min(max(self.processor.tokenizer.get_vocab().values()) + 1, rows)
+        return min(max(self.processor.tokenizer.get_vocab().values()) + 1, self.n_rows)
 
     @cached_property
     def banned_ids(self) -> tuple[int, ...]:
         """Ids that sampling must never draw: those of pictures, and the head's rows beyond the tokenizer."""
-        rows = int(self.model.get_output_embeddings().weight.shape[0])
-        return tuple(sorted({*self.visual_ids, *range(self.n_ids, rows)}))
+        return tuple(sorted({*self.visual_ids, *range(self.n_ids, self.n_rows)}))
 
     @property
     def context(self) -> int:
