@@ -212,6 +212,16 @@ def _output_layer(loaded: LoadedModel) -> nn.Linear:
 
 
 @torch.no_grad()
+def training_refusal(loaded: LoadedModel, view: View, response: Sequence[int]) -> str:
+    """Return why training cannot take this model's losses from hidden states; empty where it can."""
+    try:
+        view_hidden(loaded, [view], [response])
+    except CheckpointError as error:
+        return str(error)
+    return ""
+
+
+@torch.no_grad()
 def _note_map(loaded: LoadedModel, layer: nn.Linear, probed: Tensor, logits: Tensor) -> None:
     """Note what the model makes of its output layer's results; refuse what is neither a scale nor a cap."""
     results = linear(probed, layer.weight, layer.bias)
