@@ -14,7 +14,6 @@ from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
     GenerationConfig,
-    GenerationMixin,
     PreTrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
@@ -28,7 +27,7 @@ from vlm.picture_tokens import PictureTokens
 from vlm.places import CheckpointError, Place, first_line
 from vlm.processors import load_processor
 from vlm.setup_fingerprint import setup_fingerprint
-from vlm.views import ViewError
+from vlm.two_views import refuse_encoder, refuse_one_view
 from vlm.weights import (
     n_held,
     refuse_differing,
@@ -90,18 +89,33 @@ class LoadedModel:
         """Ids that end a response."""
         return _end_ids(self.model.generation_config.eos_token_id, self.processor)
 
+    @property
+    def n_rows(self) -> int:
+        """Rows of the output layer, which are the model's logits.
+
+        Raises:
+            CheckpointError: the model has no such layer, or one without a matrix.
+        """
+        layer = self.model.get_output_embeddings()
+        weight = None if layer is None else dict(layer.named_parameters(recurse=False)).get("weight")
+        if weight is None or weight.ndim != 2:
+            held = "none" if layer is None else type(layer).__name__
+            raise CheckpointError(
+                f"`checkpoint` {self.name} must have an output layer with a matrix of weights, got {held}: "
+                f"{type(self.model).__name__} cannot be measured or trained here, choose another model"
+            )
+        return len(weight)
+
     @cached_property
     def n_ids(self) -> int:
         """Ids below it are tokens of the tokenizer and rows of the head."""
-        rows = int(self.model.get_output_embeddings().weight.shape[0])
-        own = min(max(self.processor.tokenizer.get_vocab().values()) + 1, rows)
+        own = min(max(self.processor.tokenizer.get_vocab().values()) + 1, self.n_rows)
         return own if self.most_ids is None else min(own, self.most_ids)
 
     @cached_property
     def banned_ids(self) -> tuple[int, ...]:
         """Ids that sampling must never draw: those of pictures, and the head's rows beyond `n_ids`."""
-        rows = int(self.model.get_output_embeddings().weight.shape[0])
-        return tuple(sorted({*self.visual_ids, *range(self.n_ids, rows)}))
+        return tuple(sorted({*self.visual_ids, *range(self.n_ids, self.n_rows)}))
 
     @property
     def context(self) -> int:
@@ -148,7 +162,7 @@ def load_model(
     )
     model.eval().to(device)
     refuse_not_finite(source.place.asked, model)
-    _check_two_views(source.place.asked, model, processor)
+    refuse_one_view(source.place.asked, model, processor)
     if parameters is not None:
         _train_only(model, parameters)
     place = source.place
@@ -186,18 +200,6 @@ def in_precision(loaded: LoadedModel, dtype: str) -> LoadedModel:
     model = deepcopy(loaded.model)
     nn.Module.to(model, DTYPES[dtype])
     return replace(loaded, model=model)
-
-
-def _check_two_views(checkpoint: str, model: PreTrainedModel, processor: ProcessorMixin) -> None:
-    """Refuse what has no image view, no text view, or the same for both."""
-    try:
-        PictureTokens(model.config, processor).check()
-    except ViewError as error:
-        raise CheckpointError(f"`checkpoint` {checkpoint} cannot have two views: {error}") from None
-    if not isinstance(model, GenerationMixin):
-        raise CheckpointError(
-            f"`checkpoint` {checkpoint} must speak token by token, but {type(model).__name__} does not"
-        )
 
 
 def _train_only(model: nn.Module, parameters: str) -> None:
@@ -293,11 +295,7 @@ def _readable(checkpoint: str) -> Source:
         raise CheckpointError(
             f"`checkpoint` {asked} is neither a checkpoint folder nor on the hub: {first_line(error)}"
         ) from None
-    if config.is_encoder_decoder or config.get_text_config().is_encoder_decoder:
-        raise CheckpointError(
-            f"`checkpoint` {checkpoint} cannot have two views: {config.model_type} has an encoder for the prompt and a"
-            " decoder for the response; give one that continues its prompt"
-        )
+    refuse_encoder(asked, config)
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise CheckpointError(f"`checkpoint` {asked} must read images and text, but {config.model_type} is text-only")
     if empty := _replaced_by_default(base.read("config.json"), config):

@@ -1,6 +1,7 @@
 """The four views of a response: student and teacher, with and without the picture, at the response's tokens."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +9,13 @@ from torch.nn.functional import linear
 
 from geometry import FourViews, LMHead
 from vlm.checkpoint import CheckpointError, LoadedModel
+from vlm.output_map import NoOutputMap, OutputMap, probes
 from vlm.pair import Pair
 from vlm.rollouts import Rollout
 from vlm.views import Encoded, View, encode, per_token, together
 
-_PROBE = 64.0  # a hidden state this much longer shows a cap on the logits in any precision
+_MAPS: WeakKeyDictionary[nn.Module, OutputMap] = WeakKeyDictionary()
+"""Of each model that was asked, what it makes of its output layer's results."""
 
 Positions = Sequence[Tensor]
 """For each response ascending positions of its tokens."""
@@ -117,16 +120,21 @@ def view_hidden(loaded: LoadedModel, views: Sequence[View], responses: Sequence[
 
 
 def head_of(loaded: LoadedModel, n_ids: int) -> LMHead:
-    """Return the last linear map of a model, over the ids below `n_ids`, those that stand for pictures masked.
+    """Return the end of a model, over the ids below `n_ids`, those that stand for pictures masked.
 
-    Its weight is the model's parameter: a gradient in one is a gradient in the other.
+    Its weight is the model's parameter: a gradient in one is a gradient in the other. Scale and cap are measured.
 
     Raises:
-        CheckpointError: the model's output layer is none.
+        CheckpointError: the model's logits are neither results of a linear output layer nor those scaled or capped.
     """
     layer = _output_layer(loaded)
+    if loaded.model not in _MAPS:
+        word = next(index for index in range(n_ids) if index not in loaded.visual_ids)
+        with torch.no_grad():
+            _handed(loaded, lambda: loaded.model(input_ids=torch.tensor([[word, word]], device=loaded.device)).logits)
+    shape = _MAPS[loaded.model]
     masked = tuple(index for index in loaded.visual_ids if index < n_ids)
-    return LMHead(layer.weight, layer.bias, n_ids=n_ids, masked=masked)
+    return LMHead(layer.weight, layer.bias, n_ids=n_ids, masked=masked, scale=shape.scale, softcap=shape.softcap)
 
 
 class ResponseView:
@@ -171,27 +179,34 @@ def response_logits(
 
 
 def response_hidden(loaded: LoadedModel, encoded: Encoded) -> list[Tensor]:
-    """Return what the head is handed, in its precision; it runs on one column alone, to see that it is all there is.
+    """Return what the head is handed, in its precision; it runs on a few probes, to see that it is all there is.
 
     Raises:
-        CheckpointError: the model's logits are not one linear map of what its output layer is handed.
+        CheckpointError: as `head_of`.
     """
+    columns = _columns(encoded)
+    handed = _handed(loaded, lambda: _forward(loaded, encoded.inputs, columns))
+    hidden = _cut(loaded, handed, encoded.inputs, columns)
+    return _spans(hidden.to(_output_layer(loaded).weight.dtype), encoded)
+
+
+def _handed(loaded: LoadedModel, forward: Callable[[], Tensor]) -> Tensor:
+    """What the output layer is handed in a forward pass that returns logits; note what becomes of its results."""
     layer = _output_layer(loaded)
     handed: list[Tensor] = []
 
     def take(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
         handed.append(inputs[0])
-        return (_probe(inputs[0]),)
+        return (probes(inputs[0], layer),)
 
     hook = layer.register_forward_pre_hook(take)
     try:
-        logits = _forward(loaded, encoded.inputs, _columns(encoded))
+        logits = forward()
     finally:
         hook.remove()
-    (given,) = handed
-    _check_linear(loaded, layer, _probe(given), logits.detach())
-    hidden = _cut(loaded, given, encoded.inputs, _columns(encoded))
-    return _spans(hidden.to(layer.weight.dtype), encoded)
+    (hidden,) = handed
+    _note_map(loaded, layer, probes(hidden, layer), logits.detach())
+    return hidden
 
 
 def _kept_logits(loaded: LoadedModel, encoded: Encoded) -> Tensor:
@@ -248,21 +263,27 @@ def _output_layer(loaded: LoadedModel) -> nn.Linear:
     return layer
 
 
-def _probe(hidden: Tensor) -> Tensor:
-    """The first column of hidden states `[B, columns, d]` as it is and lengthened, `[B, 2, d]`."""
-    first = hidden[:, :1].detach()
-    return torch.cat([first, _PROBE * first], dim=1)
+@torch.no_grad()
+def training_refusal(loaded: LoadedModel, view: View, response: Sequence[int]) -> str:
+    """Return why training cannot take this model's losses from hidden states; empty where it can."""
+    try:
+        view_hidden(loaded, [view], [response])
+    except CheckpointError as error:
+        return str(error)
+    return ""
 
 
 @torch.no_grad()
-def _check_linear(loaded: LoadedModel, layer: nn.Linear, probe: Tensor, logits: Tensor) -> None:
-    """Refuse logits that are capped or scaled behind the output layer; the tolerance is half precision's."""
-    expected = linear(probe, layer.weight, layer.bias).to(logits.dtype)
-    apart, most = ((x.abs().amax(dim=(0, 2)).tolist()) for x in (logits - expected, expected))
-    worst = max(range(2), key=lambda column: apart[column] - 0.02 * most[column])
-    if apart[worst] > 0.02 * most[worst]:
+def _note_map(loaded: LoadedModel, layer: nn.Linear, probed: Tensor, logits: Tensor) -> None:
+    """Note what the model makes of its output layer's results; refuse what is neither a scale nor a cap."""
+    results = linear(probed, layer.weight, layer.bias)
+    try:
+        if loaded.model in _MAPS:
+            _MAPS[loaded.model].check(results, logits)
+        else:
+            _MAPS[loaded.model] = OutputMap.measured(results, logits, loaded.model.config.to_dict())
+    except NoOutputMap as error:
         raise CheckpointError(
-            f"`checkpoint` {loaded.name} must have logits that are one linear map of its last hidden state, got a "
-            f"difference of {apart[worst]:.3g} at logits up to {most[worst]:.3g} (a cap or scale follows that layer); "
-            "take the loss from `view_logits`"
-        )
+            f"`checkpoint` {loaded.name} must have logits that are one linear map of its last hidden state, scaled or "
+            f"capped by tanh or neither, {error}; take the loss from `view_logits`"
+        ) from None
