@@ -15,12 +15,14 @@ A loss of the next step is that of responses sampled before it: sampling is not 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import embedding_bag, grid_sample
+from torch.overrides import TorchFunctionMode
 
 from geometry._checks import same_shape
 from geometry.cotangents import Cotangents, cotangents
@@ -63,7 +65,7 @@ def push_forward(
     def moved(parameters: dict[str, Tensor]) -> Output:
         return torch.func.functional_call(wrapped, parameters, ())
 
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _LinearRules():
         return torch.func.jvp(moved, (at,), (along,))[:2]
 
 
@@ -110,6 +112,36 @@ def _check(names: Mapping[nn.Parameter, str], direction: Mapping[nn.Parameter, T
                 f"`direction` must have the shape of its parameter, got {tuple(along.shape)} for {names[parameter]},"
                 f" which has {tuple(parameter.shape)}. Reshape it."
             )
+
+
+class _Linear(torch.autograd.Function):
+    """A linear function of a tensor, whose derivative is the same function of the tensor's derivative."""
+
+    @staticmethod
+    def forward(value: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        return function(value)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.function = inputs[1]
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        return ctx.function(tangent)
+
+
+class _LinearRules(TorchFunctionMode):
+    """Gives bags of embeddings and sampling from a grid the forward-mode rule that torch lacks."""
+
+    _PLACES = {embedding_bag: 1, grid_sample: 0}  # of the argument that they are linear in
+
+    def __torch_function__(
+        self, function: Callable, types: object, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        rest, place = dict(kwargs or {}), self._PLACES.get(function)
+        if place is None or len(args) <= place:
+            return function(*args, **rest)
+        return _Linear.apply(args[place], lambda value: function(*args[:place], value, *args[place + 1 :], **rest))
 
 
 class _Run(nn.Module):

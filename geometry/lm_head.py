@@ -3,6 +3,7 @@
 `T` tokens over `V` ids are `4 T V` bytes in float32 a view; what works chunk by chunk never holds them whole.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,10 +24,13 @@ Hidden = Float[Tensor, "_T _d"]
 
 @dataclass(frozen=True)
 class LMHead:
-    """The last linear map of a model, from hidden states to the logits of the ids that count.
+    """The end of a model, from hidden states to the logits of the ids that count.
+
+    Some models scale or cap the results of their last linear map: with x = weight h + bias, the logits are `scale x`,
+    or `softcap tanh(scale x / softcap)`.
 
     Raises:
-        ValueError: `weight`, `bias` and `n_ids` do not fit each other.
+        ValueError: `weight`, `bias` and `n_ids` do not fit each other, or `scale` or `softcap` is not positive.
     """
 
     weight: Float[Tensor, "_rows _d"]
@@ -35,6 +39,9 @@ class LMHead:
     """V, the number of leading ids that count, all rows by default; heads have padding rows beyond the tokenizer's."""
     masked: Sequence[int] = ()
     """Ids that take no mass, such as those banned at sampling."""
+    scale: float = 1.0
+    softcap: float | None = None
+    """What no logit exceeds; None for no cap."""
 
     def __post_init__(self) -> None:
         rows = len(self.weight)
@@ -45,12 +52,34 @@ class LMHead:
             raise ValueError(f"`n_ids` must lie in 1..{rows}, the rows of `weight`, got {self.n_ids}.")
         if not all(0 <= index < rows for index in self.masked):
             raise ValueError(f"`masked` must hold ids in 0..{rows - 1}, got {list(self.masked)}.")
+        for name in ("scale", "softcap"):
+            number = getattr(self, name)
+            if number is not None and not 0 < number < math.inf:
+                raise ValueError(f"`{name}` must be a positive number, got {number}. Leave it out for none.")
 
     def logits(self, hidden: Float[Tensor, "n _d"]) -> Float[Tensor, "n _V"]:
         """Return logits in the precision of the weight, as the model itself does; masked ids have -inf."""
         logits = linear(hidden, self.weight[: self.n_ids], None if self.bias is None else self.bias[: self.n_ids])
+        logits = scaled_and_capped(logits, self.scale, self.softcap)
         masked = [index for index in self.masked if index < self.n_ids]
         return logits.index_fill_(1, torch.tensor(masked, device=logits.device), -torch.inf) if masked else logits
+
+    def before_cap(self, gradient: Float[Tensor, "n _V"], logits: Float[Tensor, "n _V"]) -> Float[Tensor, "n _V"]:
+        """Return the gradient at the results of the linear map from the one at these logits.
+
+        Masked ids, whose gradient is 0, keep it.
+        """
+        if self.softcap is not None:
+            slope = (logits / self.softcap).clamp_(-1.0, 1.0).square_().neg_().add_(1.0)
+            gradient = gradient * slope
+        return gradient if self.scale == 1.0 else gradient * self.scale
+
+
+def scaled_and_capped(linear_map: Float[Tensor, "..."], scale: float, softcap: float | None) -> Float[Tensor, "..."]:
+    """Return `scale x`, or `softcap tanh(scale x / softcap)`."""
+    if softcap is not None:
+        return torch.tanh(linear_map * (scale / softcap)) * softcap
+    return linear_map if scale == 1.0 else linear_map * scale
 
 
 @dataclass(frozen=True)
@@ -83,7 +112,10 @@ class LMHeadGradients:
         self.sums = {name: _zeros_like(source) for name, source in self.sources.items()}
 
     def add(self, view: str, rows: slice, gradient: Float[Tensor, "n _V"]) -> None:
-        """Carry the gradient at the logits of some tokens of a view on to its hidden states and the head."""
+        """Carry the gradient of some tokens of a view on to its hidden states and the head.
+
+        gradient: at the results of the head's linear map, see `LMHead.before_cap`.
+        """
         weight, hidden, n_ids = self._head.weight, self._hidden[view], self._head.n_ids
         gradient = gradient.to(weight.dtype)
         if view in self.sums:

@@ -69,7 +69,7 @@ class _Chosen(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, drawn: _Drawn) -> Tensor:
         head, ids, allowed = drawn.head, drawn.ids, drawn.allowed
         ctx.save_for_backward(hidden, weight, bias, ids, allowed)
-        ctx.head, ctx.chunk = (head.n_ids, head.masked), drawn.chunk
+        ctx.head, ctx.chunk = (head.n_ids, head.masked, head.scale, head.softcap), drawn.chunk
         cut = chunks(len(ids), head.n_ids, drawn.chunk)
         return torch.cat([_chunk(hidden, head, rows, allowed).gather(1, ids[rows, None])[:, 0] for rows in cut])
 
@@ -81,19 +81,24 @@ class _Chosen(torch.autograd.Function):
         gradients = LMHeadGradients(head, hidden=hidden)
         for rows in chunks(len(ids), head.n_ids, ctx.chunk):
             pull = scale[rows, None]
-            at_logits = _chunk(hidden, head, rows, allowed).exp_().mul_(-pull)
-            gradients.add("hidden", rows, at_logits.scatter_add_(1, ids[rows, None], pull))
-            del at_logits  # before the next chunk's is made
+            logits = _logits(hidden, head, rows, allowed)
+            at_logits = log_probs(logits).exp_().mul_(-pull).scatter_add_(1, ids[rows, None], pull)
+            gradients.add("hidden", rows, head.before_cap(at_logits, logits))
+            del logits, at_logits  # before the next chunk's are made
         found = {name: total.to(gradients.sources[name].dtype) for name, total in gradients.sums.items()}
         return *(found.get(name) for name in ("hidden", "weight", "bias")), None
 
 
 def _chunk(hidden: Tensor, head: LMHead, rows: slice, allowed: Tensor | None) -> Tensor:
     """The log-probabilities `[n, V]` of a chunk."""
+    return log_probs(_logits(hidden, head, rows, allowed))
+
+
+def _logits(hidden: Tensor, head: LMHead, rows: slice, allowed: Tensor | None) -> Tensor:
     logits = head.logits(hidden[rows])
     if allowed is not None:
         logits.masked_fill_(~(allowed if allowed.ndim == 1 else allowed[rows]), -torch.inf)
-    return log_probs(logits)
+    return logits
 
 
 def _check_ids(ids: Tensor, head: LMHead, allowed: Tensor | None) -> None:

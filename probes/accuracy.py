@@ -63,6 +63,7 @@ def plan(analyzer: "Analyzer", options: AnswerOptions) -> Plan:
         "probe": PROBE.module,
         "pair": {"student": student.name},
         "weights": {"student": student.fingerprint},
+        "setup": {"student": student.setup},
         "source": prompts_fingerprint(analyzer.answered.prompts),
         "settings": analyzer.settings_of(AskedOptions) | asdict(options),
     }

@@ -141,7 +141,7 @@ class Analyzer(Corpus):
         return plan.header, plan.measure or partial(probe.measure, self, *values)
 
     def header(self, probe: Probe, *values: Any) -> dict[str, Any]:
-        """Return what identifies a record: the probe, weights, prompts and every setting that changes a number."""
+        """Return what identifies a record: the probe, models, prompts and every setting that changes a number."""
         sides = self.pair.describe()
         settings: dict[str, Any] = {}
         for kind in probe.reads:
@@ -152,9 +152,12 @@ class Analyzer(Corpus):
             "probe": probe.module,
             "pair": {side: sides[side]["name"] for side in ("student", "teacher")} | {"warnings": sides["warnings"]},
             "weights": {side: sides[side]["fingerprint"] for side in ("student", "teacher")},
+            "setup": {side: sides[side]["setup"] for side in ("student", "teacher")},
             "source": prompts_fingerprint(list(self.prompts.values())),
             "settings": settings,
         }
+        if commits := {side: sides[side]["commit"] for side in ("student", "teacher") if "commit" in sides[side]}:
+            header["pair"]["commits"] = commits
         if MetricOptions in probe.reads and self.metric is not None:
             header["weights"]["optimizer_state"] = self.metric.fingerprint
         if self._given_rollouts is not None:

@@ -219,7 +219,7 @@ def _joined(headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for warning in header["pair"]["warnings"]
     ]
     joined = dict(headers[-1])
-    for field in ("pair", "weights"):
+    for field in ("pair", "weights", "setup"):
         joined[field] = joined[field] | {"student": [header[field]["student"] for header in headers]}
     joined["pair"]["warnings"] = warnings
     return joined

@@ -57,9 +57,10 @@ def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     for one in _series(analyzer, others):
         with one.named("checkpoints"):
             student = one.pair.student
-        students.append((student.name, student.fingerprint))
+        students.append((student.name, student.fingerprint, student.setup))
         states.append(None if one.metric is None else one.metric.fingerprint)
-    joined["pair"]["student"], joined["weights"]["student"] = map(list, zip(*students, strict=True))
+    for field, values in zip(("pair", "weights", "setup"), zip(*students, strict=True), strict=True):
+        joined[field]["student"] = list(values)
     if analyzer.metric_options.metric == "adam":
         joined["weights"]["optimizer_state"] = states
     return Plan(joined, partial(measure, analyzer, *values))

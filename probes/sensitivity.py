@@ -76,16 +76,15 @@ class StepOptions:
 
 def plan(analyzer: "Analyzer", options: StepOptions) -> Plan:
     """Refuse a fresh optimizer's steps in the metric of another, and a later checkpoint that is none."""
-    from vlm.checkpoint import check_vision, weights_fingerprint
-    from vlm.names import resolve
+    from vlm.checkpoint import check_vision, fingerprints
 
     if options.check and analyzer.metric_options.metric == "adam":
         raise OptionError("`check` takes steps from a fresh optimizer, got --metric adam; leave one of the two out")
     if options.after is not None:
-        check_vision(resolve(options.after))
+        check_vision(options.after)
     header = analyzer.header(PROBE, options)
     if options.after is not None:
-        header["weights"]["after"] = weights_fingerprint(resolve(options.after))
+        header["weights"]["after"], header["setup"]["after"] = fingerprints(options.after)
     return Plan(header)
 
 

@@ -1,8 +1,9 @@
 """`record.json`: what identifies a record, how it went, which tables it has, and whether it is complete.
 
 The header has `probe` (the module that measures), `pair` (the names of `student` and `teacher`), `weights` (a
-fingerprint of each) and `settings` (every flag that changes a number). In a series of checkpoints, and where two are
-compared, `student` is a list. Versions, threads, timings and counts are notes.
+fingerprint of each), `setup` (one of its config, chat template, tokenizer and processor) and `settings` (every flag
+that changes a number). In a series of checkpoints, and where two are compared, `student` is a list. Versions, threads,
+timings and counts are notes. The first records have no `setup`.
 
 Fields and modules were renamed since the first records were written. Headers are read under today's names; the file
 on disk stays as it is, its fingerprint too.

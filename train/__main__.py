@@ -9,7 +9,7 @@
 
 Reads the student, the teacher and the prompts. Writes into the run's folder:
 
-    config.json      the flags, and fingerprints of the weights that the run began with
+    config.json      the flags, and fingerprints of the models that the run began with
     metrics.jsonl    the journal: a line for each step, evaluation and measurement of the gradients
     held_out.json    the fixed rollouts that evaluations score
     last, best       checkpoints that every probe reads

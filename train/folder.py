@@ -1,6 +1,6 @@
 """The folder of a run: held by one process at a time, continued by the same run alone, and read back by anyone.
 
-config.json      the flags, fingerprints of the weights that the run began with, and how many prompts it leaves out
+config.json      the flags, fingerprints of the models that the run began with, and how many prompts it leaves out
 metrics.jsonl    the journal, see `records.journal`
 held_out.json    the fixed rollouts that evaluations score
 last, best       checkpoints that every probe reads
@@ -25,13 +25,10 @@ CONFIG = "config.json"
 
 
 @contextmanager
-def opened(
-    config: Config, weights: Mapping[str, str], accelerator: "Accelerator", left_out: Mapping[str, int] | None = None
-) -> Iterator[None]:
+def opened(config: Config, models: Mapping[str, Any], accelerator: "Accelerator") -> Iterator[None]:
     """Hold the run's folder on the main process; the others wait until it is ready.
 
-    weights: fingerprints of the weights that the run begins with.
-    left_out: number of prompts that the run leaves out, by reason; recorded if there are any.
+    models: `weights` and `setup`, fingerprints of the models that the run begins with, and what else identifies it.
 
     Raises:
         RecordError: another process holds the folder, it cannot be written, or it holds something else.
@@ -47,7 +44,7 @@ def opened(
     except OSError as error:
         raise RecordError(f"cannot write `{folder}` ({error.strerror}): choose another `--out`") from None
     try:
-        _begin(folder, config, {"weights": weights} | ({"left_out": left_out} if left_out else {}))
+        _begin(folder, config, models)
         accelerator.wait_for_everyone()
         yield
     finally:
@@ -58,7 +55,8 @@ def read_run(folder: str | Path) -> Measurement:
     """Return the tables of a run, in the shape that pictures of training take: `figures.training_norms.draw`, others.
 
     The tables are `curves`, `steps`, `evaluations` and `gradients`; `records.tables.study` has their columns. `arm` is
-    the objective. The header has `pair`, `weights` and `settings`, the flags. A run that is still going on can be read.
+    the objective. The header has `pair`, `weights`, `setup` and `settings`, the flags. A run that still goes on can be
+    read.
 
     Raises:
         RecordError: the folder holds no run, or its journal is broken.
@@ -73,10 +71,10 @@ def read_run(folder: str | Path) -> Measurement:
     return Measurement(folder, {"header": {"probe": "train", "pair": pair, **content}}, tables)
 
 
-def _begin(folder: Path, config: Config, about: Mapping[str, Any]) -> None:
+def _begin(folder: Path, config: Config, models: Mapping[str, Any]) -> None:
     """Begin a run in a folder, or make sure that the one in it is this one."""
     path = folder / CONFIG
-    content = plain({"settings": config.settings, **about})
+    content = plain({"settings": config.settings, **models})
     if not path.is_file():
         if strangers := sorted(item.name for item in folder.iterdir() if not item.name.startswith((LOCK, CONFIG))):
             raise RecordError(f"`{folder}` holds {strangers[0]} but no run: choose another `--out`")

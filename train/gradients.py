@@ -100,7 +100,9 @@ def _at_heads(student: HiddenViews, teacher: HiddenViews, weights: Tensor) -> di
     found = {o: LMHeadGradients(student.head, **{view: getattr(student, view)}) for o, view in views.items()}
     with torch.no_grad():
         for rows in chunks(len(weights), student.head.n_ids):
-            seeds = cotangents(FourViews(*student.logits(rows), *teacher.logits(rows)))
+            logits = FourViews(*student.logits(rows), *teacher.logits(rows))
+            seeds, of_view = cotangents(logits), {"image": logits.student_image, "text": logits.student_text}
             for objective, view in views.items():
-                found[objective].add(view, rows, weights[rows, None] * getattr(seeds, objective))
+                seed = weights[rows, None] * getattr(seeds, objective)
+                found[objective].add(view, rows, student.head.before_cap(seed, of_view[view]))
     return found

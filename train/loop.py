@@ -44,8 +44,7 @@ def train(config: Config) -> Path:
     """
     quiet()
     start = load(config)
-    held = opened(config, start.weights, start.accelerator, start.source.left_out)
-    with held, tracked(start.accelerator, config, start.folder):
+    with opened(config, start.identity, start.accelerator), tracked(start.accelerator, config, start.folder):
         run = restore(start)
         if start.accelerator.is_main_process:
             print(*start.source.lines, sep="\n", file=sys.stderr, flush=True)

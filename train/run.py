@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
@@ -61,9 +62,18 @@ class Start:
         return Path(self.config.folder)
 
     @property
-    def weights(self) -> dict[str, str]:
-        """Fingerprints of the weights that the run begins with."""
-        return {"student": self.pair.student.fingerprint, "teacher": self.pair.teacher.fingerprint}
+    def models(self) -> dict[str, dict[str, str]]:
+        """Fingerprints of the weights that the run begins with, and of what else of the models it depends on."""
+        sides = {"student": self.pair.student, "teacher": self.pair.teacher}
+        return {
+            "weights": {side: loaded.fingerprint for side, loaded in sides.items()},
+            "setup": {side: loaded.setup for side, loaded in sides.items()},
+        }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What identifies the run besides its flags: its models, and how many prompts it leaves out if any."""
+        return self.models | ({"left_out": self.source.left_out} if self.source.left_out else {})
 
 
 @dataclass

@@ -1,76 +1,121 @@
 """Load one checkpoint: a model, the processor it renders with, and what identifies its weights."""
 
-import hashlib
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import torch
-from huggingface_hub import snapshot_download
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
     GenerationConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import logging
 
-from cli.errors import UserError
-from vlm.families import parameter_groups, train_only, visual_token_ids
-from vlm.names import resolve
+from vlm.adapter_folders import Source, merged, source_fingerprint, source_of
+from vlm.families import parameter_groups, train_only
+from vlm.picture_tokens import PictureTokens
+from vlm.places import CheckpointError, Place, first_line
 from vlm.processors import load_processor
+from vlm.setup_fingerprint import setup_fingerprint
+from vlm.two_views import refuse_encoder, refuse_one_view
+from vlm.weights import (
+    n_held,
+    refuse_differing,
+    refuse_larger,
+    refuse_not_finite,
+    tensors_fingerprint,
+    weight_files,
+)
 
-_WEIGHTS = "*.safetensors"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
-
-
-class CheckpointError(UserError):
-    """A checkpoint that cannot be loaded, or two that do not fit together; the message is one line."""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
     """One model of the pair, in eval mode, with the processor it renders with.
 
-    name: hub id, or the last two parts of the folder.
+    name: hub id with the revision that was asked for, or the last two parts of the folder.
     fingerprint: sha256 over the weight files.
+    commit: of a hub id.
+    notes: what a reader of a record should know of it.
+    most_ids: ids from it on are neither drawn nor scored; None for all of the tokenizer's.
     """
 
     name: str
     model: PreTrainedModel
     processor: ProcessorMixin
     fingerprint: str
+    commit: str | None = None
+    notes: tuple[str, ...] = ()
+    most_ids: int | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """What identifies the model in a record."""
+        described = {"name": self.name, "fingerprint": self.fingerprint, "setup": self.setup}
+        described |= {} if self.commit is None else {"commit": self.commit}
+        return described | {"dtype": str(self.model.dtype)[6:]}
+
+    @cached_property
+    def setup(self) -> str:
+        """The fingerprint of all but the weights that a number depends on."""
+        return setup_fingerprint(self.model.config, self.processor, self.end_ids)
 
     @cached_property
     def visual_ids(self) -> tuple[int, ...]:
-        return visual_token_ids(self.model.config, self.processor.tokenizer)
+        """Ids that stand for a picture or frame one: none may be in a text view or in a response."""
+        return self._picture_tokens.ids
+
+    @property
+    def mixes_views(self) -> bool:
+        """Whether prompts with more and with fewer pictures can be in one forward pass."""
+        return self._picture_tokens.mixes_views
+
+    @cached_property
+    def _picture_tokens(self) -> PictureTokens:
+        return PictureTokens(self.model.config, self.processor)
 
     @cached_property
     def end_ids(self) -> tuple[int, ...]:
         """Ids that end a response."""
-        stated = self.model.generation_config.eos_token_id
-        listed = list(stated) if isinstance(stated, (list, tuple)) else [stated]
-        own = self.processor.tokenizer.eos_token_id
-        return tuple(sorted({int(i) for i in (*listed, own) if i is not None}))
+        return _end_ids(self.model.generation_config.eos_token_id, self.processor)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the output layer, which are the model's logits.
+
+        Raises:
+            CheckpointError: the model has no such layer, or one without a matrix.
+        """
+        layer = self.model.get_output_embeddings()
+        weight = None if layer is None else dict(layer.named_parameters(recurse=False)).get("weight")
+        if weight is None or weight.ndim != 2:
+            held = "none" if layer is None else type(layer).__name__
+            raise CheckpointError(
+                f"`checkpoint` {self.name} must have an output layer with a matrix of weights, got {held}: "
+                f"{type(self.model).__name__} cannot be measured or trained here, choose another model"
+            )
+        return len(weight)
 
     @cached_property
     def n_ids(self) -> int:
         """Ids below it are tokens of the tokenizer and rows of the head."""
-        rows = int(self.model.get_output_embeddings().weight.shape[0])
-        return min(max(self.processor.tokenizer.get_vocab().values()) + 1, rows)
+        own = min(max(self.processor.tokenizer.get_vocab().values()) + 1, self.n_rows)
+        return own if self.most_ids is None else min(own, self.most_ids)
 
     @cached_property
     def banned_ids(self) -> tuple[int, ...]:
-        """Ids that sampling must never draw: those of pictures, and the head's rows beyond the tokenizer."""
-        rows = int(self.model.get_output_embeddings().weight.shape[0])
-        return tuple(sorted({*self.visual_ids, *range(self.n_ids, rows)}))
+        """Ids that sampling must never draw: those of pictures, and the head's rows beyond `n_ids`."""
+        return tuple(sorted({*self.visual_ids, *range(self.n_ids, self.n_rows)}))
 
     @property
     def context(self) -> int:
@@ -80,6 +125,11 @@ class LoadedModel:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and so of pixels."""
+        return next(p.dtype for p in self.model.parameters() if p.is_floating_point())
 
     @cached_property
     def groups(self) -> dict[str, list[nn.Parameter]]:
@@ -98,26 +148,41 @@ def load_model(
 
     parameters: a regular expression; parameters whose names it does not find are frozen, and so not measured.
     """
-    checkpoint = resolve(checkpoint)
     if dtype not in DTYPES:
         raise CheckpointError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}")
     _check_device(device)
-    check_vision(checkpoint)
-    model, processor = _read(checkpoint, DTYPES[dtype], attention)
+    source = _readable(checkpoint)
+    model = _read_model(source.base, DTYPES[dtype], attention)
+    if source.is_adapter:
+        model = merged(model, source.place)
+    processor = _read_processor(source)
     model.generation_config = GenerationConfig(
         eos_token_id=model.generation_config.eos_token_id or processor.tokenizer.eos_token_id,
         pad_token_id=processor.tokenizer.pad_token_id,
     )
     model.eval().to(device)
+    refuse_not_finite(source.place.asked, model)
+    refuse_one_view(source.place.asked, model, processor)
     if parameters is not None:
         _train_only(model, parameters)
-    return LoadedModel(_name(checkpoint), model, processor, weights_fingerprint(checkpoint))
+    place = source.place
+    return LoadedModel(place.name, model, processor, source_fingerprint(source), place.commit, source.notes)
+
+
+def fingerprints(checkpoint: str) -> tuple[str, str]:
+    """Return what `fingerprint` and `setup` of a loaded checkpoint would be, without building the model."""
+    source = _readable(checkpoint)
+    processor = _read_processor(source)
+    config = AutoConfig.from_pretrained(source.base.folder, trust_remote_code=False)
+    written = source.base.read("generation_config.json").get("eos_token_id")
+    ids = _end_ids(written, processor)
+    return source_fingerprint(source), setup_fingerprint(config, processor, ids)
 
 
 def model_in_memory(model: nn.Module, processor: ProcessorMixin, name: str = "model in memory") -> LoadedModel:
     """Return a model that is loaded already, put into eval mode.
 
-    Its fingerprint is taken over the names and bytes of its parameters.
+    Its fingerprint is taken over the names and bytes of its parameters and saved buffers.
 
     Raises:
         CheckpointError: it is none of transformers' models, or its processor has no chat template.
@@ -127,11 +192,7 @@ def model_in_memory(model: nn.Module, processor: ProcessorMixin, name: str = "mo
     if not getattr(processor, "chat_template", None):
         raise CheckpointError("`processor` must have a chat template; only chat models have two views")
     processor.tokenizer.pad_token = processor.tokenizer.pad_token or processor.tokenizer.eos_token
-    digest = hashlib.sha256()
-    for key, parameter in model.named_parameters():
-        digest.update(key.encode())
-        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return LoadedModel(name, model.eval(), processor, digest.hexdigest()[:16])
+    return LoadedModel(name, model.eval(), processor, tensors_fingerprint(model))
 
 
 def in_precision(loaded: LoadedModel, dtype: str) -> LoadedModel:
@@ -148,74 +209,110 @@ def _train_only(model: nn.Module, parameters: str) -> None:
         raise CheckpointError(str(error)) from None
 
 
-def _read(checkpoint: str, dtype: torch.dtype, attention: str) -> tuple[PreTrainedModel, ProcessorMixin]:
-    try:
+def _read_model(base: Place, dtype: torch.dtype, attention: str) -> PreTrainedModel:
+    held = n_held(base, weight_files(base))
+    with _named(base):
+        refuse_larger(base, _n_wanted(base), held)
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            checkpoint,
+            base.folder,
             dtype=dtype,
             attn_implementation=attention,
+            experts_implementation="eager",  # fused experts have neither float64 nor forward mode
             use_safetensors=True,
             trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # refused below, by their names
             output_loading_info=True,
         )
-        processor = load_processor(checkpoint)
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"`checkpoint` {checkpoint} cannot be loaded: {_first_line(error)}") from None
-    model, found = loaded
-    if missing := sorted(found["missing_keys"]):
-        raise CheckpointError(f"`checkpoint` {checkpoint} lacks the weights {missing[0]}; save the whole model")
+    model, met = loaded
+    refuse_differing(base, met)
+    return model
+
+
+def _n_wanted(base: Place) -> int:
+    """The number of parameters of the config's model, which is not built; 0 where packed weights cannot be compared."""
+    config = AutoConfig.from_pretrained(base.folder, trust_remote_code=False)
+    if getattr(config, "quantization_config", None) is not None:
+        return 0
+    with torch.device("meta"):
+        shapes = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+    return sum(parameter.numel() for parameter in shapes.parameters())
+
+
+def _read_processor(source: Source) -> ProcessorMixin:
+    place = source.processor_place
+    with _named(place):
+        processor: Any = load_processor(place.folder, model_type=source.base.read("config.json").get("model_type"))
     if not processor.chat_template:
-        raise CheckpointError(f"`checkpoint` {checkpoint} has no chat template; only chat models have two views")
+        raise CheckpointError(f"`checkpoint` {place.asked} has no chat template; only chat models have two views")
     processor.tokenizer.pad_token = processor.tokenizer.pad_token or processor.tokenizer.eos_token
-    return model, processor
+    return processor
 
 
-def weights_fingerprint(checkpoint: str) -> str:
-    """Return the sha256 (16 hex digits) over the names and bytes of a checkpoint's safetensors files."""
-    is_local = Path(checkpoint).is_dir()
-    folder = checkpoint if is_local else snapshot_download(checkpoint, local_files_only=True, allow_patterns=_WEIGHTS)
-    digest = hashlib.sha256()
-    for path in sorted(Path(folder).glob(_WEIGHTS)):
-        digest.update(path.name.encode())
-        with path.open("rb") as weights:
-            while block := weights.read(1 << 24):
-                digest.update(block)
-    return digest.hexdigest()[:16]
+@contextmanager
+def _named(place: Place) -> Iterator[None]:
+    """Say of an error of transformers which checkpoint it is about."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
+        raise CheckpointError(f"`checkpoint` {place.asked} cannot be loaded: {first_line(error)}") from None
+
+
+def _end_ids(stated: Any, processor: ProcessorMixin) -> tuple[int, ...]:
+    """Those that the settings of generation state and the tokenizer's own."""
+    listed = list(stated) if isinstance(stated, (list, tuple)) else [stated]
+    return tuple(sorted({int(i) for i in (*listed, processor.tokenizer.eos_token_id) if i is not None}))
 
 
 def quiet() -> None:
-    """Keep transformers' own bars and notices off the terminal."""
+    """Keep transformers' own bars and notices off the terminal; downloads show theirs."""
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
-
-
-def _name(checkpoint: str) -> str:
-    """A hub id as it is; of a folder the last two parts as it was asked for, which say nothing about the machine."""
-    path = Path(checkpoint)
-    return "/".join(Path(os.path.abspath(path)).parts[-2:]) if path.is_dir() else checkpoint
+    logging.disable_progress_bar()  # of the hub's client, too
+    if huggingface_hub.constants.HF_HUB_DISABLE_PROGRESS_BARS is not True:
+        huggingface_hub.utils.enable_progress_bars()
 
 
 def _check_device(device: str) -> None:
     try:
         torch.zeros(1, device=device).tolist()
     except (RuntimeError, AssertionError) as error:
-        raise CheckpointError(f"`device` {device!r} cannot be used ({_first_line(error)}); try cpu") from None
+        raise CheckpointError(f"`device` {device!r} cannot be used ({first_line(error)}); try cpu") from None
 
 
 def check_vision(checkpoint: str) -> None:
     """Refuse what is no checkpoint, or one that reads no images, before anything large is loaded."""
+    _readable(checkpoint)
+
+
+def _readable(checkpoint: str) -> Source:
+    """Return what a checkpoint is read from, if its config is of a model that reads images and text."""
+    source = source_of(checkpoint)
+    asked, base = source.place.asked, source.base
     try:
-        config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+        config = AutoConfig.from_pretrained(base.folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"`checkpoint` {checkpoint} is neither a checkpoint folder nor on the hub: {_first_line(error)}"
+            f"`checkpoint` {asked} is neither a checkpoint folder nor on the hub: {first_line(error)}"
         ) from None
+    refuse_encoder(asked, config)
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise CheckpointError(f"`checkpoint` {asked} must read images and text, but {config.model_type} is text-only")
+    if empty := _replaced_by_default(base.read("config.json"), config):
         raise CheckpointError(
-            f"`checkpoint` {checkpoint} must read images and text, but {config.model_type} is text-only"
+            f"`checkpoint` {asked} has no {empty} in its config.json, so a model of another size would be built;"
+            " give the config that it was saved with"
         )
+    return source
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+def _replaced_by_default(written: dict[str, Any], config: PreTrainedConfig) -> str | None:
+    """The first part of a config that is written as null and that its class fills with its own default."""
+    for name, value in written.items():
+        part = vars(config).get(name)
+        if isinstance(part, PreTrainedConfig):
+            if value is None:
+                return name
+            if isinstance(value, dict) and (inner := _replaced_by_default(value, part)):
+                return f"{name}.{inner}"
+    return None

@@ -1,22 +1,32 @@
-"""What differs between model families: which ids stand for pictures, and which parameters belong to which part.
+"""What differs between model families: which parameters belong to which part.
 
-Everything here is read off names and configs, never off a list of models, so that a new family works unlisted; a
-parameter that no pattern knows lands in the group `other`.
+Everything here is read off names, never off a list of models, so that a new family works unlisted; a parameter that no
+pattern knows lands in the group `other`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 # A parameter's group is the first pattern that its name matches.
 _GROUPS = (
-    (r"merger|projector|connector|multi_modal|aligner|resampler|perceiver", "merger"),
-    (r"visual|vision|image_encoder|siglip|vit\b", "vision_tower"),
-    (r"embed_tokens|wte|lm_head|output_embedding", "embedding_head"),
+    (r"audio|\bvq_?model\b|generation_(head|embeddings|aligner)\b", "other"),  # hears or draws: in neither view
+    (r"\b(language|text)_model\.(\w+\.)*?layers\.(?P<layer>\d+)\.", "layer"),
+    (
+        r"merger|projector|connector|multi_modal|aligner|resampler|perceiver|qformer|query_tokens|gated_cross_attn"
+        r"|(visual|vision|language|image_to_text)_projection|embed_vision|vision_adapter"
+        r"|image_newline|view_separator|visual_embeddings_table",
+        "merger",
+    ),
+    (r"visual|vision|image_encoder|(image|video)_tower|siglip|vit\b", "vision_tower"),
     (r"\blayers\.(?P<layer>\d+)\.|\bh\.(?P<block>\d+)\.", "layer"),
-    (r"\bnorm\.|\bfinal_layernorm\.|\bln_f\.", "final_norm"),
+    (
+        r"embed_tokens|wte|lm_head|output_embedding|word_embeddings|embed_positions|per_layer_\w*projection",
+        "embedding_head",
+    ),
+    (r"\b(language|text)_model\.(model\.)?embeddings\.", "embedding_head"),
+    (r"\b(final_layer_?|embedding_)?norm(_f)?\.|\bln_f\.|\b(language|text)_model\.(\w+\.)*layer_norm\.", "final_norm"),
 )
 # The kind of a layer's parameter, from what its name says after the layer's number.
 _KINDS = (
@@ -26,8 +36,6 @@ _KINDS = (
 )
 _ATTENTION_OR_MLP = re.compile(r"layer_\d+\.(attention|mlp)")
 _LANGUAGE = re.compile(r"layer_\d+(\.\w+)?|embedding_head|final_norm")
-_VISUAL_SPECIAL = re.compile(r"image|img|vision|video|row_\d|tile_|patch|fake_token", re.IGNORECASE)
-_VISUAL_FIELD = re.compile(r"(image|img|video|vision).*token_(id|index)$")
 
 
 def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -79,21 +87,6 @@ def scopes(groups: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {"all": names, "language_model": tuple(name for name in names if _LANGUAGE.fullmatch(name))}
 
 
-def visual_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Every id that stands for a picture or frames one: none may be in a text view or in a response."""
-    fields = _token_fields(config.to_dict())
-    specials = {
-        index
-        for index, token in tokenizer.added_tokens_decoder.items()
-        if token.special and _VISUAL_SPECIAL.search(token.content)
-    }
-    return tuple(sorted(specials | fields))
-
-
-def _token_fields(config: Mapping[str, object]) -> set[int]:
-    return {value for name, value in config.items() if _VISUAL_FIELD.match(name) and isinstance(value, int)}
-
-
 def _split(model: nn.Module, group_of: Callable[[str], str]) -> dict[str, list[nn.Parameter]]:
     groups: dict[str, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -123,7 +116,7 @@ def _place(name: str) -> tuple[str, int | None, str]:
     """The group that a name belongs to; within a layer also its number, and the name from there on."""
     for pattern, group in _GROUPS:
         if match := re.search(pattern, name):
-            numbers = [int(number) for number in match.groups() if number is not None]
+            numbers = [int(number) for number in match.groupdict().values() if number is not None]
             return group, (numbers[0] if numbers else None), name[match.end() :]
     return "other", None, name
 

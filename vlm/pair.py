@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vlm.checkpoint import CheckpointError, LoadedModel, check_vision, load_model
 from vlm.names import resolve
+from vlm.places import locate
+from vlm.tokens import differences, refuse_other_tokens
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,9 @@ class Pair:
 
     def describe(self) -> dict[str, Any]:
         """What identifies the pair in a record."""
-        return {
-            side: {"name": loaded.name, "fingerprint": loaded.fingerprint, "dtype": str(loaded.model.dtype)[6:]}
-            for side, loaded in (("student", self.student), ("teacher", self.teacher))
-        } | {"n_ids": self.n_ids, "warnings": list(self.warnings)}
+        sides = {"student": self.student, "teacher": self.teacher}
+        described = {side: loaded.describe() for side, loaded in sides.items()}
+        return described | {"n_ids": self.n_ids, "warnings": list(self.warnings)}
 
 
 def load_pair(
@@ -46,7 +47,7 @@ def load_pair(
     attention: str = "sdpa",
     parameters: str | None = None,
 ) -> Pair:
-    """Load two checkpoints (local folders, hub ids, or `bundled`) that transformers knows as image-text-to-text.
+    """Load two checkpoints (folders, hub ids with or without `@REVISION`, or `bundled`) of image-text-to-text models.
 
     parameters: a regular expression; the student's parameters whose names it does not find are frozen.
 
@@ -80,12 +81,11 @@ def teacher_named(student: str, teacher: str | None = None) -> NamedTeacher:
     Raises:
         CheckpointError: the student is no checkpoint that reads pictures, or no teacher is named.
     """
-    folder = resolve(student)
-    check_vision(folder)
+    check_vision(student)
     if teacher is not None:
         return NamedTeacher(resolve(teacher))
-    path = _pair_file(folder)
-    return NamedTeacher(teacher_of(folder), _read_pair(path)["fingerprint"], str(path))
+    path = _pair_file(student)
+    return NamedTeacher(teacher_of(student), _read_pair(path)["fingerprint"], str(path))
 
 
 def load_teacher(teacher: NamedTeacher, **settings: Any) -> LoadedModel:
@@ -109,24 +109,30 @@ def load_teacher(teacher: NamedTeacher, **settings: Any) -> LoadedModel:
 def pair_of(student: LoadedModel, teacher: LoadedModel) -> Pair:
     """Join two loaded checkpoints, the teacher frozen.
 
+    Where one has further ids after those of the other, only those of both are drawn and scored.
+
     Raises:
-        CheckpointError: their tokenizers differ (the field is named).
+        CheckpointError: an id that enters a score means different things to the two (the field is named).
     """
     teacher.model.requires_grad_(False)
-    _check_tokens_agree(student, teacher)
-    return Pair(student, teacher, min(student.n_ids, teacher.n_ids), tuple(_differences(student, teacher)))
+    n_ids = min(student.n_ids, teacher.n_ids)
+    refuse_other_tokens(student, teacher, n_ids)
+    warnings = (*student.notes, *teacher.notes, *differences(student, teacher))
+    if n_ids < student.n_ids:
+        student = replace(student, most_ids=n_ids)
+    return Pair(student, teacher, n_ids, warnings)
 
 
-def _pair_file(folder: str) -> Path:
-    return Path(folder) / "pair.json"
+def _pair_file(student: str) -> Path:
+    return locate(student).folder / "pair.json"
 
 
-def teacher_of(folder: str) -> str:
+def teacher_of(student: str) -> str:
     """Return the folder or hub id of the teacher that a student's `pair.json` names."""
-    path = _pair_file(folder)
+    path = _pair_file(student)
     if not path.is_file():
         raise CheckpointError(
-            f"`teacher` must be given: {folder} holds no pair.json that names one; add --teacher CKPT"
+            f"`teacher` must be given: {student} holds no pair.json that names one; add --teacher CKPT"
         )
     named = _read_pair(path)["teacher"]
     beside = path.parent / named
@@ -143,36 +149,3 @@ def _read_pair(path: Path) -> Mapping[str, str]:
     if not pair["teacher"] or not all(isinstance(value, str) for value in pair.values()):
         raise CheckpointError(f"{path} must be a JSON object with a text field `teacher`; mend it or give --teacher")
     return pair
-
-
-def _check_tokens_agree(student: LoadedModel, teacher: LoadedModel) -> None:
-    """Refuse two tokenizers between which an id could mean two things; name the first field that differs."""
-    ours, theirs = student.processor.tokenizer, teacher.processor.tokenizer
-    mine, other = ours.get_vocab(), theirs.get_vocab()
-    if mine != other:
-        differing = sorted(mine.items() ^ other.items(), key=lambda item: (item[1], item[0]))[0]
-        raise CheckpointError(
-            f"the tokenizers must agree, but `vocab` differs at {differing[0]!r} (id {differing[1]});"
-            " distillation over tokens needs one tokenizer"
-        )
-    for field in ("eos_token_id", "pad_token_id", "bos_token_id", "unk_token_id"):
-        _check_equal(field, getattr(ours, field), getattr(theirs, field))
-    _check_equal("visual token ids", student.visual_ids, teacher.visual_ids)
-
-
-def _check_equal(field: str, of_student: object, of_teacher: object) -> None:
-    if of_student != of_teacher:
-        raise CheckpointError(
-            f"the tokenizers must agree, but `{field}` is {of_student} for the student and {of_teacher} for the teacher"
-        )
-
-
-def _differences(student: LoadedModel, teacher: LoadedModel) -> list[str]:
-    """Differences that are allowed but worth a word in the record."""
-    found = []
-    if student.processor.chat_template != teacher.processor.chat_template:
-        found.append("the chat templates differ; each model renders prompts with its own")
-    ours, theirs = (m.processor.image_processor.to_dict() for m in (student, teacher))
-    if differing := sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)):
-        found.append(f"the image preprocessing differs in {', '.join(differing)}; each model uses its own")
-    return found

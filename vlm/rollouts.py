@@ -7,14 +7,15 @@ inverse of the model's distribution at the t-th number of the rollout's own stre
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
 
-from vlm.checkpoint import LoadedModel
+from vlm.checkpoint import CheckpointError, LoadedModel
 from vlm.prompts import Prompt
-from vlm.views import encode_prompts, image_view
+from vlm.views import encode_prompts, image_view, placed, together
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,11 @@ def generate(
     jobs = [(prompt, index) for prompt in prompts for index in range(sampling.per_prompt)]
     rollouts: list[Rollout] = []
     for start in range(0, len(jobs), sampling.batch):
-        rollouts += _generate_batch(loaded, jobs[start : start + sampling.batch], sampling)
+        part = jobs[start : start + sampling.batch]
+        found: dict[int, Rollout] = {}
+        for rows in together([image_view(prompt) for prompt, _ in part], loaded.mixes_views):
+            found |= zip(rows, _generate_batch(loaded, [part[row] for row in rows], sampling), strict=True)
+        rollouts += [found[row] for row in sorted(found)]
         progress(len(rollouts))
     return rollouts
 
@@ -73,7 +78,7 @@ def generate(
 @torch.no_grad()
 def _generate_batch(loaded: LoadedModel, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling) -> list[Rollout]:
     views = [image_view(prompt) for prompt, _ in jobs]
-    inputs = {name: value.to(loaded.device) for name, value in encode_prompts(views, loaded.processor).items()}
+    inputs = placed(encode_prompts(views, loaded.processor), loaded.device, loaded.dtype)
     seeds = [_stream_seed(sampling.seed, prompt.prompt_id, index) for prompt, index in jobs]
     chooser = _Chooser(seeds, loaded.banned_ids, greedy=sampling.greedy, top_p=sampling.top_p)
     config = GenerationConfig(
@@ -82,13 +87,20 @@ def _generate_batch(loaded: LoadedModel, jobs: Sequence[tuple[Prompt, int]], sam
         eos_token_id=list(loaded.end_ids),
         pad_token_id=loaded.processor.tokenizer.pad_token_id,
     )
-    ids = loaded.model.generate(  # type: ignore[operator]  # PreTrainedModel's annotations lack its generation part
+    generate_: Any = GenerationMixin.generate  # not the family's own, which may drop the sampler
+    ids = generate_(
+        loaded.model,
         **inputs,
         generation_config=config,
         logits_processor=LogitsProcessorList([chooser]),
         synced_gpus=False,  # each process samples by itself, also from weights that were in shards
     )
     new = ids[:, inputs["input_ids"].shape[1] :].cpu()
+    if len(chooser.banned_mass) != new.shape[1]:
+        raise CheckpointError(
+            f"`checkpoint` {loaded.name} must take every token from the sampler, got {new.shape[1]} tokens and"
+            f" {len(chooser.banned_mass)} of the sampler; its class generates otherwise, choose another model"
+        )
     masses = torch.stack(chooser.banned_mass, dim=1).cpu()
     return [
         _rollout(loaded, prompt, index, row.tolist(), mass)

@@ -1,6 +1,7 @@
 """The four views of a response: student and teacher, with and without the picture, at the response's tokens."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +9,13 @@ from torch.nn.functional import linear
 
 from geometry import FourViews, LMHead
 from vlm.checkpoint import CheckpointError, LoadedModel
+from vlm.output_map import NoOutputMap, OutputMap, probes
 from vlm.pair import Pair
 from vlm.rollouts import Rollout
-from vlm.views import Encoded, View, encode
+from vlm.views import Encoded, View, encode, per_token, together
 
-_PROBE = 64.0  # a hidden state this much longer shows a cap on the logits in any precision
+_MAPS: WeakKeyDictionary[nn.Module, OutputMap] = WeakKeyDictionary()
+"""Of each model that was asked, what it makes of its output layer's results."""
 
 Positions = Sequence[Tensor]
 """For each response ascending positions of its tokens."""
@@ -76,11 +79,30 @@ def view_logits(
 
     positions: the tokens whose logits are made; all by default.
     """
-    if not views:
-        return []
-    encoded = encode(views, responses, loaded.processor, loaded.visual_ids).to(loaded.device)
+    return encoded_logits(loaded, encoded_views(loaded, views, responses), n_ids, positions)
+
+
+Passes = Sequence[tuple[Sequence[int], Encoded]]
+"""Inputs of forward passes, and which of the views are in each."""
+
+
+def encoded_views(loaded: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]]) -> Passes:
+    """Return the inputs of one forward pass, or of one for each number of pictures where these cannot be mixed."""
+    found = []
+    for rows in together(views, loaded.mixes_views):
+        encoded = encode([views[r] for r in rows], [responses[r] for r in rows], loaded.processor, loaded.visual_ids)
+        found.append((rows, encoded.to(loaded.device, loaded.dtype)))
+    return found
+
+
+def encoded_logits(loaded: LoadedModel, passes: Passes, n_ids: int, positions: Positions | None = None) -> list[Tensor]:
+    """Return what `view_logits` does, from inputs made before: no processor runs."""
     masked = _pictured(loaded, n_ids)
-    return [logits.masked_fill(masked, -torch.inf) for logits in response_logits(loaded, encoded, n_ids, positions)]
+    found: dict[int, Tensor] = {}
+    for rows, encoded in passes:
+        at = None if positions is None else [positions[row] for row in rows]
+        found |= zip(rows, response_logits(loaded, encoded, n_ids, at), strict=True)
+    return [found[row].masked_fill(masked, -torch.inf) for row in sorted(found)]
 
 
 def view_hidden(loaded: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]]) -> list[Tensor]:
@@ -91,23 +113,28 @@ def view_hidden(loaded: LoadedModel, views: Sequence[View], responses: Sequence[
     Raises:
         CheckpointError: the model's logits are not one linear map of these.
     """
-    if not views:
-        return []
-    encoded = encode(views, responses, loaded.processor, loaded.visual_ids).to(loaded.device)
-    return response_hidden(loaded, encoded)
+    found: dict[int, Tensor] = {}
+    for rows, encoded in encoded_views(loaded, views, responses):
+        found |= zip(rows, response_hidden(loaded, encoded), strict=True)
+    return [found[row] for row in sorted(found)]
 
 
 def head_of(loaded: LoadedModel, n_ids: int) -> LMHead:
-    """Return the last linear map of a model, over the ids below `n_ids`, those that stand for pictures masked.
+    """Return the end of a model, over the ids below `n_ids`, those that stand for pictures masked.
 
-    Its weight is the model's parameter: a gradient in one is a gradient in the other.
+    Its weight is the model's parameter: a gradient in one is a gradient in the other. Scale and cap are measured.
 
     Raises:
-        CheckpointError: the model's output layer is none.
+        CheckpointError: the model's logits are neither results of a linear output layer nor those scaled or capped.
     """
     layer = _output_layer(loaded)
+    if loaded.model not in _MAPS:
+        word = next(index for index in range(n_ids) if index not in loaded.visual_ids)
+        with torch.no_grad():
+            _handed(loaded, lambda: loaded.model(input_ids=torch.tensor([[word, word]], device=loaded.device)).logits)
+    shape = _MAPS[loaded.model]
     masked = tuple(index for index in loaded.visual_ids if index < n_ids)
-    return LMHead(layer.weight, layer.bias, n_ids=n_ids, masked=masked)
+    return LMHead(layer.weight, layer.bias, n_ids=n_ids, masked=masked, scale=shape.scale, softcap=shape.softcap)
 
 
 class ResponseView:
@@ -115,7 +142,7 @@ class ResponseView:
 
     def __init__(self, loaded: LoadedModel, view: View, response: Sequence[int], n_ids: int) -> None:
         self._loaded, self._n_ids = loaded, n_ids
-        self._encoded = encode([view], [response], loaded.processor, loaded.visual_ids).to(loaded.device)
+        ((_, self._encoded),) = encoded_views(loaded, [view], [response])
         self._masked = _pictured(loaded, n_ids)
 
     def __call__(self, positions: Tensor) -> Tensor:
@@ -126,9 +153,8 @@ class ResponseView:
         (first,) = self._encoded.first
         stop = first + int(positions[-1]) + 1
         shape = self._encoded.inputs["input_ids"].shape
-        inputs = {k: v[:, :stop] if v.shape == shape else v for k, v in self._encoded.inputs.items()}
-        kept = first + positions.to(self._loaded.device)
-        logits = self._loaded.model(**inputs, logits_to_keep=kept, use_cache=False).logits
+        inputs = {k: v[:, :stop] if per_token(v, shape) else v for k, v in self._encoded.inputs.items()}
+        logits = _logits_at(self._loaded, inputs, first + positions.to(self._loaded.device))
         logits = logits[0, :, : self._n_ids].masked_fill(self._masked, -torch.inf)
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
@@ -148,37 +174,77 @@ def response_logits(
         return [logits[:, :n_ids] for logits in _spans(_kept_logits(loaded, encoded), encoded)]
     columns = [first + at.to(loaded.device) for first, at in zip(encoded.first, positions, strict=True)]
     kept = torch.cat(columns).unique()  # ascending
-    logits = loaded.model(**encoded.inputs, logits_to_keep=kept, use_cache=False).logits
+    logits = _logits_at(loaded, encoded.inputs, kept)
     return [logits[row, torch.searchsorted(kept, at), :n_ids] for row, at in enumerate(columns)]
 
 
 def response_hidden(loaded: LoadedModel, encoded: Encoded) -> list[Tensor]:
-    """Return what the head is handed, in its precision; it runs on one column alone, to see that it is all there is.
+    """Return what the head is handed, in its precision; it runs on a few probes, to see that it is all there is.
 
     Raises:
-        CheckpointError: the model's logits are not one linear map of what its output layer is handed.
+        CheckpointError: as `head_of`.
     """
+    columns = _columns(encoded)
+    handed = _handed(loaded, lambda: _forward(loaded, encoded.inputs, columns))
+    hidden = _cut(loaded, handed, encoded.inputs, columns)
+    return _spans(hidden.to(_output_layer(loaded).weight.dtype), encoded)
+
+
+def _handed(loaded: LoadedModel, forward: Callable[[], Tensor]) -> Tensor:
+    """What the output layer is handed in a forward pass that returns logits; note what becomes of its results."""
     layer = _output_layer(loaded)
     handed: list[Tensor] = []
 
     def take(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
         handed.append(inputs[0])
-        return (_probe(inputs[0]),)
+        return (probes(inputs[0], layer),)
 
     hook = layer.register_forward_pre_hook(take)
     try:
-        logits = _kept_logits(loaded, encoded)
+        logits = forward()
     finally:
         hook.remove()
     (hidden,) = handed
-    _check_linear(loaded, layer, _probe(hidden), logits.detach())
-    return _spans(hidden.to(layer.weight.dtype), encoded)
+    _note_map(loaded, layer, probes(hidden, layer), logits.detach())
+    return hidden
 
 
 def _kept_logits(loaded: LoadedModel, encoded: Encoded) -> Tensor:
     """The model's logits from the first response column on."""
-    kept = torch.arange(min(encoded.first), encoded.inputs["input_ids"].shape[1] - 1, device=loaded.device)
-    return loaded.model(**encoded.inputs, logits_to_keep=kept, use_cache=False).logits
+    return _logits_at(loaded, encoded.inputs, _columns(encoded))
+
+
+def _columns(encoded: Encoded) -> Tensor:
+    """The columns from the first response's on; the last predicts nothing."""
+    ids = encoded.inputs["input_ids"]
+    return torch.arange(min(encoded.first), ids.shape[1] - 1, device=ids.device)
+
+
+def _logits_at(loaded: LoadedModel, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
+    """The model's logits `[B, n, rows]` at ascending columns."""
+    return _cut(loaded, _forward(loaded, inputs, columns), inputs, columns)
+
+
+def _forward(loaded: LoadedModel, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
+    """What one pass returns, asked for some columns: a model that cannot leave columns out returns all."""
+    return loaded.model(**inputs, logits_to_keep=columns, use_cache=False).logits
+
+
+def _cut(loaded: LoadedModel, rows: Tensor, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
+    """Return these columns of what a model made of them, or of all.
+
+    Raises:
+        CheckpointError: there are neither these columns nor all.
+    """
+    every = inputs["input_ids"].shape[1]
+    if rows.shape[1] == len(columns):
+        return rows
+    if rows.shape[1] == every:
+        return rows[:, columns]
+    raise CheckpointError(
+        f"`checkpoint` {loaded.name} must make a row of logits for each token, got {rows.shape[1]} for {every};"
+        " what predicts which token is not known, choose another model"
+    )
 
 
 def _spans(rows: Tensor, encoded: Encoded) -> list[Tensor]:
@@ -197,21 +263,27 @@ def _output_layer(loaded: LoadedModel) -> nn.Linear:
     return layer
 
 
-def _probe(hidden: Tensor) -> Tensor:
-    """The first column of hidden states `[B, columns, d]` as it is and lengthened, `[B, 2, d]`."""
-    first = hidden[:, :1].detach()
-    return torch.cat([first, _PROBE * first], dim=1)
+@torch.no_grad()
+def training_refusal(loaded: LoadedModel, view: View, response: Sequence[int]) -> str:
+    """Return why training cannot take this model's losses from hidden states; empty where it can."""
+    try:
+        view_hidden(loaded, [view], [response])
+    except CheckpointError as error:
+        return str(error)
+    return ""
 
 
 @torch.no_grad()
-def _check_linear(loaded: LoadedModel, layer: nn.Linear, probe: Tensor, logits: Tensor) -> None:
-    """Refuse logits that are capped or scaled behind the output layer; the tolerance is half precision's."""
-    expected = linear(probe, layer.weight, layer.bias).to(logits.dtype)
-    apart, most = ((x.abs().amax(dim=(0, 2)).tolist()) for x in (logits - expected, expected))
-    worst = max(range(2), key=lambda column: apart[column] - 0.02 * most[column])
-    if apart[worst] > 0.02 * most[worst]:
+def _note_map(loaded: LoadedModel, layer: nn.Linear, probed: Tensor, logits: Tensor) -> None:
+    """Note what the model makes of its output layer's results; refuse what is neither a scale nor a cap."""
+    results = linear(probed, layer.weight, layer.bias)
+    try:
+        if loaded.model in _MAPS:
+            _MAPS[loaded.model].check(results, logits)
+        else:
+            _MAPS[loaded.model] = OutputMap.measured(results, logits, loaded.model.config.to_dict())
+    except NoOutputMap as error:
         raise CheckpointError(
-            f"`checkpoint` {loaded.name} must have logits that are one linear map of its last hidden state, got a "
-            f"difference of {apart[worst]:.3g} at logits up to {most[worst]:.3g} (a cap or scale follows that layer); "
-            "take the loss from `view_logits`"
-        )
+            f"`checkpoint` {loaded.name} must have logits that are one linear map of its last hidden state, scaled or "
+            f"capped by tanh or neither, {error}; take the loss from `view_logits`"
+        ) from None

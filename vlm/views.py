@@ -99,8 +99,27 @@ class Encoded:
     first: tuple[int, ...]
     lengths: tuple[int, ...]
 
-    def to(self, device: torch.device | str) -> "Encoded":
-        return Encoded({name: value.to(device) for name, value in self.inputs.items()}, self.first, self.lengths)
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Encoded":
+        """Return the same on a device, what is no whole number in the model's `dtype`."""
+        return replace(self, inputs=placed(self.inputs, device, dtype))
+
+
+def placed(inputs: Mapping[str, Tensor], device: torch.device | str, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return model inputs on a device, pixels in the model's `dtype`: not every model casts them itself."""
+    return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in inputs.items()}
+
+
+def per_token(value: Tensor, shape: torch.Size) -> bool:
+    """Whether an input has an entry, or a row, for each token of ids of this shape `[B, L]`; pixels have none."""
+    return value.shape[:2] == shape and not value.is_floating_point()
+
+
+def together(views: Sequence[View], mixed: bool) -> list[list[int]]:
+    """Return which views are run together: all, or unless they can be `mixed` those with as many pictures."""
+    if mixed:
+        return [list(range(len(views)))] if views else []
+    counts = [len(view.images) for view in views]
+    return [[row for row, n in enumerate(counts) if n == count] for count in sorted(set(counts))]
 
 
 def render(view: View, processor: ProcessorMixin) -> str:
@@ -173,18 +192,28 @@ def encode(
     starts = mask.sum(dim=1).tolist()
     inputs, pad_id = {}, processor.tokenizer.pad_token_id
     for name, value in prompt.items():
-        if value.shape == mask.shape:  # one number for each token
-            tails = responses if name == "input_ids" else [[int(name == "attention_mask")] * len(r) for r in responses]
+        if per_token(value, mask.shape):
+            tails = [_tail(name, row, response) for row, response in zip(value, responses, strict=True)]
             value = _continued(value, mask, tails, pad_id if name == "input_ids" else 0)
         inputs[name] = value
     return Encoded(inputs, tuple(start - 1 for start in starts), tuple(len(response) for response in responses))
 
 
-def _continued(value: Tensor, mask: Tensor, tails: Sequence[Sequence[int]], fill: int) -> Tensor:
+def _continued(value: Tensor, mask: Tensor, tails: Sequence[Tensor], fill: int) -> Tensor:
     """Append a tail to the unmasked part of each row, and fill the rows up on the right."""
-    ends = [torch.tensor(tail, dtype=value.dtype) for tail in tails]
-    rows = [torch.cat([row[kept], end]) for row, kept, end in zip(value, mask, ends, strict=True)]
+    rows = [torch.cat([row[kept], tail]) for row, kept, tail in zip(value, mask, tails, strict=True)]
     return pad_sequence(rows, batch_first=True, padding_value=fill)
+
+
+def _tail(name: str, row: Tensor, response: Sequence[int]) -> Tensor:
+    """What an input `[L, ...]` says of a response's tokens: they count, are text, and see what the last token sees."""
+    if "position" in name:
+        raise ViewError(f"the processor returns `{name}`, and how it goes on over a response is not known: drop it")
+    if name == "input_ids":
+        return torch.tensor(response, dtype=row.dtype)
+    if row.ndim > 1:
+        return row[-1:].expand(len(response), *row.shape[1:])
+    return torch.full((len(response),), int(name == "attention_mask"), dtype=row.dtype)
 
 
 def _check_response(number: int, response: Sequence[int], visual_ids: Sequence[int]) -> None:
@@ -200,7 +229,9 @@ def _check_no_image_token(views: Sequence[View], ids: Tensor, mask: Tensor, visu
     for row, view in enumerate(views):
         left = set(ids[row][mask[row]].tolist()) & set(visual_ids)
         if left and not view.images:
-            raise ViewError(f"the text view of prompt {row} still holds the image token ids {sorted(left)}")
+            raise ViewError(
+                f"the text view of the prompt {view.prompt_id!r} still holds the image token ids {sorted(left)}"
+            )
 
 
 def _without_images(message: Mapping[str, Any]) -> dict[str, Any]:

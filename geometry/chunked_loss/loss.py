@@ -137,9 +137,10 @@ class _Task:
             loss, at_logits = self._block(views.map(itemgetter(block)), tokens[block])
             found.append(loss)
             if at_logits is not None:
-                views.student_image[block] = at_logits.image
+                head = student.head
+                views.student_image[block] = head.before_cap(at_logits.image, views.student_image[block])
                 if at_logits.text is not None:
-                    views.student_text[block] = at_logits.text
+                    views.student_text[block] = head.before_cap(at_logits.text, views.student_text[block])
         if self.gradients is not None:
             if self.objective.trains_image_view:
                 self.gradients.add("image", rows, views.student_image)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 
 from geometry.cotangents import Cotangents
 from geometry.gram import BASIS
@@ -116,15 +117,18 @@ def _weighed(weights: Float[Tensor, "U n"], cotangent: Float[Tensor, "n V"]) -> 
     return weights.to(cotangent).unsqueeze(-1) * cotangent
 
 
-def gradients(logits: Tensor, cotangents: Tensor, sources: Sequence[Tensor], batched: bool) -> list[Tensor | None]:
+def gradients(
+    logits: Tensor, cotangents: Tensor, sources: Sequence[Tensor | GradientEdge], batched: bool
+) -> list[Tensor | None]:
     """Return of each source its gradients `[C, *shape]` for the cotangents `[C, n, V]`; none if not reached.
 
-    batched: run them as one, by vmap.
+    sources: tensors, or places in the graph.
+    batched: run the cotangents as one, by vmap.
     """
     reached = [True] * len(sources)
 
     def pull(cotangent: Tensor) -> tuple[Tensor, ...]:
-        found = torch.autograd.grad(logits, sources, cotangent, retain_graph=True, allow_unused=True)
+        found = torch.autograd.grad(logits, sources, cotangent, retain_graph=True, allow_unused=True)  # type: ignore[arg-type]
         reached[:] = [gradient is not None for gradient in found]
         return tuple(gradient for gradient in found if gradient is not None)
 

@@ -4,7 +4,9 @@ A *unit* is a row of token weights: its gradient of objective `k` is
 `sum_t weights[t] d<cotangent_k[t], logits[t]> / d theta`. Four backward passes give every objective (see
 `geometry.gram`). Those of a chunk of units run as one and stop at the outputs of the
 modules; there the Gram matrix of each weight is formed from its factors (see `factors`), and the factors are freed.
-What is no weight of a known module has its gradients taken as they are: the small parameters of norms and biases.
+Matrices that belong to no known module, such as a stack of experts or a scaled embedding, are followed through the
+graph to the same factors. All else has its gradients taken as they are: the small parameters of norms and biases, and
+matrices that are used in ways that are not known.
 
 A token's gradient touches only the positions up to it. Units are therefore ordered by their last position, and each
 chunk runs the sequence only as far as it needs. Products are taken in float32 within a weight (float64 if the model
@@ -23,8 +25,10 @@ from torch import Tensor, nn
 from geometry._checks import Groups, partition
 from geometry.gram import BASIS, Gram
 from geometry.gramian.backward import Forward, ProbedResponse, Seeds, check_weights, gradients, run_view
-from geometry.gramian.module_inputs import ModuleInputs, Use, unaccounted
-from geometry.gramian.weight_gramians import Factors, grams_of_rows, weight_grams
+from geometry.gramian.graph import Graph
+from geometry.gramian.module_inputs import ModuleInputs, unaccounted
+from geometry.gramian.uses import Part, Use
+from geometry.gramian.weight_gramians import Factors, grams_of_rows, weight_gradients, weight_grams
 
 Objectives = tuple[str, ...]
 
@@ -65,6 +69,7 @@ class Gramian:
         self.metric = None if metric is None else _fitted(metric, self.parameters)
         self.capture = ModuleInputs(model, self.parameters)
         self.reached: set[nn.Parameter] = set()
+        self.dense_matrices: set[nn.Parameter] = set()
         self._model, self._names, self._chunk = model, list(groups), chunk
         self._bytes_a_unit: dict[Objectives, int] = {}
 
@@ -103,12 +108,22 @@ class Gramian:
         for objectives, forward in response.views.items():
             if objectives not in self._bytes_a_unit:
                 logits, uses = self.capture.run(partial(run_view, objectives, forward, positions, response.n_ids))
-                self.capture.drop(unaccounted(logits, uses, self.capture.known))
-                self.measure(objectives, uses)
+                self.capture.drop(unaccounted(Graph.behind(logits), uses, self.capture.known))
+                self.measure(objectives, [*uses, *self.read_off(logits)])
+
+    def read_off(self, logits: Tensor) -> list[Use]:
+        """Return the uses of matrices that no module is watched for; note those that have no factors."""
+        rest = [p for p in self.capture.rest if p.ndim > 1 and p not in self.dense_matrices]
+        if not rest:
+            return []
+        uses, left_out = Graph.behind(logits).uses(rest)
+        self.dense_matrices |= left_out
+        return uses
 
     def measure(self, objectives: Objectives, uses: Sequence[Use]) -> None:
-        """Note what the factors of one unit take in a view: the most that was met."""
-        found = len(objectives) * sum(use.output.nbytes for use in uses)
+        """Note what one unit takes in a view, in factors and in dense gradients of matrices: the most that was met."""
+        dense = sum(parameter.nbytes for parameter in self.dense_matrices)
+        found = len(objectives) * (sum(use.nbytes for use in uses) + dense)
         self._bytes_a_unit[objectives] = max(found, self._bytes_a_unit.get(objectives, 1))
 
     def _fitting(self, views: Iterable[Objectives]) -> int:
@@ -122,21 +137,25 @@ class _Chunk:
         columns = _columns(weights)
         self._engine, self._n_ids, self._positions = engine, response.n_ids, response.positions[columns]
         self._seeds = Seeds.weighed(weights[:, columns], response.cotangents.at(columns))
-        self._uses: dict[nn.Parameter, list[Factors]] = {}
+        self._uses: dict[nn.Parameter, dict[Part, list[Factors]]] = {}
         self._rest: dict[nn.Parameter, Tensor] = {}
 
     def run(self, objectives: Objectives, forward: Forward) -> None:
         """Run one view."""
         capture, n_units = self._engine.capture, len(self._seeds.weights)
-        logits, uses = capture.run(partial(run_view, objectives, forward, self._positions, self._n_ids))
+        logits, by_module = capture.run(partial(run_view, objectives, forward, self._positions, self._n_ids))
+        by_graph = self._engine.read_off(logits)
+        uses: list[Use] = [*by_module, *by_graph]
         self._engine.measure(objectives, uses)
-        rest = capture.rest
+        factored = {use.parameter for use in by_graph}
+        rest = [parameter for parameter in capture.rest if parameter not in factored]
         cotangents = self._seeds.of_view(objectives, logits)
-        found = gradients(logits, cotangents, [*(use.output for use in uses), *rest], self._engine.batched)
+        found = gradients(logits, cotangents, [*(use.source for use in uses), *rest], self._engine.batched)
         rows = tuple(BASIS.index(objective) for objective in objectives)
         for use in uses:
             if (gradient := found.pop(0)) is not None:
-                self._uses.setdefault(use.weight, []).append(use.factors(gradient, rows))
+                parts = self._uses.setdefault(use.parameter, {})
+                parts.setdefault(use.part, []).append(use.factors(gradient, rows))
         for parameter, gradient in zip(rest, found, strict=True):
             if gradient is not None:
                 held = self._rest.setdefault(parameter, gradient.new_zeros(n_units, 4, parameter.numel()))
@@ -147,16 +166,37 @@ class _Chunk:
         grams: dict[str, Tensor] = {}
         self._engine.reached.update(self._uses, self._rest)
         while self._uses:
-            weight, uses = self._uses.popitem()
-            _add(grams, self._engine.owner[weight], weight_grams(uses, self._metric(weight)))
-        small: dict[str, list[nn.Parameter]] = {}
-        for parameter in self._rest:
-            small.setdefault(self._engine.owner[parameter], []).append(parameter)
-        for name, parameters in small.items():
+            parameter, parts = self._uses.popitem()
+            if parameter in self._rest or len({part.matrix for part in parts}) < len(parts):
+                self._make_dense(parameter, parts)
+                continue
+            metric = self._metric(parameter)
+            for part, uses in parts.items():
+                within = None if metric is None else part.within(metric)
+                _add(grams, self._engine.owner[parameter], weight_grams(uses, within))
+        for parameter in [parameter for parameter in self._rest if parameter.ndim > 1]:
+            gram = grams_of_rows(self._rest.pop(parameter), self._metric(parameter))
+            _add(grams, self._engine.owner[parameter], gram)
+        for name, parameters in self._dense_groups().items():
             rows = torch.cat([self._rest[parameter] for parameter in parameters], dim=-1).double()
             metrics = [metric.flatten() for p in parameters if (metric := self._metric(p)) is not None]
             _add(grams, name, grams_of_rows(rows, torch.cat(metrics) if metrics else None))
         return {name: self._seeds.in_basis(gram) for name, gram in grams.items()}
+
+    def _make_dense(self, parameter: nn.Parameter, parts: dict[Part, list[Factors]]) -> None:
+        """Add up the gradients of a parameter that has no factors in the other view, or is also used transposed."""
+        example = next(iter(parts.values()))[0].outputs
+        shape = (len(self._seeds.weights), 4, parameter.numel())
+        held = self._rest.setdefault(parameter, example.new_zeros(shape)).unflatten(-1, parameter.shape)
+        for part, uses in parts.items():
+            within = part.within(held)
+            within += weight_gradients(uses).unflatten(-1, uses[0].weight.shape)
+
+    def _dense_groups(self) -> dict[str, list[nn.Parameter]]:
+        groups: dict[str, list[nn.Parameter]] = {}
+        for parameter in self._rest:
+            groups.setdefault(self._engine.owner[parameter], []).append(parameter)
+        return groups
 
     def _metric(self, parameter: nn.Parameter) -> Tensor | None:
         return self._engine.metric[parameter] if self._engine.metric else None

@@ -2,7 +2,7 @@
 
 Nothing of the model is replaced: forward hooks note the input and the output of each known module. Known are `Linear`,
 `Embedding` and a convolution over patches that neither overlap nor leave gaps. What else a weight is used for is found
-in the graph by `unaccounted`; such a weight is better not watched.
+in the graph by `unaccounted`; such a weight is better not watched but read off the graph (see `graph`).
 """
 
 from collections import Counter
@@ -14,41 +14,32 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from geometry.gramian.weight_gramians import Factors, packed
-
-Outwards = Callable[[Tensor], Tensor]
-"""Brings gradients at a module's output, behind one leading axis, to `[C, ..., o]`."""
+from geometry.gramian.graph import Graph
+from geometry.gramian.uses import Outwards, Use, as_they_are
 
 Reader = Callable[[Any, Tensor], tuple[Tensor, Outwards]]
 """Brings what a module was given to `[S, i]`, or ids to `[S]`."""
 
 
 @dataclass(frozen=True)
-class Use:
-    """One call of a known module in one view.
+class ModuleUse(Use):
+    """One call of a known module in one view; the source is its output.
 
-    inputs: what the weight was applied to, `[S, i]`, or the ids `[S]` of an embedding.
-    output: the module's output, with its graph.
     versions: of inputs and output, which tell whether they were changed in place later.
     """
 
-    weight: nn.Parameter
-    inputs: Tensor
-    output: Tensor
-    versions: tuple[int, int]
-    outwards: Outwards
+    versions: tuple[int, int] = (0, 0)
 
-    @property
-    def unchanged(self) -> bool:
-        return self.versions == (self.inputs._version, self.output._version)
+    @classmethod
+    def noted(cls, weight: nn.Parameter, inputs: Tensor, output: Tensor, outwards: Outwards) -> "ModuleUse":
+        """Note a call as it returns."""
+        return cls(weight, inputs, output, output.numel(), outwards, versions=(inputs._version, output._version))
 
-    def factors(self, gradients: Tensor, rows: tuple[int, ...]) -> Factors:
-        """The factors, from the gradients `[U * m, ...]` at the output; of the objectives in these rows."""
-        found = self.outwards(gradients)
-        found = found.reshape(len(found), -1, found.shape[-1]).unflatten(0, (-1, len(rows)))  # [U, m, S, o]
-        wide = found.dtype if found.dtype in (torch.float32, torch.float64) else torch.float32
-        inputs = self.inputs.to(wide) if self.inputs.is_floating_point() else self.inputs
-        return packed(Factors(self.weight, rows, inputs, found.to(wide)))
+    def is_in(self, graph: Graph) -> bool:
+        """Whether the graph goes through this call, and what was noted is what it was."""
+        assert isinstance(self.source, Tensor)
+        unchanged = self.versions == (self.inputs._version, self.source._version)
+        return unchanged and self.source.grad_fn in graph.nodes
 
 
 @dataclass(frozen=True)
@@ -59,12 +50,12 @@ class _Watched:
     reader: Reader
     weight: nn.Parameter
 
-    def note(self, uses: list[Use]) -> RemovableHandle:
+    def note(self, uses: list[ModuleUse]) -> RemovableHandle:
         """Append each call of the module to `uses`, until the handle is removed."""
 
         def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Tensor) -> None:
             inputs, outwards = self.reader(module, (args[0] if args else kwargs["input"]).detach())
-            uses.append(Use(self.weight, inputs, output, (inputs._version, output._version), outwards))
+            uses.append(ModuleUse.noted(self.weight, inputs, output, outwards))
 
         return self.module.register_forward_hook(hook, prepend=True, with_kwargs=True)
 
@@ -94,9 +85,9 @@ class ModuleInputs:
         """Watch these no longer."""
         self._watched = [watched for watched in self._watched if watched.weight not in weights]
 
-    def run(self, forward: Callable[[], Tensor]) -> tuple[Tensor, list[Use]]:
+    def run(self, forward: Callable[[], Tensor]) -> tuple[Tensor, list[ModuleUse]]:
         """Run a view forward; returns what `forward` does, and the uses."""
-        uses: list[Use] = []
+        uses: list[ModuleUse] = []
         handles = [watched.note(uses) for watched in self._watched]
         try:
             with torch.enable_grad():
@@ -106,26 +97,10 @@ class ModuleInputs:
                 handle.remove()
 
 
-def unaccounted(logits: Tensor, uses: Sequence[Use], weights: set[nn.Parameter]) -> set[nn.Parameter]:
-    """Return the weights that the graph of `logits` uses otherwise than `uses` says."""
-    nodes, edges = _walk(logits)
-    noted = Counter(use.weight for use in uses if use.output.grad_fn in nodes and use.unchanged)
+def unaccounted(graph: Graph, uses: Sequence[ModuleUse], weights: set[nn.Parameter]) -> set[nn.Parameter]:
+    """Return the weights that the graph uses otherwise than `uses` says."""
+    edges, noted = graph.edges, Counter(use.parameter for use in uses if use.is_in(graph))
     return {weight for weight in weights if edges[weight] != noted[weight]}
-
-
-def _walk(logits: Tensor) -> tuple[set[Any], Counter[Tensor]]:
-    """The nodes of a graph, and how many of its edges lead to each leaf."""
-    waiting: list[Any] = [logits.grad_fn]
-    seen = set(waiting)
-    edges: Counter[Tensor] = Counter()
-    while waiting:
-        for node, _ in waiting.pop().next_functions:
-            if hasattr(node, "variable"):
-                edges[node.variable] += 1
-            elif node is not None and node not in seen:
-                seen.add(node)
-                waiting.append(node)
-    return seen, edges
 
 
 def _reader(module: Any) -> Reader | None:
@@ -137,7 +112,7 @@ def _reader(module: Any) -> Reader | None:
 
 
 def _rows(module: nn.Linear, inputs: Tensor) -> tuple[Tensor, Outwards]:
-    return inputs.reshape(-1, inputs.shape[-1]), lambda gradients: gradients
+    return inputs.reshape(-1, inputs.shape[-1]), as_they_are
 
 
 def _ids(module: nn.Embedding, ids: Tensor) -> tuple[Tensor, Outwards]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 GRADIENT_BYTES = 1 << 27
 """Of the gradients of one weight that are held at once, where they are formed; at least one unit's are."""
@@ -24,13 +24,14 @@ _BLOCK = 1 << 14  # numbers that are multiplied and added in the gradients' own 
 class Factors:
     """The factors of one use of a weight, for U units and the m objectives of a view.
 
+    weight: as `[o, i]`: a parameter, one matrix of a stack, or a transpose.
     rows: the places of these objectives in the order of `BASIS`.
     inputs: `a`, `[S, i]`, or `[U, S, i]` where each unit has its own positions; the ids of an embedding, `[S]` or
         `[U, S]`.
     outputs: `b`, `[U, m, S, o]`.
     """
 
-    weight: nn.Parameter
+    weight: Tensor
     rows: tuple[int, ...]
     inputs: Float[Tensor, "*U S i"] | Int[Tensor, "*U S"]
     outputs: Float[Tensor, "U m S o"]
@@ -54,6 +55,11 @@ class Factors:
         """The factors of some of the units."""
         inputs = self.inputs if len(self.by_unit) == 1 else self.inputs[units]
         return Factors(self.weight, self.rows, inputs, self.outputs[units])
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Return a tensor in float32 or better."""
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
 
 def packed(factors: Factors) -> Factors:

@@ -17,6 +17,7 @@ from probes.stages.forecast import HIGH
 from records import ANGLES
 from records.tables.forecast import PRIORS
 from stats import bins_label, bootstrap_interval, bootstrap_of_mean, upper_bins
+from vlm.scoring import training_refusal
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
@@ -198,4 +199,14 @@ def _compatibility(analyzer: "Analyzer") -> list[Row]:
         finding(question, "warnings", "", len(pair.warnings), verdict="see" if pair.warnings else "", reason=warnings),
     ]
     reason = ", ".join(f"{name}: {n}" for name, n in analyzer.asked.left_out.items() if n)
-    return [*rows, finding(question, "prompts left out", "", left_out, reason=reason)]
+    return [*rows, finding(question, "prompts left out", "", left_out, reason=reason), *_refusals(analyzer, question)]
+
+
+def _refusals(analyzer: "Analyzer", question: str) -> list[Row]:
+    """What `python -m train` would refuse, a row for each model; none where it trains."""
+    rollout = analyzer.rollouts[0]
+    rows = []
+    for side, loaded in (("student", analyzer.pair.student), ("teacher", analyzer.pair.teacher)):
+        if reason := training_refusal(loaded, analyzer.views(rollout)[1], rollout.token_ids):
+            rows.append(finding(question, f"training with this {side}", "", nan, verdict="refused", reason=reason))
+    return rows

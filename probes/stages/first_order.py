@@ -6,9 +6,8 @@ from forward mode too: along the direction of one loss, another changes by minus
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +30,7 @@ from geometry import (
 from geometry.objective_settings import QUANTILE
 from records.tables.forecast import CHANGED, DIRECTIONS
 from vlm.rollouts import Rollout
-from vlm.scoring import view_logits
+from vlm.scoring import encoded_logits, encoded_views, view_logits
 from vlm.sources import PromptError
 
 if TYPE_CHECKING:
@@ -160,9 +159,8 @@ def changes(analyzer: "Analyzer", numbers: Sequence[int], direction: Direction) 
     """Yield each rollout's number and the change of its tokens' losses a unit of the direction."""
     for part in _batches(analyzer, numbers):
         rollouts = [analyzer.rollouts[number] for number in part]
-        logits, tangents = push_forward(
-            analyzer.pair.student.model, partial(_both_views, analyzer, rollouts), direction
-        )
+        run = _both_views(analyzer, rollouts)
+        logits, tangents = push_forward(analyzer.pair.student.model, run, direction)
         rows = zip(part, analyzer.score(rollouts), *logits, *tangents, strict=True)
         for number, views, image, text, image_tangent, text_tangent in rows:
             yield (
@@ -216,16 +214,24 @@ def product_rows(products: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"product": table}, index=pairs).reset_index()
 
 
-def _both_views(analyzer: "Analyzer", rollouts: Sequence[Rollout]) -> tuple[list[Tensor], list[Tensor]]:
-    """The student's logits of both views; of a prompt without a picture the same tensor."""
+def _both_views(analyzer: "Analyzer", rollouts: Sequence[Rollout]) -> Callable[[], tuple[list[Tensor], list[Tensor]]]:
+    """What runs the student on both views and returns the logits; of a prompt without a picture the same tensor.
+
+    Processors run here and not there: they cannot take part in forward mode.
+    """
     views = [analyzer.views(rollout) for rollout in rollouts]
     responses = [rollout.token_ids for rollout in rollouts]
     student, support = analyzer.pair.student, analyzer.pair.n_ids
-    image = view_logits(student, [a for a, _ in views], responses, support)
     rows = [row for row, (a, b) in enumerate(views) if a != b]
-    text = view_logits(student, [views[row][1] for row in rows], [responses[row] for row in rows], support)
-    own = dict(zip(rows, text, strict=True))
-    return image, [own.get(row, logits) for row, logits in enumerate(image)]
+    image = encoded_views(student, [a for a, _ in views], responses)
+    text = encoded_views(student, [views[row][1] for row in rows], [responses[row] for row in rows])
+
+    def run() -> tuple[list[Tensor], list[Tensor]]:
+        seen = encoded_logits(student, image, support)
+        own = dict(zip(rows, encoded_logits(student, text, support), strict=True))
+        return seen, [own.get(row, logits) for row, logits in enumerate(seen)]
+
+    return run
 
 
 def _batches(analyzer: "Analyzer", numbers: Sequence[int]) -> Iterator[Sequence[int]]:

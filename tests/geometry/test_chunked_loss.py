@@ -40,20 +40,24 @@ N_TOKENS, N_ROWS, SUPPORT, MASKED = sum(LENGTHS), 11, 9, (2, 10)
 class Problem:
     """Hidden states of eight tokens and two heads of other widths, both with rows that do not count."""
 
-    def __init__(self, *, bias: bool = True, dtype: torch.dtype = torch.float64) -> None:
+    def __init__(
+        self, *, bias: bool = True, dtype: torch.dtype = torch.float64, scale: float = 1.0, softcap: float | None = None
+    ) -> None:
         self.student = [normal(N_TOKENS, 4, seed=k).to(dtype).requires_grad_() for k in (0, 1)]
         self.teacher = [normal(N_TOKENS, 5, seed=k).to(dtype) for k in (2, 3)]
         self.weight = normal(N_ROWS, 4, seed=4).to(dtype).requires_grad_()
         self.bias = normal(N_ROWS, seed=5).to(dtype).requires_grad_() if bias else None
-        self.head = LMHead(self.weight, self.bias, n_ids=SUPPORT, masked=MASKED)
-        self.teacher_head = LMHead(normal(N_ROWS + 2, 5, seed=6).to(dtype), n_ids=SUPPORT, masked=MASKED)
+        self.scale, self.softcap, ids = scale, softcap, {"n_ids": SUPPORT, "masked": MASKED}
+        self.head = LMHead(self.weight, self.bias, **ids, scale=scale, softcap=softcap)
+        self.teacher_head = LMHead(normal(N_ROWS + 2, 5, seed=6).to(dtype), **ids, scale=scale)
         self.leaves = [*self.student, self.weight, *([] if self.bias is None else [self.bias])]
 
     def plain(self, objective: Objective, **options: Any) -> ObjectiveLoss:
         """From whole logits, written out."""
         bias = 0.0 if self.bias is None else self.bias
-        views = [hidden @ self.weight.T + bias for hidden in self.student]
-        views += [hidden @ self.teacher_head.weight.T for hidden in self.teacher]
+        views = [self.scale * (hidden @ self.weight.T + bias) for hidden in self.student]
+        views = views if self.softcap is None else [self.softcap * (view / self.softcap).tanh() for view in views]
+        views += [self.scale * (hidden @ self.teacher_head.weight.T) for hidden in self.teacher]
         kept = [id for id in range(SUPPORT) if id not in MASKED]
         four = FourViews(*(view[:, kept] for view in views))
         return objective_loss(four, objective, **self.options(objective, options))
@@ -79,10 +83,20 @@ class Problem:
         )
 
 
+ENDS: dict[str, dict[str, Any]] = {
+    "bias": {},
+    "no-bias": {"bias": False},
+    "scaled": {"scale": 0.25},
+    "capped": {"softcap": 1.5},
+    "scaled-and-capped": {"scale": 3.0, "softcap": 2.0, "bias": False},
+}
+every_end = pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+
+
 @EVERY
-@pytest.mark.parametrize("bias", [True, False])
-def test_equals_the_plain_loss(objective: Objective, bias: bool) -> None:
-    problem = Problem(bias=bias)
+@every_end
+def test_equals_the_plain_loss(objective: Objective, end: dict[str, Any]) -> None:
+    problem = Problem(**end)
     found, expected = problem.from_hidden(objective, chunk=3), problem.plain(objective)
     torch.testing.assert_close(found.loss, expected.loss, **EXACT)
     for got, want in zip(problem.gradients(found.loss), problem.gradients(expected.loss), strict=True):
@@ -94,9 +108,10 @@ def test_equals_the_plain_loss(objective: Objective, bias: bool) -> None:
 
 @EVERY
 @pytest.mark.parametrize("top_k", [1, 3, 7, 20])
-def test_top_k_equals_the_loss_of_buckets(objective: Objective, top_k: int) -> None:
+@pytest.mark.parametrize("end", [{}, {"scale": 0.5, "softcap": 2.0}], ids=["plain", "capped"])
+def test_top_k_equals_the_loss_of_buckets(objective: Objective, top_k: int, end: dict[str, Any]) -> None:
     """Of nine ids one is masked: seven leave a tail of one, twenty of none."""
-    problem = Problem()
+    problem = Problem(**end)
     views = [head.logits(hidden) for head, hidden in problem.heads_and_hidden()]
     ids = top_ids(views[2], top_k)
     reduced = [topk_log_probs(view, ids) for view in views]
@@ -365,3 +380,18 @@ def test_refuses_what_does_not_fit() -> None:
         call(0, inputs[0], chunk=0)
     with pytest.raises(ValueError, match=r"`shares` must have one number a token"):
         call(0, inputs[0], shares=token_shares([4]))
+
+
+def test_a_cap_bounds_logits_and_leaves_masked_ids() -> None:
+    problem = Problem(softcap=1.5)
+    logits = problem.head.logits(100 * problem.student[0])
+    kept = [id for id in range(SUPPORT) if id not in MASKED]
+    assert logits[:, kept].abs().max() <= 1.5 and logits[:, MASKED[0]].isneginf().all()
+    pulled = problem.head.before_cap(torch.zeros_like(logits), logits)
+    assert (pulled == 0).all()  # not nan
+
+
+@pytest.mark.parametrize(("name", "number"), [("scale", 0.0), ("softcap", -1.0), ("softcap", float("nan"))])
+def test_refuses_a_scale_or_cap_that_is_not_positive(name: str, number: float) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive number, got {number}"):
+        LMHead(normal(3, 2), **{name: number})

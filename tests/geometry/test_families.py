@@ -150,14 +150,19 @@ def random_student(
     family: Family, n_pictures: int = 1, attention: str = "sdpa", tied: bool = True, dtype: torch.dtype = torch.float64
 ) -> Student:
     """Draw a model, its weights wide enough for logits to differ, and a prompt of some words and pictures."""
-    model = family(attn_implementation=attention, tie_word_embeddings=tied).eval()
-    with torch.no_grad():
-        for seed, parameter in enumerate(model.parameters()):
-            noise = normal(*parameter.shape, seed=seed)
-            matrix = parameter.ndim > 1
-            parameter.copy_(0.7 * noise * parameter[0].numel() ** -0.5 if matrix else parameter + 0.1 * noise)
+    model = drawn(family(attn_implementation=attention, tie_word_embeddings=tied), dtype)
     text = inputs_of(family, 0)
-    return student_of(model.to(dtype), inputs_of(family, n_pictures) if n_pictures else text, text)
+    return student_of(model, inputs_of(family, n_pictures) if n_pictures else text, text)
+
+
+@torch.no_grad()
+def drawn(model: PreTrainedModel, dtype: torch.dtype = torch.float64) -> PreTrainedModel:
+    """Draw the weights of a model."""
+    for seed, parameter in enumerate(model.parameters()):
+        noise = normal(*parameter.shape, seed=seed)
+        matrix = parameter.ndim > 1
+        parameter.copy_(0.7 * noise * parameter[0].numel() ** -0.5 if matrix else parameter + 0.1 * noise)
+    return model.eval().to(dtype)
 
 
 def inputs_of(family: Family, n_pictures: int) -> dict[str, Tensor]:

@@ -20,15 +20,18 @@ LIMITED = pytest.mark.parametrize("allowed", ALLOWED.values(), ids=ALLOWED)
 
 
 class Problem:
-    def __init__(self, *, bias: bool = True, dtype: torch.dtype = torch.float64) -> None:
+    def __init__(self, *, bias: bool = True, dtype: torch.dtype = torch.float64, **end: float) -> None:
         self.hidden = normal(6, 4).to(dtype).requires_grad_()
         self.weight = normal(11, 4, seed=1).to(dtype).requires_grad_()
         self.bias = normal(11, seed=2).to(dtype).requires_grad_() if bias else None
-        self.head = LMHead(self.weight, self.bias, n_ids=SUPPORT, masked=MASKED)
+        self.head = LMHead(self.weight, self.bias, n_ids=SUPPORT, masked=MASKED, **end)
         self.leaves = [self.hidden, self.weight, *([] if self.bias is None else [self.bias])]
 
     def plain(self, allowed: Tensor | None) -> Tensor:
         logits = self.hidden @ self.weight.T + (0.0 if self.bias is None else self.bias)
+        logits = self.head.scale * logits
+        if self.head.softcap is not None:
+            logits = self.head.softcap * (logits / self.head.softcap).tanh()
         banned = torch.tensor([v in MASKED or v >= SUPPORT for v in range(11)]).expand(6, 11).clone()
         if allowed is not None:
             banned[:, :SUPPORT] |= ~allowed
@@ -44,8 +47,9 @@ class Problem:
 @LIMITED
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("chunk", [None, 1, 4])
-def test_equals_the_plain_way(allowed: Tensor | None, bias: bool, chunk: int | None) -> None:
-    problem = Problem(bias=bias)
+@pytest.mark.parametrize("end", [{}, {"scale": 0.5, "softcap": 1.5}], ids=["plain", "capped"])
+def test_equals_the_plain_way(allowed: Tensor | None, bias: bool, chunk: int | None, end: dict[str, float]) -> None:
+    problem = Problem(bias=bias, **end)
     found, expected = problem.found(allowed, chunk), problem.plain(allowed)
     torch.testing.assert_close(found, expected, **EXACT)
     for got, want in zip(problem.gradients(found), problem.gradients(expected), strict=True):

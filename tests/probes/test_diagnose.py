@@ -229,3 +229,16 @@ def test_tokenizers_that_differ_are_refused(checkpoints, flags, tmp_path, capsys
     said = capsys.readouterr()
     assert "the tokenizers must agree, but `vocab` differs at" in said.err and said.err.count("\n") == 1
     assert said.out == "" and not (tmp_path / "record").exists()
+
+
+@pytest.mark.parametrize(("change", "refused"), [(torch.sinh, True), (lambda x: 0.5 * x, False)], ids=["odd", "scaled"])
+def test_says_what_training_would_refuse(change, refused):
+    pair = load_pair("bundled")
+
+    def changed(module, inputs, output):
+        output.logits = change(output.logits)
+
+    pair.student.model.register_forward_hook(changed)
+    rows = measured(pair)["findings"].query("question == 'do the two fit' and verdict == 'refused'")
+    assert list(rows["measure"]) == ["training with this student"] * refused
+    assert not refused or "one linear map of its last hidden state" in rows["reason"].iloc[0]

@@ -8,6 +8,7 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, S
 from transformers import SmolVLMForConditionalGeneration as SmolVLM
 
 from geometry import FourViews, HiddenViews, Objective, objective_loss, objective_loss_from_hidden, token_shares
+from geometry.lm_head import scaled_and_capped
 from tests import models
 from tests.vlm import test_families as families
 from vlm.checkpoint import CheckpointError, LoadedModel
@@ -155,19 +156,100 @@ class Behind(nn.Module):
         return result
 
 
+CHANGES = {
+    "cap": (lambda x: 30 * torch.tanh(x / 30), 1.0, 30.0),
+    "low-cap": (lambda x: 2.5 * torch.tanh(x / 2.5), 1.0, 2.5),
+    "scale": (lambda x: 0.0625 * x, 0.0625, None),
+    "division": (lambda x: x / 13, 1 / 13, None),
+    "large-scale": (lambda x: 3.5 * x, 3.5, None),
+    "scale-then-cap": (lambda x: 15 * torch.tanh(x / 6 / 15), 1 / 6, 15.0),
+    "cap-then-scale": (lambda x: 0.5 * 30 * torch.tanh(x / 30), 0.5, 15.0),
+}
+
+
+def spoilt_by(loaded, change):
+    return LoadedModel(loaded.name, Behind(loaded.model, change), loaded.processor, "")
+
+
+@pytest.mark.parametrize(("change", "scale", "softcap"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_scales_and_caps_are_measured(checkpoints, inputs, change, scale, softcap, dtype):
+    """Whether the head is asked for before any response was run, or after."""
+    loaded = spoilt_by(models.load(checkpoints, dtype).student, change)
+    if dtype == "bfloat16":
+        view_hidden(loaded, *inputs)
+    head, within = head_of(loaded, 40), 1e-2 if dtype in ("bfloat16", "float16") else 1e-5
+    assert head.scale == pytest.approx(scale, rel=within)
+    assert head.softcap == (None if softcap is None else pytest.approx(softcap, rel=within))
+    if dtype == "float32":
+        for hidden, expected in zip(view_hidden(loaded, *inputs), view_logits(loaded, *inputs, 40), strict=True):
+            torch.testing.assert_close(head.logits(hidden), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_config_says_exactly_what_was_measured_roughly(checkpoints, dtype):
+    loaded = models.load(checkpoints, dtype).student
+    other = spoilt_by(loaded, lambda x: 29.7 * torch.tanh(x / 7 / 29.7))
+    other.model.config.get_text_config().update({"final_logit_softcapping": 29.7, "logits_scaling": 7.0})
+    head = head_of(other, 40)
+    assert (head.scale, head.softcap) == (1 / 7, 29.7)
+    plain = spoilt_by(loaded, lambda x: x)
+    plain.model.config.get_text_config().update({"logit_scale": 0.25})
+    assert (head_of(plain, 40).scale, head_of(plain, 40).softcap) == (1.0, None)  # stated, and not done
+
+
 @pytest.mark.parametrize(
-    "change", [lambda x: 30 * torch.tanh(x / 30), lambda x: 0.0625 * x, lambda x: x + x.std(), lambda x: 0.9 * x]
+    "change",
+    [
+        lambda x: x + x.std(),
+        lambda x: x + 0.1 * x**2 / (1 + x.abs()),
+        lambda x: -x,
+        lambda x: 30 * x / (30 + x.abs()),
+        lambda x: x.clamp(-20, 20),
+        lambda x: x[..., :-1],
+        lambda x: x / 0,
+        lambda x: x.index_fill(-1, torch.tensor([5]), -1e9),
+    ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_refuses_logits_that_are_no_linear_map(checkpoints, inputs, change, dtype):
+def test_refuses_logits_that_are_neither_scaled_nor_capped(checkpoints, inputs, change, dtype):
     loaded = models.load(checkpoints, dtype).student
     assert view_hidden(loaded, *inputs)[0].dtype == head_of(loaded, 9).weight.dtype
-    spoilt = LoadedModel(loaded.name, Behind(loaded.model, change), loaded.processor, "")
-    with pytest.raises(
-        CheckpointError, match=r"must have logits that are one linear map .*; take the loss from `view"
-    ) as e:
-        view_hidden(spoilt, *inputs)
-    assert "\n" not in str(e.value)
+    spoilt = spoilt_by(loaded, change)
+    for call in (lambda: view_hidden(spoilt, *inputs), lambda: head_of(spoilt, 9)):
+        with pytest.raises(
+            CheckpointError, match=r"must have logits that are one linear map .*, got .*; take the loss from `view"
+        ) as e:
+            call()
+        assert "\n" not in str(e.value)
+
+
+def test_refuses_a_map_that_changes(checkpoints, inputs):
+    """A scale that follows the weights, say, is not the one that was measured."""
+    factor = [1.0]
+    loaded = spoilt_by(models.load(checkpoints).student, lambda x: factor[0] * x)
+    view_hidden(loaded, *inputs)
+    factor[0] = 0.9
+    with pytest.raises(CheckpointError, match="got a difference of"):
+        view_hidden(loaded, *inputs)
+
+
+@pytest.mark.parametrize("end", [{"scale": 1 / 13}, {"softcap": 2.5}])
+def test_gradients_of_capped_logits_are_those_of_autograd(checkpoints, inputs, end):
+    pair = models.load(checkpoints, "float64")
+    student = spoilt_by(pair.student, lambda x: scaled_and_capped(x, end.get("scale", 1.0), end.get("softcap")))
+    objective, shares = Objective("standard"), {"shares": token_shares([len(response) for response in inputs[1]])}
+    target = torch.cat(view_logits(pair.teacher, *inputs, pair.n_ids))
+    parameters = [parameter for parameter in student.model.parameters() if parameter.requires_grad]
+    logits = torch.cat(view_logits(student, *inputs, pair.n_ids))
+    want = objective_loss(FourViews(logits, logits.detach(), target, target), objective, **shares).loss
+    hidden, taught = torch.cat(view_hidden(student, *inputs)), torch.cat(view_hidden(pair.teacher, *inputs))
+    views = HiddenViews(hidden, hidden, head_of(student, pair.n_ids))
+    teacher = HiddenViews(taught, taught, head_of(pair.teacher, pair.n_ids))
+    got = objective_loss_from_hidden(views, teacher, objective, **shares).loss
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+    found = [models.flat(parameters, torch.autograd.grad(x, parameters, allow_unused=True)) for x in (got, want)]
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
 
 
 def test_refuses_an_output_layer_that_is_not_linear(checkpoints, inputs):

@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig
 
 from tests import models
-from vlm.checkpoint import CheckpointError, load_model, weights_fingerprint
-from vlm.pair import load_pair
+from vlm.adapter_folders import weights_fingerprint
+from vlm.checkpoint import CheckpointError, load_model
+from vlm.pair import load_pair, pair_of
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_broken_weights_are_refused(student, teacher):
     save_file(lacking, student / "model.safetensors", metadata={"format": "pt"})
     assert f"lacks the weights {name}" in refusal(student, teacher)
     save_file(lacking | {name: torch.zeros(3)}, student / "model.safetensors", metadata={"format": "pt"})
-    assert "cannot be loaded" in refusal(student, teacher)
+    assert f"holds {name} of shape (3,), and its config wants {tuple(weights[name].shape)}" in refusal(student, teacher)
     (student / "model.safetensors").write_bytes(b"no weights")
     assert "cannot be loaded" in refusal(student, teacher)
 
@@ -139,17 +140,38 @@ def test_another_vocabulary_is_refused(student, teacher):
     last = max(vocabulary, key=vocabulary.get)
     vocabulary["zebra"] = vocabulary.pop(last)
     path.write_text(json.dumps(content))
-    assert "the tokenizers must agree, but `vocab` differs at" in refusal(student, teacher)
+    said = refusal(student, teacher)
+    n = (
+        len(vocabulary)
+        + len(content["added_tokens"])
+        - sum(t["content"] in vocabulary for t in content["added_tokens"])
+    )
+    assert (
+        f"the tokenizers must agree, but `vocab` differs at id {vocabulary['zebra']}: 'zebra' for the student" in said
+    )
+    assert f"{n - 1} of {n} ids are the same token" in said
 
 
-def test_other_special_ids_are_refused(student, teacher):
-    edit(student / "tokenizer_config.json", pad_token="<|unk|>")
-    assert "`pad_token_id` is 7 for the student and 0 for the teacher" in refusal(student, teacher)
+@pytest.mark.parametrize("field", ["pad_token", "unk_token", "bos_token"])
+def test_other_special_ids_that_enter_no_score_are_notes(student, teacher, field):
+    content = json.loads((student / "tokenizer_config.json").read_text())
+    edit(student / "tokenizer_config.json", **{field: "<|im_start|>"})
+    other = {"pad_token": 0, "unk_token": 7, "bos_token": None}[field]
+    assert content.get(field) != "<|im_start|>"
+    (note,) = load_pair(str(student), teacher).warnings
+    assert note == f"`{field}_id` is 1 for the student and {other} for the teacher; it enters no score"
 
 
-def test_other_visual_ids_are_refused(student, teacher):
+def test_other_visual_ids_are_refused(checkpoints):
+    found = models.load(checkpoints)
+    vars(found.student)["visual_ids"] = (3, 4, 5)
+    with pytest.raises(CheckpointError, match=r"`visual token ids` is \(3, 4, 5\) for the student"):
+        pair_of(found.student, found.teacher)
+
+
+def test_an_ordinary_word_is_no_picture_whatever_a_config_says(student, teacher):
     edit(student / "config.json", video_token_id=40)
-    assert "`visual token ids` is (3, 4, 5, 6, 40) for the student" in refusal(student, teacher)
+    assert load_pair(str(student), teacher).student.visual_ids == (3, 4, 5, 6)
 
 
 def test_other_templates_and_preprocessing_are_warnings(student, teacher):

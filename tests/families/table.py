@@ -1,0 +1,87 @@
+"""Write docs/families.md: what works with which family of models.
+
+python -m tests.families.table                 # minutes
+"""
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import transformers
+
+from tests.families.checks import CHECKS
+from tests.families.registry import FAMILIES
+from tests.families.run import Cells, results
+from vlm.checkpoint import quiet
+
+PAGE = Path(__file__).parents[2] / "docs" / "families.md"
+TITLES = ("family", *CHECKS)
+_HEAD = """# Families of models
+
+What works with which vision-language family of transformers {version}. Each family is a random pair of two small
+models of its own classes, with its own processor, a tokenizer and a chat template; `python -m tests.families.table`
+writes this page, `make test-all` checks it. No family is known to the code by name: others work as these do, or are
+refused with a reason.
+
+| column | what is checked |
+|---|---|
+{columns}
+
+A cell has the figure that was found. A number stands for a line below the table: the family is refused, and why.
+
+"""
+_COLUMNS = {
+    "loads": "both models and their processors load; the class is named",
+    "views": "picture tokens are in every view with a picture and in no other; the number of ids that sampling bans"
+    " for pictures",
+    "scores": "largest difference of batched logits from single forward passes that keep every column, both views and"
+    " models, float32",
+    "gram": "largest relative difference of the Gram matrices from dense gradients, in float64",
+    "sampling": "every token is the one that its random number draws from the model's distribution without banned ids",
+    "training": "the hidden states that the loss reads give the probes' logits, and a step of vgs-lp moves the weights",
+    "sensitivity": "largest relative difference of predicted from measured changes by a small step, in float64",
+    "diagnosis": "`vgs diagnose` comes to a verdict, its precision check included",
+}
+
+
+def page(found: Mapping[str, Cells]) -> str:
+    """Return the page from what the checks say of each family."""
+    columns = "\n".join(f"| {name} | {_COLUMNS[name]} |" for name in CHECKS)
+    reasons: list[str] = []
+    lines = [_row(TITLES), _row("---" for _ in TITLES)]
+    for name, cells in found.items():
+        lines.append(_row([FAMILIES[name].name, *(_cell(cells[check], reasons) for check in CHECKS)]))
+    head = _HEAD.format(version=transformers.__version__, columns=columns)
+    notes = "\n".join(f"{number}. {reason}" for number, reason in enumerate(reasons, start=1))
+    return head + "\n".join(lines) + (f"\n\n{notes}\n" if notes else "\n")
+
+
+def _row(cells) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(said: str, reasons: list[str]) -> str:
+    if not said.startswith("refused: "):
+        return said
+    reason = said.removeprefix("refused: ")
+    if reason not in reasons:
+        reasons.append(reason)
+    return f"refused ({reasons.index(reason) + 1})"
+
+
+def main() -> int:
+    """Check every family and write the page; return 1 if a check failed."""
+    torch.set_num_threads(1)
+    quiet()
+    with tempfile.TemporaryDirectory() as folder:
+        found = results(Path(folder), FAMILIES, CHECKS)
+    PAGE.write_text(page(found), encoding="utf-8")
+    failed = [(name, check, said) for name, row in found.items() for check, said in row.items() if "FAILED" in said]
+    print(*failed, sep="\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""What a process does in which torchvision is installed; `test_with_torchvision` compares.
+
+    python -m tests.vlm.process_with_torchvision CHECKPOINTS OUT
+
+Measures the bundled pair, trains a step and loads the run, and saves a processor with a video part. Prints JSON.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+import torchvision
+from transformers import Qwen3VLProcessor, Qwen3VLVideoProcessor
+
+from bundled import architecture
+from probes import vds
+from tests import models
+from tests.train.small import small
+from train.loop import train
+from vlm.pair import load_pair
+from vlm.processors import load_processor
+from vlm.views import encode_prompts, image_view
+
+
+def run(checkpoints: Path, out: Path) -> dict[str, object]:
+    """Return what was met: versions, classes, names."""
+    assert vds.main(["bundled", "--limit", "2", "--out", str(out / "vds")]) == 0
+    train(small(checkpoints, out=str(out / "run"), steps=1, geometry_every=0))
+    trained = load_pair(str(out / "run" / "last")).student
+    architecture.processor().save_pretrained(out / "video")
+    images, tokenizer = architecture.processor().image_processor, architecture.tokenizer()
+    video = Qwen3VLVideoProcessor(patch_size=7)
+    Qwen3VLProcessor(images, tokenizer, video, chat_template=architecture.CHAT_TEMPLATE).save_pretrained(out / "video")
+    trained.model.config.save_pretrained(out / "video")
+    whole = load_processor(out / "video")
+    pixels = encode_prompts([image_view(prompt) for prompt in models.scenes(6)], whole)["pixel_values"]
+    torch.save(pixels, out / "pixels.pt")
+    return {
+        "torchvision": torchvision.__version__,
+        "trained": [type(trained.processor.image_processor).__name__, trained.name],
+        "video": [type(whole.video_processor).__name__, whole.video_processor.patch_size],
+    }
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(json.dumps(run(Path(sys.argv[1]), Path(sys.argv[2]))))

@@ -1,0 +1,97 @@
+"""Where a checkpoint lies: a folder as it is, or of a hub id the snapshot of one commit.
+
+`ID@REVISION` names a branch, a tag or a commit of a hub id. All files of a checkpoint are read from one folder, so a
+repository that changes meanwhile cannot mix two states.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+
+from cli.errors import UserError
+from vlm.names import resolve
+
+_BESIDE_WEIGHTS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")  # all but weights and code
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be loaded, or two that do not fit together; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A checkpoint on this machine.
+
+    asked: the folder or hub id as it was asked for, registered names replaced.
+    folder: what it is read from.
+    hub_id, commit: of a snapshot; None for a folder.
+    """
+
+    asked: str
+    folder: Path
+    hub_id: str | None = None
+    commit: str | None = None
+
+    @property
+    def name(self) -> str:
+        """A hub id as it was asked for; of a folder the last two parts, which say nothing about the machine."""
+        return self.asked if self.hub_id else "/".join(Path(os.path.abspath(self.folder)).parts[-2:])
+
+    def holds(self, *files: str) -> bool:
+        """Whether one of these files is there."""
+        return any((self.folder / file).is_file() for file in files)
+
+    def read(self, file: str) -> dict[str, Any]:
+        """Return a JSON object; empty if there is no such file.
+
+        Raises:
+            CheckpointError: the file holds something else.
+        """
+        if not self.holds(file):
+            return {}
+        try:
+            content = json.loads((self.folder / file).read_bytes())
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise CheckpointError(f"{self.folder / file} must hold a JSON object; save the checkpoint again")
+        return content
+
+    def fetch(self, files: Sequence[str]) -> None:
+        """Bring further files of a hub id onto this machine; nothing for a folder."""
+        if self.hub_id:
+            snapshot_download(self.hub_id, revision=self.commit, allow_patterns=list(files))
+
+
+def locate(checkpoint: str) -> Place:
+    """Return the place of a folder, a registered name, or a hub id with or without `@REVISION`.
+
+    Of a hub id everything but weights is brought onto this machine.
+
+    Raises:
+        CheckpointError: it is neither a folder nor on the hub.
+    """
+    asked = resolve(checkpoint)
+    if Path(asked).is_dir():
+        return Place(asked, Path(asked))
+    hub_id, at, revision = asked.partition("@")
+    if at and (not revision or Path(hub_id).is_dir()):
+        raise CheckpointError(f"`checkpoint` {asked} must be a folder, or a hub id and a revision of it: ID@REVISION")
+    try:
+        folder = snapshot_download(hub_id, revision=revision or None, allow_patterns=list(_BESIDE_WEIGHTS))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"`checkpoint` {asked} is neither a checkpoint folder nor on the hub: {first_line(error)}"
+        ) from None
+    return Place(asked, Path(folder), hub_id, Path(folder).name)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or else its kind."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
