@@ -114,8 +114,12 @@ class Options:
 
     def _accepted(self, answer: str, is_index: bool) -> tuple[str, ...] | None:
         words, places = [text for _, text in self.entries], {letter: n for n, letter in enumerate(self.letters)}
-        bare = re.sub(r"^\((\w+)\)$", r"\1", answer.strip().rstrip(".")).strip()
+        bare = re.sub(r"^\((\w+)\)$", r"\1", answer.strip().rstrip(".)" if "(" not in answer else ".")).strip()
+        bare = bare.upper() if len(bare) == 1 else bare
         by_place = int(answer) if is_index and 0 <= int(answer) < len(words) else None
+        if found := re.fullmatch(r"\(?([A-Z])\s*[.):]\)?\s+(.+)", answer.strip(), re.DOTALL):
+            place = places.get(found[1])
+            return self._names(place) if place is not None and words[place : place + 1] == [found[2].strip()] else None
         if answer in words:
             if words.count(answer) > 1 or (by_place is not None and words.index(answer) != by_place):
                 return None

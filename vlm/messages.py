@@ -8,6 +8,7 @@ A conversation has messages with `role` and `content`, or `from` and `value`. A 
 the prompt: it is a response. What it has in a box (`\boxed{}`) is the answer of a row that states none.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def turns_of(value: Any, where: str, column: str) -> tuple[Turn, ...]:
     Raises:
         PromptError: it is neither a text nor a list of messages, a part is neither text nor picture, or nobody asks.
     """
+    value = _unwritten(value)
     if isinstance(value, str):
         if _RENDERED.search(value):
             raise PromptError(
@@ -81,6 +83,17 @@ def turns_of(value: Any, where: str, column: str) -> tuple[Turn, ...]:
     if not any(turn.role == "user" for turn in turns):
         raise PromptError(f"`prompts`: {where}: `{column}` must hold a message of role user, got none")
     return turns
+
+
+def _unwritten(value: Any) -> Any:
+    """A conversation that is written as JSON, as the list that it is."""
+    if not isinstance(value, str) or not re.match(r"\s*\[\s*\{", value):
+        return value
+    try:
+        read = json.loads(value)
+    except ValueError:
+        return value
+    return read if all(isinstance(each, dict) and each.keys() & {"role", "from"} for each in read) else value
 
 
 def _turn(message: Any, where: str) -> Turn:

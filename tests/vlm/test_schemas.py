@@ -66,6 +66,7 @@ SHAPES = [
     {"question": "what?", "answer": "red", "decoded_image": BYTES, "image": "images/1.jpg"},
     {"question": "what?", "answers": ["red"], "images": np.array(["1.png"])},
     {"prompt": "what?", "images": ["1.png"], "answer": "red"},
+    {"prompt": json.dumps([{"role": "user", "content": "<image>what?"}]), "images": ["1.png"], "answer": "red"},
     {"prompt": [{"role": "user", "content": "what?"}], "images": ["1.png"], "answer": "red"},
     {"prompt": [{"role": "user", "content": "<image>what?"}], "images": [BYTES], "answer": "red"},
     {
@@ -234,6 +235,13 @@ def test_a_column_with_a_picture_that_is_not_read_is_an_error(folder, column, va
     assert not one({"problem": "a", column: value}, columns=f"ignore={column}").has_image
 
 
+@pytest.mark.parametrize("column", ["video", "videos", "video_path"])
+def test_a_video_is_refused(column):
+    with pytest.raises(PromptError, match=f"column `{column}` holds or names a video, and only pictures are read"):
+        one({"problem": "a", column: ["a.mp4"]})
+    assert one({"problem": "a", column: []}).text == "a"
+
+
 def test_what_is_said_about_pictures_is_no_picture(folder):
     about = {"img_type": "photo", "image_width": 8, "has_image": True, "num_images": 1, "image_caption": "a dog"}
     assert one({"problem": "a", "images": "1.png", "image_id": 3, "solution": "see a. Then b.", **about}).has_image
@@ -389,7 +397,10 @@ CHOICE = "which?\nA. red\nB. blue"
     ("options", "answer", "answers"),
     [
         (["red", "blue"], "B", ("B", "blue")),
-        (["red", "blue"], "(b)".upper(), ("B", "blue")),
+        (["red", "blue"], "(b)", ("B", "blue")),
+        (["red", "blue"], "B)", ("B", "blue")),
+        (["red", "blue"], "B. blue", ("B", "blue")),
+        (["red", "blue"], "A, B", ("A, B",)),
         (["red", "blue"], "blue", ("B", "blue")),
         (["red", "blue"], 1, ("B", "blue")),
         ({"A": "red", "B": "blue", "C": None}, "B", ("B", "blue")),
@@ -419,7 +430,13 @@ def test_the_words_of_an_option_that_are_another_letter_are_not_accepted():
 
 @pytest.mark.parametrize(
     ("options", "answer"),
-    [(["red", "blue"], "green"), (["0", "1"][::-1], 1), (["a", "a"], "a"), (["red", "blue"], "C")],
+    [
+        (["red", "blue"], "green"),
+        (["0", "1"][::-1], 1),
+        (["a", "a"], "a"),
+        (["red", "blue"], "C"),
+        (["red", "blue"], "A. blue"),
+    ],
 )
 def test_an_answer_that_is_no_option_or_two_is_refused(options, answer):
     with pytest.raises(PromptError, match=r"`answer` must be a letter, .*ignore=options leaves them out"):
