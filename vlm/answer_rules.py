@@ -18,7 +18,7 @@ LONGEST = 2000
 """Signs of an answer; a longer one is compared as a text alone."""
 _DEEPEST, _MOST_ITEMS = 40, 100
 
-_LETTER = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\]]?\s*[.:]?")
+_LETTER = re.compile(r"[(\[{]?\s*([A-Za-z])\s*[)\]}]?\s*[.:]?")
 _OPTION = re.compile(
     r"(?:[(\[]([A-Za-z])[)\]][.:]?|([A-Za-z])[.):]|([A-Z])\s+-(?=\s+[A-Za-z]{2}|\s+a\s+[a-z]{2}))\s(?P<words>.*)",
     re.DOTALL,
@@ -26,7 +26,7 @@ _OPTION = re.compile(
 _ANNOUNCED = re.compile(
     r"(?:the\s+)?(?:correct\s+|final\s+)?(?:option|choice|answer)\s*(?:is\b)?\s*:?\s*", re.IGNORECASE
 )
-_SECOND_CHOICE = re.compile(r"(?:^|\s)(?:\([A-Z]\)|[A-Z][).:])(?:\s|$)|^(?:and|or)\b")
+_SECOND_CHOICE = re.compile(r"(?:^|\s)(?:\([A-Z]\)|[A-Z][).:])(?:\s|$)|^(?:[A-Z]$|(?:and|or)\b)")
 _OPERATOR = re.compile(r"[\\^=+*()]|(?<!<)/")
 _STRUCTURE = re.compile(r"[_<>\[\]{}|,;]")
 _CALCULATED = re.compile(r"[0-9\\^_=+*/<>]")

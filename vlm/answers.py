@@ -31,7 +31,7 @@ from vlm.spelling import plain
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _BARE = re.compile(r"[-+]?\s*(?:[^\s\\{}$]+|\\[A-Za-z]+[0-9]*)")
 _WRAPPED = re.compile(
-    r"\$\$(.*)\$\$|\$((?:[^$\\]|\\.)*)\$|\\\((.*)\\\)|\\\[(.*)\\\]|\"([^\"]*)\"|'([^']*)'|"
+    r"\$\$(.*)\$\$|\$((?:[^$\\]|\\.)*)\$|\\\((.*)\\\)|\\\[(.*)\\\]|\"([^\"]*)\"|'([^']*)'|\*([^*\s][^*]*)\*|"
     r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}",
     re.DOTALL,
 )
@@ -130,5 +130,5 @@ def unwrapped(answer: str) -> str:
 
 
 def _without_stop(text: str) -> str:
-    text = text.strip()
+    text = re.sub(r"(?:\s|\\\\|(?<![,;\\])[,;])+$", "", text.strip())
     return text[:-1].rstrip() if text.endswith(".") and not text.endswith("..") else text

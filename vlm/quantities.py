@@ -33,7 +33,7 @@ _MIXED_PLAIN = re.compile(rf"{_SIGN}({_DIGITS})\s+([0-9]+)\s*/\s*([0-9]+)")
 _REPEATING = re.compile(rf"{_SIGN}([0-9]*)\.([0-9]*)\\(?:overline|bar)\s*(?:\{{([0-9]+)\}}|([0-9]))")
 _UNIT_LETTERS = "A-Za-z\u03bc\u03a9\u20ac\xa3\xa5\u20b9\xa2"
 _UNIT_STARTS = re.compile(
-    rf"(?<=.)(?=\\(?:text|Omega|mu)(?![A-Za-z])|\^\s*\\circ|%|\$)|(?<=[0-9}}.) ])(?=[{_UNIT_LETTERS}])"
+    rf"(?<=.)(?=\\(?:text|Omega|mu|frac)(?![A-Za-z])|\^\s*\\circ|%|\$)|(?<=[0-9}}.) ])(?=[{_UNIT_LETTERS}])"
 )
 _CANDIDATES = 8
 _PREPOSITION = re.compile(r"in(?:[0-9]|\.?$)")

@@ -33,16 +33,24 @@ _SIGNS = {
     **dict.fromkeys("\u00b7\u22c5\u2219", r"\cdot "),
     **dict.fromkeys("\u2018\u2019\u02bc", "'"),
     **dict.fromkeys("\u201c\u201d", '"'),
+    "\u3002": ".",
+    "\u3001": ",",
 }
 _RAISED = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b\u207f"
 _LOWERED = "\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089"
-_FONTS = "textbf|textrm|textit|textsf|texttt|textnormal|mathrm|mathbf|mathit|mathsf|mbox|hbox|bm|boldsymbol|emph"
+_FONTS = (
+    "textbf|textrm|textit|textsf|texttt|textnormal|mathrm|mathbf|mathit|mathsf|mbox|hbox|bm|boldsymbol|emph|underline"
+)
+_FUNCTIONS = r"a?(?:rc)?(?:sin|cos|tan|cot|sec|csc)h?|log|ln|exp|max|min|gcd|lcm|det|arg|tr|rank|Re|Im"
 _REWRITES = [
     (r"\\(?:left|right)(?![A-Za-z])\s*\.(?!\d)", ""),
     (r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits)(?![A-Za-z])", ""),
     (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
     (rf"\\(?:{_FONTS})\s*\{{", r"\\text{"),
     (r"\{\\(?:rm|bf|it)\s+([^{}]*)\}", r"\\text{\1}"),
+    (rf"\\operatorname\s*\{{(?!(?:{_FUNCTIONS})\}})", r"\\text{"),
+    (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
+    (r"\\mathbb\s+([A-Z])", r"\\mathbb{\1}"),
     (r"\\lbrace(?![A-Za-z])", r"\\{"),
     (r"\\rbrace(?![A-Za-z])", r"\\}"),
     (r"\\geq(?![A-Za-z])", r"\\ge"),

@@ -91,6 +91,7 @@ def _degrees(scale: re.Match[str]) -> str:
 
 
 _SPELT_OUT: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+    (r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2"),
     (r"\\Omega(?![A-Za-z])", "\u03a9"),
     (r"\\mu(?![A-Za-z])\s*", "\u03bc"),
     (r"\^\s*\\circ\s*([CF])(?![A-Za-z])", r" deg\1 "),
