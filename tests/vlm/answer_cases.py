@@ -8,6 +8,7 @@ A pair is what stands in the box and the reference answer.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "answers.md"
 
@@ -554,7 +555,14 @@ def page() -> str:
 
 
 def _section(rule: Rule) -> Iterator[str]:
-    yield from (f"## {rule.name}", "", rule.text, "", "| answer | reference | |", "| --- | --- | --- |")
+    yield from (
+        f"## {rule.name}",
+        "",
+        fill(rule.text, 120, break_on_hyphens=False),
+        "",
+        "| answer | reference | |",
+        "| --- | --- | --- |",
+    )
     yield from _rows(rule.right, "right")
     yield from _rows(rule.wrong, "wrong")
     yield ""

@@ -354,6 +354,21 @@ def test_a_question_that_only_a_used_worker_does_not_survive_is_asked_again():
     worker.close()
 
 
+def test_a_worker_that_took_much_memory_is_replaced_unnoticed():
+    worker = Worker((sys.executable, "-c", "from vlm import latex; latex._MUCH = 1; latex._serve()"))
+    assert [worker.equal("x+x", "2x"), worker.equal("x+x", "3x"), worker.equal("x+x", "2x")] == [True, False, True]
+    worker.close()
+
+
+def test_a_question_whose_time_is_over_is_asked_once(tmp_path):
+    starts = tmp_path / "starts"
+    action = "os.kill(os.getpid(), 27) if 'slow' in line else None"
+    script = f"open({str(starts)!r}, 'a').write('1')\n" + FIRST + FAITHFUL.format(action)
+    worker = Worker((sys.executable, "-c", script.replace("27", str(int(signal.SIGPROF)))))
+    assert worker.equal("quick", "1") and not worker.equal("slow", "1")
+    assert worker.pid is None and starts.read_text() == "1"
+
+
 def test_an_interrupt_leaves_no_answer_to_the_next_question():
     answers = (
         "for line in sys.stdin:\n    time.sleep('slow' in line)\n    print(str('slow' in line).lower(), flush=True)\n"
