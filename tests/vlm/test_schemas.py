@@ -66,6 +66,7 @@ SHAPES = [
     {"question": "what?", "answer": "red", "decoded_image": BYTES, "image": "images/1.jpg"},
     {"question": "what?", "answers": ["red"], "images": np.array(["1.png"])},
     {"prompt": "what?", "images": ["1.png"], "answer": "red"},
+    {"messages": str([{"role": "user", "content": "<image>what?"}]), "images": ["1.png"], "answer": "red"},
     {"prompt": json.dumps([{"role": "user", "content": "<image>what?"}]), "images": ["1.png"], "answer": "red"},
     {"prompt": [{"role": "user", "content": "what?"}], "images": ["1.png"], "answer": "red"},
     {"prompt": [{"role": "user", "content": "<image>what?"}], "images": [BYTES], "answer": "red"},
@@ -261,6 +262,8 @@ def test_what_is_said_about_pictures_is_no_picture(folder):
         ({"problem": "<image 1>", "images": ["1.png", "2.png"]}, "the markers <image 1> but the images 1, 2"),
         ({"problem": "<image 1>"}, "the markers <image 1> but the images none"),
         ({"problem": " "}, "must ask something"),
+        ({"messages": "what?"}, "`messages` must be a list of messages, got the text 'what\\?'"),
+        ({"conversations": "[{1, 2}"}, "`conversations` must be a list of messages"),
         ({"problem": "<|im_start|>user\na"}, "is rendered by a chat template already"),
         ({"messages": [{"role": "assistant", "content": "a"}]}, "a message of role user"),
         (
