@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from PIL import Image
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 
+from vlm.pictures import Picture
 from vlm.views import View, ViewError, encode_prompts, per_token
 
 _WORDS = "image|img|picture|video|vision|visual|media|audio|patch|tile|slice|boi|eoi|bov|eov|boa|eoa"
@@ -117,7 +117,7 @@ class PictureTokens:
 
 def _view(size: tuple[int, int] | None) -> View:
     """A prompt with a picture of this size, or without one."""
-    pictures = () if size is None else (Image.new("RGB", size, (90, 140, 60)),)
+    pictures = () if size is None else (Picture.plain((90, 140, 60), size),)
     parts = [*({"type": "image"} for _ in pictures), {"type": "text", "text": _TEXT}]
     return View(({"role": "user", "content": parts},), pictures)
 
