@@ -8,7 +8,9 @@ import transformers
 
 from tests import models
 from tests.families.build import build
-from vlm.checkpoint import CheckpointError, check_vision, in_precision, load_model
+from tests.families.registry import FAMILIES
+from tests.families.tokenizers import STUDENT
+from vlm.checkpoint import CheckpointError, check_vision, in_precision, load_model, model_in_memory
 
 
 def refusal(folder):
@@ -46,6 +48,15 @@ def test_a_processor_that_always_wants_a_picture(tmp_path):
     assert "cannot have two views: the processor refuses a prompt: `images` are expected" in refusal(
         tmp_path / "paligemma_chat" / "student"
     )
+
+
+def test_a_model_in_memory_is_refused_for_the_same_reason():
+    with pytest.raises(CheckpointError, match="`checkpoint` mine cannot have two views"):
+        model_in_memory(*FAMILIES["paligemma_chat"].build(STUDENT), "mine")
+    model, processor = FAMILIES["qwen3_vl_moe"].build(STUDENT)
+    assert model.config._experts_implementation != "eager"
+    loaded = model_in_memory(model, processor)
+    assert loaded.model.get_decoder().config._experts_implementation == "eager"
 
 
 def test_experts_have_every_precision_and_forward_mode(tmp_path):
