@@ -105,6 +105,8 @@ def load(config: Config) -> Start:
     source = prompt_source(config)
     pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
     pair, adapters = prepare_student(pair, config)
+    if adapters is not None and accelerator.is_main_process:
+        print(adapters, flush=True)
     offline = None if config.rollouts is None else read_offline_rollouts(config, source.pool, pair)
     return Start(config, accelerator, source, pair, adapters, offline, plugin)
 
