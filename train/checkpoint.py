@@ -20,6 +20,7 @@ import torch
 
 from records import RecordError
 from records.files import TEMPORARY
+from train.adapters import taken_off
 from train.learner import Learner, State
 from train.sharding import load_optimizer
 from vlm.checkpoint import LoadedModel
@@ -56,7 +57,8 @@ def save(run: Path, student: LoadedModel, teacher: Teacher, progress: Progress, 
         part = folder.with_name(folder.name + TEMPORARY)
         for stale in (part, folder):
             shutil.rmtree(stale, ignore_errors=True)
-        student.model.save_pretrained(part, state_dict=state.weights)
+        with taken_off(student.model):
+            student.model.save_pretrained(part, state_dict=state.weights)
         student.processor.save_pretrained(part)
         _write_pair(part, folder, teacher)
         adapters = {} if state.adapters is None else {"adapters": state.adapters}

@@ -181,7 +181,7 @@ class Config(Reading):
         group="Adapters and frozen weights",
     )
     lora_targets: str | None = flag(
-        None, "regular expression: linear layers that get adapters (default: all of attention and MLP)"
+        None, "regular expression: linear layers and experts that get adapters (default: all of attention and MLP)"
     )
     freeze_vision: bool = flag(False, "do not train the vision tower")
 

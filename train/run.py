@@ -113,6 +113,8 @@ def load(config: Config) -> Start:
     pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
     source = fitting_source(source, pair, config, is_heard=accelerator.is_main_process)
     pair, adapters = prepare_student(pair, config)
+    if adapters is not None and accelerator.is_main_process:
+        print(adapters, flush=True)
     offline = None if config.rollouts is None else read_offline_rollouts(config, source.pool, pair)
     return Start(config, accelerator, source, pair, adapters, offline, plugin)
 

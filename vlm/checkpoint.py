@@ -13,20 +13,19 @@ from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
     GenerationConfig,
-    PreTrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import logging
 
-from vlm.adapter_folders import Source, merged, source_fingerprint, source_of
+from vlm.adapter_folders import Source, merged, source_fingerprint
+from vlm.configs import n_wanted, readable
 from vlm.families import train_only
 from vlm.loaded_model import LoadedModel, all_end_ids
 from vlm.places import CheckpointError, Place, first_line
 from vlm.processors import load_processor
 from vlm.setup_fingerprint import setup_fingerprint
-from vlm.two_views import refuse_encoder, refuse_one_view
+from vlm.two_views import refuse_one_view
 from vlm.weights import (
     n_held,
     refuse_differing,
@@ -54,7 +53,7 @@ def load_model(
     if dtype not in DTYPES:
         raise CheckpointError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}")
     _check_device(device)
-    source = _readable(checkpoint)
+    source = readable(checkpoint)
     model = _read_model(source.base, DTYPES[dtype], attention)
     if source.is_adapter:
         model = merged(model, source.place)
@@ -74,7 +73,7 @@ def load_model(
 
 def fingerprints(checkpoint: str) -> tuple[str, str]:
     """Return what `fingerprint` and `setup` of a loaded checkpoint would be, without building the model."""
-    source = _readable(checkpoint)
+    source = readable(checkpoint)
     processor = _read_processor(source)
     config = AutoConfig.from_pretrained(source.base.folder, trust_remote_code=False)
     written = source.base.read("generation_config.json").get("eos_token_id")
@@ -88,13 +87,15 @@ def model_in_memory(model: nn.Module, processor: ProcessorMixin, name: str = "mo
     Its fingerprint is taken over the names and bytes of its parameters and saved buffers.
 
     Raises:
-        CheckpointError: it is none of transformers' models, or its processor has no chat template.
+        CheckpointError: it is none of transformers' models, its processor has no chat template, or it has no two views.
     """
     if not isinstance(model, PreTrainedModel):
         raise CheckpointError(f"`model` must be a transformers model, got {type(model).__name__}; unwrap it")
     if not getattr(processor, "chat_template", None):
         raise CheckpointError("`processor` must have a chat template; only chat models have two views")
     processor.tokenizer.pad_token = processor.tokenizer.pad_token or processor.tokenizer.eos_token
+    refuse_one_view(name, model, processor)
+    model.set_experts_implementation("eager")
     return LoadedModel(name, model.eval(), processor, tensors_fingerprint(model))
 
 
@@ -115,7 +116,7 @@ def _train_only(model: nn.Module, parameters: str) -> None:
 def _read_model(base: Place, dtype: torch.dtype, attention: str) -> PreTrainedModel:
     held = n_held(base, weight_files(base))
     with _named(base):
-        refuse_larger(base, _n_wanted(base), held)
+        refuse_larger(base, n_wanted(base), held)
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             base.folder,
             dtype=dtype,
@@ -129,16 +130,6 @@ def _read_model(base: Place, dtype: torch.dtype, attention: str) -> PreTrainedMo
     model, met = loaded
     refuse_differing(base, met)
     return model
-
-
-def _n_wanted(base: Place) -> int:
-    """The number of parameters of the config's model, which is not built; 0 where packed weights cannot be compared."""
-    config = AutoConfig.from_pretrained(base.folder, trust_remote_code=False)
-    if getattr(config, "quantization_config", None) is not None:
-        return 0
-    with torch.device("meta"):
-        shapes = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
-    return sum(parameter.numel() for parameter in shapes.parameters())
 
 
 def _read_processor(source: Source) -> ProcessorMixin:
@@ -179,37 +170,4 @@ def _check_device(device: str) -> None:
 
 def check_vision(checkpoint: str) -> None:
     """Refuse what is no checkpoint, or one that reads no images, before anything large is loaded."""
-    _readable(checkpoint)
-
-
-def _readable(checkpoint: str) -> Source:
-    """Return what a checkpoint is read from, if its config is of a model that reads images and text."""
-    source = source_of(checkpoint)
-    asked, base = source.place.asked, source.base
-    try:
-        config = AutoConfig.from_pretrained(base.folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"`checkpoint` {asked} is neither a checkpoint folder nor on the hub: {first_line(error)}"
-        ) from None
-    refuse_encoder(asked, config)
-    if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
-        raise CheckpointError(f"`checkpoint` {asked} must read images and text, but {config.model_type} is text-only")
-    if empty := _replaced_by_default(base.read("config.json"), config):
-        raise CheckpointError(
-            f"`checkpoint` {asked} has no {empty} in its config.json, so a model of another size would be built;"
-            " give the config that it was saved with"
-        )
-    return source
-
-
-def _replaced_by_default(written: dict[str, Any], config: PreTrainedConfig) -> str | None:
-    """The first part of a config that is written as null and that its class fills with its own default."""
-    for name, value in written.items():
-        part = vars(config).get(name)
-        if isinstance(part, PreTrainedConfig):
-            if value is None:
-                return name
-            if isinstance(value, dict) and (inner := _replaced_by_default(value, part)):
-                return f"{name}.{inner}"
-    return None
+    readable(checkpoint)

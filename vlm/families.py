@@ -62,6 +62,24 @@ def language_layers(model: nn.Module) -> list[str]:
     return [name for name in linear if _ATTENTION_OR_MLP.fullmatch(_kind(f"{name}.weight"))]
 
 
+def language_stacks(model: nn.Module) -> list[str]:
+    """The names of the parameters `[E, ., .]` in the language model's attention and MLP: matrices of experts."""
+    others = (nn.Conv1d, nn.Bilinear)
+    modules = {name for name, module in model.named_modules() if not isinstance(module, others)}
+    return [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.ndim == 3 and name.rpartition(".")[0] in modules and _ATTENTION_OR_MLP.fullmatch(_kind(name))
+    ]
+
+
+def language_matrices(model: nn.Module) -> list[str]:
+    """The names of all parameters of two or more axes in the language model's layers."""
+    return [
+        name for name, parameter in model.named_parameters() if parameter.ndim > 1 and _kind(name).startswith("layer_")
+    ]
+
+
 def train_only(model: nn.Module, pattern: str) -> None:
     """Freeze the parameters whose names the regular expression `pattern` does not find.
 

@@ -136,7 +136,10 @@ def refuse_not_finite(name: str, model: nn.Module) -> None:
     for key, tensor in model.state_dict().items():
         if not tensor.is_floating_point() or not tensor.numel():
             continue
-        least, most = (float(value) for value in torch.aminmax(tensor.detach()))
+        values = (
+            tensor.detach().float() if tensor.element_size() == 1 else tensor.detach()
+        )  # eight bits have no minimum
+        least, most = (float(value) for value in torch.aminmax(values))
         if least != least or (key in parameters and torch.inf in (-least, most)):
             raise CheckpointError(
                 f"`checkpoint` {name} has weights that are not finite, the first {key}; give an earlier checkpoint, or"

@@ -8,6 +8,7 @@ pairs of uses. An embedding is a use whose `a_s` is the one-hot vector of an id,
 gradient is `sum_s e_id(s) b_s^T`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 GRADIENT_BYTES = 1 << 27
-"""Of the gradients of one weight that are held at once, where they are formed; at least one unit's are."""
+"""Of the gradients of one weight that are formed at once: of some units, or of some rows for one unit."""
 _BLOCK = 1 << 14  # numbers that are multiplied and added in the gradients' own precision
 
 
@@ -56,6 +57,16 @@ class Factors:
         inputs = self.inputs if len(self.by_unit) == 1 else self.inputs[units]
         return Factors(self.weight, self.rows, inputs, self.outputs[units])
 
+    def part(self, rows: slice) -> "Factors":
+        """The factors of some rows of the weight; a lookup of other rows has gradient 0."""
+        weight = self.weight[rows]
+        if not self.is_lookup:
+            return Factors(weight, self.rows, self.inputs, self.outputs[..., rows])
+        ids = self.inputs - rows.start
+        inside = (ids >= 0) & (ids < len(weight))
+        outputs = self.outputs * inside.reshape(-1, 1, inside.shape[-1], 1)
+        return Factors(weight, self.rows, ids.clamp(0, len(weight) - 1), outputs)
+
 
 def wide(tensor: Tensor) -> Tensor:
     """Return a tensor in float32 or better."""
@@ -93,10 +104,23 @@ def weight_grams(uses: Sequence[Factors], metric: Tensor | None = None) -> Float
     """
     if metric is None and _cost_of_products(uses) < _cost_of_gradients(uses):
         return _grams_of_products(uses)
-    n_units, outputs = len(uses[0].outputs), uses[0].outputs
-    at_once = max(GRADIENT_BYTES // (4 * uses[0].weight.numel() * outputs.element_size()), 1)
-    parts = (slice(start, start + at_once) for start in range(0, n_units, at_once))
-    return torch.cat([grams_of_rows(weight_gradients([use.of(units) for use in uses]), metric) for units in parts])
+    n_units, (n_rows, *row) = len(uses[0].outputs), uses[0].weight.shape
+    bytes_a_row = 4 * math.prod(row) * uses[0].outputs.element_size()
+    units_at_once = max(GRADIENT_BYTES // (bytes_a_row * n_rows), 1)
+    rows_at_once = min(max(GRADIENT_BYTES // bytes_a_row, 1), n_rows)
+    grams = []
+    for start in range(0, n_units, units_at_once):
+        chunk = [use.of(slice(start, start + units_at_once)) for use in uses]
+        blocks = (slice(row, min(row + rows_at_once, n_rows)) for row in range(0, n_rows, rows_at_once))
+        grams.append(torch.stack([_gram_of_block(chunk, rows, metric) for rows in blocks]).sum(0))
+    return torch.cat(grams)
+
+
+def _gram_of_block(uses: Sequence[Factors], rows: slice, metric: Tensor | None) -> Float64[Tensor, "U 4 4"]:
+    """The part of the Gram matrices that some rows of a weight make."""
+    whole = rows == slice(0, len(uses[0].weight))
+    gradients = weight_gradients(uses if whole else [use.part(rows) for use in uses])
+    return grams_of_rows(gradients, None if metric is None else metric[rows])
 
 
 def grams_of_rows(

@@ -165,3 +165,33 @@ def test_what_does_not_fit_is_refused_by_name():
         push_forward(student, student.text_logits, {student.bias: normal(3)})
     with pytest.raises(ValueError, match="`text_tangent` must have the shape of `student_image`"):
         sensitivity(FourViews(*four_views()), normal(5, 7), normal(4, 7))
+
+
+class Sampled(nn.Module):
+    """Positions that are weighed sums of a table's rows, and others that are sampled from it as from a picture."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(normal(6, 3, seed=1))
+
+    def forward(self):
+        ids, weights = torch.tensor([[0, 1], [5, 2]]), torch.tensor([[0.25, 0.75], [1.5, -0.5]], dtype=torch.float64)
+        table = self.table.sin()
+        bags = nn.functional.embedding_bag(ids, table, per_sample_weights=weights, mode="sum")
+        grid = torch.tensor([[[[-0.3, 0.2], [0.9, -0.7]]]], dtype=torch.float64)
+        pixels = nn.functional.grid_sample(table[None, None], grid, mode="bicubic", align_corners=False)
+        return bags.square().sum() + pixels.flatten().prod()
+
+
+def test_what_torch_has_no_forward_rule_for_equals_finite_differences():
+    module = Sampled()
+    along_, step = normal(6, 3, seed=2), 1e-6
+    _, tangent = push_forward(module, module, {module.table: along_})
+    ends = []
+    for sign in (1, -1):
+        moved = Sampled()
+        with torch.no_grad():
+            moved.table.add_(along_, alpha=sign * step)
+            ends.append(moved())
+    assert float(tangent) == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-6)
+    assert abs(float(tangent)) > 1e-2

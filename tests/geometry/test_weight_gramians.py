@@ -49,6 +49,32 @@ def test_gradients_of_a_few_units_at_a_time_are_the_same(monkeypatch, weighed: b
     assert formed == [2, 1]
 
 
+@pytest.mark.parametrize("weighed", [False, True])
+@pytest.mark.parametrize("own_inputs", [False, True])
+def test_gradients_of_a_few_rows_at_a_time_are_the_same(monkeypatch, weighed: bool, own_inputs: bool) -> None:
+    """Of a tied weight: a head and a lookup."""
+    metric = normal(180, 200, seed=9).square() if weighed else None
+    ids = torch.arange(300) * 7 % 180
+    uses = [_use((2, 3), 300, 0), Factors(_WEIGHT, (0, 1), ids, normal(3, 2, 300, 200, seed=3))]
+    if own_inputs:
+        uses[1] = replace(uses[1], inputs=torch.stack([ids, ids.flip(0), ids]))
+    gradients = weight_gradients(uses)
+    moved = gradients if metric is None else gradients * metric.flatten()
+    sizes: list[int] = []
+    monkeypatch.setattr(
+        "geometry.gramian.weight_gramians.weight_gradients", lambda uses: _sized(sizes, weight_gradients(uses))
+    )
+    monkeypatch.setattr("geometry.gramian.weight_gramians._cost_of_gradients", lambda uses: 0)
+    monkeypatch.setattr("geometry.gramian.weight_gramians.GRADIENT_BYTES", 4 * 8 * 200 * 70)
+    torch.testing.assert_close(weight_grams(uses, metric), moved @ gradients.mT, rtol=1e-11, atol=1e-9)
+    assert sizes == [70 * 200, 70 * 200, 40 * 200] * 3
+
+
+def _sized(sizes: list[int], gradients: Tensor) -> Tensor:
+    sizes.append(gradients.shape[-1])
+    return gradients
+
+
 def _noted(formed: list[int], gradients: Tensor) -> Tensor:
     formed.append(len(gradients))
     return gradients

@@ -3,14 +3,16 @@
 import json
 import shutil
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers.utils import logging
 
 from tests import models
 from vlm import weights
 from vlm.adapter_folders import weights_fingerprint
-from vlm.checkpoint import CheckpointError, check_vision, load_model, model_in_memory
+from vlm.checkpoint import CheckpointError, check_vision, load_model, model_in_memory, quiet
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -118,6 +120,14 @@ def test_finite_weights_whose_sum_overflows_are_finite():
     weights.refuse_not_finite("it", layer)
 
 
+def test_eight_bit_weights_are_looked_at_too():
+    layer = torch.nn.Linear(3, 2, bias=False).to(torch.float8_e4m3fn)
+    weights.refuse_not_finite("it", layer)
+    layer.weight.data = torch.full((2, 3), torch.nan).to(torch.float8_e4m3fn)
+    with pytest.raises(CheckpointError, match="the first weight"):
+        weights.refuse_not_finite("it", layer)
+
+
 def test_buffers_may_be_infinite_but_not_nan():
     layer = torch.nn.Module()
     layer.register_buffer("least", torch.tensor(-torch.inf))
@@ -206,3 +216,15 @@ def test_in_memory_every_saved_tensor_counts(checkpoints):
     next(model.parameters()).data.view(-1)[0] += 1
     seen.add(model_in_memory(model, loaded.processor).fingerprint)
     assert len(seen) == 4
+
+
+def test_the_hub_s_downloads_keep_their_bars(monkeypatch):
+    """Transformers' bars are off, and with them those of downloads, unless they are put on again."""
+    quiet()
+    assert not logging.is_progress_bar_enabled()
+    assert not huggingface_hub.utils.are_progress_bars_disabled()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_PROGRESS_BARS", True)
+    huggingface_hub.utils.disable_progress_bars()
+    quiet()
+    assert huggingface_hub.utils.are_progress_bars_disabled()
+    huggingface_hub.utils.enable_progress_bars()
