@@ -136,5 +136,5 @@ def unwrapped(answer: str) -> str:
 
 
 def _without_stop(text: str) -> str:
-    text = re.sub(r"(?:\s|\\\\|(?<![,;\\])[,;])+$", "", text.strip())
+    text = re.sub(r"(?:\s|\\\\)+$", "", text.strip())
     return text[:-1].rstrip() if text.endswith(".") and not text.endswith("..") else text

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from cli.tables import aligned
+from records.tables.comparison import SIDES
+from vlm.answers import boxed_answer
 
 if TYPE_CHECKING:
     from probes.measurement import Measurement
@@ -29,6 +31,8 @@ def summary(measured: "Measurement", scope: str) -> str:
         parts.append(angle_changes(measured.angle_changes, scope))
     if "accuracy_changes" in tables:
         parts.append(accuracy_changes(measured.accuracy_changes))
+    if "answers" in tables and not measured.accuracy_changes.empty:
+        parts[-1] += f"\n{unboxed_changes(measured.answers)}"
     if "step_fits" in tables:
         parts.append(first_order(measured.step_fits))
     return "\n\n".join(parts)
@@ -75,6 +79,13 @@ def accuracy_changes(rows: pd.DataFrame) -> str:
         change = f"{row['accuracy_change_mean_percent']:+.1f}"
         lines.append([row["by"], row["name"], str(row["n_prompts"]), *sides, change, known, *counts])
     return f"Greedy accuracy; changes in percentage points.\n{aligned([titles, *lines])}"
+
+
+def unboxed_changes(answers: pd.DataFrame) -> str:
+    """How many responses of either side hold no box, and so count as wrong, where an answer is known."""
+    judged = answers[answers["correct_before"].notna()]
+    before, after = (sum(boxed_answer(text) is None for text in judged[f"response_{side}"]) for side in SIDES)
+    return f"In no \\boxed{{}}, and so wrong: {before} of {len(judged)} answers before, {after} after."
 
 
 def first_order(rows: pd.DataFrame) -> str:
