@@ -29,8 +29,10 @@ from vlm.checkpoint import load_model
 from vlm.families import scopes
 from vlm.names import resolve
 from vlm.pair import Pair, load_pair, pair_of, teacher_of
+from vlm.prompts import Prompt
 from vlm.rollouts import Rollout
-from vlm.views import text_views
+from vlm.scoring import logit_pairs
+from vlm.views import image_view, text_views
 
 HELD_OUT = "held_out.json"
 
@@ -88,6 +90,7 @@ def load(config: Config) -> Start:
 
     Raises:
         OptionError, CheckpointError, PromptError: what was asked for cannot be done.
+        NotFiniteError: a model's logits are not finite.
     """
     accelerator = Accelerator(
         cpu=config.device == "cpu",
@@ -100,6 +103,7 @@ def load(config: Config) -> Start:
     plugin = asked_for(accelerator, config)
     source = prompt_source(config)
     pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
+    _refuse_not_finite(pair, source.held_out)
     pair, adapters = prepare_student(pair, config)
     offline = None if config.rollouts is None else read_offline_rollouts(config, source.pool, pair)
     return Start(config, accelerator, source, pair, adapters, offline, plugin)
@@ -147,6 +151,13 @@ def restore(start: Start) -> Run:
             run.fixed = _fixed_rollouts(run)
     accelerator.wait_for_everyone()  # else one might write a checkpoint that another takes for an old one
     return run
+
+
+def _refuse_not_finite(pair: Pair, prompts: Sequence[Prompt]) -> None:
+    """Run both models once, on a prompt with a picture if there is one; the logits are checked as they are made."""
+    shown = image_view(next((prompt for prompt in prompts if prompt.has_image), prompts[0]))
+    for loaded in pair.models:
+        logit_pairs(loaded, [(shown, shown)], [loaded.end_ids[:1]], pair.n_ids)
 
 
 def _freeze_vision(pair: Pair) -> None:
