@@ -28,12 +28,13 @@ import torch
 
 import probes
 from probes import measurement
-from probes.corpus import Corpus, Rollouts
+from probes.corpus import Corpus
 from probes.measurement import Advice, Measurement
 from probes.probe import Plan, Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, MetricOptions
 from records import MemoryRecord, OpenRecord, complete_record, fingerprint, open_record, recorded_probe
 from vlm.prompts import prompts_fingerprint
+from vlm.stored_rows import Source
 
 _PACKAGES = ("torch", "transformers", "numpy", "pandas", "scipy")
 
@@ -45,8 +46,8 @@ class Analyzer(Corpus):
         student: folder or hub id, or `bundled`.
         folder: where records are written; None keeps all in memory.
         overwrite: replace records that are there.
-        rollouts: responses to measure, in place of sampled ones: `Rollout` objects, mappings with `prompt_id` and
-            either `token_ids` or `response`, or a .jsonl file of such lines.
+        rollouts: responses to measure, in place of sampled ones: `Rollout` objects, a .jsonl or .parquet file, or rows
+            as such a file has them (`vlm.stored_rows.COLUMNS`).
         options: the fields of `probes.settings.PairOptions`, `PromptOptions`, `BinOptions` and `MetricOptions`.
             `prompts` can also be a list of `Prompt`, or of mappings as a row of a file of prompts has them.
 
@@ -60,7 +61,7 @@ class Analyzer(Corpus):
         *,
         folder: str | Path | None = None,
         overwrite: bool = False,
-        rollouts: Rollouts | None = None,
+        rollouts: Source | None = None,
         **options: Any,
     ) -> None:
         super().__init__(student, rollouts=rollouts, **options)
@@ -139,6 +140,8 @@ class Analyzer(Corpus):
     def header(self, probe: Probe, *values: Any) -> dict[str, Any]:
         """Return what identifies a record: the probe, weights, prompts and every setting that changes a number."""
         sides = self.pair.describe()
+        if self.stored is not None:
+            self.rollouts  # noqa: B018  # refused before a record is begun
         settings: dict[str, Any] = {}
         for kind in probe.reads:
             settings |= self.settings_of(kind)
@@ -153,14 +156,16 @@ class Analyzer(Corpus):
         }
         if MetricOptions in probe.reads and self.metric is not None:
             header["weights"]["optimizer_state"] = self.metric.fingerprint
-        if self._given_rollouts is not None:
-            header["settings"]["rollouts"] = fingerprint({"rollouts": [asdict(rollout) for rollout in self.rollouts]})
         return header
 
     def settings_of(self, group: type[Any]) -> dict[str, Any]:
-        """Return the analyzer's values of the fields of a group of settings."""
+        """Return the analyzer's values of the fields of a group; stored responses under what identifies them."""
         every = {name: value for own in self._groups.values() for name, value in asdict(own).items()}
-        return {f.name: every[f.name] for f in fields(group)}
+        settings = {f.name: every[f.name] for f in fields(group)}
+        if "rollouts" in settings:
+            del settings["rollouts"]
+            settings |= {} if self.stored is None else {"rollouts": self.stored.identity}
+        return settings
 
     @contextmanager
     def _recording(self, header: Mapping[str, Any], place: Path | None) -> Iterator[OpenRecord]:
@@ -194,6 +199,8 @@ class Analyzer(Corpus):
             notes["prompts"] = len(self.prompts)
             notes["prompts_with_image"] = sum(prompt.has_image for prompt in self.prompts.values())
             notes["left_out"] = dict(self.asked.left_out)
+        if self.stored is not None and self.stored.about:
+            notes["rollouts"] = dict(self.stored.about)
         if self.__dict__.get("metric") is not None:
             notes["second_moments_zero_share"] = self.metric.zero_share  # type: ignore[union-attr]
         return notes
@@ -206,6 +213,7 @@ def _signature() -> Signature:
         Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
         for group in ANALYZER_OPTIONS
         for f in fields(group)
+        if f.name not in {parameter.name for parameter in own}
     ]
     return Signature([*own, *named])
 

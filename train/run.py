@@ -32,6 +32,7 @@ from vlm.pair import Pair, load_pair, pair_of, teacher_of
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout
 from vlm.scoring import logit_pairs
+from vlm.stored_rollouts import file_fingerprint
 from vlm.views import image_view, text_views
 
 HELD_OUT = "held_out.json"
@@ -63,8 +64,9 @@ class Start:
 
     @property
     def weights(self) -> dict[str, str]:
-        """Fingerprints of the weights that the run begins with."""
-        return {"student": self.pair.student.fingerprint, "teacher": self.pair.teacher.fingerprint}
+        """Fingerprints of the weights that the run begins with, and of a file of responses."""
+        weights = {"student": self.pair.student.fingerprint, "teacher": self.pair.teacher.fingerprint}
+        return weights | ({} if self.config.rollouts is None else {"rollouts": file_fingerprint(self.config.rollouts)})
 
 
 @dataclass
@@ -105,7 +107,9 @@ def load(config: Config) -> Start:
     pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
     _refuse_not_finite(pair, source.held_out)
     pair, adapters = prepare_student(pair, config)
-    offline = None if config.rollouts is None else read_offline_rollouts(config, source.pool, pair)
+    speak, offline = accelerator.is_main_process, None
+    if config.rollouts is not None:
+        offline = read_offline_rollouts(config, source.pool, pair, speak=speak)
     return Start(config, accelerator, source, pair, adapters, offline, plugin)
 
 

@@ -88,7 +88,7 @@ def test_a_run_is_trained_on_them(checkpoints, prompts, tmp_path, monkeypatch):
         (["{"], "line 1 must be a JSON object with `prompt_id`"),
         (["[1]"], "line 1 must be a JSON object"),
         ([*EVERY, {"response": "4"}], "line 5 must be a JSON object with `prompt_id`"),
-        ([{"prompt_id": "q2"}], "line 1, prompt 'q2', must have a text `response`, or `token_ids`"),
+        ([{"prompt_id": "q2"}], "line 1, prompt 'q2', must have a text `response`, or `response_ids`"),
         ([{"prompt_id": "q2", "token_ids": []}], "prompt 'q2', must have"),
         ([{"prompt_id": "q2", "token_ids": [10**6]}], "prompt 'q2', must have .* below"),
         ([{"prompt_id": "q2", "token_ids": [True]}], "prompt 'q2', must have"),
