@@ -57,7 +57,7 @@ class Agreement:
 
     def __str__(self) -> str:
         line = (
-            f"{self.word} over {self.n_tokens} tokens: -log p of the student exceeds its entropy by"
+            f"{self.word} over {self.n_tokens} tokens: the student's -log p less its entropy is"
             f" {self.surprise_nats:+.3g} nats a token (z {self.z:.1f})"
         )
         if self.n_stated:
