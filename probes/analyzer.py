@@ -124,13 +124,16 @@ class Analyzer(Corpus):
         self.refuse_changed_weights()
         header, tables = self._planned(probe, *others, *values)
         place = self._place(probe, header, folder)
-        record = None if place is None or self.overwrite else complete_record(place, header)
+        kept = None if place is None or self.overwrite else complete_record(place, header)
+        record = kept
         if record is None:
             with self._recording(header, place) as open_:
                 open_.finish(tables(), self._run_notes(began) | self.notes)
             record = open_.measurement()
         kind = getattr(measurement, probe.measurement)
-        return kind(record.path, record.record, record.tables, probe, tuple(values))
+        measured = kind(record.path, record.record, record.tables, probe, tuple(values))
+        measured.write_others(anew=kept is None)
+        return measured
 
     def _planned(self, probe: Probe, *values: Any) -> tuple[Mapping[str, Any], Callable[[], Tables]]:
         """Return what identifies a record of these values, and what measures its tables."""
