@@ -198,10 +198,7 @@ class Corpus:
     def tokens(self) -> pd.DataFrame:
         """The table `tokens`: every response token's divergences, entropy and bin."""
         self.rollouts  # noqa: B018  # timed by themselves
-        if self.stored is not None:
-            with self.phase("comparison of rollouts"):
-                prompts, pair = list(self.prompts.values()), self.pair
-                self.stored.compare(prompts, pair.student, pair.n_ids, self.prompt_options)
+        self._compare_stored()
         with self.phase("scoring"):
             tokenizer = self.pair.student.processor.tokenizer
             tokens = sampling.score_tokens(self.prompts, self.rollouts, self.score, tokenizer, self.shards)
@@ -231,8 +228,16 @@ class Corpus:
 
     def score(self, rollouts: Sequence[Rollout], positions: Sequence[Tensor] | None = None) -> Iterator[FourViews]:
         """Yield the four views of each rollout; `positions` are the tokens whose logits are made, all by default."""
+        self._compare_stored()
         views = [self.views(rollout) for rollout in rollouts]
         return score(self.pair, views, rollouts, batch=self.prompt_options.batch, positions=positions)
+
+    def _compare_stored(self) -> None:
+        """Say how on-policy responses from elsewhere are, unless that has been said of this student."""
+        if self.stored is not None and self.pair.student.name not in self.stored.about:
+            with self.phase("comparison of rollouts"):
+                prompts, pair = list(self.prompts.values()), self.pair
+                self.stored.compare(prompts, pair.student, pair.n_ids, self.prompt_options)
 
     def refuse_missing_states(self, *checkpoints: str) -> None:
         """Refuse checkpoints without an optimizer's state where the metric needs one, and one state for several."""
