@@ -78,7 +78,18 @@ def _words(kind: Any, short: str | None) -> dict[str, Any]:
     if get_origin(kind) is Sequence:  # its entries are words of the command line: --seeds 0 1
         kind, entries = get_args(kind)[0], {"nargs": "+"}
     metavar = short or _letter(kind)
-    return {"type": kind, **entries, **({"metavar": metavar} if metavar else {})}
+    return {
+        "type": _text_or_none if kind == (str | None) else kind,
+        **entries,
+        **({"metavar": metavar} if metavar else {}),
+    }
+
+
+def _text_or_none(value: Any) -> str | None:
+    """Return text as it is: read as YAML, `# Be brief` would be a comment and `null` none."""
+    if value is None or isinstance(value, str):
+        return value
+    raise ValueError(f"Got value: {value}")
 
 
 class _Help(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):

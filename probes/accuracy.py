@@ -3,6 +3,7 @@
     python -m probes.accuracy                                  # the bundled student, greedy
     python -m probes.accuracy teacher-folder --samples 16      # mean over 16 sampled answers, as Acc@16
     python -m probes.accuracy --without-image                  # the same questions, pictures left out
+    python -m probes.accuracy CKPT --prompts data.parquet --rollouts answers.jsonl     # answers given elsewhere
 
 Reads one checkpoint; writes a record (`record.json`, `rollouts`) and prints accuracy with its 95 % interval over
 prompts.
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
+from cli.errors import OptionError
 from cli.options import flag
 from cli.tables import aligned
 from probes import command, stages
@@ -39,6 +41,7 @@ class AskedOptions(Reading):
     )
     split: str = flag("train", "split of a datasets folder or hub id (a benchmark: its own, unless another than train)")
     limit: PositiveInt = flag(500, "number of prompts")
+    rollouts: str | None = flag(None, "a .jsonl or .parquet file with answers that are judged in place of the model's")
     max_response: PositiveInt = flag(64, "longest response, tokens")
     batch: PositiveInt = flag(64, "responses generated together")
     seed: NonNegativeInt = flag(0, "seed of the bundled scenes and of sampling")
@@ -58,7 +61,10 @@ def plan(analyzer: "Analyzer", options: AnswerOptions) -> Plan:
     """Return what identifies a record of answers: one model alone."""
     from vlm.prompts import prompts_fingerprint
 
+    if analyzer.stored is not None and (options.samples or options.without_image):
+        raise OptionError("`samples` and `without_image` belong to answers that are sampled; leave `rollouts` out")
     student = analyzer.student
+    stages.stored_answers(analyzer)
     header = {
         "probe": PROBE.module,
         "pair": {"student": student.name},
@@ -72,6 +78,8 @@ def plan(analyzer: "Analyzer", options: AnswerOptions) -> Plan:
 
 def measure(analyzer: "Analyzer", options: AnswerOptions) -> Tables:
     """Return the table `rollouts`: the answers, judged."""
+    if (given := stages.stored_answers(analyzer)) is not None:
+        return {"rollouts": given}
     return {"rollouts": stages.answer_table(analyzer, options.samples, without_image=options.without_image)}
 
 

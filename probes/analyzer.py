@@ -28,13 +28,14 @@ import torch
 
 import probes
 from probes import measurement
-from probes.corpus import Corpus, Rollouts
+from probes.corpus import Corpus
 from probes.measurement import Advice, Measurement
 from probes.probe import Plan, Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, MetricOptions
 from records import MemoryRecord, OpenRecord, complete_record, fingerprint, open_record, recorded_probe
 from vlm.fitting import BAD
 from vlm.prompts import prompts_fingerprint
+from vlm.stored_rows import Source
 
 _PACKAGES = ("torch", "transformers", "numpy", "pandas", "scipy")
 
@@ -46,8 +47,8 @@ class Analyzer(Corpus):
         student: folder or hub id, or `bundled`.
         folder: where records are written; None keeps all in memory.
         overwrite: replace records that are there.
-        rollouts: responses to measure, in place of sampled ones: `Rollout` objects, mappings with `prompt_id` and
-            either `token_ids` or `response`, or a .jsonl file of such lines.
+        rollouts: responses to measure, in place of sampled ones: `Rollout` objects, a .jsonl or .parquet file, or rows
+            as such a file has them (`vlm.stored_rows.COLUMNS`).
         options: the fields of `probes.settings.PairOptions`, `PromptOptions`, `BinOptions` and `MetricOptions`.
             `prompts` can also be a list of `Prompt`, or of mappings as a row of a file of prompts has them.
 
@@ -61,7 +62,7 @@ class Analyzer(Corpus):
         *,
         folder: str | Path | None = None,
         overwrite: bool = False,
-        rollouts: Rollouts | None = None,
+        rollouts: Source | None = None,
         **options: Any,
     ) -> None:
         super().__init__(student, rollouts=rollouts, **options)
@@ -125,7 +126,8 @@ class Analyzer(Corpus):
         self.refuse_changed_weights()
         header, tables = self._planned(probe, *others, *values)
         place = self._place(probe, header, folder)
-        record = None if place is None or self.overwrite else complete_record(place, header)
+        kept = None if place is None or self.overwrite else complete_record(place, header)
+        record = kept
         if record is not None:
             self.begun(self)
         else:
@@ -134,7 +136,9 @@ class Analyzer(Corpus):
                 open_.finish(tables(), self._run_notes(began) | self.notes)
             record = open_.measurement()
         kind = getattr(measurement, probe.measurement)
-        return kind(record.path, record.record, record.tables, probe, tuple(values))
+        measured = kind(record.path, record.record, record.tables, probe, tuple(values))
+        measured.write_others(anew=kept is None)
+        return measured
 
     def _planned(self, probe: Probe, *values: Any) -> tuple[Mapping[str, Any], Callable[[], Tables]]:
         """Return what identifies a record of these values, and what measures its tables."""
@@ -144,6 +148,8 @@ class Analyzer(Corpus):
     def header(self, probe: Probe, *values: Any) -> dict[str, Any]:
         """Return what identifies a record: the probe, models, prompts and every setting that changes a number."""
         sides = self.pair.describe()
+        if self.stored is not None:
+            self.rollouts  # noqa: B018  # refused before a record is begun
         settings: dict[str, Any] = {}
         for kind in probe.reads:
             settings |= self.settings_of(kind)
@@ -161,14 +167,16 @@ class Analyzer(Corpus):
             header["pair"]["commits"] = commits
         if MetricOptions in probe.reads and self.metric is not None:
             header["weights"]["optimizer_state"] = self.metric.fingerprint
-        if self._given_rollouts is not None:
-            header["settings"]["rollouts"] = fingerprint({"rollouts": [asdict(rollout) for rollout in self.rollouts]})
         return header
 
     def settings_of(self, group: type[Any]) -> dict[str, Any]:
-        """Return the analyzer's values of the fields of a group of settings."""
+        """Return the analyzer's values of the fields of a group; stored responses under what identifies them."""
         every = {name: value for own in self._groups.values() for name, value in asdict(own).items()}
-        return {f.name: every[f.name] for f in fields(group)}
+        settings = {f.name: every[f.name] for f in fields(group)}
+        if "rollouts" in settings:
+            del settings["rollouts"]
+            settings |= {} if self.stored is None else {"rollouts": self.stored.identity}
+        return settings
 
     @contextmanager
     def _recording(self, header: Mapping[str, Any], place: Path | None) -> Iterator[OpenRecord]:
@@ -206,6 +214,8 @@ class Analyzer(Corpus):
             notes["left_out"] = dict(self.answered.left_out)
         if "left_out" in notes and (bad := len(self.prompt_set.bad)):
             notes["left_out"][BAD] = notes["left_out"].get(BAD, 0) + bad
+        if self.stored is not None and self.stored.about:
+            notes["rollouts"] = dict(self.stored.about)
         if self.__dict__.get("metric") is not None:
             notes["second_moments_zero_share"] = self.metric.zero_share  # type: ignore[union-attr]
         return notes
@@ -218,6 +228,7 @@ def _signature() -> Signature:
         Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
         for group in ANALYZER_OPTIONS
         for f in fields(group)
+        if f.name not in {parameter.name for parameter in own}
     ]
     return Signature([*own, *named])
 

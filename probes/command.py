@@ -41,7 +41,8 @@ def _measure(probe: Probe, parsed: Any) -> None:
     analyzer.begun = _say_prompts
     measured = analyzer.measure(probe, *others, folder=output.out or "runs/{name}", **own)
     print(measured)
-    print(f"record: {measured.path}", *(f"picture: {path}" for path in measured.save()), sep="\n")
+    written = [("picture", path) for path in measured.save()] + [("file", path) for path in measured.others]
+    print(f"record: {measured.path}", *(f"{kind}: {path}" for kind, path in written), sep="\n")
 
 
 def _say_prompts(analyzer: "Analyzer") -> None:

@@ -19,6 +19,7 @@ from geometry import FourViews
 from probes import sampling
 from probes.sampling import Asked
 from probes.settings import ANALYZER_OPTIONS, BinOptions, Dtype, MetricOptions, PairOptions, PromptOptions
+from probes.stored_responses import StoredResponses
 from records import Shards
 from vlm.checkpoint import CheckpointError, LoadedModel, in_precision, load_model, model_in_memory, quiet
 from vlm.families import parameter_kinds
@@ -29,12 +30,10 @@ from vlm.prompts import Prompt
 from vlm.rollouts import Rollout
 from vlm.scoring import score
 from vlm.sources import PromptSet, prompt_set, read_prompts
-from vlm.stored_rollouts import read_rollouts
+from vlm.stored_rows import Source
 from vlm.views import View, image_view
 
 IN_MEMORY = "in memory"
-
-Rollouts = str | Path | Sequence[Rollout | Mapping[str, Any]]
 
 
 class Corpus:
@@ -47,16 +46,19 @@ class Corpus:
     notes: how it goes.
     seconds: how long each phase took.
     continued: whether responses of an earlier run were read.
+    stored: responses that are measured in place of sampled ones; None where they are sampled.
     weights_seen: the weights' versions after the last measurement.
     """
 
-    def __init__(self, student: str, *, rollouts: Rollouts | None = None, **options: Any) -> None:
+    def __init__(self, student: str, *, rollouts: Source | None = None, **options: Any) -> None:
         quiet()
         self.checkpoint = str(student)
         options = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
         self._given_prompts = None if isinstance(options.get("prompts", ""), str) else options.pop("prompts")
-        self._given_rollouts = rollouts
+        options |= {"rollouts": str(rollouts)} if isinstance(rollouts, (str, Path)) else {}
         self._groups = _groups(options | ({"prompts": IN_MEMORY} if self._given_prompts is not None else {}))
+        source = self.prompt_options.rollouts if rollouts is None else rollouts
+        self.stored = None if source is None else StoredResponses(source)
         self.shards: Shards = Shards({})
         self.notes: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
@@ -205,16 +207,17 @@ class Corpus:
     def rollouts(self) -> list[Rollout]:
         """The student's responses; a rollout's `rollout_id` in tables is its place here."""
         self.continued = self.continued or self.shards.has("rollouts", 0)
+        prompts, student, options = list(self.prompts.values()), self.pair.student, self.prompt_options
         with self.phase("rollouts"):
-            if self._given_rollouts is not None:
-                return read_rollouts(self._given_rollouts, self.prompts, self.pair.student, self.pair.n_ids)
-            prompts = list(self.prompts.values())
-            return sampling.sample(self.pair.student, prompts, self.prompt_options, self.shards)
+            if self.stored is not None:
+                return self.stored.to(prompts, student, self.pair.n_ids, options).rollouts
+            return sampling.sample(student, prompts, options, self.shards)
 
     @cached_property
     def tokens(self) -> pd.DataFrame:
         """The table `tokens`: every response token's divergences, entropy and bin."""
         self.rollouts  # noqa: B018  # timed by themselves
+        self._compare_stored()
         with self.phase("scoring"):
             tokenizer = self.pair.student.processor.tokenizer
             tokens = sampling.score_tokens(self.prompts, self.rollouts, self.score, tokenizer, self.shards)
@@ -244,8 +247,16 @@ class Corpus:
 
     def score(self, rollouts: Sequence[Rollout], positions: Sequence[Tensor] | None = None) -> Iterator[FourViews]:
         """Yield the four views of each rollout; `positions` are the tokens whose logits are made, all by default."""
+        self._compare_stored()
         views = [self.views(rollout) for rollout in rollouts]
         return score(self.pair, views, rollouts, batch=self.prompt_options.batch, positions=positions)
+
+    def _compare_stored(self) -> None:
+        """Say how on-policy responses from elsewhere are, unless that has been said of this student."""
+        if self.stored is not None and self.pair.student.name not in self.stored.about:
+            with self.phase("comparison of rollouts"):
+                prompts, pair = list(self.prompts.values()), self.pair
+                self.stored.compare(prompts, pair.student, pair.n_ids, self.prompt_options)
 
     def refuse_missing_states(self, *checkpoints: str) -> None:
         """Refuse checkpoints without an optimizer's state where the metric needs one, and one state for several."""
@@ -291,7 +302,8 @@ class Corpus:
         options = {name: value for group in self._groups.values() for name, value in asdict(group).items()}
         if self._given_prompts is not None:
             options["prompts"] = self._given_prompts
-        other = type(self)(checkpoint, rollouts=self._given_rollouts, **options | changed)
+        other = type(self)(checkpoint, **options | changed)
+        other.stored = self.stored and self.stored.of_another_student()
         if "prompt_set" in self.__dict__ and other.prompt_options == self.prompt_options:
             other.__dict__["prompt_set"] = self.prompt_set
         if "teacher" not in changed:

@@ -20,7 +20,8 @@ One set of on-policy responses of the student answers:
 `probes.diagnosis.recommendation` makes of them a verdict and the recommended objective, gamma, lambda and prior, each
 with its reason; `probes.diagnosis.costs` what this cost and what a full run would. Writes a record (the tables of
 `probes.angles`, `probes.layers` and `probes.sensitivity` and those of `docs/tables.md`), prints a summary, and
-draws `report.html` into the record's folder: one file without a network, to be sent around.
+draws `report.html` into the record's folder: one file without a network, to be sent around. `train.yaml` beside it has
+the recommended flags with all that was measured with: `python -m train --config RECORD/train.yaml` trains on them.
 """
 
 import sys
@@ -81,13 +82,14 @@ def measure(analyzer: "Analyzer", options: DiagnosisOptions, run_options: RunOpt
     tables = _measured(analyzer, options)
     evidence = diagnosis.evidence_of(tables)
     advice = diagnosis.recommend(evidence)
-    tried_lr = evidence.trial.lr if evidence.trial else None
-    line = diagnosis.command(advice, analyzer.checkpoint, analyzer.pair_options.teacher, tried_lr)
-    analyzer.notes |= diagnosis.halves_notes(tables)
+    lr = options.lr if evidence.trial or options.lr != DiagnosisOptions.lr else None
+    flags = diagnosis.training_flags(analyzer, advice, lr)
+    analyzer.notes |= {**diagnosis.halves_notes(tables), diagnosis.TRAINING: flags}
+    line, left_out = diagnosis.command_line(flags), diagnosis.left_out(analyzer)
     return {
         **tables,
         "findings": diagnosis.finding_table(analyzer, tables, evidence, run_options),
-        "recommendation": diagnosis.recommendation_table(advice, line),
+        "recommendation": diagnosis.recommendation_table(advice, line, left_out),
     }
 
 

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 import records
 from cli.errors import UserError
 from figures import catalogue
+from probes.diagnosis import TRAINING, config_file
+from records.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from probes.probe import Probe
+
+
+TRAIN_FILE = "train.yaml"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,6 +53,14 @@ class Measurement(records.Measurement):
             raise UserError("`folder` must be named for a measurement in memory, got None")
         own = [picture for picture in self._drawable() if picture.belongs_to(self)]
         return [picture.write(self, Path(place), **self._options(picture))[0] for picture in own]
+
+    @property
+    def others(self) -> list[Path]:
+        """Files beside the record that are neither tables nor pictures."""
+        return []
+
+    def write_others(self, anew: bool) -> None:
+        """Write those of these files that are missing; with `anew` also those that an earlier measurement left."""
 
     def __str__(self) -> str:
         return str(self.probe.summary(self, *self.values))
@@ -125,8 +138,25 @@ class Advice(Measurement):
         return flags | ({"lr": self.header["settings"]["lr"]} if self.has("trial") else {})
 
     def command(self) -> str:
-        """Return the command line that trains on the advice; empty where there is nothing to distil."""
+        """Return the command line that trains on the advice with all that was measured with.
+
+        It is empty where there is nothing to distil, or where models or prompts are in memory.
+        """
         return self._choices.get("command", "")
+
+    @property
+    def others(self) -> list[Path]:
+        """The file `train.yaml`, which `python -m train --config` reads; none where there is no command."""
+        found = [] if self.path is None else [self.path / TRAIN_FILE]
+        return [path for path in found if path.is_file()]
+
+    def write_others(self, anew: bool) -> None:
+        """Write `train.yaml`, what the command says, unless it is there; with `anew` in place of an older one."""
+        if self.path is None or (self.others and not anew):
+            return
+        (self.path / TRAIN_FILE).unlink(missing_ok=True)
+        if flags := self.notes.get(TRAINING):
+            write_whole(self.path / TRAIN_FILE, lambda part: part.write_text(config_file(flags), encoding="utf-8"))
 
     @property
     def _choices(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from geometry import FourViews, decompose, equal_frequency_bins, log_probs
 from probes.settings import PromptOptions
 from records import Shards
 from vlm.checkpoint import LoadedModel
+from vlm.finite import NotFiniteError
 from vlm.fitting import check_views, fitting
 from vlm.pair import Pair
 from vlm.prompts import Prompt
@@ -73,6 +74,9 @@ def score_tokens(
         prompts: by `prompt_id`.
         score: yields the four views of each of some rollouts.
         tokenizer: spells the tokens.
+
+    Raises:
+        NotFiniteError: a token's divergence is not finite.
     """
     size = SHARD * 2
     with progress("scoring", len(rollouts)) as show:
@@ -107,7 +111,10 @@ def _read_rollout(row: Mapping[Hashable, Any]) -> Rollout:
 
 def _token_rows(prompt: Prompt, rollout: Rollout, views: FourViews, tokenizer: Any) -> pd.DataFrame:
     """The rows of one response, without its number."""
-    parts, log_p = decompose(views), log_probs(views.student_image)
+    try:
+        parts, log_p = decompose(views), log_probs(views.student_image)
+    except ValueError as error:  # views that leave out different ids
+        raise NotFiniteError(f"response {rollout.rollout_id}: {error}") from None
     spelled = tokenizer.convert_ids_to_tokens(list(rollout.token_ids))
     numbers = {
         "vds_nats": parts.vds,
@@ -117,6 +124,7 @@ def _token_rows(prompt: Prompt, rollout: Rollout, views: FourViews, tokenizer: A
         "kl_visual_nats": parts.visual,
         "entropy_nats": torch.special.entr(log_p.exp()).sum(dim=-1),
     }
+    _refuse_not_finite(numbers, rollout)
     return pd.DataFrame(
         {
             "prompt_id": prompt.prompt_id,
@@ -128,3 +136,12 @@ def _token_rows(prompt: Prompt, rollout: Rollout, views: FourViews, tokenizer: A
             **{name: values.double().cpu().numpy() for name, values in numbers.items()},
         }
     )
+
+
+def _refuse_not_finite(numbers: Mapping[str, torch.Tensor], rollout: Rollout) -> None:
+    """Refuse divergences that are not finite although both models' logits are."""
+    if broken := [name for name, values in numbers.items() if not values.isfinite().all()]:
+        raise NotFiniteError(
+            f"`{broken[0]}` of response {rollout.rollout_id} is not finite: one model rules out an id that the other"
+            " draws, or logits are too far apart for the `dtype`; try float32, or check the weights"
+        )

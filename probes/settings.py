@@ -38,6 +38,9 @@ class PromptOptions(Reading):
     split: str = flag("train", "split of a datasets folder or hub id (a benchmark: its own, unless another than train)")
     limit: PositiveInt = flag(64, "number of prompts")
     rollouts_per_prompt: PositiveInt = flag(1, "on-policy responses per prompt: temperature 1, no truncation")
+    rollouts: str | None = flag(
+        None, "a .jsonl or .parquet file with responses that are measured in place of sampled ones"
+    )
     max_response: PositiveInt = flag(64, "longest response, tokens")
     text_view: Literal["drop", "blank", "other"] = flag("drop", "what replaces the picture in the text view")
     batch: PositiveInt = flag(16, "responses per forward pass; the numbers do not depend on it")

@@ -35,7 +35,7 @@ GROUP_SIZE: Final = 4  # responses per prompt where a reward compares them
 _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "alpha": ("grpo+standard", "grpo+vgs-lp"),
     "match_norm": ("grpo+standard",),
-    "rollouts": ("off-policy",),
+    "rollouts": get_args(Name),
     "top_p": ("grpo",),
     "updates": get_args(RewardName),
 }
@@ -162,7 +162,11 @@ class Config(Reading):
     )
     max_response: PositiveInt = flag(64, "longest response, in tokens")
     top_p: float = flag(1.0, "responses are drawn from the most probable ids with this share of the probability")
-    rollouts: str | None = flag(None, ".jsonl file with responses to train on (default: the teacher's own)")
+    rollouts: str | None = flag(
+        None,
+        "a .jsonl or .parquet file with responses to train on, off-policy whatever the objective (default: sampled by"
+        " the student; by the teacher for off-policy)",
+    )
 
     steps: PositiveInt = flag(100, "number of steps, each with its own rollouts", group="Optimizer")
     lr: PositiveFloat = flag(3e-4, "learning rate of AdamW, constant")

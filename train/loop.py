@@ -5,7 +5,8 @@ the journal and the checkpoint. `train.run` has what is loaded before the first 
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from train.run import Run, load, restore
 from train.step import together, update
 from train.trackers import tracked
 from vlm.checkpoint import quiet
+from vlm.finite import NotFiniteError
 
 PATIENCE = 3
 """Steps in a row without a finite gradient after which a run stops."""
@@ -40,7 +42,8 @@ def train(config: Config) -> Path:
 
     Raises:
         OptionError, RecordError, CheckpointError, PromptError: what was asked for cannot be done.
-        TrainingError: losses or gradients have not been finite for `PATIENCE` steps.
+        NotFiniteError: a model's logits are not finite before the first step.
+        TrainingError: losses or gradients have not been finite for `PATIENCE` steps, or logits no longer are.
     """
     quiet()
     start = load(config)
@@ -48,11 +51,23 @@ def train(config: Config) -> Path:
         run = restore(start)
         if start.accelerator.is_main_process:
             print(*start.source.lines, sep="\n", file=sys.stderr, flush=True)
-        for _ in range(run.progress.step, config.steps):
-            advance(run)
-        _save(run)
-        _evaluate(run)
+        with _explained(run):
+            for _ in range(run.progress.step, config.steps):
+                advance(run)
+            _save(run)
+            _evaluate(run)
     return run.folder
+
+
+@contextmanager
+def _explained(run: Run) -> Iterator[None]:
+    """Stop at logits that training has made infinite; those that it began with are a user's mistake."""
+    try:
+        yield
+    except NotFiniteError as error:
+        if run.progress.step == 0:
+            raise
+        raise TrainingError(f"step {run.progress.step}: {error}; or train with a smaller `lr`") from None
 
 
 def advance(run: Run) -> None:

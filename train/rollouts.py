@@ -1,9 +1,11 @@
 """The responses of a step and their views, cut into micro-batches.
 
-Responses are sampled, or read from a file and trained on as they are (arXiv:2606.00564, Eq. 1): the first
-`rollouts_per_prompt` to each prompt, cut at `max_response`.
+Responses are sampled, or read from a file and trained on as they are: the first `rollouts_per_prompt` to each prompt,
+cut at `max_response`. Whatever the objective, training on a file is off-policy (arXiv:2606.00564, Eq. 1): the prefixes
+stay those of whoever sampled them while the student changes.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,12 +17,16 @@ from geometry import HiddenViews
 from train.config import Config
 from vlm.checkpoint import LoadedModel
 from vlm.names import DrawPrompts
+from vlm.on_policy import agreement
 from vlm.pair import Pair
 from vlm.prompts import Prompt
 from vlm.rollouts import Rollout, Sampling, generate
 from vlm.scoring import head_of, view_hidden
-from vlm.stored_rollouts import rollouts_of
+from vlm.stored_rollouts import Stored, read_stored
 from vlm.views import View, image_view, text_views
+
+COMPARED = 64
+"""Responses of a file that are compared with what the student says of them."""
 
 
 @dataclass(frozen=True)
@@ -85,20 +91,33 @@ def _ids(responses: MicroBatch) -> list[tuple[int, ...]]:
 
 
 def read_offline_rollouts(
-    config: Config, prompts: Sequence[Prompt] | DrawPrompts, pair: Pair
+    config: Config, prompts: Sequence[Prompt] | DrawPrompts, pair: Pair, *, speak: bool = True
 ) -> dict[str, list[Rollout]]:
     """Read the file that `config.rollouts` names: `rollouts_per_prompt` responses to each of the prompts.
 
+    speak: whether to say on stderr how they were read, and how on-policy the first of them are for the student.
+
     Raises:
-        OptionError: a line that cannot be read, or too few responses to a prompt; line and prompt are named.
+        OptionError: a row that cannot be read, or too few responses to a prompt; row and prompt are named.
     """
     if callable(prompts):
         raise OptionError("`rollouts` needs `prompts` that stay the same: each step draws new bundled ones")
+    stored = read_stored(str(config.rollouts), prompts, pair.student, pair.n_ids, config.max_response)
     responses: dict[str, list[Rollout]] = {}
-    for rollout in rollouts_of(str(config.rollouts), pair.teacher, pair.n_ids, config.max_response):
+    for rollout in stored.rollouts:
         responses.setdefault(rollout.prompt_id, []).append(rollout)
     _refuse_too_few(responses, prompts, config.group_size)
+    for note in (*stored.notes, _comparison(config, prompts, pair, stored.responses)) if speak else ():
+        print(f"note: {note}", file=sys.stderr)
     return responses
+
+
+def _comparison(config: Config, prompts: Sequence[Prompt], pair: Pair, stored: Sequence[Stored]) -> str:
+    """Say how on-policy the first responses are, before the student has changed."""
+    first, by_id = stored[:COMPARED], {prompt.prompt_id: prompt for prompt in prompts}
+    views = [image_view(by_id[one.rollout.prompt_id]) for one in first]
+    found = agreement(pair.student, views, first, pair.n_ids, config.micro_batch)
+    return f"`rollouts`: '{config.objective}' is trained off-policy; the first {len(first)} responses are {found}"
 
 
 def responses_to(

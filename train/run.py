@@ -31,8 +31,11 @@ from vlm.checkpoint import load_model
 from vlm.families import scopes
 from vlm.names import resolve
 from vlm.pair import Pair, load_pair, pair_of, teacher_of
+from vlm.prompts import Prompt
 from vlm.rollouts import Rollout
-from vlm.views import text_views
+from vlm.scoring import logit_pairs
+from vlm.stored_rollouts import file_fingerprint
+from vlm.views import image_view, text_views
 
 HELD_OUT = "held_out.json"
 
@@ -63,10 +66,11 @@ class Start:
 
     @property
     def models(self) -> dict[str, dict[str, str]]:
-        """Fingerprints of the weights that the run begins with, and of what else of the models it depends on."""
+        """Fingerprints of the weights and of a file of responses, and of what else of the models the run depends on."""
         sides = {"student": self.pair.student, "teacher": self.pair.teacher}
+        stored = {} if self.config.rollouts is None else {"rollouts": file_fingerprint(self.config.rollouts)}
         return {
-            "weights": {side: loaded.fingerprint for side, loaded in sides.items()},
+            "weights": {side: loaded.fingerprint for side, loaded in sides.items()} | stored,
             "setup": {side: loaded.setup for side, loaded in sides.items()},
         }
 
@@ -99,6 +103,7 @@ def load(config: Config) -> Start:
 
     Raises:
         OptionError, CheckpointError, PromptError: what was asked for cannot be done.
+        NotFiniteError: a model's logits are not finite.
     """
     accelerator = Accelerator(
         cpu=config.device == "cpu",
@@ -112,10 +117,13 @@ def load(config: Config) -> Start:
     source = prompt_source(config)
     pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
     source = fitting_source(source, pair, config, is_heard=accelerator.is_main_process)
+    _refuse_not_finite(pair, source.held_out)
     pair, adapters = prepare_student(pair, config)
-    if adapters is not None and accelerator.is_main_process:
+    speak, offline = accelerator.is_main_process, None
+    if adapters is not None and speak:
         print(adapters, flush=True)
-    offline = None if config.rollouts is None else read_offline_rollouts(config, source.pool, pair)
+    if config.rollouts is not None:
+        offline = read_offline_rollouts(config, source.pool, pair, speak=speak)
     return Start(config, accelerator, source, pair, adapters, offline, plugin)
 
 
@@ -161,6 +169,13 @@ def restore(start: Start) -> Run:
             run.fixed = _fixed_rollouts(run)
     accelerator.wait_for_everyone()  # else one might write a checkpoint that another takes for an old one
     return run
+
+
+def _refuse_not_finite(pair: Pair, prompts: Sequence[Prompt]) -> None:
+    """Run both models once, on a prompt with a picture if there is one; the logits are checked as they are made."""
+    shown = image_view(next((prompt for prompt in prompts if prompt.has_image), prompts[0]))
+    for loaded in pair.models:
+        logit_pairs(loaded, [(shown, shown)], [loaded.end_ids[:1]], pair.n_ids)
 
 
 def _freeze_vision(pair: Pair) -> None:

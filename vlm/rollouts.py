@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
 
 from vlm.checkpoint import CheckpointError, LoadedModel
+from vlm.finite import refuse_logits, whose
 from vlm.prompts import Prompt
 from vlm.views import encode_prompts, image_view, placed, together
 
@@ -62,6 +63,9 @@ def generate(
         prompts: the prompts.
         sampling: length, number, seed, batch. Batches are cut by prompt order.
         progress: called with the number of responses done after each batch.
+
+    Raises:
+        NotFiniteError: the model's logits are not finite.
     """
     jobs = [(prompt, index) for prompt in prompts for index in range(sampling.per_prompt)]
     rollouts: list[Rollout] = []
@@ -80,7 +84,7 @@ def _generate_batch(loaded: LoadedModel, jobs: Sequence[tuple[Prompt, int]], sam
     views = [image_view(prompt) for prompt, _ in jobs]
     inputs = placed(encode_prompts(views, loaded.processor), loaded.device, loaded.dtype)
     seeds = [_stream_seed(sampling.seed, prompt.prompt_id, index) for prompt, index in jobs]
-    chooser = _Chooser(seeds, loaded.banned_ids, greedy=sampling.greedy, top_p=sampling.top_p)
+    chooser = _Chooser(seeds, loaded.banned_ids, greedy=sampling.greedy, top_p=sampling.top_p, owner=whose(loaded))
     config = GenerationConfig(
         max_new_tokens=sampling.max_response,
         do_sample=False,
@@ -130,29 +134,42 @@ def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
 class _Chooser(LogitsProcessor):
     """Leaves one token in each row: the most probable, or the one at the row's next random number.
 
-    banned_mass: of each token so far, `[rows]`.
+    owner: whose logits these are, for messages.
+    banned_mass: of each token so far, `[rows]`, in the distribution over all ids.
     """
 
-    def __init__(self, seeds: Sequence[int], banned: Sequence[int], *, greedy: bool, top_p: float = 1.0) -> None:
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        banned: Sequence[int],
+        *,
+        greedy: bool,
+        top_p: float = 1.0,
+        owner: str = "the model",
+    ) -> None:
         self._streams = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._banned = torch.tensor(banned, dtype=torch.long)
-        self._greedy, self._top_p = greedy, top_p
+        self._greedy, self._top_p, self._owner = greedy, top_p, owner
         self.banned_mass: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         banned = self._banned.to(scores.device)
-        probabilities = torch.softmax(scores.double(), dim=-1)
-        self.banned_mass.append(probabilities[:, banned].sum(dim=-1))
-        if self._greedy:
-            return scores.index_fill(1, banned, -torch.inf)
-        uniform = torch.stack([torch.rand((), generator=s, dtype=torch.float64) for s in self._streams])
-        probabilities.index_fill_(1, banned, 0.0)
+        refuse_logits(scores, self._owner)
+        self.banned_mass.append(torch.softmax(scores.double(), dim=-1)[:, banned].sum(dim=-1))
+        drawable = scores.index_fill(1, banned, -torch.inf)  # before the softmax: what is left has all of the mass
+        refuse_logits(drawable, self._owner)
+        return drawable if self._greedy else self._drawn(drawable)
+
+    def _drawn(self, logits: Tensor) -> Tensor:
+        """Leave the id at each row's next random number; one without probability is never drawn."""
+        probabilities = torch.softmax(logits.double(), dim=-1)
         if self._top_p < 1.0:
             probabilities.masked_fill_(~nucleus(probabilities, self._top_p), 0.0)
+        uniform = torch.stack([torch.rand((), generator=s, dtype=torch.float64) for s in self._streams])
         cumulative = probabilities.cumsum(dim=-1)
-        threshold = uniform.to(scores.device)[:, None] * cumulative[:, -1:]
-        chosen = torch.searchsorted(cumulative, threshold, right=True).clamp(max=scores.shape[1] - 1)
-        return torch.full_like(scores, -torch.inf).scatter(1, chosen, 0.0)
+        threshold = uniform.to(logits.device)[:, None] * cumulative[:, -1:]
+        chosen = torch.searchsorted(cumulative, threshold, right=True)
+        return torch.full_like(logits, -torch.inf).scatter(1, chosen, 0.0)
 
 
 def _stream_seed(seed: int, prompt_id: str, index: int) -> int:

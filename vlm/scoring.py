@@ -9,6 +9,7 @@ from torch.nn.functional import linear
 
 from geometry import FourViews, LMHead
 from vlm.checkpoint import CheckpointError, LoadedModel
+from vlm.finite import refuse_logits, whose
 from vlm.output_map import NoOutputMap, OutputMap, probes
 from vlm.pair import Pair
 from vlm.rollouts import Rollout
@@ -39,6 +40,9 @@ def score(
         views: the image view and the text view of each rollout's prompt.
         batch: rollouts in a forward pass, cut by order; at one number of threads the same call gives the same bits.
         positions: the tokens whose logits are made; all by default.
+
+    Raises:
+        NotFiniteError: the logits of a token are not finite.
     """
     for start in range(0, len(rollouts), batch):
         cut = slice(start, start + batch)
@@ -57,11 +61,17 @@ def logit_pairs(
     n_ids: int,
     positions: Positions | None = None,
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return one model's logits of each response under its image view and its text view, without a graph."""
+    """Return one model's logits of each response under its image view and its text view, without a graph.
+
+    Raises:
+        NotFiniteError: the logits of a token are not finite.
+    """
     images = view_logits(loaded, [image for image, _ in views], responses, n_ids, positions)
     rows = [row for row, (image, text) in enumerate(views) if image != text]
     at = None if positions is None else [positions[row] for row in rows]
     texts = view_logits(loaded, [views[row][1] for row in rows], [responses[row] for row in rows], n_ids, at)
+    for logits in (*images, *texts):
+        refuse_logits(logits, whose(loaded))
     by_row = dict(zip(rows, texts, strict=True))
     return [(logits, by_row.get(row, logits)) for row, logits in enumerate(images)]
 

@@ -4,9 +4,13 @@ from .findings import halves_notes as halves_notes
 from .recommendation import candidates as candidates
 from .recommendation import recommend as recommend
 from .recommendation import recommendation_table as recommendation_table
-from .text import command as command
 from .text import summary as summary
 from .token_classes import class_rows as class_rows
+from .training import TRAINING as TRAINING
+from .training import command_line as command_line
+from .training import config_file as config_file
+from .training import left_out as left_out
+from .training import training_flags as training_flags
 from .trial import trial_table as trial_table
 from .verdict_rules import NOTHING as NOTHING
 from .verdict_rules import verdict_rule as verdict_rule

@@ -29,8 +29,10 @@ def cost_rows(analyzer: "Analyzer", options: RunOptions) -> list[Row]:
     rows.append(finding(COST, "most memory of the process", "GB", memory_gb()))
     if analyzer.pair.student.device.type == "cuda":
         rows.append(finding(COST, "most memory of the device", "GB", torch.cuda.max_memory_allocated() / 1e9))
-    if analyzer.continued:
+    if analyzer.continued or analyzer.stored is not None:
         reason = "not estimated: this diagnosis continued an interrupted one, whose seconds are not known"
+        if analyzer.stored is not None:
+            reason = "not estimated: the responses were sampled elsewhere, in a time that is not known"
         return [*rows, finding(RUN, "a step", "seconds", float("nan"), reason=reason)]
     return [*rows, *_run_rows(analyzer, analyzer.seconds, options)]
 

@@ -126,7 +126,12 @@ def _reviewed(drafted: Recommendation, evidence: Evidence) -> Recommendation:
     return replace(drafted, gamma=review.passed.gamma, lambda_=review.passed.lambda_, reasons=reasons)
 
 
-def recommendation_table(advice: Recommendation, command: str) -> pd.DataFrame:
-    """Return the table `recommendation`; `command` trains on it, and is left out where it is empty."""
-    rows = [*advice.rows, *([{"setting": "command", "choice": command, "reason": "trains on it"}] if command else [])]
+def recommendation_table(advice: Recommendation, command: str, left_out: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the table `recommendation`.
+
+    command: trains on it; left out where it is empty.
+    left_out: settings that were measured and are not in the command.
+    """
+    reason = "; ".join(["trains on it, with the settings that were measured", *left_out])
+    rows = [*advice.rows, *([{"setting": "command", "choice": command, "reason": reason}] if command else [])]
     return pd.DataFrame(rows)

@@ -6,7 +6,6 @@ import textwrap
 import pandas as pd
 
 from cli.tables import aligned
-from probes.diagnosis.strength_rules import Recommendation
 from probes.diagnosis.trial import beside_standard, setting_name, signed
 from probes.stages.forecast import HIGH
 from records import Measurement
@@ -87,17 +86,6 @@ def recommendation_lines(rows: pd.DataFrame) -> str:
         lines.append(f"{row['setting']:>10}: {row['choice']}")
         lines += textwrap.wrap(row["reason"], _WIDTH, initial_indent=" " * 12, subsequent_indent=" " * 12)
     return "\n".join(lines)
-
-
-def command(advice: Recommendation, student: str, teacher: str | None, lr: float | None = None) -> str:
-    """Return the command that trains on the advice, at the rate that was tried; empty with nothing to train on."""
-    if advice.objective == "none":
-        return ""
-    flags = {"student": student} | ({"teacher": teacher} if teacher else {}) | {"objective": advice.objective}
-    if advice.objective != "standard":
-        flags |= {"gamma": f"{advice.gamma:g}", "lambda": f"{advice.lambda_:g}", "prior": str(advice.prior)}
-    flags |= {"lr": f"{lr:g}"} if lr else {}
-    return " ".join(["python -m train", *(f"--{name} {value}" for name, value in flags.items())])
 
 
 def _cells(row: dict) -> list[str]:

@@ -29,6 +29,7 @@ from geometry import (
 )
 from geometry.objective_settings import QUANTILE
 from records.tables.forecast import CHANGED, DIRECTIONS
+from vlm.finite import refuse_gradients, whose
 from vlm.rollouts import Rollout
 from vlm.scoring import encoded_logits, encoded_views, view_logits
 from vlm.sources import PromptError
@@ -116,7 +117,11 @@ def measure_directions(analyzer: "Analyzer", first: Half, second: Half) -> tuple
 
 
 def descent(analyzer: "Analyzer", half: Half, terms: Mapping[str, float]) -> Direction:
-    """Return minus the gradient of the half's mean loss, a weighted sum of objectives, in the analyzer's metric."""
+    """Return minus the gradient of the half's mean loss, a weighted sum of objectives, in the analyzer's metric.
+
+    Raises:
+        NotFiniteError: the gradient is not finite.
+    """
     parameters = [p for p in analyzer.pair.student.model.parameters() if p.requires_grad]
     found = {p: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters}
     for numbers in _batches(analyzer, half.numbers):
@@ -128,7 +133,11 @@ def descent(analyzer: "Analyzer", half: Half, terms: Mapping[str, float]) -> Dir
                 seeds = [_seed(half, number, c, chosen) for number, c in zip(numbers, cots, strict=True)]
                 _pull(analyzer, rollouts, place, seeds, found)
     factors = analyzer.metric_factors
-    return found if factors is None else {p: vector.mul_(factors[p]) for p, vector in found.items()}
+    for parameter, vector in found.items():
+        if factors is not None:
+            vector.mul_(factors[parameter])
+        refuse_gradients(vector, whose(analyzer.pair.student))
+    return found
 
 
 def _seed(half: Half, number: int, cots: Cotangents, terms: Mapping[str, float]) -> Tensor:
@@ -178,6 +187,8 @@ def change_rows(analyzer: "Analyzer", half: Half, direction: Direction, name: st
         f"d_{loss}_nats": torch.cat([getattr(found[number], loss) for number in half.numbers]).cpu().numpy()
         for loss in CHANGED
     }
+    for changed in columns.values():
+        refuse_gradients(changed, whose(analyzer.pair.student))
     return known.reset_index(drop=True).assign(direction=name, **columns)
 
 

@@ -11,6 +11,7 @@ from cli.progress import progress
 from geometry import DenseGradients, Gram, Gramian, ProbedResponse, cotangents, unit_gradients
 from probes.stages.tables import product_rows
 from probes.stages.units import Unit
+from vlm.finite import refuse_gradients, whose
 from vlm.scoring import ResponseView
 
 if TYPE_CHECKING:
@@ -49,6 +50,17 @@ def measure_gradients(
     return {table: _ordered(shards.gather(table)) for table in tables}
 
 
+def finite(analyzer: "Analyzer", grams: dict[str, Gram]) -> dict[str, Gram]:
+    """Return Gram matrices by group as they are.
+
+    Raises:
+        NotFiniteError: an inner product is not finite.
+    """
+    for gram in grams.values():
+        refuse_gradients(gram.values, whose(analyzer.pair.student))
+    return grams
+
+
 def unit_grams(
     analyzer: "Analyzer", engine: Gramian, units: Sequence[Unit]
 ) -> Iterator[tuple[list[Unit], dict[str, Gram]]]:
@@ -59,7 +71,7 @@ def unit_grams(
     probed = probe_responses(analyzer, by_rollout)
     for (number, members), response in zip(by_rollout.items(), probed, strict=True):
         weights = [unit.weights_at(number, response.positions, response.cotangents) for unit in members]
-        yield members, engine.units(response, torch.stack(weights))
+        yield members, finite(analyzer, engine.units(response, torch.stack(weights)))
 
 
 def probe_responses(analyzer: "Analyzer", units: Mapping[int, Sequence[Unit]]) -> Iterator[ProbedResponse]:
@@ -92,7 +104,7 @@ def _bins(analyzer: "Analyzer", groups: Groups, units: Sequence[Unit]) -> list[t
         weights = [unit.weights_at(number, response.positions, response.cotangents) for unit in units]
         added.add(unit_gradients(response, torch.stack(weights), groups))
     analyzer.shards.add("bin_grams", units[0].unit_id, product_rows(units, added.cross_grams()))
-    return [(list(units), added.grams())]
+    return [(list(units), finite(analyzer, added.grams()))]
 
 
 def _are_corpus_bins(units: Sequence[Unit]) -> bool:

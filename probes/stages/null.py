@@ -8,6 +8,7 @@ import pandas as pd
 
 from cli.progress import progress
 from geometry import UnitViews, null_grams, total
+from probes.stages.gradients import finite
 from probes.stages.units import Unit
 from stats import chain_order
 from vlm.families import scopes
@@ -44,7 +45,8 @@ def null_angles(analyzer: "Analyzer", units: Sequence[Unit], seed: int) -> Itera
     pairs = chain_order(bins, prompts, np.random.default_rng(seed))
     views = _unit_views(analyzer, units)
     walk = null_grams(pairs, views.__getitem__, groups, metric=analyzer.metric_factors)
-    for (first, _), gram in zip(pairs.tolist(), walk, strict=True):
+    for (first, _), grams in zip(pairs.tolist(), walk, strict=True):
+        gram = finite(analyzer, grams)
         for scope, names in scopes(groups).items():
             detached, attached = total(gram, names).angle_deg("language", "visual").tolist()
             yield {"bin": int(bins[first]), "scope": scope, "detached_deg": detached, "attached_deg": attached}

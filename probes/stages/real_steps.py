@@ -25,6 +25,7 @@ from records.tables.diagnosis import TRIED
 from records.tables.forecast import AFTER
 from stats import Interval, bootstrap_interval, upper_bins
 from vlm.checkpoint import CheckpointError, LoadedModel
+from vlm.finite import NotFiniteError
 from vlm.pair import pair_of
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ def steps_taken(
     before = losses(analyzer, second)
     for lr in rates[SGD]:
         predicted = lr * joined(sensitivity, terms)
-        with moved(analyzer.pair.student.model):
+        with moved(analyzer.pair.student.model), _of_rate("check_sgd_lr", lr):
             step_with(torch.optim.SGD(list(direction), lr=lr), direction)
             measured = losses(analyzer, second) - before
         yield SGD, lr, predicted, measured
     for lr in rates[ADAMW]:
-        with moved(analyzer.pair.student.model) as start:
+        with moved(analyzer.pair.student.model) as start, _of_rate("check_adamw_lr", lr):
             step_with(torch.optim.AdamW(list(direction), lr=lr, weight_decay=WEIGHT_DECAY), direction)
             measured = losses(analyzer, second) - before
             update = {p: (p.detach() - start[p]) / lr for p in direction}
@@ -157,6 +158,17 @@ def moved(model: nn.Module) -> Iterator[Direction]:
                 parameter.copy_(value)
 
 
+@contextmanager
+def _of_rate(argument: str, lr: float) -> Iterator[None]:
+    """Say of numbers that steps have made infinite at which rate they did."""
+    try:
+        yield
+    except NotFiniteError as error:
+        raise NotFiniteError(
+            f"`{argument}` {lr:g} may be too large, give a smaller one: after its steps {error}"
+        ) from None
+
+
 def step_with(optimizer: torch.optim.Optimizer, direction: Direction, clip_norm: float | None = None) -> None:
     """Take one step of an optimizer of the direction's parameters, of a length of at most `clip_norm` before it."""
     for parameter, vector in direction.items():
@@ -212,7 +224,7 @@ class Ground:
         terms = steered(setting.gamma, setting.lambda_, prior=setting.prior)
         before, model = self.before, self.analyzer.pair.student.model
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        with moved(model):
+        with moved(model), _of_rate("lr", self.pace.lr):
             optimizer = torch.optim.AdamW(trained, lr=self.pace.lr, weight_decay=WEIGHT_DECAY)
             for _ in range(self.pace.steps):
                 step_with(optimizer, descent(self.analyzer, first, terms), CLIP_NORM)

@@ -41,6 +41,21 @@ def answer_table(analyzer: "Analyzer", samples: int, *, without_image: bool = Fa
     return pd.DataFrame([rollout_row(n, verdict.prompt, verdict.rollout) for n, verdict in enumerate(verdicts)])
 
 
+def stored_answers(analyzer: "Analyzer") -> pd.DataFrame | None:
+    """Return the table `rollouts` of answers that are there already; None where they are to be sampled.
+
+    Raises:
+        OptionError: they cannot be read, or are to other prompts.
+    """
+    if analyzer.stored is None:
+        return None
+    student, prompts = analyzer.student, {prompt.prompt_id: prompt for prompt in analyzer.source_prompts}
+    about = (list(prompts.values()), student, student.n_ids, analyzer.prompt_options)
+    rollouts = analyzer.stored.to(*about).rollouts
+    analyzer.stored.compare(*about)
+    return pd.DataFrame([rollout_row(n, prompts[rollout.prompt_id], rollout) for n, rollout in enumerate(rollouts)])
+
+
 def greedy_answers(analyzer: "Analyzer", questions: Sequence[Prompt]) -> pd.DataFrame:
     """Return a row for each question: the greedy `response`, and whether it is `correct`."""
     options, shards = analyzer.prompt_options, analyzer.shards

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cli.options import parser_for, pick
+from cli.errors import OptionError
+from cli.options import checked, parser_for, pick
 from probes.settings import BinOptions, OutputOptions, PairOptions, PromptOptions, UnitOptions
 from probes.support import SupportOptions
 
@@ -76,3 +77,18 @@ def test_help_shows_groups_and_flags(capsys):
     shown = capsys.readouterr().out
     for text in ("What is asked.", "The models", "what replaces the picture in the text view", "--per-bin"):
         assert text in shown
+
+
+@pytest.mark.parametrize(
+    "text", ["# Be brief", "null", "~", "&a", "", "a: b", "1e-3", " x ", 'it\'s\n"so"', "{}", "ü 漢"]
+)
+def test_text_that_may_be_left_out_is_taken_as_it_is(text):
+    """Not as YAML, which knows comments and other words for none."""
+    assert (
+        pick(parser_for("probes.angles", "", [PairOptions]).parse_args(["--teacher", text]), PairOptions).teacher
+        == text
+    )
+    assert checked(PairOptions, {"teacher": text}).teacher == text
+    assert checked(PairOptions, {"teacher": None}).teacher is None
+    with pytest.raises(OptionError, match="`teacher` must be text, got 3"):
+        checked(PairOptions, {"teacher": 3})

@@ -224,7 +224,7 @@ def test_advice_is_numbers(analyzer):
         ({"teacher": "nowhere/at-all"}, "`teacher`"),
         ({"metric": "adam"}, "training.pt"),
         ({"prompts": 3}, "`prompts` must be a file, a name or a list of prompts, got int"),
-        ({"rollouts": 7}, "`rollouts` must be a .jsonl file or a list of rows, got int"),
+        ({"rollouts": 7}, "`rollouts` must be a .jsonl or .parquet file or a list of rows, got int"),
         ({"prompts": Path("nowhere.parquet")}, "`prompts`"),
     ],
 )

@@ -127,7 +127,10 @@ def test_the_run_is_named_for_what_it_computes():
         ({**REWARD, "objective": "grpo+standard", "top_p": 0.9}, "`top_p` belongs to grpo: 'grpo\\+standard'"),
         ({"updates": 2}, "`updates` belongs to .*: 'vgs-lp' does not read it, got 2"),
         ({**REWARD, "updates": 3}, "`batch` must be a multiple of `updates`, got 64 and 3"),
-        ({"rollouts": "x.jsonl"}, "`rollouts` belongs to off-policy"),
+        (
+            {"objective": "grpo", "rollouts": "x.jsonl"},
+            "`rollouts` belongs to standard and .*: .grpo. does not read it",
+        ),
     ],
 )
 def test_what_makes_no_sense_together_is_refused(changes, named):

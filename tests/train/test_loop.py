@@ -278,6 +278,22 @@ def test_overridden_flags_hold_from_where_it_continues(checkpoints, tmp_path):
     assert state["optimizer"]["param_groups"][0]["lr"] == 1e-5
 
 
+def test_weights_that_a_step_has_destroyed_stop_the_run(checkpoints, tmp_path, monkeypatch, capsys):
+    """The sampler refuses their logits; before the first step that would be a user's mistake, code 2."""
+
+    def destroy(learner, gradient):
+        with torch.no_grad():
+            learner.parameters[0].fill_(torch.nan)
+
+    monkeypatch.setattr("train.step._apply", destroy)
+    given = small(checkpoints, out=str(tmp_path / "run"), steps=9, evaluate_every=0, geometry_every=0)
+    assert main(flags(given)) == 1
+    [line] = [text for text in capsys.readouterr().err.splitlines() if text.startswith("stopped")]
+    assert "step 1: `checkpoint` " in line and "/student, in float32, gives logits that are not finite (nan)" in line
+    assert line.endswith("or train with a smaller `lr`")
+    assert len(read_journal(tmp_path / "run").steps) == 1
+
+
 def test_three_steps_without_a_finite_loss_stop_the_run(checkpoints, tmp_path, monkeypatch, capsys):
     real, calls = resolve("train.step._norm"), []
 

@@ -1,12 +1,19 @@
 """Off-policy responses from a file: how they are read, that they are what is trained on, and what is refused."""
 
 import json
+from dataclasses import replace
+from typing import get_args
 
+import pandas as pd
 import pytest
 
 from bundled.prompts import bundled_prompts
 from cli.errors import OptionError
+from geometry.objective_settings import Name
+from tests.train.small import flags as small_flags
 from tests.train.small import small
+from train.__main__ import main
+from train.folder import read_run
 from train.loop import train
 from train.prompts import prompt_source
 from train.rollouts import read_offline_rollouts, responses_to
@@ -82,13 +89,46 @@ def test_a_run_is_trained_on_them(checkpoints, prompts, tmp_path, monkeypatch):
     assert {r.rollout.text for made in seen for r in made.responses} == {"4 and"}
 
 
+@pytest.mark.parametrize("objective", get_args(Name))
+def test_every_distillation_objective_trains_on_them_and_says_that_it_is_off_policy(
+    checkpoints, prompts, tmp_path, capsys, objective
+):
+    """Rows of a parquet file that quote their prompt, two to each; the first of them is what a step trains on."""
+    path = tmp_path / "rollouts.parquet"
+    rows = [{"prompt": f"add {n} and 1", "response_ids": ids, "tool": "x"} for n in range(6) for ids in ([20, 2], [21])]
+    pd.DataFrame(rows).to_parquet(path)
+    out = tmp_path / "run"
+    argv = small_flags(
+        flags(
+            checkpoints, prompts, path, objective=objective, out=str(out), steps=1, evaluate_every=0, geometry_every=0
+        )
+    )
+    assert main(argv) == 0
+    said = capsys.readouterr().err
+    assert f"'{objective}' is trained off-policy; the first 8 responses are " in said
+    assert "4 rows are left out, whose prompts are not used" in said and "columns that are not read: tool" in said
+    config = json.loads((out / "config.json").read_text())
+    assert config["weights"]["rollouts"].startswith("rollouts.parquet ")
+    assert read_run(out).steps["response_tokens"].tolist() == [2.0]
+
+
+def test_a_run_does_not_go_on_with_another_file_of_the_same_name(checkpoints, prompts, tmp_path, capsys):
+    path = written(tmp_path, EVERY)
+    config = flags(checkpoints, prompts, path, out=str(tmp_path / "run"), steps=1, evaluate_every=0, geometry_every=0)
+    train(config)
+    written(tmp_path, [good(n, "5") for n in range(2, 6)])
+    assert main([*small_flags(config), "--resume"]) == 2
+    assert "weights.rollouts" in capsys.readouterr().err
+    assert main([*small_flags(replace(config, steps=2)), "--resume", "--override"]) == 0
+
+
 @pytest.mark.parametrize(
     ("rows", "named"),
     [
         (["{"], "line 1 must be a JSON object with `prompt_id`"),
         (["[1]"], "line 1 must be a JSON object"),
         ([*EVERY, {"response": "4"}], "line 5 must be a JSON object with `prompt_id`"),
-        ([{"prompt_id": "q2"}], "line 1, prompt 'q2', must have a text `response`, or `token_ids`"),
+        ([{"prompt_id": "q2"}], "line 1, prompt 'q2', must have a text `response`, or `response_ids`"),
         ([{"prompt_id": "q2", "token_ids": []}], "prompt 'q2', must have"),
         ([{"prompt_id": "q2", "token_ids": [10**6]}], "prompt 'q2', must have .* below"),
         ([{"prompt_id": "q2", "token_ids": [True]}], "prompt 'q2', must have"),

@@ -1,0 +1,127 @@
+"""The training run that a diagnosis recommends: the flags of `python -m train` that say all it was measured with.
+
+A setting that training has under the same name is carried as it is. `APART` lists the others: what training has no flag
+for, or has under the same name for something else.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
+
+from cli.options import flag_name
+from probes.diagnosis.strength_rules import Recommendation
+from probes.settings import PairOptions, PromptOptions
+from vlm.names import drawn_prompts
+
+if TYPE_CHECKING:
+    from probes.analyzer import Analyzer
+
+Flags = Mapping[str, Any]
+"""Values of flags of `python -m train`, by name: `lambda`, `held_out`."""
+
+APART: Final[Mapping[str, str]] = {
+    "limit": "",
+    "batch": "",
+    "dtype": "the models were measured in {}, training has float32 and bfloat16",
+    "teacher_dtype": "the teacher was measured in {}, training has one `dtype`",
+    "device": "",
+    "attention": "measured with attention {}, training has sdpa",
+    "parameters": "measured at the parameters that {} finds, training changes all; see --freeze-vision",
+    "rollouts": "measured on responses of {}, the student is trained on its own; add --rollouts to train on a file",
+}
+"""Fields of the settings that are not carried by their name, and what is said of one that was given."""
+TRAINING: Final = "training"
+"""The note of a diagnosis that has the flags."""
+DTYPES: Final = ("float32", "bfloat16")
+"""What training has as `dtype`."""
+HELD_OUT: Final = 200
+BATCH: Final = 64
+"""The defaults of `held_out` and `batch` in training, which a small source of prompts cannot fill."""
+
+
+def training_flags(analyzer: "Analyzer", advice: Recommendation, lr: float | None) -> dict[str, Any]:
+    """Return the flags that train on the advice with what was measured with; none where that is not possible.
+
+    It is not where there is nothing to train on, or where models or prompts are in memory.
+
+    lr: the rate of training, None for its default.
+    """
+    from probes.corpus import IN_MEMORY  # torch
+
+    pair, asked = analyzer.pair_options, analyzer.prompt_options
+    if advice.objective == "none" or IN_MEMORY in (analyzer.checkpoint, asked.prompts):
+        return {}
+    flags: dict[str, Any] = {"student": analyzer.checkpoint, "teacher": pair.teacher, "objective": advice.objective}
+    if advice.objective != "standard":
+        flags |= {"gamma": advice.gamma, "lambda": advice.lambda_, "prior": advice.prior}
+    flags |= {"dtype": pair.dtype} if pair.dtype in DTYPES[1:] else {}
+    flags |= {} if pair.device == "cpu" else {"device": "auto"}
+    given = {name: value for group in (pair, asked) for name, value in _given(group).items() if name not in APART}
+    flags |= given | _fitting(analyzer) | {"lr": lr}
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def left_out(analyzer: "Analyzer") -> list[str]:
+    """Say which settings were measured with and are not those of training."""
+    said = _given(analyzer.pair_options) | _given(analyzer.prompt_options)
+    if analyzer.stored is not None:
+        said["rollouts"] = analyzer.prompt_options.rollouts or "memory"
+    if said.get("dtype") in DTYPES:
+        del said["dtype"]
+    return [words.format(said[name]) for name, words in APART.items() if words and name in said]
+
+
+def command_line(flags: Flags) -> str:
+    """Return a command for the shell; empty without flags."""
+    words = [word for name, value in flags.items() for word in _words(flag_name(name), value)]
+    return shlex.join(["python", "-m", "train", *words]) if flags else ""
+
+
+def config_file(flags: Flags) -> str:
+    """Return the flags as YAML, for `python -m train --config`."""
+    return "".join(f"{name}: {_yaml(value)}\n" for name, value in flags.items())
+
+
+def _given(options: PairOptions | PromptOptions) -> dict[str, Any]:
+    """The fields of a group that are not left at their default."""
+    values = {f.name: getattr(options, f.name) for f in fields(options)}
+    return {f.name: values[f.name] for f in fields(options) if values[f.name] != f.default}
+
+
+def _fitting(analyzer: "Analyzer") -> dict[str, int]:
+    """Numbers of prompts to hold out and to a step, where a source has too few for the defaults."""
+    if drawn_prompts(analyzer.prompt_options.prompts) is not None:
+        return {}
+    n_prompts = len(analyzer.first_prompts(HELD_OUT + BATCH))
+    if n_prompts >= HELD_OUT + BATCH or n_prompts < 2:
+        return {}
+    held_out = max(n_prompts // 4, 1)
+    return {"held_out": held_out, "batch": min(BATCH, n_prompts - held_out)}
+
+
+def _words(flag: str, value: Any) -> Sequence[str]:
+    if isinstance(value, bool):
+        return [flag] if value else []
+    text = _number(value) if isinstance(value, float) else str(value)
+    return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+
+
+def _number(value: float) -> str:
+    """The shortest text that is read back as this number.
+
+    >>> _number(2.0), _number(1 / 3)
+    ('2', '0.3333333333333333')
+    """
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def _yaml(value: Any) -> str:
+    """A value as YAML; text in double quotes, so that it is read as text whatever it says."""
+    import yaml
+
+    if isinstance(value, str):
+        return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=float("inf")).strip()
+    return _number(value) if isinstance(value, float) else json.dumps(value)

@@ -1,0 +1,74 @@
+"""Responses that are measured in place of sampled ones: read once for all probes, and how on-policy they are."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cli.errors import OptionError
+from probes.settings import PromptOptions
+from records import fingerprint
+from vlm.checkpoint import LoadedModel
+from vlm.on_policy import agreement
+from vlm.prompts import Prompt
+from vlm.stored_rollouts import StoredRollouts, file_fingerprint, read_stored
+from vlm.stored_rows import Source
+from vlm.views import image_view
+
+
+@dataclass
+class StoredResponses:
+    """A file of responses, or rows in memory.
+
+    about: by student, how the responses were read and how on-policy they are; for a record's notes.
+    """
+
+    source: Source
+    about: dict[str, Any] = field(default_factory=dict)
+    _read: StoredRollouts | None = None
+
+    def to(self, prompts: Sequence[Prompt], student: LoadedModel, n_ids: int, options: PromptOptions) -> StoredRollouts:
+        """Return the responses to these prompts; the first call reads them, and says on stderr how.
+
+        Raises:
+            OptionError: a row cannot be read, none is a response to the prompts, or one is longer than `max_response`.
+        """
+        if self._read is None:
+            self._read = read_stored(self.source, prompts, student, n_ids)
+            _refuse_long(self._read, options.max_response)
+            for note in self._read.notes:
+                print(f"note: {note}", file=sys.stderr)
+        return self._read
+
+    def compare(self, prompts: Sequence[Prompt], student: LoadedModel, n_ids: int, options: PromptOptions) -> None:
+        """Say, once for each student, how on-policy the responses are; `about` keeps it."""
+        if student.name in self.about:
+            return
+        stored = self.to(prompts, student, n_ids, options)
+        by_id = {prompt.prompt_id: image_view(prompt) for prompt in prompts}
+        views = [by_id[rollout.prompt_id] for rollout in stored.rollouts]
+        found = agreement(student, views, stored.responses, n_ids, options.batch)
+        print(f"note: `rollouts`: {len(views)} responses, {found}", file=sys.stderr)
+        self.about[student.name] = stored.numbers() | found.numbers()
+
+    @property
+    def identity(self) -> str:
+        """What tells these responses from others: name and hash of a file, a hash of rows that have been read."""
+        if isinstance(self.source, (str, Path)):
+            return file_fingerprint(self.source)
+        assert self._read is not None
+        return fingerprint({"rollouts": [asdict(rollout) for rollout in self._read.rollouts]})
+
+    def of_another_student(self) -> "StoredResponses":
+        """Return the same responses, to be read with another student's tokenizer."""
+        return StoredResponses(self.source, self.about)
+
+
+def _refuse_long(stored: StoredRollouts, longest: int) -> None:
+    most = max(stored.rollouts, key=lambda rollout: len(rollout.token_ids))
+    if len(most.token_ids) > longest:
+        raise OptionError(
+            f"`max_response` must be at least {len(most.token_ids)}, the tokens of response {most.rollout_id} of"
+            f" `rollouts`, got {longest}: raise it"
+        )
