@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from geometry import log_probs
+from geometry.lm_head import chunks
 from vlm.checkpoint import LoadedModel
 from vlm.finite import refuse_logits, whose
 from vlm.scoring import view_logits
@@ -109,13 +110,21 @@ def agreement(
 
 
 def _columns(stored: Stored, logits: Tensor) -> Tensor:
-    """Of each token: -log p less the entropy, the variance of -log p under p, and log p less what is stated, or nan."""
-    log_p = log_probs(logits).double()
-    p, finite = log_p.exp(), log_p.masked_fill(log_p.isneginf(), 0.0)
-    entropy = -(p * finite).sum(dim=-1)
-    variance = (p * finite.square()).sum(dim=-1) - entropy.square()
-    ids = torch.tensor(stored.rollout.token_ids, device=log_p.device)
-    own = log_p.gather(1, ids[:, None])[:, 0]
+    """Of each token, `[T, 3]`: -log p less the entropy, the variance of -log p under p, log p less what is stated.
+
+    The last is nan where nothing is stated. Rows are taken some at a time, since a vocabulary is large.
+    """
+    ids = torch.tensor(stored.rollout.token_ids, device=logits.device)
     listed = [math.nan] * len(ids) if stored.log_probs is None else stored.log_probs
-    columns = [-own - entropy, variance.clamp(min=0.0), own - torch.tensor(listed).to(own)]
-    return torch.stack(columns, dim=1).cpu()
+    stated = torch.tensor(listed, dtype=torch.float64, device=logits.device)
+    parts = [_of_rows(logits[rows], ids[rows], stated[rows]) for rows in chunks(*logits.shape)]
+    return torch.cat(parts).cpu()
+
+
+def _of_rows(logits: Tensor, ids: Tensor, stated: Tensor) -> Tensor:
+    log_p = log_probs(logits).double()
+    own, p = log_p.gather(1, ids[:, None])[:, 0], log_p.exp()
+    held = log_p.masked_fill(log_p.isneginf(), 0.0)
+    entropy = -(p * held).sum(dim=-1)
+    variance = (p * held.square()).sum(dim=-1) - entropy.square()
+    return torch.stack([-own - entropy, variance.clamp(min=0.0), own - stated], dim=1)

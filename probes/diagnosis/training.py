@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
+from cli.errors import UserError
 from cli.options import flag_name
 from probes.diagnosis.strength_rules import Recommendation
 from probes.settings import PairOptions, PromptOptions
@@ -94,7 +95,10 @@ def _fitting(analyzer: "Analyzer") -> dict[str, int]:
     """Numbers of prompts to hold out and to a step, where a source has too few for the defaults."""
     if drawn_prompts(analyzer.prompt_options.prompts) is not None:
         return {}
-    n_prompts = len(analyzer.first_prompts(HELD_OUT + BATCH))
+    try:
+        n_prompts = len(analyzer.first_prompts(HELD_OUT + BATCH))
+    except UserError:  # a row beyond those that were measured, of which training will speak
+        return {}
     if n_prompts >= HELD_OUT + BATCH or n_prompts < 2:
         return {}
     held_out = max(n_prompts // 4, 1)

@@ -151,6 +151,13 @@ def test_few_prompts_are_shared_out_between_training_and_evaluation(tmp_path, n,
     assert (flags["held_out"], flags["batch"]) == fits if fits else "batch" not in flags and "held_out" not in flags
 
 
+def test_a_row_that_was_not_measured_is_no_obstacle(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"problem": "add 1 and 1"}\n{"problem": "x", "images": ["none.png"]}\n')
+    flags = training_flags(Analyzer("bundled", prompts=str(path), limit=1), ADVICE, None)
+    assert flags["prompts"] == str(path)
+
+
 @pytest.fixture(scope="module")
 def diagnosed(checkpoints, tmp_path_factory):
     """A diagnosis on a file of prompts in a folder whose name a shell would cut, and its record."""
