@@ -151,13 +151,15 @@ def model_in_memory(model: nn.Module, processor: ProcessorMixin, name: str = "mo
     Its fingerprint is taken over the names and bytes of its parameters and saved buffers.
 
     Raises:
-        CheckpointError: it is none of transformers' models, or its processor has no chat template.
+        CheckpointError: it is none of transformers' models, its weights are not finite, or its processor has no chat
+            template.
     """
     if not isinstance(model, PreTrainedModel):
         raise CheckpointError(f"`model` must be a transformers model, got {type(model).__name__}; unwrap it")
     if not getattr(processor, "chat_template", None):
         raise CheckpointError("`processor` must have a chat template; only chat models have two views")
     processor.tokenizer.pad_token = processor.tokenizer.pad_token or processor.tokenizer.eos_token
+    refuse_not_finite(name, model)
     return LoadedModel(name, model.eval(), processor, tensors_fingerprint(model))
 
 

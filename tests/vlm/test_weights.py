@@ -231,6 +231,9 @@ def test_in_memory_every_saved_tensor_counts(checkpoints):
     next(model.parameters()).data.view(-1)[0] += 1
     seen.add(model_in_memory(model, loaded.processor).fingerprint)
     assert len(seen) == 4
+    next(model.parameters()).data.view(-1)[0] = torch.nan
+    with pytest.raises(CheckpointError, match="`checkpoint` model in memory has weights that are not finite"):
+        model_in_memory(model, loaded.processor)
 
 
 def test_the_hub_s_downloads_keep_their_bars(monkeypatch):
