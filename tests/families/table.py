@@ -39,9 +39,9 @@ _TAIL = """
   first two hold belongs to pictures, as do marks that config and processor declare or that are named for pictures.
   A mark is an added token that is no plain word, number or blank. Sampling bans these ids; no text view or response
   may hold one.
-- **Inputs.** Pixels take the model's precision. What has a row for each token is continued over the response: it counts,
-  it is text, and it sees the pictures that the last token of the prompt sees. Where text attends across to pictures,
-  prompts with different numbers of pictures run apart.
+- **Inputs.** Pixels take the precision of the model. What has a row for each token goes on over the response: it
+  counts, it is text, and it sees the pictures that the last token of the prompt sees. Where text attends across to
+  pictures, prompts with different numbers of pictures run apart.
 - **Logits.** A model that returns logits for every token, whatever was asked for, has them cut to what was asked for.
 - **Experts** run one by one (`experts_implementation="eager"`), for fused ones have neither float64 nor forward mode.
 - **Parts.** A parameter's group is read off its name: `vision_tower`, `merger` (all that connects: projectors,
