@@ -29,8 +29,34 @@ refused with a reason.
 |---|---|
 {columns}
 
-A cell has the figure that was found. A number stands for a line below the table: the family is refused, and why.
+A cell has the figure that was found. Where a family is refused, the number leads to the reason below the table.
 
+"""
+_TAIL = """
+## What is read off a checkpoint
+
+- **Picture tokens.** A prompt is encoded with a small picture, with a wide one and without any. A mark that only the
+  first two hold belongs to pictures, as do marks that config and processor declare or that are named for pictures.
+  A mark is an added token that is no plain word, number or blank. Sampling bans these ids; no text view or response
+  may hold one.
+- **Inputs.** Pixels take the precision of the model. What has a row for each token goes on over the response: it
+  counts, it is text, and it sees the pictures that the last token of the prompt sees. Where text attends across to
+  pictures, prompts with different numbers of pictures run apart.
+- **Logits.** A model that returns logits for every token, whatever was asked for, has them cut to what was asked for.
+- **Experts** run one by one (`experts_implementation="eager"`), for fused ones have neither float64 nor forward mode.
+- **Parts.** A parameter's group is read off its name: `vision_tower`, `merger` (all that connects: projectors,
+  `image_newline`), `embedding_head`, `layer_00` ..., `final_norm`. What hears or draws is in `other`.
+
+## What is refused
+
+| what | reason |
+|---|---|
+| no chat template, or one that writes nothing for a picture | there is no image view |
+| a processor that always wants a picture | there is no text view |
+| an encoder for the prompt and a decoder for the response | the response does not continue the prompt |
+| a class that does not speak token by token, or takes tokens from elsewhere than the sampler | not on-policy |
+| logits that are not one row for each token | which row predicts what is unknown |
+| inputs with positions of their own | how they go on over a response is unknown |
 """
 _COLUMNS = {
     "loads": "both models and their processors load; the class is named",
@@ -55,7 +81,7 @@ def page(found: Mapping[str, Cells]) -> str:
         lines.append(_row([FAMILIES[name].name, *(_cell(cells[check], reasons) for check in CHECKS)]))
     head = _HEAD.format(version=transformers.__version__, columns=columns)
     notes = "\n".join(f"{number}. {reason}" for number, reason in enumerate(reasons, start=1))
-    return head + "\n".join(lines) + (f"\n\n{notes}\n" if notes else "\n")
+    return head + "\n".join(lines) + (f"\n\n{notes}\n" if notes else "\n") + _TAIL
 
 
 def _row(cells) -> str:
@@ -76,7 +102,8 @@ def main() -> int:
     torch.set_num_threads(1)
     quiet()
     with tempfile.TemporaryDirectory() as folder:
-        found = results(Path(folder), FAMILIES, CHECKS)
+        checked = results(Path(folder), FAMILIES, CHECKS)
+    found = {name: checked[name] for name in FAMILIES}
     PAGE.write_text(page(found), encoding="utf-8")
     failed = [(name, check, said) for name, row in found.items() for check, said in row.items() if "FAILED" in said]
     print(*failed, sep="\n")

@@ -30,4 +30,4 @@ def test_a_refusal_is_numbered_and_its_reason_stands_below():
     cells = dict.fromkeys(CHECKS, "yes") | {"training": "refused: a reason", "gram": "refused: a reason"}
     text = table.page({"llava": cells})
     assert "| LLaVA 1.5 | yes | yes | yes | refused (1) | yes | refused (1) | yes | yes |" in text
-    assert text.endswith("1. a reason\n")
+    assert "\n\n1. a reason\n" in text
