@@ -11,7 +11,7 @@ export PIP_NO_INPUT := 1
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench notebooks
+.PHONY: help demo test test-all lint bench notebooks
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +19,11 @@ help: ## list the targets
 demo: $(STAMP) ## measure the angles of Figure 3 on the bundled pair and draw them
 	@$(BIN)/python -m probes.angles --out $(RECORD) --overwrite
 
-test: lint ## lint, then every test
+test: lint ## lint, then every test that is not slow
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-all: lint ## lint, then every test, those too that are slow: all checks of every family of models
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "slow or not slow"
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .

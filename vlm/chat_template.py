@@ -17,7 +17,7 @@ from vlm.colours import note
 Message = Mapping[str, Any]
 
 _SPELT_LIST = re.compile(r"""\{['"]type['"]: ?['"]""")
-_FAILURES = (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError)
+_FAILURES = (jinja2.TemplateError, TypeError, ValueError, KeyError)
 
 
 class TemplateError(UserError):

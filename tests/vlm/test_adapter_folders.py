@@ -113,8 +113,9 @@ def test_a_base_may_be_named_relative_to_the_adapter(adapter, checkpoints):
 def test_its_own_processor_is_used_where_it_has_one(adapter, checkpoints):
     for file in ("tokenizer_config.json", "tokenizer.json", "processor_config.json"):
         shutil.copy(checkpoints / "student" / file, adapter / file)
-    (adapter / "chat_template.jinja").write_text("of the adapter")
-    assert load_model(str(adapter)).processor.chat_template == "of the adapter"
+    template = (checkpoints / "student" / "chat_template.jinja").read_text() + "{# of the adapter #}"
+    (adapter / "chat_template.jinja").write_text(template)
+    assert load_model(str(adapter)).processor.chat_template == template
 
 
 def test_what_cannot_be_merged_is_refused_as_what_it_is(adapter, checkpoints, monkeypatch):

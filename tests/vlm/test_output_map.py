@@ -61,6 +61,7 @@ def test_families_that_scale_or_cap(build, scale, softcap, dtype) -> None:
     model = build()
     models.widen(model, seed=1, factor=10.0)
     loaded = LoadedModel("random", model.eval().to(dtype), SimpleNamespace(tokenizer=words()), "")
+    vars(loaded)["visual_ids"] = ()  # its processor is none
     encoded = Encoded({"input_ids": torch.tensor([[3, 5, 6, 7, 8, 9, 4]])}, (3,), (4,))
     head = head_of(loaded, 44)
     assert (head.scale, head.softcap) == (scale, softcap)

@@ -6,6 +6,7 @@ import pytest
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
+from bundled import architecture
 from probes import Analyzer
 from records import RecordError
 from tests.models import copy_of
@@ -30,7 +31,7 @@ def edit(path, *places, **changes):
 
 
 CHANGES = {
-    "template": lambda folder: (folder / "chat_template.jinja").write_text("{{ messages }}"),
+    "template": lambda folder: (folder / "chat_template.jinja").write_text(f"{architecture.CHAT_TEMPLATE} "),
     "rope": lambda folder: edit(folder / "config.json", "text_config", "rope_parameters", rope_theta=123.0),
     "norm": lambda folder: edit(folder / "config.json", "text_config", rms_norm_eps=1e-4),
     "vision": lambda folder: edit(folder / "config.json", "vision_config", hidden_act="relu"),
