@@ -1,50 +1,82 @@
 r"""Read the answer off a response and judge it.
 
-The answer is what the last `\boxed{}` holds. `$ $`, `\( \)`, `\text{}` and its like around it, a last full stop, and
-the box and dollars that a reference answer may come in, are no part of it. Then the first rule that speaks decides:
+The answer is what the last `\boxed{}` or `\fbox{}` holds. `$ $`, `\( \)`, `\text{}` and its like around it, quotes,
+marks of bold print, a last full stop, and the box that a reference may come in, are no part of it. Both texts are
+brought to one spelling of Unicode and LaTeX (`vlm.spelling`). Then the first rule of `vlm.answer_rules` that applies
+decides:
 
-1. Words: equal, case and spacing aside.
-2. Letters of a choice, `B`, `(B)`, `B.`, `\text{B}`, of which one may stand before the option's words, as in
-   `B. a dog`: equal letters.
-3. Numbers: equal in value, `1,234`, `1{,}234` and `+1234.0` alike. A percent sign is a unit and is dropped: 50 % is
-   50, and not 0.5.
-4. Formulas: if either holds a LaTeX command or an operator, or the reference is a list, a set or an interval, and both
-   hold something to calculate with: equal in value as `latex.equal` finds, in a worker process.
-5. All else is wrong: a number with plain words behind it, `4 cm`, is words, and a list is no number.
+1. The same text, spacing aside, is right.
+2. Letters of a choice, `B`, `(b)`, `**B.**`, `Option B`, `(B) a dog`: equal letters.
+3. Numbers with their units (`vlm.quantities`): equal in exact value, with equal units, or one unit left out.
+   A percent sign divides by 100, so 50 % is 0.5 and 1/2. The sign may be left out as well: 50 is right for 50 %, as
+   references often lack the sign. At or below 1 a number is a share, so that 0.5 is wrong for 0.5 %.
+4. Words: equal, case aside.
+5. Dates, times, ratios and numerals of a stated base: equal in spelling only.
+6. Lists: equal brackets and equal items. Sets, and numbers without brackets, may come in any order.
+7. Equations: in `x = 5` and `2 + 3 = 5` all that stands beside the name has to equal the reference `5`. Where both have
+   a name, the names have to be equal.
+8. Formulas: equal in value as `latex.equal` finds, in a worker process, with units as in rule 3.
+9. All else is wrong.
+
+A text of more than 2,000 signs or of more than 40 open brackets is compared by the first rule alone.
 """
 
 import re
+import time
 from collections.abc import Sequence
-from decimal import Decimal
 
 from vlm import latex
+from vlm.answer_rules import LONGEST, same
+from vlm.spelling import plain
 
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
+_BARE = re.compile(r"[-+]?\s*(?:[^\s\\{}$]+|\\[A-Za-z]+[0-9]*)")
 _WRAPPED = re.compile(
-    r"\$\$(.*)\$\$|\$([^$]*)\$|\\\((.*)\\\)|\\\[(.*)\\\]|\\(?:text|textbf|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}",
+    r"\$\$(.*)\$\$|\$((?:[^$\\]|\\.)*)\$|\\\((.*)\\\)|\\\[(.*)\\\]|\"([^\"]*)\"|'([^']*)'|\*([^*\s][^*]*)\*|"
+    r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}",
     re.DOTALL,
 )
-_LETTER = re.compile(r"\(?\s*([A-Za-z])\s*\)?\s*[.:]?")
-_OPTION = re.compile(r"(?:\(([A-Za-z])\)[.:]?|([A-Za-z])[.):])\s.*", re.DOTALL)
-_NUMBER = re.compile(r"[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?(?:\.[0-9]*)?")
-_OPERATOR = re.compile(r"[\\^=+*()\u00b0\u03c0\u221a\u00d7\u00f7]|(?<!<)/")
-_STRUCTURE = re.compile(r"[_<>\[\]{}|,;]")
-_CALCULABLE = re.compile(r"[0-9\\^_=+*/<>\u03c0\u221a]")
+_LEADING = re.compile(r"^\s*(?:=|\\(?:approx|sim)(?![A-Za-z]))")
 
 
 def boxed_answer(response: str) -> str | None:
-    r"""Return what the last `\boxed{...}` holds, nested braces allowed; None where there is none or it never ends.
+    r"""Return what the last `\boxed{...}` or `\fbox{...}` holds, nested braces allowed.
 
-    A brace behind a backslash is a sign of its own, as in `\{1, 2\}`.
+    Without braces, as in `\boxed 4` and `\boxed\text{B}`, it holds what follows up to a space. None where there is no
+    box or it never ends. A brace behind a backslash is a sign of its own, as in `\{1, 2\}`.
     """
-    start = response.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth, begin = 1, start + len("\\boxed{")
-    for found in re.finditer(r"\\.|[{}]", response[begin:], re.DOTALL):
-        depth += {"{": 1, "}": -1}.get(found.group(), 0)
-        if depth == 0:
-            return response[begin : begin + found.start()].strip()
+    for box in reversed(list(_BOX.finditer(response))):
+        if response.startswith("{", box.end()):
+            end = _closing(response, box.end())
+            return None if end is None else response[box.end() + 1 : end - 1].strip()
+        content = _unbraced(response, box.end())
+        if content:
+            return content
     return None
+
+
+def _closing(text: str, start: int) -> int | None:
+    """Where the brace that opens at `start` has been closed."""
+    depth = 0
+    for sign in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(sign.group(), 0)
+        if depth == 0:
+            return sign.end()
+    return None
+
+
+def _unbraced(text: str, start: int) -> str:
+    """What follows a box without braces: one run of signs, or a command with its arguments."""
+    run = _BARE.match(text, start)
+    if run is None:
+        return ""
+    end = run.end()
+    while "\\" in run.group() and text.startswith("{", end):
+        closed = _closing(text, end)
+        if closed is None:
+            break
+        end = closed
+    return text[start:end].rstrip(".,;:!?").strip()
 
 
 def is_correct(response: str, answer: str) -> bool:
@@ -52,9 +84,41 @@ def is_correct(response: str, answer: str) -> bool:
     given = boxed_answer(response)
     if given is None:
         return False
-    given, answer = unwrapped(given), unwrapped(answer)
-    decided = decided_by_rule(given, answer)
-    return latex.equal(given, answer) if decided is None else decided
+    deadline = time.monotonic() + latex.SECONDS * latex.PATIENCE
+
+    def equal_in_value(first: str, second: str) -> bool:
+        return time.monotonic() < deadline and latex.equal(first, second)
+
+    return same(_spelled(given), _spelled(answer), equal_in_value)
+
+
+def decided_by_rule(given: str, answer: str) -> bool | None:
+    """Return what the rules say of two unwrapped answers; None if something has to be calculated."""
+    try:
+        return same(_spelled(given), _spelled(answer), _undecided)
+    except _Undecided:
+        return None
+
+
+class _Undecided(Exception):
+    pass
+
+
+def _undecided(first: str, second: str) -> bool:
+    raise _Undecided
+
+
+def _spelled(answer: str) -> str:
+    if len(answer) > LONGEST:
+        return " ".join(answer.split())
+    return unwrapped(_without_font(_LEADING.sub("", plain(unwrapped(answer)), count=1)))
+
+
+def _without_font(text: str) -> str:
+    r"""Return a text without the `\text{}` that holds all of it."""
+    while text.startswith("\\text{") and _closing(text, len("\\text")) == len(text):
+        text = text[len("\\text{") : -1].strip()
+    return text
 
 
 def is_correct_any(response: str, answers: Sequence[str]) -> bool | None:
@@ -72,40 +136,5 @@ def unwrapped(answer: str) -> str:
 
 
 def _without_stop(text: str) -> str:
-    text = text.strip()
+    text = re.sub(r"(?:\s|\\\\|(?<![,;\\])[,;])+$", "", text.strip())
     return text[:-1].rstrip() if text.endswith(".") and not text.endswith("..") else text
-
-
-def decided_by_rule(given: str, answer: str) -> bool | None:
-    """Return what words, letters and numbers say of two unwrapped answers; None if they have to be calculated."""
-    if given.casefold().split() == answer.casefold().split():
-        return True
-    letters = _letters(given, answer)
-    if letters is not None:
-        return letters[0] == letters[1]
-    numbers = _number(given), _number(answer)
-    if None not in numbers:
-        return numbers[0] == numbers[1]
-    marked = _OPERATOR.search(given + answer) or (numbers[1] is None and _STRUCTURE.search(given + answer))
-    return None if marked and all(_CALCULABLE.search(text) for text in (given, answer)) else False
-
-
-def _letters(given: str, answer: str) -> tuple[str | None, str] | None:
-    """The letters of a choice, upper case; None where neither is a letter alone, or the reference is no choice."""
-    alone, expected = _LETTER.fullmatch(given), _LETTER.fullmatch(answer)
-    chosen = alone or _OPTION.fullmatch(given)
-    if expected is None and alone is not None:
-        expected = _OPTION.fullmatch(answer)
-    return None if expected is None else (_first(chosen), str(_first(expected)))
-
-
-def _first(found: re.Match[str] | None) -> str | None:
-    return next(group for group in found.groups() if group).upper() if found else None
-
-
-def _number(text: str) -> Decimal | None:
-    """The value of a number; None of anything else."""
-    plain = re.sub(r"\{,\}|,\\[!,]", ",", text).replace("\u2212", "-")
-    plain = re.sub(r"\s*\\?%$", "", plain).strip()
-    is_number = _NUMBER.fullmatch(plain) and any(c in "0123456789" for c in plain)
-    return Decimal(plain.replace(",", "")) if is_number else None

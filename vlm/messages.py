@@ -8,6 +8,8 @@ A conversation has messages with `role` and `content`, or `from` and `value`. A 
 the prompt: it is a response. What it has in a box (`\boxed{}`) is the answer of a row that states none.
 """
 
+import ast
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ ROLES: Final = {
     "gpt": "assistant",
 }
 """Who speaks, by the names that conversations have for it."""
+CONVERSATIONS: Final = ("messages", "conversations")
+"""Columns that hold no plain text."""
 _TEXT, _PICTURE = ("text", "input_text", "output_text"), ("image", "image_url", "input_image")
 _HOLDERS = ("image", "image_url", "url", "path", "base64", "data", "bytes")
 
@@ -67,6 +71,9 @@ def turns_of(value: Any, where: str, column: str) -> tuple[Turn, ...]:
     Raises:
         PromptError: it is neither a text nor a list of messages, a part is neither text nor picture, or nobody asks.
     """
+    value = _unwritten(value)
+    if isinstance(value, str) and column in CONVERSATIONS:
+        raise PromptError(f"`prompts`: {where}: `{column}` must be a list of messages, got the text {value!r:.60}")
     if isinstance(value, str):
         if _RENDERED.search(value):
             raise PromptError(
@@ -81,6 +88,20 @@ def turns_of(value: Any, where: str, column: str) -> tuple[Turn, ...]:
     if not any(turn.role == "user" for turn in turns):
         raise PromptError(f"`prompts`: {where}: `{column}` must hold a message of role user, got none")
     return turns
+
+
+def _unwritten(value: Any) -> Any:
+    """A conversation that is written as JSON, or as Python writes it, as the list that it is."""
+    if not isinstance(value, str) or not re.match(r"\s*\[\s*\{", value):
+        return value
+    for read in (json.loads, ast.literal_eval):
+        try:
+            turns = read(value)
+        except (ValueError, SyntaxError):
+            continue
+        if all(isinstance(each, dict) and each.keys() & {"role", "from"} for each in turns):
+            return turns
+    return value
 
 
 def _turn(message: Any, where: str) -> Turn:

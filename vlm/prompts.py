@@ -48,7 +48,7 @@ class Prompt:
     def text(self) -> str:
         """What the messages say, pictures as `<image>`."""
         parts = [part for message in self.messages for part in message["content"]]
-        return " ".join(part["text"] if part["type"] == "text" else IMAGE_MARKER for part in parts)
+        return " ".join(part["text"].strip() if part["type"] == "text" else IMAGE_MARKER for part in parts)
 
 
 def apply_reading(prompt: Prompt, reading: Reading) -> Prompt:

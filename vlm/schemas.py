@@ -40,6 +40,7 @@ _NAMES_PICTURE = re.compile(
     re.IGNORECASE,
 )
 _NUMBERS_PICTURE = re.compile(r"(?:\w*_)?(?:image|img|picture|photo)_?ids?", re.IGNORECASE)
+_VIDEO = re.compile(r"(?!(?:has|is|num|n|no|with)_)(?:\w*_)?videos?(?:_(?:path|file|url)s?)?", re.IGNORECASE)
 _PATH = re.compile(
     r"(?:[^\s]+ ){0,3}[^\s]+\.(?:png|jpe?g|jfif|gif|bmp|webp|tiff?|avif|heic|heif|ppm)(?:\?\S*)?", re.IGNORECASE
 )
@@ -146,6 +147,12 @@ def picture_number(column: str) -> int:
 
 
 def _refuse_unread_picture(row: Row, read: Mapping[str, Iterable[str]], where: str) -> None:
+    for name, value in row.items():
+        if _VIDEO.fullmatch(name) and isinstance(value, (str, bytes, list, tuple, Mapping)) and not is_empty(value):
+            raise PromptError(
+                f"`prompts`: {where}: column `{name}` holds or names a video, and only pictures are read; leave the row"
+                f" out, or its video with --columns ignore={name}"
+            )
     taken = {name.partition(".")[0] if name not in row else name for names in read.values() for name in names}
     for name, value in row.items():
         if name not in taken and not is_empty(value) and _is_picture(name, value, "images" in read):

@@ -19,7 +19,8 @@ def run(checkpoints, tmp_path, *argv):
 def test_greedy_and_sampled_answers_are_recorded(checkpoints, tmp_path, capsys):
     greedy = run(checkpoints, tmp_path).tables["rollouts"]
     assert len(greedy) == 6 and greedy["has_image"].sum() == 5
-    assert "correct %" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "correct %" in printed and "of 6 answers stand in no" in printed
     sampled = run(checkpoints, tmp_path, "--samples", "2")
     assert len(sampled.tables["rollouts"]) == 12
     assert sampled.header["settings"]["samples"] == 2
@@ -75,3 +76,9 @@ def test_any_of_several_accepted_answers_is_right(checkpoints, tmp_path, monkeyp
     monkeypatch.setattr("vlm.evaluation.generate", lambda *a, **k: [Rollout("0", 0, (1,), "\\boxed{two}", False)])
     [row] = run(checkpoints, tmp_path, "--prompts", str(path)).tables["rollouts"].to_dict("records")
     assert (row["correct"], row["boxed"], row["answer"]) == (True, True, "2 or two")
+
+
+def test_answers_without_a_box_are_counted_where_an_answer_is_known():
+    rows = [(r"so \boxed{4}", True), ("4", False), (r"\boxed{4", False), (r"\fbox{5}", False), ("4", None)]
+    table = pd.DataFrame(rows, columns=["response", "correct"])
+    assert accuracy.unboxed_line(table) == r"2 of 4 answers stand in no \boxed{} and count as wrong."

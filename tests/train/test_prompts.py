@@ -51,3 +51,23 @@ def test_nothing_is_left_of_a_file_that_is_left_out(file):
 def test_drawn_prompts_cannot_be_left_out():
     with pytest.raises(OptionError, match="`left_out` must be 0 for prompts that are drawn, got 2"):
         prompt_source(Config(left_out=2))
+
+
+def test_prompts_of_every_kind_are_read_as_the_flags_say(tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"q": f"{n}?", "gold": n}) + "\n" for n in range(5)))
+    flags = {"columns": "problem=q,answer=gold", "system_prompt": "be brief"}
+    source = prompt_source(Config(prompts=str(tmp_path / "a.jsonl"), held_out=2, batch=3, **flags))
+    assert [prompt.answer for prompt in source.held_out] == ["0", "1"]
+    assert source.lines == (
+        f"prompts: {tmp_path / 'a.jsonl'}: problem from q, answer from gold",
+        "prompts: 5, 0 with pictures, 5 with an answer",
+    )
+    drawn = prompt_source(Config(batch=2, held_out=2, system_prompt="be brief"))
+    for prompt in (*source.held_out, *source.at(0), *drawn.held_out, *drawn.at(0)):
+        assert prompt.text.startswith("be brief ")
+
+
+def test_held_out_prompts_of_their_own_are_said_apart(file):
+    source = prompt_source(Config(prompts=file, held_out_prompts="bundled", held_out=3, batch=5))
+    assert [line.split(": ")[0] for line in source.lines] == ["prompts"] * 2 + ["held-out prompts"] * 2
+    assert source.lines[3] == "held-out prompts: 3, 3 with pictures, 3 with an answer"

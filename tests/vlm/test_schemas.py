@@ -66,6 +66,8 @@ SHAPES = [
     {"question": "what?", "answer": "red", "decoded_image": BYTES, "image": "images/1.jpg"},
     {"question": "what?", "answers": ["red"], "images": np.array(["1.png"])},
     {"prompt": "what?", "images": ["1.png"], "answer": "red"},
+    {"messages": str([{"role": "user", "content": "<image>what?"}]), "images": ["1.png"], "answer": "red"},
+    {"prompt": json.dumps([{"role": "user", "content": "<image>what?"}]), "images": ["1.png"], "answer": "red"},
     {"prompt": [{"role": "user", "content": "what?"}], "images": ["1.png"], "answer": "red"},
     {"prompt": [{"role": "user", "content": "<image>what?"}], "images": [BYTES], "answer": "red"},
     {
@@ -234,6 +236,13 @@ def test_a_column_with_a_picture_that_is_not_read_is_an_error(folder, column, va
     assert not one({"problem": "a", column: value}, columns=f"ignore={column}").has_image
 
 
+@pytest.mark.parametrize("column", ["video", "videos", "video_path"])
+def test_a_video_is_refused(column):
+    with pytest.raises(PromptError, match=f"column `{column}` holds or names a video, and only pictures are read"):
+        one({"problem": "a", column: ["a.mp4"]})
+    assert one({"problem": "a", column: []}).text == "a"
+
+
 def test_what_is_said_about_pictures_is_no_picture(folder):
     about = {"img_type": "photo", "image_width": 8, "has_image": True, "num_images": 1, "image_caption": "a dog"}
     assert one({"problem": "a", "images": "1.png", "image_id": 3, "solution": "see a. Then b.", **about}).has_image
@@ -253,6 +262,8 @@ def test_what_is_said_about_pictures_is_no_picture(folder):
         ({"problem": "<image 1>", "images": ["1.png", "2.png"]}, "the markers <image 1> but the images 1, 2"),
         ({"problem": "<image 1>"}, "the markers <image 1> but the images none"),
         ({"problem": " "}, "must ask something"),
+        ({"messages": "what?"}, "`messages` must be a list of messages, got the text 'what\\?'"),
+        ({"conversations": "[{1, 2}"}, "`conversations` must be a list of messages"),
         ({"problem": "<|im_start|>user\na"}, "is rendered by a chat template already"),
         ({"messages": [{"role": "assistant", "content": "a"}]}, "a message of role user"),
         (
@@ -389,10 +400,14 @@ CHOICE = "which?\nA. red\nB. blue"
     ("options", "answer", "answers"),
     [
         (["red", "blue"], "B", ("B", "blue")),
-        (["red", "blue"], "(b)".upper(), ("B", "blue")),
+        (["red", "blue"], "(b)", ("B", "blue")),
+        (["red", "blue"], "B)", ("B", "blue")),
+        (["red", "blue"], "B. blue", ("B", "blue")),
+        (["red", "blue"], "A, B", ("A, B",)),
         (["red", "blue"], "blue", ("B", "blue")),
         (["red", "blue"], 1, ("B", "blue")),
         ({"A": "red", "B": "blue", "C": None}, "B", ("B", "blue")),
+        ({"label": ["A", "B"], "text": ["red", "blue"]}, "B", ("B", "blue")),
         ("['red', 'blue']", "B", ("B", "blue")),
         (["A. red", "B. blue"], "B", ("B", "blue")),
         (np.array(["(A) red", "(B) blue"]), "A", ("A", "red")),
@@ -413,13 +428,21 @@ def test_options_are_not_said_twice():
 
 
 def test_the_words_of_an_option_that_are_another_letter_are_not_accepted():
-    assert one({"question": "which?", "options": ["B", "A"], "answer": "A"}).answers == ("B",)  # the words of B
+    assert one({"question": "which?", "options": ["C", "x", "y"], "answer": "A"}).answers == ("A",)
     assert one({"question": "which?", "options": ["same", "same"], "answer": "A"}).answers == ("A",)
+    letters = one({"question": "which?", "options": ["A", "B"], "answer": "B"})
+    assert (letters.answers, said(letters)) == (("B",), [("user", ["which?"])])
 
 
 @pytest.mark.parametrize(
     ("options", "answer"),
-    [(["red", "blue"], "green"), (["0", "1"][::-1], 1), (["a", "a"], "a"), (["red", "blue"], "C")],
+    [
+        (["red", "blue"], "green"),
+        (["0", "1"][::-1], 1),
+        (["a", "a"], "a"),
+        (["red", "blue"], "C"),
+        (["red", "blue"], "A. blue"),
+    ],
 )
 def test_an_answer_that_is_no_option_or_two_is_refused(options, answer):
     with pytest.raises(PromptError, match=r"`answer` must be a letter, .*ignore=options leaves them out"):
