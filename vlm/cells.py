@@ -96,7 +96,9 @@ class Options:
         self.letters = tuple(letter for letter, _ in entries) or tuple(dict.fromkeys(labels))
 
     def are_in(self, question: str) -> bool:
-        """Whether a question states every option, each behind its letter."""
+        """Whether a question states every option, each behind its letter; letters alone need not be stated."""
+        if self.entries and all(letter == words for letter, words in self.entries):
+            return True
         if not self.entries:
             return self.text in question
         return all(
@@ -121,9 +123,8 @@ class Options:
             place = places.get(found[1])
             return self._names(place) if place is not None and words[place : place + 1] == [found[2].strip()] else None
         if answer in words:
-            if words.count(answer) > 1 or (by_place is not None and words.index(answer) != by_place):
-                return None
-            return self._names(words.index(answer))
+            meant = {n for n, text in enumerate(words) if text == answer} | {by_place, places.get(bare)} - {None}
+            return self._names(words.index(answer)) if len(meant) == 1 else None
         if by_place is not None:
             return self._names(by_place)
         if bare in places:
@@ -155,7 +156,9 @@ def options_of(value: Any, where: str, column: str) -> Options | None:
         return None
     if isinstance(value, str):
         return Options((), value.strip())
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and {*value} == {"label", "text"}:
+        letters = list(zip(map(str, as_list(value["label"])), as_list(value["text"]), strict=False))
+    elif isinstance(value, Mapping):
         letters = [(str(key), entry) for key, entry in value.items() if not is_empty(entry)]
     else:
         letters = [(chr(ord("A") + place), entry) for place, entry in enumerate(as_list(value))]

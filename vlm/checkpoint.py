@@ -81,6 +81,11 @@ def fingerprints(checkpoint: str) -> tuple[str, str]:
     return source_fingerprint(source), setup_fingerprint(config, processor, ids)
 
 
+def processor_of(checkpoint: str) -> ProcessorMixin:
+    """Return what a checkpoint renders prompts with; its weights are not read."""
+    return _read_processor(readable(checkpoint))
+
+
 def model_in_memory(model: nn.Module, processor: ProcessorMixin, name: str = "model in memory") -> LoadedModel:
     """Return a model that is loaded already, put into eval mode.
 

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 from transformers import ProcessorMixin
 
-from vlm.checkpoint import CheckpointError, check_vision
-from vlm.names import resolve
-from vlm.processors import load_processor
+from vlm.checkpoint import processor_of
 from vlm.prompts import Prompt
 from vlm.views import View, render, view_pairs
 
@@ -21,7 +19,7 @@ def shown_prompt(checkpoint: str, prompts: Sequence[Prompt], text_view: str) -> 
     Raises:
         CheckpointError: there is no such checkpoint, or it has no processor or chat template.
     """
-    processor, first = _processor(checkpoint), prompts[0]
+    processor, first = processor_of(checkpoint), prompts[0]
     image, text = view_pairs(prompts, text_view)[0]
     about = f"prompt {first.prompt_id}: task {first.task}, dependency {first.dependency}"
     answers = " or ".join(first.answers) or "not stated"
@@ -33,16 +31,3 @@ def shown_prompt(checkpoint: str, prompts: Sequence[Prompt], text_view: str) -> 
 def _lines(name: str, view: View, processor: ProcessorMixin) -> list[str]:
     shown = ", ".join("{} x {} pixels".format(*picture.size) for picture in view.images) or "no picture"
     return [f"--- {name}: {shown}", render(view, processor)]
-
-
-def _processor(checkpoint: str) -> ProcessorMixin:
-    checkpoint = resolve(checkpoint)
-    check_vision(checkpoint)
-    try:
-        processor = load_processor(checkpoint)
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise CheckpointError(f"`checkpoint` {checkpoint} has no processor that can be loaded: {reason}") from None
-    if not processor.chat_template:
-        raise CheckpointError(f"`checkpoint` {checkpoint} has no chat template; only chat models have two views")
-    return processor

@@ -407,6 +407,7 @@ CHOICE = "which?\nA. red\nB. blue"
         (["red", "blue"], "blue", ("B", "blue")),
         (["red", "blue"], 1, ("B", "blue")),
         ({"A": "red", "B": "blue", "C": None}, "B", ("B", "blue")),
+        ({"label": ["A", "B"], "text": ["red", "blue"]}, "B", ("B", "blue")),
         ("['red', 'blue']", "B", ("B", "blue")),
         (["A. red", "B. blue"], "B", ("B", "blue")),
         (np.array(["(A) red", "(B) blue"]), "A", ("A", "red")),
@@ -427,8 +428,10 @@ def test_options_are_not_said_twice():
 
 
 def test_the_words_of_an_option_that_are_another_letter_are_not_accepted():
-    assert one({"question": "which?", "options": ["B", "A"], "answer": "A"}).answers == ("B",)  # the words of B
+    assert one({"question": "which?", "options": ["C", "x", "y"], "answer": "A"}).answers == ("A",)
     assert one({"question": "which?", "options": ["same", "same"], "answer": "A"}).answers == ("A",)
+    letters = one({"question": "which?", "options": ["A", "B"], "answer": "B"})
+    assert (letters.answers, said(letters)) == (("B",), [("user", ["which?"])])
 
 
 @pytest.mark.parametrize(

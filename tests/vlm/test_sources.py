@@ -2,14 +2,18 @@
 
 import io
 import json
+import tracemalloc
 
+import numpy as np
 import pandas as pd
 import pytest
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Features, Value
+from datasets import Image as Picture
 from PIL import Image
 
 import bundled  # noqa: F401  # makes its name known
 from cli.errors import UserError
+from vlm.prompts import prompts_fingerprint
 from vlm.sources import PromptError, load_prompts
 
 RED = Image.new("RGB", (8, 6), (255, 0, 0))
@@ -185,3 +189,32 @@ def test_a_row_can_have_arguments_for_its_chat_template(tmp_path):
     for wrong in ([1], "no JSON", {"tokenize": True}):
         with pytest.raises(UserError, match=r"row 0: `chat_template_kwargs` must"):
             load_prompts(jsonl(tmp_path, {"problem": "a", "chat_template_kwargs": wrong}))
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet", "folder"])
+def test_prompts_hold_the_bytes_of_their_files_and_not_their_pixels(tmp_path, name):
+    """Eight pictures of a megapixel, 3 MB each as pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100, 3)).astype("uint8")
+    buffer = io.BytesIO()
+    Image.fromarray(noise).resize((1000, 1000)).save(buffer, "JPEG", quality=80)
+    data, rows = buffer.getvalue(), range(8)
+    for n in rows:
+        (tmp_path / f"{n}.jpg").write_bytes(data)
+    if name == "folder":
+        features = Features({"problem": Value("string"), "image": Picture()})
+        held = {"problem": ["a"] * 8, "image": [{"bytes": data, "path": None}] * 8}
+        Dataset.from_dict(held, features=features).save_to_disk(tmp_path / name)
+    elif name == "rows.parquet":
+        pd.DataFrame([{"problem": "a", "images": [{"bytes": data, "path": None}]} for _ in rows]).to_parquet(
+            tmp_path / name
+        )
+    else:
+        jsonl(tmp_path, *({"problem": "a", "images": [f"{n}.jpg"]} for n in rows))
+    load_prompts(str(tmp_path / name), limit=1)  # imports
+    tracemalloc.start()
+    prompts = load_prompts(str(tmp_path / name))
+    prompts_fingerprint(prompts)
+    held_bytes, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(prompts) == 8 and all(prompt.images[0].size == (1000, 1000) for prompt in prompts)
+    assert max(held_bytes, most / 2) < 1.5 * 8 * len(data) < 8 * 3_000_000 / 5
