@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from vlm.benchmarks import Chosen, benchmark_named
+from vlm.benchmarks import BENCHMARKS, Chosen, benchmark_named
 from vlm.cells import PromptError as PromptError
 from vlm.cells import Written
 from vlm.names import drawn_prompts
@@ -246,7 +246,8 @@ def _fetched(value: Any) -> Any:
 
 def _unreadable(source: str, error: Exception) -> str:
     reason = str(error).strip().split("\n")[0] or type(error).__name__
-    return f"`prompts`: {source} is neither a file, a datasets folder nor a hub id ({reason})"
+    known = "" if "/" in source else f"; the benchmarks are {', '.join(BENCHMARKS)}"
+    return f"`prompts`: {source} is neither a file, a datasets folder nor a hub id ({reason}){known}"
 
 
 def _refuse_double_ids(prompts: Sequence[Prompt], source: str) -> None:

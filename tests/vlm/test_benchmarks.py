@@ -189,3 +189,14 @@ def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch, hub):
     monkeypatch.chdir(tmp_path)
     Dataset.from_dict({"problem": ["a"]}).save_to_disk("geo3k")
     assert load_prompts("geo3k")[0].text == "a" and not hub[0]
+
+
+def test_a_name_that_is_none_is_answered_with_those_that_are(monkeypatch):
+    def unreachable(*_, **__):
+        raise ConnectionError("no such data set\nand more")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(
+        PromptError, match=r"geo4k is neither .* \(no such data set\); the benchmarks are mmmu-pro, .*geo3k"
+    ):
+        load_prompts("geo4k")
