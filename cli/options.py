@@ -17,7 +17,7 @@ from cli.errors import OptionError
 from cli.vgs import COMMANDS
 
 Options = TypeVar("Options")
-CHECKPOINT = "folder, hub id or bundled (default)"
+CHECKPOINT = "folder, hub id or ID@REVISION, or bundled (default)"
 
 
 def flag(default: Any, text: str, *, group: str = "", short: str = "") -> Any:

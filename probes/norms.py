@@ -59,8 +59,8 @@ def plan(analyzer: "Analyzer", *values: Any) -> Plan:
             student = one.pair.student
         students.append((student.name, student.fingerprint, student.setup))
         states.append(None if one.metric is None else one.metric.fingerprint)
-    for field, values in zip(("pair", "weights", "setup"), zip(*students, strict=True), strict=True):
-        joined[field]["student"] = list(values)
+    for field, of_students in zip(("pair", "weights", "setup"), zip(*students, strict=True), strict=True):
+        joined[field]["student"] = list(of_students)
     if analyzer.metric_options.metric == "adam":
         joined["weights"]["optimizer_state"] = states
     return Plan(joined, partial(measure, analyzer, *values))

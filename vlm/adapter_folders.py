@@ -51,9 +51,9 @@ def source_of(checkpoint: str) -> Source:
         CheckpointError: it is not there, or it is an adapter whose base is not known.
     """
     place = locate(checkpoint)
-    settings = place.read(SETTINGS)
-    if not settings:
+    if not place.holds(SETTINGS):
         return Source(place, place)
+    settings = place.read(SETTINGS)
     if place.holds(WEIGHTS, INDEX):
         raise CheckpointError(
             f"`checkpoint` {place.asked} holds two sets of weights, an adapter and a whole model; remove one of the two"

@@ -87,13 +87,15 @@ def model_in_memory(model: nn.Module, processor: ProcessorMixin, name: str = "mo
     Its fingerprint is taken over the names and bytes of its parameters and saved buffers.
 
     Raises:
-        CheckpointError: it is none of transformers' models, its processor has no chat template, or it has no two views.
+        CheckpointError: it is none of transformers' models, its weights are not finite, its processor has no chat
+            template, or it has no two views.
     """
     if not isinstance(model, PreTrainedModel):
         raise CheckpointError(f"`model` must be a transformers model, got {type(model).__name__}; unwrap it")
     if not getattr(processor, "chat_template", None):
         raise CheckpointError("`processor` must have a chat template; only chat models have two views")
     processor.tokenizer.pad_token = processor.tokenizer.pad_token or processor.tokenizer.eos_token
+    refuse_not_finite(name, model)
     refuse_one_view(name, model, processor)
     model.set_experts_implementation("eager")
     return LoadedModel(name, model.eval(), processor, tensors_fingerprint(model))

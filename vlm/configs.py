@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
@@ -21,13 +22,13 @@ def readable(checkpoint: str) -> Source:
     asked, base = source.place.asked, source.base
     try:
         config = AutoConfig.from_pretrained(base.folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"`checkpoint` {asked} is neither a checkpoint folder nor on the hub: {first_line(error)}"
-        ) from None
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+        what = "cannot be loaded" if base.holds("config.json") else "is neither a checkpoint folder nor on the hub"
+        raise CheckpointError(f"`checkpoint` {asked} {what}: {first_line(error)}") from None
     refuse_encoder(asked, config)
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise CheckpointError(f"`checkpoint` {asked} must read images and text, but {config.model_type} is text-only")
+    base.read("generation_config.json")  # transformers passes over one that is broken
     if empty := _replaced_by_default(base.read("config.json"), config):
         raise CheckpointError(
             f"`checkpoint` {asked} has no {empty} in its config.json, so a model of another size would be built;"

@@ -92,6 +92,6 @@ def locate(checkpoint: str) -> Place:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or else its kind."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    """Return the first line of an error's message, with the next if it ends in a colon; or else the error's kind."""
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -1,12 +1,9 @@
 """What a process does in which torchvision is installed; `test_with_torchvision` compares.
 
-    python -m tests.vlm.process_with_torchvision CHECKPOINTS OUT
-
-Measures the bundled pair, trains a step and loads the run, and saves a processor with a video part. Prints JSON.
+Measures the bundled pair, trains a step and loads the run, and saves a processor with a video part.
 """
 
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -23,8 +20,9 @@ from vlm.processors import load_processor
 from vlm.views import encode_prompts, image_view
 
 
-def run(checkpoints: Path, out: Path) -> dict[str, object]:
-    """Return what was met: versions, classes, names."""
+def run(checkpoints: Path, out: Path) -> None:
+    """Fill the folder `out`, and print what was met as JSON: versions, classes, names."""
+    torch.set_num_threads(1)
     assert vds.main(["bundled", "--limit", "2", "--out", str(out / "vds")]) == 0
     train(small(checkpoints, out=str(out / "run"), steps=1, geometry_every=0))
     trained = load_pair(str(out / "run" / "last")).student
@@ -36,13 +34,9 @@ def run(checkpoints: Path, out: Path) -> dict[str, object]:
     whole = load_processor(out / "video")
     pixels = encode_prompts([image_view(prompt) for prompt in models.scenes(6)], whole)["pixel_values"]
     torch.save(pixels, out / "pixels.pt")
-    return {
+    met = {
         "torchvision": torchvision.__version__,
         "trained": [type(trained.processor.image_processor).__name__, trained.name],
         "video": [type(whole.video_processor).__name__, whole.video_processor.patch_size],
     }
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print(json.dumps(run(Path(sys.argv[1]), Path(sys.argv[2]))))
+    print(json.dumps(met))

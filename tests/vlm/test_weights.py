@@ -86,6 +86,21 @@ def test_a_part_that_is_null_is_refused_before_a_default_one_is_built(student, p
         check_vision(str(student))
 
 
+@pytest.mark.parametrize("value", ["x", 3, []])
+def test_a_config_that_makes_no_sense_is_one_line(student, value):
+    edit(student / "config.json", lambda config: config.update(text_config=value))
+    assert "cannot be loaded: Validation error for field 'text_config': TypeError: Field" in refusal(student)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3", b"\xff"])
+@pytest.mark.parametrize(
+    "file", ["config.json", "generation_config.json", "tokenizer_config.json", "adapter_config.json"]
+)
+def test_a_broken_file_is_not_passed_over(student, file, content):
+    (student / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    refusal(student)
+
+
 def test_a_config_of_a_far_larger_model_is_refused_before_it_is_built(student, monkeypatch):
     edit(student / "config.json", lambda config: config.pop("text_config"))
     monkeypatch.setattr("vlm.checkpoint.AutoModelForImageTextToText.from_pretrained", lambda *_, **__: pytest.fail("x"))
@@ -216,6 +231,9 @@ def test_in_memory_every_saved_tensor_counts(checkpoints):
     next(model.parameters()).data.view(-1)[0] += 1
     seen.add(model_in_memory(model, loaded.processor).fingerprint)
     assert len(seen) == 4
+    next(model.parameters()).data.view(-1)[0] = torch.nan
+    with pytest.raises(CheckpointError, match="`checkpoint` model in memory has weights that are not finite"):
+        model_in_memory(model, loaded.processor)
 
 
 def test_the_hub_s_downloads_keep_their_bars(monkeypatch):

@@ -22,7 +22,8 @@ from vlm.views import encode_prompts, image_view
 def process(checkpoints, tmp_path_factory):
     """What a process with torchvision printed, and the folder that it filled."""
     out = tmp_path_factory.mktemp("with_torchvision")
-    command = [sys.executable, "-m", "tests.vlm.process_with_torchvision", str(checkpoints), str(out)]
+    code = f"from pathlib import Path\nfrom {__package__}.process_with_torchvision import run\n"
+    command = [sys.executable, "-c", f"{code}run(Path({str(checkpoints)!r}), Path({str(out)!r}))"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), out
