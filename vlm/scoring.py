@@ -132,7 +132,7 @@ def head_of(loaded: LoadedModel, n_ids: int) -> LMHead:
         word = next(index for index in range(n_ids) if index not in loaded.visual_ids)
         with torch.no_grad():
             _handed(loaded, lambda: loaded.model(input_ids=torch.tensor([[word, word]], device=loaded.device)).logits)
-    shape = _MAPS[loaded.model]
+    shape = _MAPS.get(loaded.model, OutputMap())
     masked = tuple(index for index in loaded.visual_ids if index < n_ids)
     return LMHead(layer.weight, layer.bias, n_ids=n_ids, masked=masked, scale=shape.scale, softcap=shape.softcap)
 
@@ -275,8 +275,13 @@ def training_refusal(loaded: LoadedModel, view: View, response: Sequence[int]) -
 
 @torch.no_grad()
 def _note_map(loaded: LoadedModel, layer: nn.Linear, probed: Tensor, logits: Tensor) -> None:
-    """Note what the model makes of its output layer's results; refuse what is neither a scale nor a cap."""
+    """Note what the model makes of its output layer's results; refuse what is neither a scale nor a cap.
+
+    Weights that are not finite say nothing of it: their losses are not finite either.
+    """
     results = linear(probed, layer.weight, layer.bias)
+    if not results.isfinite().all():
+        return
     try:
         if loaded.model in _MAPS:
             _MAPS[loaded.model].check(results, logits)
