@@ -33,7 +33,6 @@ from probes.measurement import Advice, Measurement
 from probes.probe import Plan, Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, MetricOptions
 from records import MemoryRecord, OpenRecord, complete_record, fingerprint, open_record, recorded_probe
-from vlm.fitting import BAD
 from vlm.prompts import prompts_fingerprint
 from vlm.stored_rows import Source
 
@@ -212,8 +211,6 @@ class Analyzer(Corpus):
             notes["left_out"] = dict(self.asked.left_out)
         elif "answered" in self.__dict__:
             notes["left_out"] = dict(self.answered.left_out)
-        if "left_out" in notes and (bad := len(self.prompt_set.bad)):
-            notes["left_out"][BAD] = notes["left_out"].get(BAD, 0) + bad
         if self.stored is not None and self.stored.about:
             notes["rollouts"] = dict(self.stored.about)
         if self.__dict__.get("metric") is not None:
