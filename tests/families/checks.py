@@ -175,7 +175,7 @@ def _is_mark(loaded: LoadedModel, index: int) -> bool:
 def _gap(found: Tensor, expected: Tensor) -> float:
     """The largest difference of two sets of logits, ids that are masked aside."""
     both = found.isfinite() & expected.isfinite()
-    return float((found - expected)[both].abs().max())
+    return float((found - expected).detach()[both].abs().max())
 
 
 def _length(subject: Subject, number: int) -> int:
