@@ -122,7 +122,7 @@ def training(subject: Subject) -> str:
         assert line.loss is not None and not line.skipped, "the loss is not finite"
         after = Analyzer(str(made / "last"), teacher=config.teacher, prompts=config.prompts).pair.student.model
     before = dict(subject.pair.student.model.named_parameters())
-    change = max(float((p - before[name]).abs().max()) for name, p in after.named_parameters())
+    change = max(float((p - before[name]).detach().abs().max()) for name, p in after.named_parameters())
     assert 0 < change < 1, f"the weights moved by {change:.2g}"
     return "yes"
 
