@@ -46,6 +46,10 @@ class View:
     template_args: Mapping[str, Any] = field(default_factory=dict)
     prompt_id: str = field(default="", compare=False)
 
+    def __post_init__(self) -> None:
+        """Take images in memory for pictures, too."""
+        object.__setattr__(self, "images", tuple(map(Picture.of, self.images)))
+
 
 def image_view(prompt: Prompt) -> View:
     return View(prompt.messages, prompt.images, prompt.template_args, prompt.prompt_id)

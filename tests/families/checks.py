@@ -122,7 +122,7 @@ def training(subject: Subject) -> str:
         assert line.loss is not None and not line.skipped, "the loss is not finite"
         after = Analyzer(str(made / "last"), teacher=config.teacher, prompts=config.prompts).pair.student.model
     before = dict(subject.pair.student.model.named_parameters())
-    change = max(float((p - before[name]).abs().max()) for name, p in after.named_parameters())
+    change = max(float((p - before[name]).detach().abs().max()) for name, p in after.named_parameters())
     assert 0 < change < 1, f"the weights moved by {change:.2g}"
     return "yes"
 
@@ -175,7 +175,7 @@ def _is_mark(loaded: LoadedModel, index: int) -> bool:
 def _gap(found: Tensor, expected: Tensor) -> float:
     """The largest difference of two sets of logits, ids that are masked aside."""
     both = found.isfinite() & expected.isfinite()
-    return float((found - expected)[both].abs().max())
+    return float((found - expected).detach()[both].abs().max())
 
 
 def _length(subject: Subject, number: int) -> int:

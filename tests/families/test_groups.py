@@ -24,7 +24,7 @@ def misplaced(model):
     language = {parameter for part in parts if part is not None for parameter in part.parameters()}
     groups = parameter_groups(model)
     grouped = {p for group in scopes(groups)["language_model"] for p in groups[group]}
-    wrong = [names[parameter] for parameter in grouped ^ language]
+    wrong = [names[parameter] for parameter in grouped ^ language if parameter.requires_grad]
     unknown = [names[parameter] for parameter in groups.get("other", ())]
     return sorted(name for name in {*wrong, *unknown} if not NO_PART.search(name))
 
