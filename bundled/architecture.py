@@ -15,7 +15,7 @@ from transformers import (
 
 from bundled.scenes import SIZE_PX
 from bundled.tasks import TASKS, sample
-from vlm.processors import without_video
+from vlm.checkpoints.processors import without_video
 
 PATCH_PX, MERGE = 12, 2
 SPECIALS = (

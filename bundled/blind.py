@@ -27,8 +27,8 @@ def write_blind_teacher(out: Path) -> None:
     from torch import nn  # here, as the model libraries below, so that --help needs none of them
 
     from bundled.folders import export
-    from vlm.checkpoint import load_model, quiet
-    from vlm.pair import teacher_of
+    from vlm.checkpoints.checkpoint import load_model, quiet
+    from vlm.checkpoints.pair import teacher_of
 
     quiet()
     teacher = load_model(teacher_of(str(STUDENT)))

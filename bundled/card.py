@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _write(options: CardOptions) -> None:
     from bundled.measurements import measure_card  # here, so that --help needs no model library
-    from vlm.checkpoint import quiet
+    from vlm.checkpoints.checkpoint import quiet
 
     quiet()
     card = measure_card(options.capacity, GROUPS)

@@ -14,7 +14,7 @@ from transformers import ProcessorMixin
 from bundled.prompts import as_prompt
 from bundled.scenes import COLOURS, SHAPES, Circles, Grid, Lines, Scene
 from bundled.tasks import Example, caption, sample
-from vlm.views import View, image_view, render, text_view
+from vlm.views.view import View, image_view, render, text_view
 
 IGNORED = -100  # the label id that transformers' losses leave out
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, ProcessorMixin
 
-from vlm.adapter_folders import weights_fingerprint
+from vlm.checkpoints.adapter_folders import weights_fingerprint
 
 
 def export(model: PreTrainedModel, processor: ProcessorMixin, folder: Path) -> None:

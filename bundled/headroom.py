@@ -18,13 +18,13 @@ from jsonargparse.typing import PositiveFloat, PositiveInt
 from bundled.prompts import bundled_prompts, group_prompts
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
-from vlm.prompts import Prompt
+from vlm.prompts.prompt import Prompt
 
 if TYPE_CHECKING:  # torch and the model libraries, which --help has no use for
     from torch import Tensor
 
-    from vlm.evaluation import Verdict
-    from vlm.pair import Pair
+    from vlm.checkpoints.pair import Pair
+    from vlm.responses.evaluation import Verdict
 
 TRAINING_SEED = 20_000
 MAX_RESPONSE = 64
@@ -70,9 +70,9 @@ def standard_loss(pair: "Pair", prompts: Sequence[Prompt], seed: int) -> "Tensor
     import torch
 
     from geometry import kl_nats, log_probs
-    from vlm.rollouts import Sampling, generate
-    from vlm.scoring import view_logits
-    from vlm.views import image_view
+    from vlm.responses.rollouts import Sampling, generate
+    from vlm.responses.scoring import view_logits
+    from vlm.views.view import image_view
 
     sampling = Sampling(max_response=MAX_RESPONSE, seed=seed, batch=len(prompts))
     rollouts = generate(pair.student, prompts, sampling)
@@ -87,8 +87,8 @@ def standard_loss(pair: "Pair", prompts: Sequence[Prompt], seed: int) -> "Tensor
 
 def greedy_verdicts(pair: "Pair", prompts: Sequence[Prompt]) -> "list[Verdict]":
     """The student's greedy answers, judged."""
-    from vlm.evaluation import evaluate
-    from vlm.rollouts import Sampling
+    from vlm.responses.evaluation import evaluate
+    from vlm.responses.rollouts import Sampling
 
     greedy = Sampling(max_response=MAX_RESPONSE, greedy=True, batch=128)
     return evaluate(pair.student, prompts, greedy)
@@ -98,7 +98,7 @@ def measure(settings: Distillation, n_scenes: int = 3000, evaluation_seed: int =
     """Accuracy on scenes that need the picture, before and after, with a 95 % interval of the paired difference."""
     import numpy as np
 
-    from vlm.pair import load_pair
+    from vlm.checkpoints.pair import load_pair
 
     pair = load_pair("bundled")
     prompts = group_prompts("high", n_scenes, evaluation_seed)

@@ -13,13 +13,13 @@ from bundled.headroom import MAX_RESPONSE, Distillation, measure
 from bundled.prompts import bundled_prompts, group_prompts
 from geometry import FourViews, bin_edges, decompose, equal_frequency_bins, log_probs
 from stats import N_BINS, upper_bins
-from vlm.checkpoint import LoadedModel, load_model
-from vlm.evaluation import Verdict, accuracy, evaluate
-from vlm.pair import Pair, load_pair
-from vlm.prompts import Prompt
-from vlm.rollouts import Rollout, Sampling, generate
-from vlm.scoring import score
-from vlm.views import text_view, view_pairs
+from vlm.checkpoints.checkpoint import LoadedModel, load_model
+from vlm.checkpoints.pair import Pair, load_pair
+from vlm.prompts.prompt import Prompt
+from vlm.responses.evaluation import Verdict, accuracy, evaluate
+from vlm.responses.rollouts import Rollout, Sampling, generate
+from vlm.responses.scoring import score
+from vlm.views.view import text_view, view_pairs
 
 GREEDY = Sampling(max_response=MAX_RESPONSE, greedy=True, batch=128)
 EVALUATION_SEED = 1

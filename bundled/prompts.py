@@ -4,8 +4,8 @@ from random import Random
 
 from bundled.tasks import TASKS, Example, sample
 from cli.errors import OptionError
-from vlm.pictures import Picture
-from vlm.prompts import Prompt
+from vlm.pictures.picture import Picture
+from vlm.prompts.prompt import Prompt
 
 # Of every ten bundled prompts, seven need the picture, two have one that the question makes needless, one has none.
 _PATTERN = ("high", "high", "low", "high", "high", "text", "high", "high", "low", "high")

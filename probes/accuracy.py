@@ -23,7 +23,7 @@ from probes import command, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import Dtype
 from stats import bootstrap_interval
-from vlm.reading import Reading
+from vlm.prompts.reading import Reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ class AnswerOptions:
 
 def plan(analyzer: "Analyzer", options: AnswerOptions) -> Plan:
     """Return what identifies a record of answers: one model alone."""
-    from vlm.prompts import prompts_fingerprint
+    from vlm.prompts.prompt import prompts_fingerprint
 
     if analyzer.stored is not None and (options.samples or options.without_image):
         raise OptionError("`samples` and `without_image` belong to answers that are sampled; leave `rollouts` out")
@@ -91,7 +91,7 @@ def summary(measured: "Measurement", options: AnswerOptions) -> str:
 
 def unboxed_line(rollouts: "pd.DataFrame") -> str:
     """Say how many responses to prompts with a known answer hold no box, and so count as wrong."""
-    from vlm.answers import boxed_answer
+    from vlm.answers.judge import boxed_answer
 
     judged = rollouts[rollouts["correct"].notna()]
     unboxed = sum(boxed_answer(response) is None for response in judged["response"])

@@ -33,8 +33,8 @@ from probes.measurement import Advice, Measurement
 from probes.probe import Plan, Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, MetricOptions
 from records import MemoryRecord, OpenRecord, complete_record, fingerprint, open_record, recorded_probe
-from vlm.prompts import prompts_fingerprint
-from vlm.stored_rows import Source
+from vlm.prompts.prompt import prompts_fingerprint
+from vlm.responses.stored_rows import Source
 
 _PACKAGES = ("torch", "transformers", "numpy", "pandas", "scipy")
 
@@ -47,7 +47,7 @@ class Analyzer(Corpus):
         folder: where records are written; None keeps all in memory.
         overwrite: replace records that are there.
         rollouts: responses to measure, in place of sampled ones: `Rollout` objects, a .jsonl or .parquet file, or rows
-            as such a file has them (`vlm.stored_rows.COLUMNS`).
+            as such a file has them (`vlm.responses.stored_rows.COLUMNS`).
         options: the fields of `probes.settings.PairOptions`, `PromptOptions`, `BinOptions` and `MetricOptions`.
             `prompts` can also be a list of `Prompt`, or of mappings as a row of a file of prompts has them.
 

@@ -14,7 +14,7 @@ svg), and prints the table of the bins.
 
 `--metric adam` measures the same gradients, and the null, in the inner product in which Adam steps: the product of
 each entry over sqrt(v) + eps, with v the bias-corrected second moment in the checkpoint's `training.pt`, which `python
--m train` writes, or in another optimizer's state, `--optimizer-state FILE` (see `vlm.optimizer_state`).
+-m train` writes, or in another optimizer's state, `--optimizer-state FILE` (see `vlm.checkpoints.optimizer_state`).
 """
 
 import sys

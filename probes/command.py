@@ -26,7 +26,7 @@ def run(probe: Probe, manual: str | None, argv: Sequence[str] | None) -> int:
 
 def _measure(probe: Probe, parsed: Any) -> None:
     from probes.analyzer import Analyzer  # torch and the model libraries, once the flags are read
-    from vlm.shown import shown_prompt
+    from vlm.responses.shown import shown_prompt
 
     output = pick(parsed, OutputOptions)
     shared = {name: value for group in probe.reads for name, value in asdict(pick(parsed, group)).items()}

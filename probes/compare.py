@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from probes.measurement import Measurement
     from probes.sampling import Asked
     from probes.stages import Unit
-    from vlm.checkpoint import LoadedModel
-    from vlm.prompts import Prompt
-    from vlm.rollouts import Rollout
+    from vlm.checkpoints.checkpoint import LoadedModel
+    from vlm.prompts.prompt import Prompt
+    from vlm.responses.rollouts import Rollout
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Side:
 
 def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     """Load both sides once, so that two that do not fit are refused before either is measured."""
-    from vlm.prompts import prompts_fingerprint
+    from vlm.prompts.prompt import prompts_fingerprint
 
     *others, options = values
     checkpoints = [analyzer.checkpoint, *others]
@@ -149,7 +149,7 @@ class _Loaded:
 
 
 def _loaded(name: str, side: "Analyzer", options: CompareOptions) -> _Loaded:
-    from vlm.checkpoint import CheckpointError
+    from vlm.checkpoints.checkpoint import CheckpointError
 
     one = side.having()
     try:
@@ -176,8 +176,8 @@ def _of_both(sides: "Sequence[Asked]") -> "Asked":
 def _with_teachers(analyzer: "Analyzer", checkpoints: Sequence[str]) -> "dict[str, Analyzer]":
     """An analyzer of each side: under the teacher asked for, or that of its pair.json, or that of the other's."""
     from probes.corpus import IN_MEMORY
+    from vlm.checkpoints.pair import teacher_of
     from vlm.names import resolve
-    from vlm.pair import teacher_of
 
     if analyzer.checkpoint == IN_MEMORY:
         return {"before": analyzer.having(), "after": analyzer.with_student(checkpoints[1])}
@@ -193,7 +193,7 @@ def _with_teachers(analyzer: "Analyzer", checkpoints: Sequence[str]) -> "dict[st
 
 
 def _refuse_other_shapes(before: Mapping[str, tuple[int, ...]], after: Mapping[str, tuple[int, ...]]) -> None:
-    from vlm.checkpoint import CheckpointError
+    from vlm.checkpoints.checkpoint import CheckpointError
 
     if differing := sorted(name for name in {*before, *after} if before.get(name) != after.get(name)):
         name = differing[0]
@@ -205,7 +205,7 @@ def _refuse_other_shapes(before: Mapping[str, tuple[int, ...]], after: Mapping[s
 
 def _joined(headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One header of two: the students as a list, the warnings of either."""
-    from vlm.checkpoint import CheckpointError
+    from vlm.checkpoints.checkpoint import CheckpointError
 
     teachers = [f"{header['pair']['teacher']} ({header['weights']['teacher']})" for header in headers]
     if len({header["weights"]["teacher"] for header in headers}) > 1:

@@ -21,17 +21,17 @@ from probes.sampling import Asked
 from probes.settings import ANALYZER_OPTIONS, BinOptions, Dtype, MetricOptions, PairOptions, PromptOptions
 from probes.stored_responses import StoredResponses
 from records import Shards
-from vlm.checkpoint import CheckpointError, LoadedModel, in_precision, load_model, model_in_memory, quiet
+from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel, in_precision, load_model, model_in_memory, quiet
+from vlm.checkpoints.optimizer_state import STATE, AdamMetric, adam_metric_of, state_file
+from vlm.checkpoints.pair import Pair, load_teacher, pair_of, teacher_named
 from vlm.families import parameter_kinds
-from vlm.fitting import Fitting, fitting
-from vlm.optimizer_state import STATE, AdamMetric, adam_metric_of, state_file
-from vlm.pair import Pair, load_teacher, pair_of, teacher_named
-from vlm.prompts import Prompt
-from vlm.rollouts import Rollout
-from vlm.scoring import score
-from vlm.sources import PromptSet, prompt_set, read_prompts
-from vlm.stored_rows import Source
-from vlm.views import View, image_view
+from vlm.prompts.prompt import Prompt
+from vlm.prompts.sources import PromptSet, prompt_set, read_prompts
+from vlm.responses.fitting import Fitting, fitting
+from vlm.responses.rollouts import Rollout
+from vlm.responses.scoring import score
+from vlm.responses.stored_rows import Source
+from vlm.views.view import View, image_view
 
 IN_MEMORY = "in memory"
 

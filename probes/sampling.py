@@ -11,14 +11,14 @@ from cli.progress import progress
 from geometry import FourViews, decompose, equal_frequency_bins, log_probs
 from probes.settings import PromptOptions
 from records import Shards
-from vlm.checkpoint import LoadedModel
-from vlm.finite import NotFiniteError
-from vlm.fitting import check_views, fitting
-from vlm.pair import Pair
-from vlm.prompts import Prompt
-from vlm.rollouts import Rollout, Sampling, generate
-from vlm.sources import PromptError, PromptSet
-from vlm.views import View, text_views
+from vlm.checkpoints.checkpoint import LoadedModel
+from vlm.checkpoints.pair import Pair
+from vlm.prompts.prompt import Prompt
+from vlm.prompts.sources import PromptError, PromptSet
+from vlm.responses.finite import NotFiniteError
+from vlm.responses.fitting import check_views, fitting
+from vlm.responses.rollouts import Rollout, Sampling, generate
+from vlm.views.view import View, text_views
 
 Score = Callable[[Sequence[Rollout]], Iterator[FourViews]]
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from probes.analyzer import Analyzer
     from probes.measurement import Measurement
     from probes.stages import Half
-    from vlm.checkpoint import LoadedModel
+    from vlm.checkpoints.checkpoint import LoadedModel
 
 _ALONG = {"standard": "std", "visual": "vis", "language": "lang"}
 _SHOWN_GAMMAS = (1.0, GAMMA, 4.0)
@@ -76,7 +76,7 @@ class StepOptions:
 
 def plan(analyzer: "Analyzer", options: StepOptions) -> Plan:
     """Refuse a fresh optimizer's steps in the metric of another, and a later checkpoint that is none."""
-    from vlm.checkpoint import check_vision, fingerprints
+    from vlm.checkpoints.checkpoint import check_vision, fingerprints
 
     if options.check and analyzer.metric_options.metric == "adam":
         raise OptionError("`check` takes steps from a fresh optimizer, got --metric adam; leave one of the two out")

@@ -8,7 +8,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from cli.errors import OptionError
 from cli.options import flag
 from stats import N_BINS
-from vlm.reading import Reading
+from vlm.prompts.reading import Reading
 
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 Scope = Literal["all", "language_model"]

@@ -9,12 +9,12 @@ from typing import Any
 from cli.errors import OptionError
 from probes.settings import PromptOptions
 from records import fingerprint
-from vlm.checkpoint import LoadedModel
-from vlm.on_policy import agreement
-from vlm.prompts import Prompt
-from vlm.stored_rollouts import StoredRollouts, file_fingerprint, read_stored
-from vlm.stored_rows import Source
-from vlm.views import image_view
+from vlm.checkpoints.checkpoint import LoadedModel
+from vlm.prompts.prompt import Prompt
+from vlm.responses.on_policy import agreement
+from vlm.responses.stored_rollouts import StoredRollouts, file_fingerprint, read_stored
+from vlm.responses.stored_rows import Source
+from vlm.views.view import image_view
 
 
 @dataclass

@@ -26,7 +26,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
 from study.arms import INITIAL, OBJECTIVES
-from vlm.reading import Reading
+from vlm.prompts.reading import Reading
 
 
 @dataclass(frozen=True)

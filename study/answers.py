@@ -22,13 +22,13 @@ from cli.errors import OptionError
 from cli.progress import progress
 from records import RecordError
 from train.config import Config
-from vlm.checkpoint import LoadedModel, load_model
-from vlm.evaluation import evaluate
+from vlm.checkpoints.checkpoint import LoadedModel, load_model
 from vlm.names import drawn_evaluation_prompts
-from vlm.prompts import Prompt, apply_reading
-from vlm.reading import Reading
-from vlm.rollouts import Sampling
-from vlm.sources import load_prompts
+from vlm.prompts.prompt import Prompt, apply_reading
+from vlm.prompts.reading import Reading
+from vlm.prompts.sources import load_prompts
+from vlm.responses.evaluation import evaluate
+from vlm.responses.rollouts import Sampling
 
 ANSWERS = "answers.parquet"
 MOST, SHARE = 4000, 5

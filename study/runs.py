@@ -22,8 +22,8 @@ from study.arms import INITIAL, OBJECTIVES, Flags, arm_flags
 from train.config import Config
 from train.folder import CONFIG
 from train.loop import train
-from vlm.checkpoint import quiet
-from vlm.prompts import prompts_fingerprint
+from vlm.checkpoints.checkpoint import quiet
+from vlm.prompts.prompt import prompts_fingerprint
 
 STUDY = "study.json"
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from bundled import architecture
 from bundled.prompts import bundled_prompts
-from vlm.pair import Pair, load_pair
-from vlm.prompts import Prompt
+from vlm.checkpoints.pair import Pair, load_pair
+from vlm.prompts.prompt import Prompt
 
 TEACHER = {"layers": 2, "width": 32, "heads": 2, "mlp": 48, "vision_layers": 2, "vision_width": 32}
 STUDENT = {"layers": 2, "width": 24, "heads": 2, "mlp": 32, "vision_layers": 2, "vision_width": 16}

@@ -99,8 +99,8 @@ def test_no_modules_import_each_other():
     ("source", "line"),
     [
         ("geometry/gram.py", "import transformers"),
-        ("geometry/gram.py", "from vlm.pair import Pair"),
-        ("vlm/pair.py", "import pandas as pd"),
+        ("geometry/gram.py", "from vlm.checkpoints.pair import Pair"),
+        ("vlm/checkpoints/pair.py", "import pandas as pd"),
         ("bundled/train.py", "from figures import style"),
         ("records/writing.py", "from torch import Tensor"),
         ("records/writing.py", "from vlm import pair"),
@@ -125,7 +125,7 @@ def test_a_violation_is_found_and_named(tmp_path, source, line):
     ("source", "line"),
     [
         ("geometry/gram.py", "import torch"),
-        ("vlm/pair.py", "from transformers import AutoProcessor"),
+        ("vlm/checkpoints/pair.py", "from transformers import AutoProcessor"),
         ("bundled/train.py", "from ..views import text_view"),
         ("figures/panels.py", "from records import read_record"),
         ("probes/angles.py", "from figures import angle_bins"),

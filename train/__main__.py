@@ -70,8 +70,8 @@ def _run(config: Config) -> None:
 
 def _shown(config: Config) -> str:
     """The first prompt in both views; only the processor of the student is loaded."""
-    from vlm.shown import shown_prompt
-    from vlm.sources import prompt_set
+    from vlm.prompts.sources import prompt_set
+    from vlm.responses.shown import shown_prompt
 
     read = prompt_set(config.prompts, limit=FIRST, split=config.split, reading=config)
     said = shown_prompt(config.student, read.prompts, config.text_view)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from vlm.checkpoint import CheckpointError
+from vlm.checkpoints.checkpoint import CheckpointError
 
 
 def checkpoint_activations(model: nn.Module) -> None:

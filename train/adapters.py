@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from cli.errors import OptionError
 from records import RecordError
 from train.config import Config
-from vlm.checkpoint import LoadedModel
+from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.families import language_layers, language_matrices, language_stacks
 
 SCALE = 2

@@ -16,8 +16,8 @@ from geometry import HiddenViews, Thresholds, token_shares, vds_from_hidden
 from train.grpo import Sampled, advantages, before_updates
 from train.learner import Learner, Stopwatch, gather_rows
 from train.rollouts import MicroBatch, Response, both_views, cut, has_image, responses_to, sample
-from vlm.answers import is_correct_any
-from vlm.prompts import Prompt
+from vlm.answers.judge import is_correct_any
+from vlm.prompts.prompt import Prompt
 
 T = TypeVar("T")
 

@@ -23,8 +23,8 @@ from records.files import TEMPORARY
 from train.adapters import taken_off
 from train.learner import Learner, State
 from train.sharding import load_optimizer
-from vlm.checkpoint import LoadedModel
-from vlm.optimizer_state import STATE
+from vlm.checkpoints.checkpoint import LoadedModel
+from vlm.checkpoints.optimizer_state import STATE
 
 LAST, BEST = "last", "best"
 

@@ -24,7 +24,7 @@ from geometry.objective_settings import (
     Preservation,
     Prior,
 )
-from vlm.reading import Reading
+from vlm.prompts.reading import Reading
 
 RewardName = Literal["grpo", "grpo+standard", "grpo+vgs-lp"]
 """Objectives with a reward, alone or mixed with a distillation loss (arXiv:2606.00564, Eq. 22)."""

@@ -12,9 +12,9 @@ from train.journal_lines import binned, edges_of, means
 from train.learner import Learner
 from train.rollouts import Response, both_views, cut, has_image, sample
 from train.step import Tokens
-from vlm.evaluation import accuracy, evaluate
-from vlm.prompts import Prompt
-from vlm.rollouts import Sampling
+from vlm.prompts.prompt import Prompt
+from vlm.responses.evaluation import accuracy, evaluate
+from vlm.responses.rollouts import Sampling
 
 
 def evaluation_line(

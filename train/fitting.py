@@ -7,10 +7,10 @@ from dataclasses import replace
 from cli.errors import OptionError
 from train.config import Config
 from train.prompts import PromptSource
-from vlm.fitting import Fitting, check_views, fitting
-from vlm.pair import Pair
-from vlm.prompts import Prompt
-from vlm.views import text_views
+from vlm.checkpoints.pair import Pair
+from vlm.prompts.prompt import Prompt
+from vlm.responses.fitting import Fitting, check_views, fitting
+from vlm.views.view import text_views
 
 
 def fitting_source(source: PromptSource, pair: Pair, config: Config, *, is_heard: bool = True) -> PromptSource:

@@ -22,9 +22,9 @@ from geometry.lm_head import chunks
 from train.config import Config
 from train.learner import Learner
 from train.rollouts import MicroBatch
-from vlm.rollouts import nucleus
-from vlm.scoring import head_of, view_hidden
-from vlm.views import image_view
+from vlm.responses.rollouts import nucleus
+from vlm.responses.scoring import head_of, view_hidden
+from vlm.views.view import image_view
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from records.journal_lines import PHASES
 from train.adapters import Adapters
 from train.config import Config
 from train.sharding import Sharding, whole_optimizer, whole_weights
-from vlm.pair import Pair
-from vlm.rollouts import Rollout
+from vlm.checkpoints.pair import Pair
+from vlm.responses.rollouts import Rollout
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from train.prompts import step_seed
 from train.run import Run, load, restore
 from train.step import together, update
 from train.trackers import tracked
-from vlm.checkpoint import quiet
-from vlm.finite import NotFiniteError
+from vlm.checkpoints.checkpoint import quiet
+from vlm.responses.finite import NotFiniteError
 
 PATIENCE = 3
 """Steps in a row without a finite gradient after which a run stops."""

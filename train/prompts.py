@@ -7,11 +7,11 @@ from random import Random
 
 from cli.errors import OptionError
 from train.config import Config
-from vlm.fitting import BAD
 from vlm.names import DrawPrompts, drawn_prompts
-from vlm.prompts import Prompt, apply_reading
-from vlm.reading import Reading
-from vlm.sources import PromptSet, prompt_set
+from vlm.prompts.prompt import Prompt, apply_reading
+from vlm.prompts.reading import Reading
+from vlm.prompts.sources import PromptSet, prompt_set
+from vlm.responses.fitting import BAD
 
 FIRST_SEED = 1_000_000  # of training scenes and rollouts: those of evaluations lie below
 STEPS_A_SEED = 1_000_000

@@ -15,15 +15,15 @@ from torch import Tensor
 from cli.errors import OptionError
 from geometry import HiddenViews
 from train.config import Config
-from vlm.checkpoint import LoadedModel
+from vlm.checkpoints.checkpoint import LoadedModel
+from vlm.checkpoints.pair import Pair
 from vlm.names import DrawPrompts
-from vlm.on_policy import agreement
-from vlm.pair import Pair
-from vlm.prompts import Prompt
-from vlm.rollouts import Rollout, Sampling, generate
-from vlm.scoring import head_of, view_hidden
-from vlm.stored_rollouts import Stored, read_stored
-from vlm.views import View, image_view, text_views
+from vlm.prompts.prompt import Prompt
+from vlm.responses.on_policy import agreement
+from vlm.responses.rollouts import Rollout, Sampling, generate
+from vlm.responses.scoring import head_of, view_hidden
+from vlm.responses.stored_rollouts import Stored, read_stored
+from vlm.views.view import View, image_view, text_views
 
 COMPARED = 64
 """Responses of a file that are compared with what the student says of them."""

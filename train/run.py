@@ -27,15 +27,15 @@ from train.learner import Learner
 from train.prompts import PromptSource, prompt_source
 from train.rollouts import Response, read_offline_rollouts, sample
 from train.sharding import asked_for, shard
-from vlm.checkpoint import load_model
+from vlm.checkpoints.checkpoint import load_model
+from vlm.checkpoints.pair import Pair, load_pair, pair_of, teacher_of
 from vlm.families import scopes
 from vlm.names import resolve
-from vlm.pair import Pair, load_pair, pair_of, teacher_of
-from vlm.prompts import Prompt
-from vlm.rollouts import Rollout
-from vlm.scoring import logit_pairs
-from vlm.stored_rollouts import file_fingerprint
-from vlm.views import image_view, text_views
+from vlm.prompts.prompt import Prompt
+from vlm.responses.rollouts import Rollout
+from vlm.responses.scoring import logit_pairs
+from vlm.responses.stored_rollouts import file_fingerprint
+from vlm.views.view import image_view, text_views
 
 HELD_OUT = "held_out.json"
 

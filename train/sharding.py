@@ -33,8 +33,8 @@ from cli.errors import OptionError
 from geometry import HiddenViews
 from train.config import Config
 from train.rollouts import MicroBatch
-from vlm.checkpoint import LoadedModel
-from vlm.scoring import view_hidden
+from vlm.checkpoints.checkpoint import LoadedModel
+from vlm.responses.scoring import view_hidden
 
 
 @dataclass(frozen=True)

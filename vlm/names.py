@@ -6,7 +6,7 @@ A package that ships a checkpoint or draws prompts registers a name when it is i
 from collections.abc import Callable
 from pathlib import Path
 
-from vlm.prompts import Prompt
+from vlm.prompts.prompt import Prompt
 
 DrawPrompts = Callable[[int, int], list[Prompt]]
 """Given a number of prompts and a seed, draws that many prompts; another seed gives other prompts."""

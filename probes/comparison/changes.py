@@ -12,7 +12,7 @@ from probes.stages.responses import rollout_row
 from records import ANGLES, TABLES
 from records.tables.comparison import LOSSES, SIDES
 from stats import bootstrap_interval
-from vlm.prompts import Prompt
+from vlm.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
     from probes.compare import Comparison, Side

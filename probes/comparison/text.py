@@ -8,7 +8,7 @@ import pandas as pd
 
 from cli.tables import aligned
 from records.tables.comparison import SIDES
-from vlm.answers import boxed_answer
+from vlm.answers.judge import boxed_answer
 
 if TYPE_CHECKING:
     from probes.measurement import Measurement

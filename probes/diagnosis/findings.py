@@ -17,7 +17,7 @@ from probes.stages.forecast import HIGH
 from records import ANGLES
 from records.tables.forecast import PRIORS
 from stats import bins_label, bootstrap_interval, bootstrap_of_mean, upper_bins
-from vlm.scoring import training_refusal
+from vlm.responses.scoring import training_refusal
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer

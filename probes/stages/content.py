@@ -15,8 +15,8 @@ import pandas as pd
 from cli.progress import progress
 from geometry import decompose
 from records.tables.diagnosis import CONTENT
-from vlm.prompts import Prompt
-from vlm.views import image_view
+from vlm.prompts.prompt import Prompt
+from vlm.views.view import image_view
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer

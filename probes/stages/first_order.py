@@ -29,10 +29,10 @@ from geometry import (
 )
 from geometry.objective_settings import QUANTILE
 from records.tables.forecast import CHANGED, DIRECTIONS
-from vlm.finite import refuse_gradients, whose
-from vlm.rollouts import Rollout
-from vlm.scoring import encoded_logits, encoded_views, view_logits
-from vlm.sources import PromptError
+from vlm.prompts.sources import PromptError
+from vlm.responses.finite import refuse_gradients, whose
+from vlm.responses.rollouts import Rollout
+from vlm.responses.scoring import encoded_logits, encoded_views, view_logits
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer

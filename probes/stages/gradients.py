@@ -11,8 +11,8 @@ from cli.progress import progress
 from geometry import DenseGradients, Gram, Gramian, ProbedResponse, cotangents, unit_gradients
 from probes.stages.tables import product_rows
 from probes.stages.units import Unit
-from vlm.finite import refuse_gradients, whose
-from vlm.scoring import ResponseView
+from vlm.responses.finite import refuse_gradients, whose
+from vlm.responses.scoring import ResponseView
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer

@@ -12,7 +12,7 @@ from probes.stages.gradients import finite
 from probes.stages.units import Unit
 from stats import chain_order
 from vlm.families import scopes
-from vlm.scoring import ResponseView, logit_pairs
+from vlm.responses.scoring import ResponseView, logit_pairs
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from PIL import Image
 
-from vlm.pictures import Picture
+from vlm.pictures.picture import Picture
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer

@@ -24,9 +24,9 @@ from probes.stages.forecast import ALL, HIGH, bin_labels
 from records.tables.diagnosis import TRIED
 from records.tables.forecast import AFTER
 from stats import Interval, bootstrap_interval, upper_bins
-from vlm.checkpoint import CheckpointError, LoadedModel
-from vlm.finite import NotFiniteError
-from vlm.pair import pair_of
+from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
+from vlm.checkpoints.pair import pair_of
+from vlm.responses.finite import NotFiniteError
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer

@@ -8,11 +8,11 @@ import pandas as pd
 
 from cli.progress import progress
 from probes.sampling import SHARD
-from vlm.answers import boxed_answer, is_correct_any
-from vlm.evaluation import evaluate
-from vlm.prompts import Prompt
-from vlm.rollouts import Rollout, Sampling
-from vlm.views import text_view
+from vlm.answers.judge import boxed_answer, is_correct_any
+from vlm.prompts.prompt import Prompt
+from vlm.responses.evaluation import evaluate
+from vlm.responses.rollouts import Rollout, Sampling
+from vlm.views.view import text_view
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer

@@ -10,7 +10,7 @@ from cli.progress import progress
 from geometry import Decomposition, FourViews, decompose, equal_frequency_bins, top_ids, topk_log_probs
 from probes.sampling import SHARD
 from records.tables.support import COMPARED
-from vlm.rollouts import Rollout
+from vlm.responses.rollouts import Rollout
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: GradientOptions) -> None:
     from tests.benchmarks.growth import draw_growth  # here, so that --help needs no model library
-    from vlm.checkpoint import quiet
+    from vlm.checkpoints.checkpoint import quiet
 
     quiet()
     options.out.mkdir(parents=True, exist_ok=True)

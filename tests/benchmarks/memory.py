@@ -14,7 +14,7 @@ import torch
 from tests.benchmarks.objects import OBJECTS
 from tests.benchmarks.reference import untied
 from tests.benchmarks.ways import WAYS
-from vlm.checkpoint import quiet
+from vlm.checkpoints.checkpoint import quiet
 
 _PROCESS = Path("/proc/self")
 

@@ -13,11 +13,11 @@ from bundled import architecture
 from bundled.prompts import group_prompts
 from geometry import FourViews, cotangents
 from tests.benchmarks.ways import Job
-from vlm.pair import Pair, load_pair
-from vlm.prompts import Prompt
-from vlm.rollouts import Sampling, generate
-from vlm.scoring import ResponseView, score
-from vlm.views import view_pairs
+from vlm.checkpoints.pair import Pair, load_pair
+from vlm.prompts.prompt import Prompt
+from vlm.responses.rollouts import Sampling, generate
+from vlm.responses.scoring import ResponseView, score
+from vlm.views.view import view_pairs
 
 SIZES = {  # with a vocabulary of 8192
     "2M": {"layers": 3, "width": 128, "heads": 4, "mlp": 352, "vision_layers": 3, "vision_width": 64},

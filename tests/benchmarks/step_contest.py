@@ -19,11 +19,11 @@ from train.learner import Learner, Stopwatch
 from train.prompts import prompt_source, step_seed
 from train.rollouts import MicroBatch, Response, cut, sample
 from train.step import Gradient, _add, _apply, update
-from vlm.checkpoint import LoadedModel
-from vlm.pair import load_pair
-from vlm.prompts import Prompt
-from vlm.scoring import view_logits
-from vlm.views import encode_prompts, image_view
+from vlm.checkpoints.checkpoint import LoadedModel
+from vlm.checkpoints.pair import load_pair
+from vlm.prompts.prompt import Prompt
+from vlm.responses.scoring import view_logits
+from vlm.views.view import encode_prompts, image_view
 
 LEAN, STANDARD = "standard, lean", "standard"
 ARMS: Mapping[str, Mapping[str, Any]] = {

@@ -54,7 +54,7 @@ def _run(options: StepOptions) -> None:
     from tests.benchmarks.step_contest import Contest, ProcessorWatch, sampler_table, step_table
     from train.config import Config
     from train.learner import Stopwatch
-    from vlm.checkpoint import quiet
+    from vlm.checkpoints.checkpoint import quiet
 
     quiet()
     torch.set_num_threads(options.threads)

@@ -9,11 +9,11 @@ import torch
 from bundled import blind, card
 from bundled.prompts import bundled_prompts, group_prompts
 from geometry import bin_edges, decompose, equal_frequency_bins
-from vlm.evaluation import accuracy, evaluate
-from vlm.pair import Pair, load_pair
-from vlm.rollouts import Sampling, generate
-from vlm.scoring import score
-from vlm.views import view_pairs
+from vlm.checkpoints.pair import Pair, load_pair
+from vlm.responses.evaluation import accuracy, evaluate
+from vlm.responses.rollouts import Sampling, generate
+from vlm.responses.scoring import score
+from vlm.views.view import view_pairs
 
 SEED = 31_337
 GREEDY = Sampling(max_response=64, greedy=True, batch=120)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bundled.architecture import tokenizer
 from bundled.scenes import Circles, Grid, Lines
 from bundled.tasks import TASKS, Example, sample
-from vlm.answers import boxed_answer, is_correct
+from vlm.answers.judge import boxed_answer, is_correct
 
 SEEDS = st.integers(0, 10**6)
 

@@ -16,9 +16,10 @@ MOST_CPU_SECONDS = 1.5
 
 NO_COMMANDS = {
     "cli.vgs": "runs the commands",
+    "tests.families.run": "launched by a test",
     "tests.train.both": "launched by a test",
     "tests.train.shards": "launched by a test",
-    "vlm.latex": "the worker process of `vlm.latex.Worker`",
+    "vlm.answers.latex": "the worker process of `vlm.answers.latex.Worker`",
 }
 
 ARGUMENTS = {  # of the commands that need some

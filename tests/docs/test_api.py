@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from probes import Analyzer
-from vlm.pair import load_pair
+from vlm.checkpoints.pair import load_pair
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

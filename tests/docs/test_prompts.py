@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from vlm.benchmarks import BENCHMARKS
-from vlm.messages import ROLES
-from vlm.schemas import PICTURES, QUESTIONS, USUAL
+from vlm.prompts.benchmarks import BENCHMARKS
+from vlm.prompts.messages import ROLES
+from vlm.prompts.schemas import PICTURES, QUESTIONS, USUAL
 
 PAGE = (Path(__file__).parents[2] / "docs/prompts.md").read_text(encoding="utf-8")
 

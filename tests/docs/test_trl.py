@@ -9,13 +9,13 @@ import torch
 from trl import DistillationTrainer
 
 from geometry import FourViews, Objective, decompose, objective_loss, token_shares
-from vlm.checkpoint import load_model
-from vlm.optimizer_state import adam_metric_of
-from vlm.pair import load_pair
-from vlm.prompts import Prompt
-from vlm.rollouts import Rollout
-from vlm.scoring import score
-from vlm.views import image_view, text_view
+from vlm.checkpoints.checkpoint import load_model
+from vlm.checkpoints.optimizer_state import adam_metric_of
+from vlm.checkpoints.pair import load_pair
+from vlm.prompts.prompt import Prompt
+from vlm.responses.rollouts import Rollout
+from vlm.responses.scoring import score
+from vlm.views.view import image_view, text_view
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "trl.md"
 

@@ -1,12 +1,8 @@
 """Write the families' random pairs and the prompts that they are checked on.
-
-    python -m tests.families.build FOLDER [FAMILY...]
-
 Weights are drawn wide enough for pictures and tokens to matter, and gates that begin closed are opened.
 """
 
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,7 +14,6 @@ from transformers.utils import is_torchvision_available
 from tests.families import llava, others, qwen, tiled
 from tests.families.registry import FAMILIES
 from tests.families.tokenizers import STUDENT, TEACHER
-from vlm.checkpoint import quiet
 
 MODULES = (qwen, llava, tiled, others)
 """Those that fill `FAMILIES`."""
@@ -83,9 +78,3 @@ def _picture(width: int, height: int, colour: str, dots: int) -> Image.Image:
         x, y = width // 2 + number * width // 12, 2 * height // 3
         draw.ellipse((x, y, x + width // 14, y + height // 14), fill="black")
     return image
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    quiet()
-    build(Path(sys.argv[1]), sys.argv[2:] or [name for name in FAMILIES if can_build(name)])

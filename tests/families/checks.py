@@ -18,10 +18,10 @@ from tests.families.subject import Subject, plain_inputs, plain_logits
 from tests.geometry.test_families import Float64, dense_gradient, worst
 from train.config import Config
 from train.loop import train
-from vlm.checkpoint import LoadedModel
-from vlm.rollouts import Rollout, Sampling, _stream_seed, generate
-from vlm.scoring import ResponseView, head_of, view_hidden, view_logits
-from vlm.views import View, encode_prompts
+from vlm.checkpoints.checkpoint import LoadedModel
+from vlm.responses.rollouts import Rollout, Sampling, _stream_seed, generate
+from vlm.responses.scoring import ResponseView, head_of, view_hidden, view_logits
+from vlm.views.view import View, encode_prompts
 
 Check = Callable[[Subject], str]
 _MARGIN = 1e-5

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from geometry import FourViews
-from vlm.checkpoint import LoadedModel
-from vlm.pair import Pair, load_pair
-from vlm.prompts import Prompt
-from vlm.rollouts import Rollout
-from vlm.scoring import score
-from vlm.sources import load_prompts
-from vlm.views import View, encode_prompts, view_pairs
+from vlm.checkpoints.checkpoint import LoadedModel
+from vlm.checkpoints.pair import Pair, load_pair
+from vlm.prompts.prompt import Prompt
+from vlm.prompts.sources import load_prompts
+from vlm.responses.rollouts import Rollout
+from vlm.responses.scoring import score
+from vlm.views.view import View, encode_prompts, view_pairs
 
 N_TOKENS = 5
 """Tokens of the longest response that the checks score."""

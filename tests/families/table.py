@@ -1,9 +1,5 @@
-"""Write docs/families.md: what works with which family of models.
+"""The page docs/families.md: what works with which family of models."""
 
-python -m tests.families.table                 # minutes
-"""
-
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,14 +10,14 @@ import transformers
 from tests.families.checks import CHECKS
 from tests.families.registry import FAMILIES
 from tests.families.run import Cells, results
-from vlm.checkpoint import quiet
+from vlm.checkpoints.checkpoint import quiet
 
 PAGE = Path(__file__).parents[2] / "docs" / "families.md"
 TITLES = ("family", *CHECKS)
 _HEAD = """# Families of models
 
 What works with which vision-language family of transformers {version}. Each family is a random pair of two small
-models of its own classes, with its own processor, a tokenizer and a chat template; `python -m tests.families.table`
+models of its own classes, with its own processor, a tokenizer and a chat template; `python -m tests.families`
 writes this page, `make test-all` checks it. No family is known to the code by name: others work as these do, or are
 refused with a reason.
 
@@ -97,7 +93,7 @@ def _cell(said: str, reasons: list[str]) -> str:
     return f"refused ({reasons.index(reason) + 1})"
 
 
-def main() -> int:
+def write() -> int:
     """Check every family and write the page; return 1 if a check failed."""
     torch.set_num_threads(1)
     quiet()
@@ -108,7 +104,3 @@ def main() -> int:
     failed = [(name, check, said) for name, row in found.items() for check, said in row.items() if "FAILED" in said]
     print(*failed, sep="\n")
     return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

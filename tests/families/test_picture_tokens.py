@@ -9,8 +9,8 @@ from PIL import Image
 from tests.families.build import can_build
 from tests.families.registry import FAMILIES
 from tests.families.tokenizers import STUDENT
-from vlm.picture_tokens import PictureTokens
-from vlm.views import View, ViewError, encode_prompts
+from vlm.checkpoints.picture_tokens import PictureTokens
+from vlm.views.view import View, ViewError, encode_prompts
 
 HERE = [name for name, family in FAMILIES.items() if can_build(name) and not family.refused]
 QWEN = {"<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"}

@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PreTrainedTokenizerFast, ProcessorMixin
 from transformers.utils import is_torchvision_available
 
-from vlm.processors import without_video
+from vlm.checkpoints.processors import without_video
 
 CONTEXT = 4096
 _LINES = [

@@ -17,7 +17,7 @@ from probes.stages.units import Unit
 from records import RecordError, fingerprint, read_record
 from records.columns import OBJECTIVES
 from tests.figures import studies
-from vlm.rollouts import Rollout
+from vlm.responses.rollouts import Rollout
 
 FIGURES = [row for row in ROWS if not row.picture.page]
 THERE = [row for row in FIGURES if (GALLERY / row.record / "record.json").is_file()]

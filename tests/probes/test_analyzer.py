@@ -10,7 +10,7 @@ import torch
 from cli.errors import UserError
 from probes import Advice, Analyzer, angles, sampling, stages
 from records import RecordError, open_record, read_record
-from vlm.checkpoint import load_model
+from vlm.checkpoints.checkpoint import load_model
 
 SMALL = {"limit": 8, "max_response": 5, "bins": 3}
 UNITS = {"per_bin": 2}

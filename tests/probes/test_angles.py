@@ -13,7 +13,7 @@ from records import ANGLES, RecordWriter, read_record
 from stats.bootstrap import bootstrap_interval
 from tests import models
 from vlm.families import scopes
-from vlm.views import encode_prompts, image_view, text_view
+from vlm.views.view import encode_prompts, image_view, text_view
 
 TABLES = ("rollouts", "tokens", "units", "grams", "bins")
 

@@ -9,10 +9,10 @@ from PIL import Image
 from probes import accuracy, compare, vds
 from records import read_record
 from tests.probes.test_errors import complaint
-from vlm import rollouts
-from vlm.fitting import NothingFitsError, fitting
-from vlm.reading import Reading
-from vlm.sources import load_prompts
+from vlm.prompts.reading import Reading
+from vlm.prompts.sources import load_prompts
+from vlm.responses import rollouts
+from vlm.responses.fitting import NothingFitsError, fitting
 
 
 @pytest.fixture

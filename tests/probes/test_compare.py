@@ -20,8 +20,8 @@ from records.tables import comparison
 from records.tables.comparison import LOSSES
 from stats import bootstrap_interval
 from tests import models
-from vlm.evaluation import Verdict
-from vlm.rollouts import Rollout
+from vlm.responses.evaluation import Verdict
+from vlm.responses.rollouts import Rollout
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--limit", "8", "--max-response", "5", "--bins", "3")

@@ -16,7 +16,7 @@ from records import read_record
 from records.tables.diagnosis import TABLES
 from tests import models
 from train.config import Config
-from vlm.pair import load_pair, pair_of
+from vlm.checkpoints.pair import load_pair, pair_of
 
 LOSSES_ALONE = {"skip_geometry": True, "skip_forecast": True, "shown": 0}
 UNTRIED = tuple(name for name in TABLES if name != "trial")

@@ -16,9 +16,9 @@ from tests.probes.test_errors import complaint
 from train import checkpoint
 from train.checkpoint import Progress, Teacher
 from train.learner import State
+from vlm.checkpoints.optimizer_state import STATE
+from vlm.checkpoints.pair import load_pair
 from vlm.families import scopes
-from vlm.optimizer_state import STATE
-from vlm.pair import load_pair
 
 EPS = 1e-6
 SETTING = ("--limit", "6", "--max-response", "5", "--bins", "2", "--per-bin", "3")

@@ -12,7 +12,7 @@ from cli.vgs import COMMANDS
 from probes import Analyzer, stages
 from tests import models
 from train.__main__ import main as train
-from vlm.finite import NotFiniteError
+from vlm.responses.finite import NotFiniteError
 
 PROBES = [path for path, _ in COMMANDS.values() if path.startswith("probes.")]
 

@@ -6,7 +6,7 @@ import pytest
 
 from probes import accuracy, angles, compare, vds
 from tests import models
-from vlm.shown import shown_prompt
+from vlm.responses.shown import shown_prompt
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_command_begins_with_what_it_read(here, rows, flags, capsys, main):
 
 @pytest.mark.parametrize("main", [angles.main, accuracy.main, compare.main])
 def test_the_first_prompt_is_shown_and_nothing_is_loaded(here, rows, flags, capsys, monkeypatch, main):
-    monkeypatch.setattr("vlm.checkpoint.AutoModelForImageTextToText", None)
+    monkeypatch.setattr("vlm.checkpoints.checkpoint.AutoModelForImageTextToText", None)
     assert main([flags[0], *rows, "--system-prompt", "be brief", "--show-prompt"]) == 0
     shown = capsys.readouterr()
     assert shown.err == LINES

@@ -8,10 +8,10 @@ from probes import support
 from records import read_record
 from records.tables.support import COMPARED
 from tests import models
-from vlm.rollouts import Sampling, generate
-from vlm.scoring import view_logits
-from vlm.sources import load_prompts
-from vlm.views import image_view, text_view
+from vlm.prompts.sources import load_prompts
+from vlm.responses.rollouts import Sampling, generate
+from vlm.responses.scoring import view_logits
+from vlm.views.view import image_view, text_view
 
 TOP_K = (2, 6, 30, 100_000)
 

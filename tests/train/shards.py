@@ -20,7 +20,7 @@ from train.prompts import prompt_source
 from train.run import prepare_student
 from train.sharding import asked_for, shard, whole
 from train.step import summed_gradient, update
-from vlm.pair import load_pair
+from vlm.checkpoints.pair import load_pair
 
 CASES = {
     "measured": {"micro_batch": 1},

@@ -12,10 +12,10 @@ from train.config import Config
 from train.learner import Learner, Stopwatch
 from train.prompts import prompt_source, step_seed
 from train.rollouts import Response
-from vlm.checkpoint import LoadedModel
-from vlm.pair import load_pair
-from vlm.scoring import view_logits
-from vlm.views import image_view
+from vlm.checkpoints.checkpoint import LoadedModel
+from vlm.checkpoints.pair import load_pair
+from vlm.responses.scoring import view_logits
+from vlm.views.view import image_view
 
 
 def small(checkpoints: Path, **changes) -> Config:

@@ -12,8 +12,8 @@ from train.activation_checkpointing import checkpoint_activations
 from train.gradients import batch_grams
 from train.loop import train
 from train.step import summed_gradient
-from vlm.checkpoint import CheckpointError
-from vlm.pair import load_pair
+from vlm.checkpoints.checkpoint import CheckpointError
+from vlm.checkpoints.pair import load_pair
 
 
 def measured(checkpoints, *, again, **changes):

@@ -18,7 +18,7 @@ from train.loop import train
 from train.prompts import prompt_source, step_seed
 from train.rollouts import both_views, has_image
 from train.step import summed_gradient, together, update
-from vlm.rollouts import nucleus
+from vlm.responses.rollouts import nucleus
 
 MIXES = ("grpo", "grpo+standard", "grpo+vgs-lp")
 

@@ -21,7 +21,7 @@ from tests.train.small import flags, small
 from train.__main__ import main
 from train.evaluation import accuracy_words, headline
 from train.loop import train
-from vlm.pair import load_pair
+from vlm.checkpoints.pair import load_pair
 
 RUN = """
 import sys, torch
@@ -167,7 +167,7 @@ def test_without_an_answer_there_is_no_accuracy_and_no_best(checkpoints, tmp_pat
 
 
 def test_the_first_prompt_is_shown_in_both_views_before_weights_load(checkpoints, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("vlm.checkpoint.AutoModelForImageTextToText", None)
+    monkeypatch.setattr("vlm.checkpoints.checkpoint.AutoModelForImageTextToText", None)
     argv = flags(small(checkpoints, out=str(tmp_path / "run"), show_prompt=True, system_prompt="be brief"))
     assert main(argv) == 0
     shown = capsys.readouterr()

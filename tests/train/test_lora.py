@@ -20,8 +20,8 @@ from train.learner import Learner
 from train.loop import train
 from train.run import prepare_student
 from train.step import summed_gradient
+from vlm.checkpoints.pair import load_pair
 from vlm.families import language_layers
-from vlm.pair import load_pair
 
 pytest.importorskip("peft")
 LAYERS = ["mlp.down_proj", "mlp.gate_proj", "mlp.up_proj"] + [f"self_attn.{part}_proj" for part in "koqv"]

@@ -18,8 +18,8 @@ from train.learner import Learner
 from train.loop import train
 from train.run import prepare_student
 from train.step import summed_gradient
+from vlm.checkpoints.pair import load_pair
 from vlm.families import language_layers, language_stacks
-from vlm.pair import load_pair
 
 pytest.importorskip("peft")
 STACKS = [f"model.language_model.layers.{n}.mlp.experts.{part}_proj" for n in (0, 1) for part in ("gate_up", "down")]

@@ -16,7 +16,7 @@ from records.journal import JOURNAL, read_journal
 from tests.train import shards
 from train.loop import train
 from train.sharding import asked_for
-from vlm.pair import load_pair
+from vlm.checkpoints.pair import load_pair
 
 
 class Two:

@@ -18,11 +18,11 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
-from vlm.checkpoint import LoadedModel
+from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.families import _depth, _kind, parameter_groups, parameter_kinds, scopes
-from vlm.prompts import Prompt
-from vlm.scoring import view_logits
-from vlm.views import image_view, text_view
+from vlm.prompts.prompt import Prompt
+from vlm.responses.scoring import view_logits
+from vlm.views.view import image_view, text_view
 
 TEXT = {
     "vocab_size": 48,

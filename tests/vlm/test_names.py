@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vlm import names
-from vlm.prompts import Prompt
+from vlm.prompts.prompt import Prompt
 
 
 @pytest.fixture(autouse=True)

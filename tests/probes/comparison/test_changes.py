@@ -10,7 +10,7 @@ from PIL import Image
 from probes.comparison.changes import accuracy_rows, angle_change_rows, answer_rows, example_rows
 from records import ANGLES, TABLES
 from stats import bootstrap_interval
-from vlm.prompts import Prompt
+from vlm.prompts.prompt import Prompt
 
 
 def prompts_of(n, answer="yes"):

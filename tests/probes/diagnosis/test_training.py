@@ -28,7 +28,7 @@ from probes.settings import PairOptions, PromptOptions
 from records import read_record
 from train.__main__ import parse
 from train.config import Config
-from vlm.reading import Reading
+from vlm.prompts.reading import Reading
 
 ADVICE = Recommendation("steer", "vgs-lp", 1.25, 1 / 3, "attached", {})
 ROOT = Path(__file__).resolve().parents[3]

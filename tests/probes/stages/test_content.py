@@ -3,7 +3,7 @@
 from PIL import Image
 
 from probes.stages.content import partners
-from vlm.prompts import Prompt
+from vlm.prompts.prompt import Prompt
 
 
 def test_partners_show_another_picture_of_the_same_sizes():

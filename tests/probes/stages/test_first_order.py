@@ -9,8 +9,8 @@ from geometry import FourViews, decompose
 from probes.stages import first_order, forecast, real_steps
 from records.tables.forecast import DIRECTIONS
 from tests import models
-from vlm.scoring import view_logits
-from vlm.sources import PromptError
+from vlm.prompts.sources import PromptError
+from vlm.responses.scoring import view_logits
 
 
 def losses_of(analyzer, number):

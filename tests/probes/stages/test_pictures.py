@@ -6,7 +6,7 @@ from PIL import Image
 
 from probes.stages.pictures import picture_png, picture_table
 from records import TABLES
-from vlm.pictures import Picture
+from vlm.pictures.picture import Picture
 
 
 def test_several_pictures_stand_side_by_side_and_large_ones_are_made_smaller():

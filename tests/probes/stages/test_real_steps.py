@@ -10,7 +10,7 @@ from probes.stages import real_steps
 from probes.stages.real_steps import Ground, Pace, Setting, can_step, trial_rows
 from records.tables.diagnosis import TRIAL, TRIED
 from stats import bootstrap_interval
-from vlm.scoring import view_logits
+from vlm.responses.scoring import view_logits
 
 PACE = Pace(3, 1e-3)
 SETTINGS = [

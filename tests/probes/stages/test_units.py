@@ -13,7 +13,7 @@ from probes.stages import gradients
 from probes.stages.tables import gram_of_rows
 from records import Shards
 from tests import models
-from vlm.scoring import view_logits
+from vlm.responses.scoring import view_logits
 
 LOSSES = ("standard", "language", "visual")
 

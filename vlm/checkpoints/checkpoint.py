@@ -1,0 +1,180 @@
+"""Load one checkpoint: a model, the processor it renders with, and what identifies its weights."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import huggingface_hub
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.utils import logging
+
+from vlm.checkpoints.adapter_folders import Source, merged, source_fingerprint
+from vlm.checkpoints.configs import n_wanted, readable
+from vlm.checkpoints.loaded_model import LoadedModel, all_end_ids
+from vlm.checkpoints.places import CheckpointError, Place, first_line
+from vlm.checkpoints.processors import load_processor
+from vlm.checkpoints.setup_fingerprint import setup_fingerprint
+from vlm.checkpoints.two_views import refuse_one_view
+from vlm.checkpoints.weights import (
+    n_held,
+    refuse_differing,
+    refuse_larger,
+    refuse_not_finite,
+    tensors_fingerprint,
+    weight_files,
+)
+from vlm.families import train_only
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+
+
+def load_model(
+    checkpoint: str,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    attention: str = "sdpa",
+    parameters: str | None = None,
+) -> LoadedModel:
+    """Load one checkpoint in eval mode.
+
+    parameters: a regular expression; parameters whose names it does not find are frozen, and so not measured.
+    """
+    if dtype not in DTYPES:
+        raise CheckpointError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    _check_device(device)
+    source = readable(checkpoint)
+    model = _read_model(source.base, DTYPES[dtype], attention)
+    if source.is_adapter:
+        model = merged(model, source.place)
+    processor = _read_processor(source)
+    model.generation_config = GenerationConfig(
+        eos_token_id=model.generation_config.eos_token_id or processor.tokenizer.eos_token_id,
+        pad_token_id=processor.tokenizer.pad_token_id,
+    )
+    model.eval().to(device)
+    refuse_not_finite(source.place.asked, model)
+    refuse_one_view(source.place.asked, model, processor)
+    if parameters is not None:
+        _train_only(model, parameters)
+    place = source.place
+    return LoadedModel(place.name, model, processor, source_fingerprint(source), place.commit, source.notes)
+
+
+def fingerprints(checkpoint: str) -> tuple[str, str]:
+    """Return what `fingerprint` and `setup` of a loaded checkpoint would be, without building the model."""
+    source = readable(checkpoint)
+    processor = _read_processor(source)
+    config = AutoConfig.from_pretrained(source.base.folder, trust_remote_code=False)
+    written = source.base.read("generation_config.json").get("eos_token_id")
+    ids = all_end_ids(written, processor)
+    return source_fingerprint(source), setup_fingerprint(config, processor, ids)
+
+
+def processor_of(checkpoint: str) -> ProcessorMixin:
+    """Return what a checkpoint renders prompts with; its weights are not read."""
+    return _read_processor(readable(checkpoint))
+
+
+def model_in_memory(model: nn.Module, processor: ProcessorMixin, name: str = "model in memory") -> LoadedModel:
+    """Return a model that is loaded already, put into eval mode.
+
+    Its fingerprint is taken over the names and bytes of its parameters and saved buffers.
+
+    Raises:
+        CheckpointError: it is none of transformers' models, its weights are not finite, its processor has no chat
+            template, or it has no two views.
+    """
+    if not isinstance(model, PreTrainedModel):
+        raise CheckpointError(f"`model` must be a transformers model, got {type(model).__name__}; unwrap it")
+    if not getattr(processor, "chat_template", None):
+        raise CheckpointError("`processor` must have a chat template; only chat models have two views")
+    processor.tokenizer.pad_token = processor.tokenizer.pad_token or processor.tokenizer.eos_token
+    refuse_not_finite(name, model)
+    refuse_one_view(name, model, processor)
+    model.set_experts_implementation("eager")
+    return LoadedModel(name, model.eval(), processor, tensors_fingerprint(model))
+
+
+def in_precision(loaded: LoadedModel, dtype: str) -> LoadedModel:
+    """Return a copy of a model in another dtype."""
+    model = deepcopy(loaded.model)
+    nn.Module.to(model, DTYPES[dtype])
+    return replace(loaded, model=model)
+
+
+def _train_only(model: nn.Module, parameters: str) -> None:
+    try:
+        train_only(model, parameters)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def _read_model(base: Place, dtype: torch.dtype, attention: str) -> PreTrainedModel:
+    held = n_held(base, weight_files(base))
+    with _named(base):
+        refuse_larger(base, n_wanted(base), held)
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            base.folder,
+            dtype=dtype,
+            attn_implementation=attention,
+            experts_implementation="eager",  # fused experts have neither float64 nor forward mode
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # refused below, by their names
+            output_loading_info=True,
+        )
+    model, met = loaded
+    refuse_differing(base, met)
+    return model
+
+
+def _read_processor(source: Source) -> ProcessorMixin:
+    place = source.processor_place
+    with _named(place):
+        processor: Any = load_processor(place.folder, model_type=source.base.read("config.json").get("model_type"))
+    if not processor.chat_template:
+        raise CheckpointError(f"`checkpoint` {place.asked} has no chat template; only chat models have two views")
+    processor.tokenizer.pad_token = processor.tokenizer.pad_token or processor.tokenizer.eos_token
+    return processor
+
+
+@contextmanager
+def _named(place: Place) -> Iterator[None]:
+    """Say of an error of transformers which checkpoint it is about."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
+        raise CheckpointError(f"`checkpoint` {place.asked} cannot be loaded: {first_line(error)}") from None
+
+
+def quiet() -> None:
+    """Keep transformers' own bars and notices off the terminal; downloads show theirs."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()  # of the hub's client, too
+    if huggingface_hub.constants.HF_HUB_DISABLE_PROGRESS_BARS is not True:
+        huggingface_hub.utils.enable_progress_bars()
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device).tolist()
+    except (RuntimeError, AssertionError) as error:
+        raise CheckpointError(f"`device` {device!r} cannot be used ({first_line(error)}); try cpu") from None
+
+
+def check_vision(checkpoint: str) -> None:
+    """Refuse what is no checkpoint, or one that reads no images, before anything large is loaded."""
+    readable(checkpoint)

@@ -1,0 +1,1 @@
+"""Prompts, from files and rows in the usual schemas to chat messages."""

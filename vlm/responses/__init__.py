@@ -1,0 +1,1 @@
+"""Responses: sampled or stored, scored under four views, and judged."""

@@ -1,0 +1,304 @@
+"""The four views of a response: student and teacher, with and without the picture, at the response's tokens."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from geometry import FourViews, LMHead
+from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
+from vlm.checkpoints.pair import Pair
+from vlm.responses.finite import refuse_logits, whose
+from vlm.responses.output_map import NoOutputMap, OutputMap, probes
+from vlm.responses.rollouts import Rollout
+from vlm.views.view import Encoded, View, encode, per_token, together
+
+_MAPS: WeakKeyDictionary[nn.Module, OutputMap] = WeakKeyDictionary()
+"""Of each model that was asked, what it makes of its output layer's results."""
+
+Positions = Sequence[Tensor]
+"""For each response ascending positions of its tokens."""
+
+
+def score(
+    pair: Pair,
+    views: Sequence[tuple[View, View]],
+    rollouts: Sequence[Rollout],
+    *,
+    batch: int = 32,
+    positions: Positions | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Iterator[FourViews]:
+    """Yield the four views of each rollout, in order.
+
+    Logits `[T, V]` are over the ids both tokenizers hold; ids that stand for pictures have -inf, since sampling never
+    draws them. For a prompt without a picture the text view *is* the image view: the same tensor.
+
+    Args:
+        views: the image view and the text view of each rollout's prompt.
+        batch: rollouts in a forward pass, cut by order; at one number of threads the same call gives the same bits.
+        positions: the tokens whose logits are made; all by default.
+
+    Raises:
+        NotFiniteError: the logits of a token are not finite.
+    """
+    for start in range(0, len(rollouts), batch):
+        cut = slice(start, start + batch)
+        responses, at = [rollout.token_ids for rollout in rollouts[cut]], None if positions is None else positions[cut]
+        student, teacher = (logit_pairs(loaded, views[cut], responses, pair.n_ids, at) for loaded in pair.models)
+        for of_student, of_teacher in zip(student, teacher, strict=True):
+            yield FourViews(*of_student, *of_teacher)
+        progress(min(start + batch, len(rollouts)))
+
+
+@torch.no_grad()
+def logit_pairs(
+    loaded: LoadedModel,
+    views: Sequence[tuple[View, View]],
+    responses: Sequence[Sequence[int]],
+    n_ids: int,
+    positions: Positions | None = None,
+) -> list[tuple[Tensor, Tensor]]:
+    """Return one model's logits of each response under its image view and its text view, without a graph.
+
+    Raises:
+        NotFiniteError: the logits of a token are not finite.
+    """
+    images = view_logits(loaded, [image for image, _ in views], responses, n_ids, positions)
+    rows = [row for row, (image, text) in enumerate(views) if image != text]
+    at = None if positions is None else [positions[row] for row in rows]
+    texts = view_logits(loaded, [views[row][1] for row in rows], [responses[row] for row in rows], n_ids, at)
+    for logits in (*images, *texts):
+        refuse_logits(logits, whose(loaded))
+    by_row = dict(zip(rows, texts, strict=True))
+    return [(logits, by_row.get(row, logits)) for row, logits in enumerate(images)]
+
+
+def view_logits(
+    loaded: LoadedModel,
+    views: Sequence[View],
+    responses: Sequence[Sequence[int]],
+    n_ids: int,
+    positions: Positions | None = None,
+) -> list[Tensor]:
+    """Return the logits `[T, V]` of each response under its view, differentiable where gradients are enabled.
+
+    Ids below `n_ids` alone, -inf at those that stand for pictures: the ids that sampling draws from.
+
+    positions: the tokens whose logits are made; all by default.
+    """
+    return encoded_logits(loaded, encoded_views(loaded, views, responses), n_ids, positions)
+
+
+Passes = Sequence[tuple[Sequence[int], Encoded]]
+"""Inputs of forward passes, and which of the views are in each."""
+
+
+def encoded_views(loaded: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]]) -> Passes:
+    """Return the inputs of one forward pass, or of one for each number of pictures where these cannot be mixed."""
+    found = []
+    for rows in together(views, loaded.mixes_views):
+        encoded = encode([views[r] for r in rows], [responses[r] for r in rows], loaded.processor, loaded.visual_ids)
+        found.append((rows, encoded.to(loaded.device, loaded.dtype)))
+    return found
+
+
+def encoded_logits(loaded: LoadedModel, passes: Passes, n_ids: int, positions: Positions | None = None) -> list[Tensor]:
+    """Return what `view_logits` does, from inputs made before: no processor runs."""
+    masked = _pictured(loaded, n_ids)
+    found: dict[int, Tensor] = {}
+    for rows, encoded in passes:
+        at = None if positions is None else [positions[row] for row in rows]
+        found |= zip(rows, response_logits(loaded, encoded, n_ids, at), strict=True)
+    return [found[row].masked_fill(masked, -torch.inf) for row in sorted(found)]
+
+
+def view_hidden(loaded: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Return the hidden states `[T, d]` of each response under its view: `head_of(...)` of them is `view_logits`.
+
+    Differentiable where gradients are enabled. The logits of the response are never made.
+
+    Raises:
+        CheckpointError: the model's logits are not one linear map of these.
+    """
+    found: dict[int, Tensor] = {}
+    for rows, encoded in encoded_views(loaded, views, responses):
+        found |= zip(rows, response_hidden(loaded, encoded), strict=True)
+    return [found[row] for row in sorted(found)]
+
+
+def head_of(loaded: LoadedModel, n_ids: int) -> LMHead:
+    """Return the end of a model, over the ids below `n_ids`, those that stand for pictures masked.
+
+    Its weight is the model's parameter: a gradient in one is a gradient in the other. Scale and cap are measured.
+
+    Raises:
+        CheckpointError: the model's logits are neither results of a linear output layer nor those scaled or capped.
+    """
+    layer = _output_layer(loaded)
+    if loaded.model not in _MAPS:
+        word = next(index for index in range(n_ids) if index not in loaded.visual_ids)
+        with torch.no_grad():
+            _handed(loaded, lambda: loaded.model(input_ids=torch.tensor([[word, word]], device=loaded.device)).logits)
+    shape = _MAPS.get(loaded.model, OutputMap())
+    masked = tuple(index for index in loaded.visual_ids if index < n_ids)
+    return LMHead(layer.weight, layer.bias, n_ids=n_ids, masked=masked, scale=shape.scale, softcap=shape.softcap)
+
+
+class ResponseView:
+    """One response under one view, encoded once and run as often and as far as asked."""
+
+    def __init__(self, loaded: LoadedModel, view: View, response: Sequence[int], n_ids: int) -> None:
+        self._loaded, self._n_ids = loaded, n_ids
+        ((_, self._encoded),) = encoded_views(loaded, [view], [response])
+        self._masked = _pictured(loaded, n_ids)
+
+    def __call__(self, positions: Tensor) -> Tensor:
+        """Return the logits `[n, V]` at ascending positions of the response, as `view_logits` does, float32 or better.
+
+        Nothing is run behind the last position.
+        """
+        (first,) = self._encoded.first
+        stop = first + int(positions[-1]) + 1
+        shape = self._encoded.inputs["input_ids"].shape
+        inputs = {k: v[:, :stop] if per_token(v, shape) else v for k, v in self._encoded.inputs.items()}
+        logits = _logits_at(self._loaded, inputs, first + positions.to(self._loaded.device))
+        logits = logits[0, :, : self._n_ids].masked_fill(self._masked, -torch.inf)
+        return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+
+def _pictured(loaded: LoadedModel, n_ids: int) -> Tensor:
+    """Which ids below `n_ids` stand for pictures."""
+    masked = torch.zeros(n_ids, dtype=torch.bool, device=loaded.device)
+    masked[[index for index in loaded.visual_ids if index < n_ids]] = True
+    return masked
+
+
+def response_logits(
+    loaded: LoadedModel, encoded: Encoded, n_ids: int, positions: Positions | None = None
+) -> list[Tensor]:
+    """Return each response's logits from one forward pass; the head runs on the columns that are kept alone."""
+    if positions is None:
+        return [logits[:, :n_ids] for logits in _spans(_kept_logits(loaded, encoded), encoded)]
+    columns = [first + at.to(loaded.device) for first, at in zip(encoded.first, positions, strict=True)]
+    kept = torch.cat(columns).unique()  # ascending
+    logits = _logits_at(loaded, encoded.inputs, kept)
+    return [logits[row, torch.searchsorted(kept, at), :n_ids] for row, at in enumerate(columns)]
+
+
+def response_hidden(loaded: LoadedModel, encoded: Encoded) -> list[Tensor]:
+    """Return what the head is handed, in its precision; it runs on a few probes, to see that it is all there is.
+
+    Raises:
+        CheckpointError: as `head_of`.
+    """
+    columns = _columns(encoded)
+    handed = _handed(loaded, lambda: _forward(loaded, encoded.inputs, columns))
+    hidden = _cut(loaded, handed, encoded.inputs, columns)
+    return _spans(hidden.to(_output_layer(loaded).weight.dtype), encoded)
+
+
+def _handed(loaded: LoadedModel, forward: Callable[[], Tensor]) -> Tensor:
+    """What the output layer is handed in a forward pass that returns logits; note what becomes of its results."""
+    layer = _output_layer(loaded)
+    handed: list[Tensor] = []
+
+    def take(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        handed.append(inputs[0])
+        return (probes(inputs[0], layer),)
+
+    hook = layer.register_forward_pre_hook(take)
+    try:
+        logits = forward()
+    finally:
+        hook.remove()
+    (hidden,) = handed
+    _note_map(loaded, layer, probes(hidden, layer), logits.detach())
+    return hidden
+
+
+def _kept_logits(loaded: LoadedModel, encoded: Encoded) -> Tensor:
+    """The model's logits from the first response column on."""
+    return _logits_at(loaded, encoded.inputs, _columns(encoded))
+
+
+def _columns(encoded: Encoded) -> Tensor:
+    """The columns from the first response's on; the last predicts nothing."""
+    ids = encoded.inputs["input_ids"]
+    return torch.arange(min(encoded.first), ids.shape[1] - 1, device=ids.device)
+
+
+def _logits_at(loaded: LoadedModel, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
+    """The model's logits `[B, n, rows]` at ascending columns."""
+    return _cut(loaded, _forward(loaded, inputs, columns), inputs, columns)
+
+
+def _forward(loaded: LoadedModel, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
+    """What one pass returns, asked for some columns: a model that cannot leave columns out returns all."""
+    return loaded.model(**inputs, logits_to_keep=columns, use_cache=False).logits
+
+
+def _cut(loaded: LoadedModel, rows: Tensor, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
+    """Return these columns of what a model made of them, or of all.
+
+    Raises:
+        CheckpointError: there are neither these columns nor all.
+    """
+    every = inputs["input_ids"].shape[1]
+    if rows.shape[1] == len(columns):
+        return rows
+    if rows.shape[1] == every:
+        return rows[:, columns]
+    raise CheckpointError(
+        f"`checkpoint` {loaded.name} must make a row of logits for each token, got {rows.shape[1]} for {every};"
+        " what predicts which token is not known, choose another model"
+    )
+
+
+def _spans(rows: Tensor, encoded: Encoded) -> list[Tensor]:
+    """Cut `[B, columns, ...]` from the first response column on into each response's own rows."""
+    begin, spans = min(encoded.first), zip(encoded.first, encoded.lengths, strict=True)
+    return [rows[row, first - begin : first - begin + n] for row, (first, n) in enumerate(spans)]
+
+
+def _output_layer(loaded: LoadedModel) -> nn.Linear:
+    layer = loaded.model.get_output_embeddings()
+    if not isinstance(layer, nn.Linear):
+        raise CheckpointError(
+            f"`checkpoint` {loaded.name} must have a linear output layer for a loss from hidden states, got "
+            f"{type(layer).__name__}; leave it out of the adapter, or take the loss from `view_logits`"
+        )
+    return layer
+
+
+@torch.no_grad()
+def training_refusal(loaded: LoadedModel, view: View, response: Sequence[int]) -> str:
+    """Return why training cannot take this model's losses from hidden states; empty where it can."""
+    try:
+        view_hidden(loaded, [view], [response])
+    except CheckpointError as error:
+        return str(error)
+    return ""
+
+
+@torch.no_grad()
+def _note_map(loaded: LoadedModel, layer: nn.Linear, probed: Tensor, logits: Tensor) -> None:
+    """Note what the model makes of its output layer's results; refuse what is neither a scale nor a cap.
+
+    Weights that are not finite say nothing of it: their losses are not finite either.
+    """
+    results = linear(probed, layer.weight, layer.bias)
+    if not results.isfinite().all():
+        return
+    try:
+        if loaded.model in _MAPS:
+            _MAPS[loaded.model].check(results, logits)
+        else:
+            _MAPS[loaded.model] = OutputMap.measured(results, logits, loaded.model.config.to_dict())
+    except NoOutputMap as error:
+        raise CheckpointError(
+            f"`checkpoint` {loaded.name} must have logits that are one linear map of its last hidden state, scaled or "
+            f"capped by tanh or neither, {error}; take the loss from `view_logits`"
+        ) from None
