@@ -4,7 +4,7 @@ from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel, Pro
 
 from vlm.checkpoints.picture_tokens import PictureTokens
 from vlm.checkpoints.places import CheckpointError
-from vlm.views.view import ViewError
+from vlm.views.view import RefusedPromptError, ViewError
 
 
 def refuse_encoder(checkpoint: str, config: PreTrainedConfig) -> None:
@@ -29,7 +29,8 @@ def refuse_one_view(checkpoint: str, model: PreTrainedModel, processor: Processo
     try:
         PictureTokens(model.config, processor).check()
     except ViewError as error:
-        raise CheckpointError(f"`checkpoint` {checkpoint} cannot have two views: {error}") from None
+        said = f"the processor refuses a prompt: {error.reason}" if isinstance(error, RefusedPromptError) else error
+        raise CheckpointError(f"`checkpoint` {checkpoint} cannot have two views: {said}") from None
     if not isinstance(model, GenerationMixin):
         raise CheckpointError(
             f"`checkpoint` {checkpoint} must speak token by token, but {type(model).__name__} does not"

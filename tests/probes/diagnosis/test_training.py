@@ -64,7 +64,7 @@ def test_all_that_was_measured_with_is_carried(tmp_path):
         "teacher": "my teachers/the 'one'", "dtype": "bfloat16", "device": "cuda", "split": "test $HOME",
         "rollouts_per_prompt": 3, "max_response": 512, "text_view": "blank", "seed": 7,
         "columns": "problem=question,answer=solution", "image_root": "-odd/ö", "allow_remote": True, "skip_bad": True,
-        "max_pixels": 1000, "min_pixels": 10, "system_prompt": "# Be \"brief\"\nand 'kind' `x` \\ !",
+        "max_pixels": 1000, "min_pixels": 10, "max_prompt": 900, "system_prompt": "# Be \"brief\"\nand 'kind' `x` \\ !",
         "chat_template_args": '{"enable_thinking": false}',
     }  # fmt: skip
     assert given.keys() | {"prompts", "device"} == {
