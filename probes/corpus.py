@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -14,15 +14,15 @@ import pandas as pd
 from torch import Tensor, nn
 
 from cli.errors import OptionError
-from cli.options import checked
 from geometry import FourViews
 from probes import sampling
 from probes.sampling import Asked
-from probes.settings import ANALYZER_OPTIONS, BinOptions, Dtype, MetricOptions, PairOptions, PromptOptions
+from probes.settings import Dtype, PairOptions
+from probes.settings_of_analyzer import Settings, groups_of
 from probes.stored_responses import StoredResponses
 from records import Shards
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel, in_precision, load_model, model_in_memory, quiet
-from vlm.checkpoints.optimizer_state import STATE, AdamMetric, adam_metric_of, state_file
+from vlm.checkpoints.optimizer_state import AdamMetric, adam_metric_of, state_file
 from vlm.checkpoints.pair import Pair, load_teacher, pair_of, teacher_named
 from vlm.families import parameter_kinds
 from vlm.prompts.prompt import Prompt
@@ -36,7 +36,7 @@ from vlm.views.view import View, image_view
 IN_MEMORY = "in memory"
 
 
-class Corpus:
+class Corpus(Settings):
     """The responses of a student to some prompts, scored under its teacher, and what stages share besides.
 
     Args:
@@ -56,7 +56,7 @@ class Corpus:
         options = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
         self._given_prompts = None if isinstance(options.get("prompts", ""), str) else options.pop("prompts")
         options |= {"rollouts": str(rollouts)} if isinstance(rollouts, (str, Path)) else {}
-        self._groups = _groups(options | ({"prompts": IN_MEMORY} if self._given_prompts is not None else {}))
+        self._groups = groups_of(options | ({"prompts": IN_MEMORY} if self._given_prompts is not None else {}))
         source = self.prompt_options.rollouts if rollouts is None else rollouts
         self.stored = None if source is None else StoredResponses(source)
         self.shards: Shards = Shards({})
@@ -108,33 +108,6 @@ class Corpus:
             raise OptionError(
                 "`student` and `teacher` must stay as they were, but weights changed; make another analyzer"
             )
-
-    # The settings.
-
-    @property
-    def pair_options(self) -> PairOptions:
-        """The models."""
-        return self._groups[PairOptions]
-
-    @property
-    def prompt_options(self) -> PromptOptions:
-        """The prompts and rollouts."""
-        return self._groups[PromptOptions]
-
-    @property
-    def bin_options(self) -> BinOptions:
-        """The bins."""
-        return self._groups[BinOptions]
-
-    @property
-    def metric_options(self) -> MetricOptions:
-        """The inner product."""
-        return self._groups[MetricOptions]
-
-    @property
-    def seed(self) -> int:
-        """Seed of the bundled scenes, the rollouts and the choice of probed tokens."""
-        return self.prompt_options.seed
 
     # What is measured.
 
@@ -258,18 +231,6 @@ class Corpus:
                 prompts, pair = list(self.prompts.values()), self.pair
                 self.stored.compare(prompts, pair.student, pair.n_ids, self.prompt_options)
 
-    def refuse_missing_states(self, *checkpoints: str) -> None:
-        """Refuse checkpoints without an optimizer's state where the metric needs one, and one state for several."""
-        options, n = self.metric_options, len(checkpoints)
-        if options.optimizer_state is not None and n > 1:
-            raise OptionError(
-                f"`optimizer_state` belongs to one checkpoint, got {n};"
-                f" leave it out and put the state of each beside its weights, as {STATE}"
-            )
-        if options.metric == "adam":
-            for checkpoint in checkpoints:
-                state_file(checkpoint, options.optimizer_state)
-
     @contextmanager
     def named(self, argument: str) -> Iterator[None]:
         """Say in errors of loading which of several checkpoints does not fit."""
@@ -332,11 +293,3 @@ class Corpus:
     def _loaded_student(self) -> LoadedModel:
         names = ("dtype", "device", "attention", "parameters")
         return load_model(self.checkpoint, **{name: getattr(self.pair_options, name) for name in names})
-
-
-def _groups(options: Mapping[str, Any]) -> dict[type[Any], Any]:
-    """The values of each group of an analyzer's options."""
-    names = {f.name for group in ANALYZER_OPTIONS for f in fields(group)}
-    if unknown := sorted(set(options) - names):
-        raise OptionError(f"`{unknown[0]}` is no option of an analyzer: it must be one of {', '.join(sorted(names))}")
-    return {group: checked(group, options) for group in ANALYZER_OPTIONS}

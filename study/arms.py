@@ -10,7 +10,7 @@ from typing import Any
 
 from cli.errors import OptionError
 from geometry.objective_settings import PUBLISHED_ETA
-from train.config import PRESETS
+from train.presets import PRESETS
 
 Flags = Mapping[str, Any]
 

@@ -24,7 +24,8 @@ from collections.abc import Sequence
 
 from cli.errors import exit_code
 from cli.options import Parser, pick, program
-from train.config import FLAGS_READ_BY, PRESETS, Config
+from train.config import FLAGS_READ_BY, Config
+from train.presets import PRESETS
 
 FIRST = 64
 """Number of prompts that are read to show the first, one of which may lend its picture to the text view."""

@@ -22,8 +22,9 @@ from geometry.lm_head import chunks
 from train.config import Config
 from train.learner import Learner
 from train.rollouts import MicroBatch
+from vlm.responses.output_layer import head_of
 from vlm.responses.rollouts import nucleus
-from vlm.responses.scoring import head_of, view_hidden
+from vlm.responses.scoring import view_hidden
 from vlm.views.view import image_view
 
 

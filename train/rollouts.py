@@ -20,8 +20,9 @@ from vlm.checkpoints.pair import Pair
 from vlm.names import DrawPrompts
 from vlm.prompts.prompt import Prompt
 from vlm.responses.on_policy import agreement
+from vlm.responses.output_layer import head_of
 from vlm.responses.rollouts import Rollout, Sampling, generate
-from vlm.responses.scoring import head_of, view_hidden
+from vlm.responses.scoring import view_hidden
 from vlm.responses.stored_rollouts import Stored, read_stored
 from vlm.views.view import View, image_view, text_views
 

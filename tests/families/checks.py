@@ -19,8 +19,9 @@ from tests.geometry.test_families import Float64, dense_gradient, worst
 from train.config import Config
 from train.loop import train
 from vlm.checkpoints.checkpoint import LoadedModel
+from vlm.responses.output_layer import head_of
 from vlm.responses.rollouts import Rollout, Sampling, _stream_seed, generate
-from vlm.responses.scoring import ResponseView, head_of, view_hidden, view_logits
+from vlm.responses.scoring import ResponseView, view_hidden, view_logits
 from vlm.views.view import View, encode_prompts
 
 Check = Callable[[Subject], str]

@@ -12,7 +12,8 @@ from cli.errors import OptionError
 from geometry.objective_settings import Name
 from tests.train.small import flags, small
 from train.__main__ import main, parse
-from train.config import FLAGS_READ_BY, GROUP_SIZE, PRESETS, Config, RewardName
+from train.config import FLAGS_READ_BY, GROUP_SIZE, Config, RewardName
+from train.presets import PRESETS
 
 REWARD = {"objective": "grpo", "rollouts_per_prompt": 2}
 

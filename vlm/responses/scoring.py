@@ -1,22 +1,17 @@
 """The four views of a response: student and teacher, with and without the picture, at the response's tokens."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch import Tensor
 
-from geometry import FourViews, LMHead
+from geometry import FourViews
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
 from vlm.checkpoints.pair import Pair
 from vlm.responses.finite import refuse_logits, whose
-from vlm.responses.output_map import NoOutputMap, OutputMap, probes
+from vlm.responses.output_layer import handed, output_layer
 from vlm.responses.rollouts import Rollout
 from vlm.views.view import Encoded, View, encode, per_token, together
-
-_MAPS: WeakKeyDictionary[nn.Module, OutputMap] = WeakKeyDictionary()
-"""Of each model that was asked, what it makes of its output layer's results."""
 
 Positions = Sequence[Tensor]
 """For each response ascending positions of its tokens."""
@@ -129,24 +124,6 @@ def view_hidden(loaded: LoadedModel, views: Sequence[View], responses: Sequence[
     return [found[row] for row in sorted(found)]
 
 
-def head_of(loaded: LoadedModel, n_ids: int) -> LMHead:
-    """Return the end of a model, over the ids below `n_ids`, those that stand for pictures masked.
-
-    Its weight is the model's parameter: a gradient in one is a gradient in the other. Scale and cap are measured.
-
-    Raises:
-        CheckpointError: the model's logits are neither results of a linear output layer nor those scaled or capped.
-    """
-    layer = _output_layer(loaded)
-    if loaded.model not in _MAPS:
-        word = next(index for index in range(n_ids) if index not in loaded.visual_ids)
-        with torch.no_grad():
-            _handed(loaded, lambda: loaded.model(input_ids=torch.tensor([[word, word]], device=loaded.device)).logits)
-    shape = _MAPS.get(loaded.model, OutputMap())
-    masked = tuple(index for index in loaded.visual_ids if index < n_ids)
-    return LMHead(layer.weight, layer.bias, n_ids=n_ids, masked=masked, scale=shape.scale, softcap=shape.softcap)
-
-
 class ResponseView:
     """One response under one view, encoded once and run as often and as far as asked."""
 
@@ -195,28 +172,9 @@ def response_hidden(loaded: LoadedModel, encoded: Encoded) -> list[Tensor]:
         CheckpointError: as `head_of`.
     """
     columns = _columns(encoded)
-    handed = _handed(loaded, lambda: _forward(loaded, encoded.inputs, columns))
-    hidden = _cut(loaded, handed, encoded.inputs, columns)
-    return _spans(hidden.to(_output_layer(loaded).weight.dtype), encoded)
-
-
-def _handed(loaded: LoadedModel, forward: Callable[[], Tensor]) -> Tensor:
-    """What the output layer is handed in a forward pass that returns logits; note what becomes of its results."""
-    layer = _output_layer(loaded)
-    handed: list[Tensor] = []
-
-    def take(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        handed.append(inputs[0])
-        return (probes(inputs[0], layer),)
-
-    hook = layer.register_forward_pre_hook(take)
-    try:
-        logits = forward()
-    finally:
-        hook.remove()
-    (hidden,) = handed
-    _note_map(loaded, layer, probes(hidden, layer), logits.detach())
-    return hidden
+    given = handed(loaded, lambda: _forward(loaded, encoded.inputs, columns))
+    hidden = _cut(loaded, given, encoded.inputs, columns)
+    return _spans(hidden.to(output_layer(loaded).weight.dtype), encoded)
 
 
 def _kept_logits(loaded: LoadedModel, encoded: Encoded) -> Tensor:
@@ -263,17 +221,6 @@ def _spans(rows: Tensor, encoded: Encoded) -> list[Tensor]:
     return [rows[row, first - begin : first - begin + n] for row, (first, n) in enumerate(spans)]
 
 
-def _output_layer(loaded: LoadedModel) -> nn.Linear:
-    layer = loaded.model.get_output_embeddings()
-    if not isinstance(layer, nn.Linear):
-        raise CheckpointError(
-            f"`checkpoint` {loaded.name} must have a linear output layer for a loss from hidden states, got "
-            f"{type(layer).__name__}; leave it out of the adapter, or take the loss from `view_logits`"
-        )
-    return layer
-
-
-@torch.no_grad()
 def training_refusal(loaded: LoadedModel, view: View, response: Sequence[int]) -> str:
     """Return why training cannot take this model's losses from hidden states; empty where it can."""
     try:
@@ -281,24 +228,3 @@ def training_refusal(loaded: LoadedModel, view: View, response: Sequence[int]) -
     except CheckpointError as error:
         return str(error)
     return ""
-
-
-@torch.no_grad()
-def _note_map(loaded: LoadedModel, layer: nn.Linear, probed: Tensor, logits: Tensor) -> None:
-    """Note what the model makes of its output layer's results; refuse what is neither a scale nor a cap.
-
-    Weights that are not finite say nothing of it: their losses are not finite either.
-    """
-    results = linear(probed, layer.weight, layer.bias)
-    if not results.isfinite().all():
-        return
-    try:
-        if loaded.model in _MAPS:
-            _MAPS[loaded.model].check(results, logits)
-        else:
-            _MAPS[loaded.model] = OutputMap.measured(results, logits, loaded.model.config.to_dict())
-    except NoOutputMap as error:
-        raise CheckpointError(
-            f"`checkpoint` {loaded.name} must have logits that are one linear map of its last hidden state, scaled or "
-            f"capped by tanh or neither, {error}; take the loss from `view_logits`"
-        ) from None

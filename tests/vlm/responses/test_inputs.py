@@ -11,8 +11,9 @@ from transformers import LogitsProcessorList
 from geometry import LMHead
 from tests import models
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
+from vlm.responses.output_layer import head_of
 from vlm.responses.rollouts import Sampling, generate
-from vlm.responses.scoring import ResponseView, head_of, view_hidden, view_logits
+from vlm.responses.scoring import ResponseView, view_hidden, view_logits
 from vlm.views.view import View, ViewError, _tail, image_view, per_token, placed, text_view, together
 
 RESPONSES = [(11, 12, 13, 1), (20, 21), (14, 15, 16, 17, 1)]

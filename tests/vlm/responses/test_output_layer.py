@@ -8,7 +8,7 @@ from transformers import Qwen3VLForConditionalGeneration
 
 from tests import models
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
-from vlm.responses.scoring import head_of
+from vlm.responses.output_layer import head_of
 
 COMMANDS = ["accuracy", "angles", "compare", "diagnose", "layers", "norms", "sensitivity", "support", "vds"]
 
