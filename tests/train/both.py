@@ -20,7 +20,7 @@ def reward_gradient(checkpoints: Path) -> torch.Tensor:
     """The gradient of the second update of a step, after the first; every other response counts as right."""
     changes = {"objective": "grpo+standard", "match_norm": True, "rollouts_per_prompt": 3, "updates": 2}
     found = learner(small(checkpoints, batch=6, micro_batch=2, lr=1e-3, clip_norm="none", **changes))
-    with patch("train.batch.is_correct", lambda text, answer: crc32(text.encode()) % 2 == 0):
+    with patch("train.batch.is_correct_any", lambda text, answers: crc32(text.encode()) % 2 == 0):
         first, second = batches_of_step(found, prompt_source(found.config).at(0), 1, watch())
     summed = summed_gradient(found, first, watch())
     with torch.no_grad():

@@ -56,7 +56,7 @@ def gradient(found: Learner) -> dict[str, torch.Tensor]:
     if found.config.updates == 1:
         made = batch(found)
     else:
-        with patch("train.batch.is_correct", lambda text, answer: crc32(text.encode()) % 2 == 0):
+        with patch("train.batch.is_correct_any", lambda text, answers: crc32(text.encode()) % 2 == 0):
             _, made = batches_of_step(found, prompt_source(found.config).at(0), 1, watch())
     summed = summed_gradient(found, made, watch())
     flat = torch.cat([whole(g).flatten() for g in summed.gradient])

@@ -26,7 +26,7 @@ MIXES = ("grpo", "grpo+standard", "grpo+vgs-lp")
 @pytest.fixture
 def _rewarded(monkeypatch):
     """Half of all responses are right, whatever was asked: a random student never is."""
-    monkeypatch.setattr("train.batch.is_correct", lambda text, answer: crc32(text.encode()) % 2 == 0)
+    monkeypatch.setattr("train.batch.is_correct_any", lambda text, answers: crc32(text.encode()) % 2 == 0)
 
 
 rewarded = pytest.mark.usefixtures("_rewarded")
