@@ -45,7 +45,7 @@ def write(here, lines):
             r"rows.jsonl, row 0, the processor refuses the prompt 'q1' (absolute aspect ratio must be smaller than 200",
         ),
         (3, "prompt 'q3', rows.jsonl, row 0 has an unreadable image (image file is truncated"),
-        (5, "rows.jsonl, row 0 has an unreadable image (No such file or directory)"),
+        (5, "rows.jsonl, row 0 has an unreadable image (No such file or directory: '"),
     ],
 )
 @pytest.mark.parametrize("main", [vds.main, accuracy.main])

@@ -243,7 +243,7 @@ def _from_data_uri(uri: str, where: str) -> bytes:
         if not comma:
             raise ValueError("no comma")
         data = unquote_to_bytes(body)
-        return base64.b64decode(b"".join(data.split()), validate=True) if head.endswith(";base64") else data
+        return base64.b64decode(b"".join(data.split()), validate=True) if head.lower().endswith(";base64") else data
     except ValueError as error:
         raise PictureError(f"`prompts`: {where} has an image as a data URI that cannot be read ({error})") from None
 
@@ -289,6 +289,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"none of {', '.join(FORMATS)}"
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        return error.strerror + (f": {_short(str(error.filename))}" if error.filename else "")
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

@@ -7,7 +7,7 @@ import ast
 import math
 import numbers
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -46,6 +46,16 @@ def is_empty(value: Any) -> bool:
 def as_list(value: Any) -> list[Any]:
     """Return the entries of a list, tuple or array; anything else as the one entry."""
     return list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value]
+
+
+def meant(row: Mapping[str, Any], meanings: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    """Return a row with what its cells stand for, by column: such as the name of a class for its number.
+
+    A number of 32 bits stands for the shortest decimal that is rounded to it: 0.1, and not 0.10000000149011612.
+    """
+    return {
+        name: value if value is None or name not in meanings else meanings[name](value) for name, value in row.items()
+    }
 
 
 def text_of(value: Any, where: str, column: str) -> str:
@@ -130,7 +140,9 @@ class Options:
         if bare in places:
             return self._names(places[bare])
         several = re.split(r"\s*,\s*|\s+|(?<=[A-Z])(?=[A-Z])", bare)
-        return (answer,) if several and all(letter in places for letter in several) else None
+        if not several or any(letter not in places for letter in several):
+            return None
+        return tuple(dict.fromkeys((answer, "".join(several), ", ".join(several))))
 
     def _names(self, place: int) -> tuple[str, ...]:
         letter = self.letters[place]
@@ -161,7 +173,10 @@ def options_of(value: Any, where: str, column: str) -> Options | None:
     elif isinstance(value, Mapping):
         letters = [(str(key), entry) for key, entry in value.items() if not is_empty(entry)]
     else:
-        letters = [(chr(ord("A") + place), entry) for place, entry in enumerate(as_list(value))]
+        entries = as_list(value)
+        while is_empty(entries[-1]) and not all(map(is_empty, entries)):  # tables fill lists up
+            entries.pop()
+        letters = [(chr(ord("A") + place), entry) for place, entry in enumerate(entries)]
     if len(letters) > MOST_OPTIONS:
         raise PromptError(
             f"`prompts`: {where}: `{column}` must hold at most {MOST_OPTIONS} options, got {len(letters)}"

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from vlm.pictures import download
 from vlm.pictures.checking import readable
 from vlm.pictures.colours import note
-from vlm.pictures.picture import Picture, PictureError, bounded_size, download, read_picture
+from vlm.pictures.picture import Picture, PictureError, bounded_size, read_picture
 
 ORIENTATION = 0x0112
 CORNERS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))  # as pixels of a 2 x 2 picture, row by row
@@ -311,6 +312,7 @@ def test_base64_and_data_uris():
     spelt = [packed, packed.rstrip("="), "\n".join(packed[i : i + 76] for i in range(0, len(packed), 76))]
     spelt += [base64.urlsafe_b64encode(data).decode(), f"data:image/jpeg;base64,{packed}"]
     spelt += ["data:image/jpeg," + "".join(f"%{byte:02x}" for byte in data)]
+    spelt += [f"DATA:image/jpeg;charset=utf-8;BASE64,{packed}"]
     for entry in spelt:
         assert read(entry).source == data
     with pytest.raises(PictureError, match="data URI that cannot be read"):
