@@ -16,6 +16,7 @@ import numpy as np
 from cli.errors import UserError
 
 MOST_OPTIONS = 26
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class PromptError(UserError):
@@ -65,6 +66,7 @@ def text_of(value: Any, where: str, column: str) -> str:
         PromptError: the cell is neither.
     """
     if isinstance(value, str):
+        refuse_halves(value, f"{where}: `{column}`")
         return str(value)
     is_number = isinstance(value, (numbers.Real, Decimal, np.bool_))
     if not is_number:
@@ -72,6 +74,16 @@ def text_of(value: Any, where: str, column: str) -> str:
     if not isinstance(value, (numbers.Integral, np.bool_)) and not math.isfinite(value):
         raise PromptError(_not_text(where, column, str(value)))
     return str(value)
+
+
+def refuse_halves(text: str, where: str) -> None:
+    """Refuse a text with one of the two halves that some encodings write a character in; no tokenizer takes it.
+
+    Raises:
+        PromptError: it has one.
+    """
+    if half := _HALF.search(text):
+        raise PromptError(f"`prompts`: {where} holds {half.group()!r}, half of a character: mend the text's encoding")
 
 
 def _not_text(where: str, column: str, got: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vlm.prompts.cells import PromptError, is_empty
+from vlm.prompts.cells import PromptError, is_empty, refuse_halves
 
 ROLES: Final = {
     "system": "system",
@@ -228,6 +228,8 @@ def _shown(places: Sequence[Shown], pictures: Mapping[int, Any], where: str) -> 
 
 def _parts(turn: Turn, where: str) -> list[dict[str, str]]:
     for each in turn.said:
+        if isinstance(each, str):
+            refuse_halves(each, f"{where}: the text")
         if isinstance(each, str) and (found := _MARKER.search(each)):
             raise PromptError(
                 f"`prompts`: {where}: the text keeps {found.group()!r}, which stands for a picture and would stay in"

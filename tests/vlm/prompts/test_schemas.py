@@ -533,3 +533,19 @@ def test_several_letters_are_right_with_commas_and_without(written):
     accepted = (prompt.answer, *prompt.other_answers)
     for given, is_right in (("AC", True), ("A, C", True), ("C, A", True), ("A,B", False), ("A", False)):
         assert is_correct_any(rf"\boxed{{{given}}}", accepted) is is_right
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "what \ud83d colour?"},
+        {"question": "what?", "answer": "\udc00"},
+        {"question": "what?", "id": "\udc00"},
+        {"question": "what?", "options": ["\udc00", "b"]},
+        {"messages": [{"role": "system", "content": "\udc00"}, {"role": "user", "content": "what?"}]},
+    ],
+)
+def test_half_of_a_character_is_refused(row):
+    with pytest.raises(PromptError, match="row 0.* half of a character: mend the text's encoding"):
+        read_prompts([row])
+    assert read_prompts([{"question": "what \U0001f600?"}]).prompts
