@@ -23,6 +23,10 @@ class PromptError(UserError):
     """A prompt source that cannot be read; the message names the row."""
 
 
+class UnplacedPictureError(PromptError):
+    """A row with more or fewer places than pictures, or with a marker that nothing is put in the place of."""
+
+
 class Written(float):
     """A number of a JSON line, whose text is what the line has."""
 
@@ -139,7 +143,7 @@ class Options:
     def _accepted(self, answer: str, is_index: bool) -> tuple[str, ...] | None:
         words, places = [text for _, text in self.entries], {letter: n for n, letter in enumerate(self.letters)}
         bare = re.sub(r"^\((\w+)\)$", r"\1", answer.strip().rstrip(".)" if "(" not in answer else ".")).strip()
-        bare = bare.upper() if len(bare) == 1 else bare
+        bare = bare.upper() if len(bare) == 1 and bare not in places else bare
         by_place = int(answer) if is_index and 0 <= int(answer) < len(words) else None
         if found := re.fullmatch(r"\(?([A-Z])\s*[.):]\)?\s+(.+)", answer.strip(), re.DOTALL):
             place = places.get(found[1])
@@ -147,10 +151,10 @@ class Options:
         if answer in words:
             meant = {n for n, text in enumerate(words) if text == answer} | {by_place, places.get(bare)} - {None}
             return self._names(words.index(answer)) if len(meant) == 1 else None
-        if by_place is not None:
-            return self._names(by_place)
         if bare in places:
             return self._names(places[bare])
+        if by_place is not None:
+            return self._names(by_place)
         several = re.split(r"\s*,\s*|\s+|(?<=[A-Z])(?=[A-Z])", bare)
         if not several or any(letter not in places for letter in several):
             return None
@@ -169,12 +173,12 @@ def options_of(value: Any, where: str, column: str) -> Options | None:
     Raises:
         PromptError: an option is neither text nor a number, or there are more than letters.
     """
-    if isinstance(value, str) and value.strip().startswith("["):
+    if isinstance(value, str) and re.match(r"\s*(?:\[|\{\s*[\"'])", value):
         try:
             value = ast.literal_eval(value.strip())
         except (ValueError, SyntaxError):
             raise PromptError(
-                f"`prompts`: {where}: `{column}` begins as a list but is none, got {value!r:.60}"
+                f"`prompts`: {where}: `{column}` begins as a list or a dict but is none, got {value!r:.60}"
             ) from None
     if is_empty(value):
         return None

@@ -18,7 +18,7 @@ from vlm.names import drawn_prompts
 from vlm.pictures.picture import Picture, PictureError, read_picture
 from vlm.prompts.benchmarks import BENCHMARKS, Chosen, benchmark_named
 from vlm.prompts.cells import PromptError as PromptError
-from vlm.prompts.cells import Written, meant
+from vlm.prompts.cells import UnplacedPictureError, Written, meant
 from vlm.prompts.prompt import Prompt, apply_reading
 from vlm.prompts.reading import Reading
 from vlm.prompts.rows import Defaults, RowReader
@@ -131,7 +131,7 @@ def _read(rows: Iterable[Prompt | Row], source: str, reader: RowReader, reading:
         try:
             made = row if isinstance(row, Prompt) else reader.prompt(row, f"{source}, row {number}", str(number))
             prompts.append(apply_reading(made, reading))
-        except BadPicture as error:
+        except (BadPicture, UnplacedPictureError) as error:
             if not reading.skip_bad:
                 raise
             bad.append(str(error))

@@ -549,3 +549,26 @@ def test_half_of_a_character_is_refused(row):
     with pytest.raises(PromptError, match="row 0.* half of a character: mend the text's encoding"):
         read_prompts([row])
     assert read_prompts([{"question": "what \U0001f600?"}]).prompts
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "accepted"),
+    [
+        ({"1": "red", "2": "blue"}, 1, ("1", "red")),
+        ({"1": "red", "2": "blue"}, 2, ("2", "blue")),
+        ({"0": "red", "1": "blue"}, 1, ("1", "blue")),
+        ({"a": "red", "b": "blue"}, "b", ("b", "blue")),
+        ({"a": "red", "b": "blue"}, 1, ("b", "blue")),
+        ('{"A": "red", "B": "blue"}', "B", ("B", "blue")),
+        ("{'A': 'red', 'B': 'blue'}", "blue", ("B", "blue")),
+        (["red", "blue"], 1, ("B", "blue")),
+    ],
+)
+def test_an_answer_is_the_options_own_name_before_it_is_a_place(options, answer, accepted):
+    (prompt,) = read_prompts([{"question": "which?", "options": options, "answer": answer}]).prompts
+    assert prompt.answers == accepted
+
+
+def test_a_place_that_is_also_the_words_of_another_option_is_refused():
+    with pytest.raises(PromptError, match="must be a letter, the place or the words"):
+        read_prompts([{"question": "which?", "options": {"1": "2", "2": "3"}, "answer": 2}])
