@@ -108,7 +108,7 @@ class Picture:
             PictureError: as `load`.
         """
         with self._opened() as image:
-            if image.format in ("JPEG", "MPO"):
+            if image.format in ("JPEG", "MPO") and image is not self.source:
                 image.draft(None, (1, 1))
             as_rgb(image)
 

@@ -467,7 +467,16 @@ def test_many_are_decoded_at_once_and_the_filters_of_warnings_stay(tmp_path):
     file = io.BytesIO()
     Image.new("RGB", (300, 200), "red").save(file, "JPEG")
     pictures = [(Picture(file.getvalue()[: -400 if n % 3 == 0 else None]),) * 2 for n in range(60)]
+    pictures.append((Picture(Image.new("RGB", (8, 8))),))
     before = list(warnings.filters)
     with readable(pictures) as found:
-        assert list(found) == [n % 3 != 0 for n in range(60)]
+        assert list(found) == [*(n % 3 != 0 for n in range(60)), True]
     assert warnings.filters == before
+
+
+def test_an_open_file_in_memory_keeps_its_size_when_it_is_checked():
+    file = io.BytesIO()
+    Image.new("RGB", (320, 160), "red").save(file, "JPEG")
+    opened = Image.open(io.BytesIO(file.getvalue()))
+    Picture(opened).check_pixels()
+    assert opened.size == (320, 160) and Picture(opened).load().size == (320, 160)
