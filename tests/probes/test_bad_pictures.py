@@ -45,7 +45,7 @@ def write(here, lines):
             r"rows.jsonl, row 0, the processor refuses the prompt 'q1' (absolute aspect ratio must be smaller than 200",
         ),
         (3, "prompt 'q3', rows.jsonl, row 0 has an unreadable image (image file is truncated"),
-        (5, "rows.jsonl, row 0 has an unreadable image (No such file or directory)"),
+        (5, "rows.jsonl, row 0 has an unreadable image (No such file or directory: '"),
     ],
 )
 @pytest.mark.parametrize("main", [vds.main, accuracy.main])
@@ -82,9 +82,12 @@ def test_all_bad_is_an_error(here, rows, flags, capsys):
     assert "`skip_bad` leaves none of the 1 prompts: no picture can be read" in said
 
 
-def test_a_text_that_is_refused_is_no_bad_picture(here, rows, flags, capsys):
+def test_a_text_that_keeps_a_marker_is_named_or_counted(here, rows, flags, capsys):
     write(here, [rows[0], {"problem": "<|image_pad|>"}])
-    assert "<|image_pad|>" in complaint(vds.main, [*flags, "--prompts", "rows.jsonl", "--skip-bad"], capsys)
+    said = complaint(vds.main, [*flags, "--prompts", "rows.jsonl"], capsys)
+    assert "rows.jsonl, row 1: the text keeps '<|image_pad|>'" in said
+    assert vds.main([*flags, "--prompts", "rows.jsonl", "--skip-bad", "--out", "record"]) == 0
+    assert read_record(here / "record").notes["left_out"]["picture that cannot be read"] == 1
 
 
 def test_long_prompts_are_left_out_and_counted(here, rows, flags, capsys):

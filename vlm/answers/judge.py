@@ -36,6 +36,7 @@ _WRAPPED = re.compile(
     r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}",
     re.DOTALL,
 )
+_STATED = re.compile(r"<answer>\s*(\S.*?)\s*</answer>\s*\Z|(?:\A|\n)[ \t]*####[ \t]*(\S[^\n]*?)\s*\Z", re.DOTALL)
 _LEADING = re.compile(r"^\s*(?:=|\\(?:approx|sim)(?![A-Za-z]))")
 
 
@@ -53,6 +54,18 @@ def boxed_answer(response: str) -> str | None:
         if content:
             return content
     return None
+
+
+def stated_answer(solution: str) -> str:
+    r"""Return the answer that a worked solution states: in its last box, in `<answer>`, or behind `####` at its end.
+
+    A text with none of these is an answer itself.
+    """
+    boxed = boxed_answer(solution)
+    if boxed:
+        return boxed
+    found = _STATED.search(solution)
+    return next(group for group in found.groups() if group is not None) if found else solution
 
 
 def _closing(text: str, start: int) -> int | None:

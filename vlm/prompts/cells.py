@@ -7,7 +7,7 @@ import ast
 import math
 import numbers
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -16,10 +16,15 @@ import numpy as np
 from cli.errors import UserError
 
 MOST_OPTIONS = 26
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class PromptError(UserError):
     """A prompt source that cannot be read; the message names the row."""
+
+
+class UnplacedPictureError(PromptError):
+    """A row with more or fewer places than pictures, or with a marker that nothing is put in the place of."""
 
 
 class Written(float):
@@ -48,6 +53,16 @@ def as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value]
 
 
+def meant(row: Mapping[str, Any], meanings: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    """Return a row with what its cells stand for, by column: such as the name of a class for its number.
+
+    A number of 32 bits stands for the shortest decimal that is rounded to it: 0.1, and not 0.10000000149011612.
+    """
+    return {
+        name: value if value is None or name not in meanings else meanings[name](value) for name, value in row.items()
+    }
+
+
 def text_of(value: Any, where: str, column: str) -> str:
     """Return a text, or a number as it is written.
 
@@ -55,6 +70,7 @@ def text_of(value: Any, where: str, column: str) -> str:
         PromptError: the cell is neither.
     """
     if isinstance(value, str):
+        refuse_halves(value, f"{where}: `{column}`")
         return str(value)
     is_number = isinstance(value, (numbers.Real, Decimal, np.bool_))
     if not is_number:
@@ -62,6 +78,16 @@ def text_of(value: Any, where: str, column: str) -> str:
     if not isinstance(value, (numbers.Integral, np.bool_)) and not math.isfinite(value):
         raise PromptError(_not_text(where, column, str(value)))
     return str(value)
+
+
+def refuse_halves(text: str, where: str) -> None:
+    """Refuse a text with one of the two halves that some encodings write a character in; no tokenizer takes it.
+
+    Raises:
+        PromptError: it has one.
+    """
+    if half := _HALF.search(text):
+        raise PromptError(f"`prompts`: {where} holds {half.group()!r}, half of a character: mend the text's encoding")
 
 
 def _not_text(where: str, column: str, got: str) -> str:
@@ -117,7 +143,7 @@ class Options:
     def _accepted(self, answer: str, is_index: bool) -> tuple[str, ...] | None:
         words, places = [text for _, text in self.entries], {letter: n for n, letter in enumerate(self.letters)}
         bare = re.sub(r"^\((\w+)\)$", r"\1", answer.strip().rstrip(".)" if "(" not in answer else ".")).strip()
-        bare = bare.upper() if len(bare) == 1 else bare
+        bare = bare.upper() if len(bare) == 1 and bare not in places else bare
         by_place = int(answer) if is_index and 0 <= int(answer) < len(words) else None
         if found := re.fullmatch(r"\(?([A-Z])\s*[.):]\)?\s+(.+)", answer.strip(), re.DOTALL):
             place = places.get(found[1])
@@ -125,12 +151,14 @@ class Options:
         if answer in words:
             meant = {n for n, text in enumerate(words) if text == answer} | {by_place, places.get(bare)} - {None}
             return self._names(words.index(answer)) if len(meant) == 1 else None
-        if by_place is not None:
-            return self._names(by_place)
         if bare in places:
             return self._names(places[bare])
+        if by_place is not None:
+            return self._names(by_place)
         several = re.split(r"\s*,\s*|\s+|(?<=[A-Z])(?=[A-Z])", bare)
-        return (answer,) if several and all(letter in places for letter in several) else None
+        if not several or any(letter not in places for letter in several):
+            return None
+        return tuple(dict.fromkeys((answer, "".join(several), ", ".join(several))))
 
     def _names(self, place: int) -> tuple[str, ...]:
         letter = self.letters[place]
@@ -145,12 +173,12 @@ def options_of(value: Any, where: str, column: str) -> Options | None:
     Raises:
         PromptError: an option is neither text nor a number, or there are more than letters.
     """
-    if isinstance(value, str) and value.strip().startswith("["):
+    if isinstance(value, str) and re.match(r"\s*(?:\[|\{\s*[\"'])", value):
         try:
             value = ast.literal_eval(value.strip())
         except (ValueError, SyntaxError):
             raise PromptError(
-                f"`prompts`: {where}: `{column}` begins as a list but is none, got {value!r:.60}"
+                f"`prompts`: {where}: `{column}` begins as a list or a dict but is none, got {value!r:.60}"
             ) from None
     if is_empty(value):
         return None
@@ -161,7 +189,10 @@ def options_of(value: Any, where: str, column: str) -> Options | None:
     elif isinstance(value, Mapping):
         letters = [(str(key), entry) for key, entry in value.items() if not is_empty(entry)]
     else:
-        letters = [(chr(ord("A") + place), entry) for place, entry in enumerate(as_list(value))]
+        entries = as_list(value)
+        while is_empty(entries[-1]) and not all(map(is_empty, entries)):  # tables fill lists up
+            entries.pop()
+        letters = [(chr(ord("A") + place), entry) for place, entry in enumerate(entries)]
     if len(letters) > MOST_OPTIONS:
         raise PromptError(
             f"`prompts`: {where}: `{column}` must hold at most {MOST_OPTIONS} options, got {len(letters)}"

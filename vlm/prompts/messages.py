@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vlm.prompts.cells import PromptError, is_empty
+from vlm.prompts.cells import PromptError, UnplacedPictureError, is_empty, refuse_halves
 
 ROLES: Final = {
     "system": "system",
@@ -37,6 +37,7 @@ _MARKER = re.compile(
     r"|<img\s[^>]*>|\[/?(?:IMG|IMAGE|VIDEO)(?:[_ ][A-Z0-9]+)*\]|!\[[^\]\n]*\]\([^)\n]+\)",
     re.IGNORECASE,
 )
+_WAY_OUT = "mend it, or add --skip-bad"
 _RENDERED = re.compile(r"<\|(?:im_start|im_end|start_header_id|eot_id|user|assistant)\|>|<start_of_turn>|\[/INST\]")
 
 
@@ -176,7 +177,8 @@ def place_pictures(
     pictures: those of the row's columns, by number from 1.
 
     Raises:
-        PromptError: there are more places than pictures or fewer, or a text keeps a marker of a picture.
+        UnplacedPictureError: there are more places than pictures or fewer, or a text keeps a marker of a picture.
+        PromptError: nothing is asked.
     """
     cut = [Turn(turn.role, _split(turn.said)) for turn in turns]
     places = [each for turn in cut for each in turn.said if isinstance(each, Shown)]
@@ -218,19 +220,25 @@ def _shown(places: Sequence[Shown], pictures: Mapping[int, Any], where: str) -> 
         if {*numbers} != {*pictures}:
             marks = ", ".join("<image>" if number is None else f"<image {number}>" for number in numbers)
             held = ", ".join(map(str, sorted(pictures))) or "none"
-            raise PromptError(f"`prompts`: {where} has the markers {marks} but the images {held}")
+            raise UnplacedPictureError(
+                f"`prompts`: {where} has the markers {marks} but the images {held}: mend it, or add --skip-bad"
+            )
     elif len(open_) != len(pictures):
         kind = "markers <image>" if any(place.is_mark for place in open_) else "image parts"
-        raise PromptError(f"`prompts`: {where} has {len(open_)} {kind} but {len(pictures)} images")
+        raise UnplacedPictureError(
+            f"`prompts`: {where} has {len(open_)} {kind} but {len(pictures)} images: mend it, or add --skip-bad"
+        )
     following = iter(numbers if any(numbers) else sorted(pictures))
     return [pictures[next(following) or 0] if place.entry is None else place.entry for place in places]
 
 
 def _parts(turn: Turn, where: str) -> list[dict[str, str]]:
     for each in turn.said:
+        if isinstance(each, str):
+            refuse_halves(each, f"{where}: the text")
         if isinstance(each, str) and (found := _MARKER.search(each)):
-            raise PromptError(
+            raise UnplacedPictureError(
                 f"`prompts`: {where}: the text keeps {found.group()!r}, which stands for a picture and would stay in"
-                " the text view; write <image> for each picture of the row, or take it out"
+                " the text view; write <image> for each picture of the row, take it out, or add --skip-bad"
             )
     return [{"type": "image"} if isinstance(each, Shown) else {"type": "text", "text": each} for each in turn.said]

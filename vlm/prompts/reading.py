@@ -30,7 +30,9 @@ class Reading:
         None, "folder that pictures named by path lie in (default: that of the prompts' file)"
     )
     allow_remote: bool = flag(False, "read pictures from URLs")
-    skip_bad: bool = flag(False, "leave out and count prompts whose picture cannot be read (default: an error)")
+    skip_bad: bool = flag(
+        False, "leave out and count prompts whose picture cannot be read or has no place (default: an error)"
+    )
     max_pixels: PositiveInt | None = flag(None, "pictures with more pixels are made smaller before the processor")
     min_pixels: PositiveInt | None = flag(None, "pictures with fewer pixels are made larger before the processor")
     system_prompt: str | None = flag(None, "text of the system message that each prompt begins with (default: its own)")

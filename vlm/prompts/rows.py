@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from vlm.answers.judge import boxed_answer
+from vlm.answers.judge import boxed_answer, stated_answer
 from vlm.prompts.cells import Options, PromptError, answers_of, as_list, is_empty, options_of, text_of
 from vlm.prompts.messages import place_pictures, turns_of, with_options, without_response
 from vlm.prompts.prompt import Prompt
@@ -54,7 +54,7 @@ class RowReader:
         row = {str(name): _plain(value) for name, value in row.items()}
         by_role = columns_of(row, self.columns, where)
         self._remember(row, by_role)
-        cells = {role: (names[0], cell(row, names[0])) for role, names in by_role.items()}
+        cells = {role: (names[0], _cell(row, names)) for role, names in by_role.items()}
         turns, response = without_response(turns_of(cells["problem"][1], where, cells["problem"][0]))
         if not turns or all(turn.role != "user" for turn in turns):
             raise PromptError(f"`prompts`: {where} must hold a message of role user before the response")
@@ -90,7 +90,7 @@ class RowReader:
         if not name:
             boxed = boxed_answer(response)
             return (boxed,) if boxed else ()
-        answers = answers_of(value, where, name)
+        answers = tuple(dict.fromkeys(map(stated_answer, answers_of(value, where, name))))
         if options is None:
             self._refuse_other_than_letters(answers, where, name)
             return answers
@@ -135,6 +135,11 @@ class RowReader:
         }
         unread = [name for name in self.seen if name not in taken]
         return "; ".join([", ".join(parts), *([f"not read: {', '.join(unread)}"] if unread else [])])
+
+
+def _cell(row: Row, names: tuple[str, ...]) -> Any:
+    """What a row has in a column, or by column in several."""
+    return cell(row, names[0]) if len(names) == 1 else {name: row.get(name) for name in names}
 
 
 def _template_args(cells: Mapping[str, tuple[str, Any]], where: str) -> dict[str, Any]:

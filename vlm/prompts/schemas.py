@@ -7,6 +7,8 @@ column alone: where two could be meant, the row is refused. A dotted name looks 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
+from string import ascii_uppercase
 from typing import Any, Final
 
 from PIL import Image
@@ -22,7 +24,7 @@ PICTURES: Final = ("images", "image", "image_paths", "image_path", "decoded_imag
 """Columns with one or several pictures, beside `image_1`, `image_2` and so on, which belong together."""
 USUAL: Final[Mapping[str, tuple[str, ...]]] = {
     "options": ("options", "choices"),
-    "answer": ("answer", "answers", "final_answer", "ground_truth", "reward_model.ground_truth"),
+    "answer": ("answer", "answers", "final_answer", "answerKey", "ground_truth", "reward_model.ground_truth"),
     "id": ("id",),
     "task": ("task", "data_source"),
     "dependency": ("dependency",),
@@ -99,9 +101,17 @@ def columns_of(row: Row, columns: Columns, where: str) -> dict[str, tuple[str, .
     for role, usual in USUAL.items():
         names = columns.named(role) or usual
         read[role] = tuple(name for name in names if name not in ignored and not is_empty(cell(visible, name)))[:1]
+    if not read["options"] and not columns.named("options"):
+        read["options"] = _lettered(visible)
     read = {role: names for role, names in read.items() if names}
     _refuse_unread_picture(visible, read, where)
     return read
+
+
+def _lettered(row: Row) -> tuple[str, ...]:
+    """The columns `A`, `B` and so on of a choice, if a row has them; their names are the letters."""
+    held = tuple(takewhile(lambda name: not is_empty(row.get(name)), ascii_uppercase))
+    return held if len(held) > 1 else ()
 
 
 def _question(row: Row, columns: Columns, where: str) -> tuple[str, ...]:

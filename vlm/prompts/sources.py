@@ -12,11 +12,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vlm.names import drawn_prompts
 from vlm.pictures.picture import Picture, PictureError, read_picture
 from vlm.prompts.benchmarks import BENCHMARKS, Chosen, benchmark_named
 from vlm.prompts.cells import PromptError as PromptError
-from vlm.prompts.cells import Written
+from vlm.prompts.cells import UnplacedPictureError, Written, meant
 from vlm.prompts.prompt import Prompt, apply_reading
 from vlm.prompts.reading import Reading
 from vlm.prompts.rows import Defaults, RowReader
@@ -129,7 +131,7 @@ def _read(rows: Iterable[Prompt | Row], source: str, reader: RowReader, reading:
         try:
             made = row if isinstance(row, Prompt) else reader.prompt(row, f"{source}, row {number}", str(number))
             prompts.append(apply_reading(made, reading))
-        except BadPicture as error:
+        except (BadPicture, UnplacedPictureError) as error:
             if not reading.skip_bad:
                 raise
             bad.append(str(error))
@@ -175,9 +177,16 @@ def _json(path: Path) -> Iterator[Row]:
 
 def _parsed(text: bytes, where: str) -> Any:
     try:
-        return json.loads(text, parse_float=Written)
+        return json.loads(text, parse_float=Written, object_pairs_hook=_unique)
     except ValueError as error:
         raise PromptError(f"`prompts`: {where} is not JSON ({error})") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len({*names}) < len(names):
+        raise ValueError(f"it has {max(names, key=names.count)!r} twice")
+    return dict(pairs)
 
 
 def _object(row: Any, where: str) -> Row:
@@ -187,15 +196,19 @@ def _object(row: Any, where: str) -> Row:
 
 
 def _parquet(path: Path) -> Iterable[Row]:
-    import pyarrow
+    import pyarrow as pa
     import pyarrow.parquet
 
     try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except (OSError, pyarrow.ArrowException) as error:
+        file = pa.parquet.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
         raise PromptError(f"`prompts`: {path} is not a parquet file ({error})") from None
+    names = file.schema_arrow.names
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise PromptError(f"`prompts`: {path} has several columns `{min(twice)}`; rename all but one")
+    narrow = {field.name: np.float32 for field in file.schema_arrow if field.type in (pa.float16(), pa.float32())}
     for batch in file.iter_batches(batch_size=64):
-        yield from batch.to_pylist()
+        yield from (meant(row, narrow) for row in batch.to_pylist())
 
 
 def _datasets(source: str, split: str) -> Iterable[Row]:
@@ -230,8 +243,16 @@ def _hub(source: str, config: str | None, split: str) -> Iterable[Row]:
 
 def _undecoded(loaded: Any) -> Iterable[Row]:
     """The rows with their pictures as bytes or paths; those that are files of the hub are decoded."""
+    import datasets
+
+    meanings: dict[str, Callable[[Any], Any]] = {}
+    for name, kind in (loaded.features or {}).items():
+        if isinstance(kind, datasets.ClassLabel):
+            meanings[name] = kind.int2str
+        elif getattr(kind, "dtype", None) in ("float16", "float32"):
+            meanings[name] = np.float32
     for row in loaded.decode(False):
-        yield {name: _fetched(value) for name, value in row.items()}
+        yield meant({name: _fetched(value) for name, value in row.items()}, meanings)
 
 
 def _fetched(value: Any) -> Any:

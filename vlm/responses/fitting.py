@@ -1,7 +1,8 @@
 """Which prompts models can be asked: pictures that can be read, prompts that the processors take and that are short.
 
-Every prompt is read and processed here before the first response is sampled; what comes of it is kept
-(`vlm.views.encoding`), so that the passes that follow do not process it again.
+Every prompt is read here before the first response is sampled. Few prompts are processed, and what comes of it is kept
+(`vlm.views.encoding`), so that the passes that follow do not process them again. Of many, the pictures are decoded, and
+the lengths told from the pictures' sizes where a processor can (`vlm.views.lengths`).
 """
 
 import re
@@ -10,13 +11,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 from cli.errors import UserError
 from cli.progress import progress
 from vlm.checkpoints.checkpoint import LoadedModel
+from vlm.pictures.checking import readable
 from vlm.pictures.picture import PictureError
 from vlm.prompts.prompt import Prompt
 from vlm.prompts.reading import Reading
+from vlm.views.lengths import Lengths
 from vlm.views.view import RefusedPromptError, View, image_view, prompt_length, render
 
 TOO_LONG = "longer than the context"
@@ -24,6 +28,8 @@ ABOVE_LIMIT = "longer than max_prompt"
 BAD = "picture that cannot be read"
 MANY = 1000
 """Prompts from which on progress is shown."""
+FEW = 256
+"""Prompts up to which each is processed."""
 
 
 class NothingFitsError(UserError):
@@ -70,10 +76,14 @@ def fitting(
     """
     _refuse_unread_arguments(models, prompts)
     kept, left_out = [], Counter({TOO_LONG: 0})
+    check = _Check(models, max_response, reading, tuple(Lengths(loaded.processor) for loaded in models))
     silent = nullcontext(lambda done: None)
-    with progress(what, len(prompts)) if len(prompts) >= MANY else silent as show:
-        for number, prompt in enumerate(prompts, start=1):
-            reason = _reason(models, prompt, max_response, reading)
+    with (
+        progress(what, len(prompts)) if len(prompts) >= MANY else silent as show,
+        readable([p.images for p in prompts]) if len(prompts) > FEW else nullcontext(repeat(False)) as can_be_told,
+    ):
+        for number, (prompt, is_told) in enumerate(zip(prompts, can_be_told, strict=False), start=1):
+            reason = check.reason(prompt, is_told)
             if reason is None:
                 kept.append(prompt)
             else:
@@ -95,19 +105,34 @@ def check_views(models: Sequence[LoadedModel], views: Iterable[View]) -> None:
             render(view, loaded.processor)
 
 
-def _reason(models: Sequence[LoadedModel], prompt: Prompt, max_response: int, reading: Reading) -> str | None:
-    """Why a prompt is left out; None if it is kept."""
-    try:
-        lengths = [prompt_length(image_view(prompt), loaded.processor) for loaded in models]
-    except (PictureError, RefusedPromptError):
-        if not (reading.skip_bad and prompt.has_image):
-            raise
-        return BAD
-    if any(length + max_response > loaded.context for length, loaded in zip(lengths, models, strict=True)):
-        return TOO_LONG
-    if reading.max_prompt is not None and max(lengths) > reading.max_prompt:
-        return ABOVE_LIMIT
-    return None
+@dataclass(frozen=True)
+class _Check:
+    """What prompts are checked against; `lengths` are told by the models' processors, one each."""
+
+    models: Sequence[LoadedModel]
+    max_response: int
+    reading: Reading
+    lengths: Sequence[Lengths]
+
+    def reason(self, prompt: Prompt, is_told: bool) -> str | None:
+        """Why a prompt is left out; None if it is kept.
+
+        is_told: whether its length may be told without processing it, as its pictures can be read.
+        """
+        longest, most = [loaded.context - self.max_response for loaded in self.models], self.reading.max_prompt
+        limits, view = [*longest, *([] if most is None else [most])], image_view(prompt)
+        try:
+            if is_told:
+                lengths = [each.of(view, limits) for each in self.lengths]
+            else:
+                lengths = [prompt_length(view, loaded.processor) for loaded in self.models]
+        except (PictureError, RefusedPromptError):
+            if not (self.reading.skip_bad and prompt.has_image):
+                raise
+            return BAD
+        if any(length > room for length, room in zip(lengths, longest, strict=True)):
+            return TOO_LONG
+        return ABOVE_LIMIT if most is not None and max(lengths) > most else None
 
 
 def _nothing_left(left_out: Mapping[str, int], max_response: int, reading: Reading) -> str:

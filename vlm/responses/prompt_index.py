@@ -19,10 +19,12 @@ class PromptIndex:
     def __init__(self, prompts: Iterable[Prompt], processor: ProcessorMixin) -> None:
         self._ids: dict[str, list[str]] = {}
         for prompt in prompts:
+            rendered = render(image_view(prompt), processor)
             spelt = {
                 _spelt(prompt.messages),
                 _spelt(_said(prompt.messages)),
-                _words(render(image_view(prompt), processor)),
+                _words(rendered),
+                _words(_without_special_tokens(rendered, processor.tokenizer)),
             }
             for words in spelt:
                 self._ids.setdefault(words, []).append(prompt.prompt_id)
@@ -30,7 +32,8 @@ class PromptIndex:
     def matches(self, asked: Any) -> list[str]:
         """Return the ids of the prompts that ask this.
 
-        asked: text, as a prompt states it or as the chat template renders it; or messages with `role` and `content`.
+        asked: text, as a prompt states it or as the chat template renders it, special tokens left out or not; or
+            messages with `role` and `content`.
 
         Raises:
             TypeError: it is neither.
@@ -40,6 +43,11 @@ class PromptIndex:
         if not _are_messages(asked):
             raise TypeError("text, or messages with `role` and `content`")
         return self._ids.get(_spelt(asked)) or self._ids.get(_spelt(_said(asked)), [])
+
+
+def _without_special_tokens(text: str, tokenizer: Any) -> str:
+    """A rendered prompt as trainers log it."""
+    return str(tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"], skip_special_tokens=True))
 
 
 def _are_messages(asked: Any) -> bool:

@@ -7,6 +7,7 @@ and ended by its end token.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -157,7 +158,9 @@ class _Reader:
         """The id that a row gives, or that of the one prompt that it quotes; both must agree."""
         named, asked = said.get("prompt_id"), said.get("prompt")
         if named is None and asked is None:
-            raise OptionError(f"{where} must be a JSON object with `prompt_id` or `prompt`: mend it")
+            raise OptionError(
+                f"{where} must be a JSON object with `prompt_id` or `prompt`: rename the column that says it"
+            )
         if named is not None and (isinstance(named, bool) or not isinstance(named, (str, int))):
             raise OptionError(f"{where}: `prompt_id` must be text or a whole number, got {named!r}: mend it")
         if asked is None or (named is not None and str(named) not in self.prompt_ids):
@@ -202,10 +205,15 @@ class _Reader:
             text = text[0].get("content")
         if not isinstance(text, str):
             return None
+        if re.search("[\ud800-\udfff]", text):
+            raise OptionError(f"{where} has a `response` with half of a character: mend its encoding")
         if not text:
             raise OptionError(f"{where} has an empty `response`: leave it out, or give its `response_ids`")
         tokenizer = self._loaded.processor.tokenizer
         ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        unknown = getattr(tokenizer, "unk_token_id", None)
+        if unknown is not None and unknown in ids and str(tokenizer.unk_token) not in text:
+            raise OptionError(f"{where} has a text that the student's tokenizer cannot spell: give its `response_ids`")
         return ids if ids and ids[-1] in self._loaded.end_ids else [*ids, tokenizer.eos_token_id]
 
     def _end(self, ids: Sequence[int], where: str) -> int:
@@ -215,6 +223,8 @@ class _Reader:
         if behind := set(ids[end:]) - ends - {self._loaded.processor.tokenizer.pad_token_id}:
             token = self._loaded.processor.tokenizer.convert_ids_to_tokens(min(behind))
             raise OptionError(f"{where} goes on behind its end token, with {token!r}: cut it there")
+        if end == len(ids) > 2 and {*ids[-2:]} == {self._loaded.processor.tokenizer.pad_token_id} - ends:
+            raise OptionError(f"{where} ends in padding without an end token: cut the padding off")
         return end
 
     def _refuse_ids(self, where: str, ids: Sequence[Any]) -> None:

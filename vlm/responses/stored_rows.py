@@ -15,9 +15,9 @@ Row = Rollout | Mapping[str, Any]
 Source = str | Path | Sequence[Row]
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "prompt_id": ("prompt_id",),
-    "prompt": ("prompt",),
+    "prompt": ("prompt", "input"),
     "ids": ("response_ids", "token_ids", "completion_ids"),
-    "text": ("response", "completion"),
+    "text": ("response", "completion", "output"),
     "log_probs": ("log_probs", "logprobs"),
     "reward": ("reward",),
 }

@@ -127,10 +127,14 @@ def processed(written: Sequence[Written], processor: ProcessorMixin, side: Side)
     inputs: dict[str, Any] = {"text": [one.text for one in written]}
     if any(one.pictures for one in written):
         inputs["images"] = [[picture.load() for picture in one.pictures] for one in written]
-    first_token = processor.tokenizer.bos_token
-    if first_token and written[0].text.startswith(first_token):
-        inputs["add_special_tokens"] = False  # the template has written them
+    if not adds_special_tokens(written[0].text, processor.tokenizer):
+        inputs["add_special_tokens"] = False
     return dict(processor(**inputs, return_tensors="pt", padding=True, padding_side=side))
+
+
+def adds_special_tokens(text: str, tokenizer: Any) -> bool:
+    """Whether the tokenizer has to add the tokens that begin a rendered text: not if the template has written them."""
+    return not (tokenizer.bos_token and text.startswith(tokenizer.bos_token))
 
 
 def _key(written: Written, processor: ProcessorMixin) -> bytes:

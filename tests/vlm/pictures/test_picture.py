@@ -4,6 +4,7 @@ import base64
 import io
 import threading
 import tracemalloc
+import warnings
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from vlm.pictures import download
+from vlm.pictures.checking import readable
 from vlm.pictures.colours import note
-from vlm.pictures.picture import Picture, PictureError, bounded_size, download, read_picture
+from vlm.pictures.picture import Picture, PictureError, bounded_size, read_picture
 
 ORIENTATION = 0x0112
 CORNERS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))  # as pixels of a 2 x 2 picture, row by row
@@ -309,6 +312,7 @@ def test_base64_and_data_uris():
     spelt = [packed, packed.rstrip("="), "\n".join(packed[i : i + 76] for i in range(0, len(packed), 76))]
     spelt += [base64.urlsafe_b64encode(data).decode(), f"data:image/jpeg;base64,{packed}"]
     spelt += ["data:image/jpeg," + "".join(f"%{byte:02x}" for byte in data)]
+    spelt += [f"DATA:image/jpeg;charset=utf-8;BASE64,{packed}"]
     for entry in spelt:
         assert read(entry).source == data
     with pytest.raises(PictureError, match="data URI that cannot be read"):
@@ -440,3 +444,39 @@ def test_a_path_costs_next_to_nothing(tmp_path):
     Image.effect_noise((500, 500), 40).save(tmp_path / "a.jpg")
     picture = read_picture("a.jpg", where="x", root=tmp_path)
     assert isinstance(picture.source, Path) and picture.load().mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("form", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {}), ("TIFF", {})]
+)
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95, 1.0])
+def test_checked_pixels_fail_where_loading_does(form, options, share):
+    file, noise = io.BytesIO(), np.random.default_rng(0).integers(0, 256, (64, 80, 3)).astype("uint8")
+    Image.fromarray(noise).save(file, form, **options)
+    picture = Picture(file.getvalue()[: int(len(file.getvalue()) * share)])
+    if share == 1.0:
+        picture.check_pixels()
+        assert picture.load().size == (80, 64)
+        return
+    for read in (picture.load, picture.check_pixels):
+        with pytest.raises(PictureError):
+            read()
+
+
+def test_many_are_decoded_at_once_and_the_filters_of_warnings_stay(tmp_path):
+    file = io.BytesIO()
+    Image.new("RGB", (300, 200), "red").save(file, "JPEG")
+    pictures = [(Picture(file.getvalue()[: -400 if n % 3 == 0 else None]),) * 2 for n in range(60)]
+    pictures.append((Picture(Image.new("RGB", (8, 8))),))
+    before = list(warnings.filters)
+    with readable(pictures) as found:
+        assert list(found) == [*(n % 3 != 0 for n in range(60)), True]
+    assert warnings.filters == before
+
+
+def test_an_open_file_in_memory_keeps_its_size_when_it_is_checked():
+    file = io.BytesIO()
+    Image.new("RGB", (320, 160), "red").save(file, "JPEG")
+    opened = Image.open(io.BytesIO(file.getvalue()))
+    Picture(opened).check_pixels()
+    assert opened.size == (320, 160) and Picture(opened).load().size == (320, 160)

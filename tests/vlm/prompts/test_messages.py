@@ -2,11 +2,17 @@
 
 import json
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from PIL import Image
 
+from vlm.prompts.cells import UnplacedPictureError
 from vlm.prompts.messages import Turn, place_pictures, turns_of, with_options, without_response
-from vlm.prompts.sources import load_prompts
+from vlm.prompts.reading import Reading
+from vlm.prompts.sources import load_prompts, read_prompts
+
+RED = Image.new("RGB", (40, 40), (255, 0, 0))
 
 WORDS = st.text(st.characters(blacklist_characters="<>[]!|", blacklist_categories=("Cs",)), max_size=12)
 
@@ -57,3 +63,23 @@ def test_options_stand_below_the_last_question():
     assert response == "A"
     assert [turn.text for turn in with_options(asked, "A. x")] == ["one?", "1", "two?A. x"]
     assert with_options((Turn("user", ("b?",)),), "A. x") == (Turn("user", ("b?\nA. x",)),)
+
+
+BAD = (
+    {"question": "does <img src='a.png'> show it?", "image": RED},
+    {"question": "<image> or <image>?", "image": RED},
+    {"question": "<image 3> or <image 1>?", "images": [RED, RED]},
+)
+
+
+@pytest.mark.parametrize("row", BAD)
+def test_a_picture_without_a_place_is_refused(row):
+    with pytest.raises(UnplacedPictureError, match="row 0.*or add --skip-bad"):
+        read_prompts([row])
+
+
+def test_rows_whose_pictures_have_no_place_are_left_out_and_counted():
+    good = ({"question": "what?", "image": RED}, {"question": "what is <b>x</b> if 3<x and x>2?"})
+    found = read_prompts([*good, *BAD], reading=Reading(skip_bad=True))
+    assert [prompt.prompt_id for prompt in found.prompts] == ["0", "1"]
+    assert len(found.bad) == 3 and "3 left out, the first: " in found.lines[1]

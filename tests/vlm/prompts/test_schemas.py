@@ -11,6 +11,7 @@ from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as Pillow
 
 from cli.errors import OptionError
+from vlm.answers.judge import is_correct_any
 from vlm.prompts.reading import Reading
 from vlm.prompts.schemas import parse_columns
 from vlm.prompts.sources import PromptError, load_prompts, prompt_set, read_prompts
@@ -403,7 +404,7 @@ CHOICE = "which?\nA. red\nB. blue"
         (["red", "blue"], "(b)", ("B", "blue")),
         (["red", "blue"], "B)", ("B", "blue")),
         (["red", "blue"], "B. blue", ("B", "blue")),
-        (["red", "blue"], "A, B", ("A, B",)),
+        (["red", "blue"], "A, B", ("A, B", "AB")),
         (["red", "blue"], "blue", ("B", "blue")),
         (["red", "blue"], 1, ("B", "blue")),
         ({"A": "red", "B": "blue", "C": None}, "B", ("B", "blue")),
@@ -484,3 +485,90 @@ def test_a_picture_that_cannot_be_read_is_left_out_where_asked(folder):
 def test_rows_are_rows():
     with pytest.raises(PromptError, match="must be a row with named columns, got str"):
         read_prompts(pd.DataFrame({"problem": ["a"]}))
+
+
+@pytest.mark.parametrize(
+    ("written", "answer"),
+    [
+        ("Half of 48 is <<48/2=24>>24.\n#### 72", "72"),
+        ("#### 1,234", "1,234"),
+        ("<think>so</think>\n<answer> 3 cm </answer>", "3 cm"),
+        ("<answer>\nred\n</answer>\n", "red"),
+        (r"We get $\boxed{\frac{1}{2}}$.", r"\frac{1}{2}"),
+        ("x" * 3000 + r" so \boxed{7}.", "7"),
+        ("#### Title\nand text", "#### Title\nand text"),
+        ("a #### b", "a #### b"),
+        ("write <answer>x</answer> here", "write <answer>x</answer> here"),
+    ],
+)
+def test_a_worked_solution_gives_the_answer_that_it_states(written, answer):
+    (prompt,) = read_prompts([{"question": "how many?", "answer": written}]).prompts
+    assert prompt.answer == answer
+
+
+def test_columns_that_are_letters_are_the_options_of_a_choice():
+    rows = [{"question": "which?", "A": "cat", "B": "dog", "C": "cow", "D": None, "answer": "dog"}]
+    found = read_prompts(rows)
+    (prompt,) = found.prompts
+    assert prompt.messages[0]["content"][0]["text"] == "which?\nA. cat\nB. dog\nC. cow"
+    assert (prompt.answer, prompt.other_answers) == ("B", ("dog",))
+    assert "options from A, B, C" in found.columns
+    (prompt,) = read_prompts(rows, reading=Reading(columns="ignore=A+B+C")).prompts
+    assert (prompt.messages[0]["content"][0]["text"], prompt.answer) == ("which?", "dog")
+    (prompt,) = read_prompts([{"question": "A?", "A": "cat", "answer": "yes"}]).prompts
+    assert prompt.answer == "yes"
+
+
+def test_nulls_behind_the_options_are_none():
+    rows = [{"question": "which?", "choices": ["cat", "dog", None, None], "answerKey": "B"}]
+    (prompt,) = read_prompts(rows).prompts
+    assert prompt.messages[0]["content"][0]["text"] == "which?\nA. cat\nB. dog"
+    assert (prompt.answer, prompt.other_answers) == ("B", ("dog",))
+
+
+@pytest.mark.parametrize("written", ["AC", "A,C", "A, C", "A C"])
+def test_several_letters_are_right_with_commas_and_without(written):
+    rows = [{"question": "which?", "options": ["one", "two", "three"], "answer": written}]
+    (prompt,) = read_prompts(rows).prompts
+    accepted = (prompt.answer, *prompt.other_answers)
+    for given, is_right in (("AC", True), ("A, C", True), ("C, A", True), ("A,B", False), ("A", False)):
+        assert is_correct_any(rf"\boxed{{{given}}}", accepted) is is_right
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "what \ud83d colour?"},
+        {"question": "what?", "answer": "\udc00"},
+        {"question": "what?", "id": "\udc00"},
+        {"question": "what?", "options": ["\udc00", "b"]},
+        {"messages": [{"role": "system", "content": "\udc00"}, {"role": "user", "content": "what?"}]},
+    ],
+)
+def test_half_of_a_character_is_refused(row):
+    with pytest.raises(PromptError, match="row 0.* half of a character: mend the text's encoding"):
+        read_prompts([row])
+    assert read_prompts([{"question": "what \U0001f600?"}]).prompts
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "accepted"),
+    [
+        ({"1": "red", "2": "blue"}, 1, ("1", "red")),
+        ({"1": "red", "2": "blue"}, 2, ("2", "blue")),
+        ({"0": "red", "1": "blue"}, 1, ("1", "blue")),
+        ({"a": "red", "b": "blue"}, "b", ("b", "blue")),
+        ({"a": "red", "b": "blue"}, 1, ("b", "blue")),
+        ('{"A": "red", "B": "blue"}', "B", ("B", "blue")),
+        ("{'A': 'red', 'B': 'blue'}", "blue", ("B", "blue")),
+        (["red", "blue"], 1, ("B", "blue")),
+    ],
+)
+def test_an_answer_is_the_options_own_name_before_it_is_a_place(options, answer, accepted):
+    (prompt,) = read_prompts([{"question": "which?", "options": options, "answer": answer}]).prompts
+    assert prompt.answers == accepted
+
+
+def test_a_place_that_is_also_the_words_of_another_option_is_refused():
+    with pytest.raises(PromptError, match="must be a letter, the place or the words"):
+        read_prompts([{"question": "which?", "options": {"1": "2", "2": "3"}, "answer": 2}])

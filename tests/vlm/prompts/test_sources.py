@@ -6,8 +6,10 @@ import tracemalloc
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from datasets import Dataset, DatasetDict, Features, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Image as Picture
 from PIL import Image
 
@@ -218,3 +220,27 @@ def test_prompts_hold_the_bytes_of_their_files_and_not_their_pixels(tmp_path, na
     tracemalloc.stop()
     assert len(prompts) == 8 and all(prompt.images[0].size == (1000, 1000) for prompt in prompts)
     assert max(held_bytes, most / 2) < 1.5 * 8 * len(data) < 8 * 3_000_000 / 5
+
+
+def test_a_number_of_32_bits_is_the_decimal_that_it_was(tmp_path):
+    answers = pa.array([0.1, 3.14, 2.0, None], pa.float32())
+    pq.write_table(pa.table({"question": list("abcd"), "answer": answers}), tmp_path / "rows.parquet")
+    Dataset(pa.table({"question": list("abcd"), "answer": answers})).save_to_disk(str(tmp_path / "saved"))
+    for source in ("rows.parquet", "saved"):
+        assert [p.answer for p in load_prompts(str(tmp_path / source))] == ["0.1", "3.14", "2.0", ""]
+
+
+def test_a_class_is_its_name(tmp_path):
+    features = Features({"question": Value("string"), "answer": ClassLabel(names=["cat", "dog"])})
+    rows = Dataset.from_dict({"question": ["a", "b", "c"], "answer": [1, 0, None]}, features=features)
+    rows.save_to_disk(str(tmp_path / "saved"))
+    assert [p.answer for p in load_prompts(str(tmp_path / "saved"))] == ["dog", "cat", ""]
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    pq.write_table(pa.table([["a"], ["b"]], names=["question", "question"]), tmp_path / "rows.parquet")
+    (tmp_path / "rows.jsonl").write_text('{"question": "a", "answer": "x", "question": "b"}')
+    with pytest.raises(PromptError, match="several columns `question`; rename all but one"):
+        load_prompts(str(tmp_path / "rows.parquet"))
+    with pytest.raises(PromptError, match=r"row 0 is not JSON \(it has 'question' twice\)"):
+        load_prompts(str(tmp_path / "rows.jsonl"))

@@ -234,3 +234,25 @@ def test_a_file_is_known_by_name_and_content(tmp_path):
         path.write_text(text)
     assert file_fingerprint(one) == file_fingerprint(same) != file_fingerprint(other)
     assert file_fingerprint(one).startswith("rows.jsonl ")
+
+
+def test_a_rollout_as_a_trainer_logs_it(read, pair):
+    tokenizer = pair.student.processor.tokenizer
+    rendered = render(image_view(PICTURED), pair.student.processor)
+    logged = tokenizer.decode(tokenizer(rendered)["input_ids"], skip_special_tokens=True)
+    assert logged != rendered
+    rows = [{"input": logged, "output": "red", "gts": "red", "score": 1.0, "step": 3}]
+    stored = read(rows)
+    assert [(r.prompt_id, r.text) for r in stored.rollouts] == [(PICTURED.prompt_id, "red")]
+    assert stored.ignored == ("gts", "score", "step")
+
+
+def test_padding_without_an_end_and_text_that_cannot_be_spelt_are_refused(read, pair):
+    pad = pair.student.processor.tokenizer.pad_token_id
+    assert read([row(response_ids=[*IDS, pad, pad])]).rollouts[0].token_ids == tuple(IDS)
+    with pytest.raises(OptionError, match="row 0, prompt 'q0', ends in padding without an end token"):
+        read([row(response_ids=[*IDS[:-1], pad, pad])])
+    with pytest.raises(OptionError, match="a text that the student's tokenizer cannot spell"):
+        read([{"prompt_id": "q0", "response": "red \u2603"}])
+    with pytest.raises(OptionError, match="`response` with half of a character"):
+        read([{"prompt_id": "q0", "response": "red \ud83d"}])
