@@ -2,10 +2,12 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, settings
@@ -357,6 +359,21 @@ def test_a_worker_that_took_much_memory_is_replaced_unnoticed():
     worker = Worker((sys.executable, "-c", "from vlm.answers import latex; latex._MUCH = 1; latex._serve()"))
     assert [worker.equal("x+x", "2x"), worker.equal("x+x", "3x"), worker.equal("x+x", "2x")] == [True, False, True]
     worker.close()
+
+
+def test_the_memory_of_the_program_is_not_the_worker_s():
+    code = """
+held = b"x" * (1200 << 20)
+from vlm.answers.latex import Worker
+worker = Worker()
+pids = {(worker.equal("x+x", "2x"), worker.pid)[1] for _ in range(3)}
+worker.close()
+print(len(pids))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"
 
 
 def test_a_question_whose_time_is_over_is_asked_once(tmp_path):
