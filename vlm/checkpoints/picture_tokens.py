@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 
 from vlm.pictures.picture import Picture
@@ -48,14 +49,18 @@ class PictureTokens:
             i for i in self._tokenizer.added_tokens_decoder if self._is_mark(i) and _NAMED.search(self._spelled(i))
         }
         seen = {index for index in self._seen if self._is_mark(index)}
-        return tuple(sorted(seen | (declared | named) - self._roles - self._text_ids))
+        return tuple(sorted(seen | (named | declared - self._roles) - self._text_ids))
 
     @cached_property
     def mixes_views(self) -> bool:
         """Whether prompts with more and with fewer pictures can be in one pass: not if text attends across to them."""
-        inputs = encode_prompts([_view(_SMALL)], self.processor)
-        shape = inputs["input_ids"].shape
-        return not any(per_token(value, shape) and value.ndim > len(shape) for value in inputs.values())
+        shape = self.inputs["input_ids"].shape
+        return not any(per_token(value, shape) and value.ndim > len(shape) for value in self.inputs.values())
+
+    @cached_property
+    def inputs(self) -> dict[str, Tensor]:
+        """What the processor makes of a prompt with a small picture."""
+        return encode_prompts([_view(_SMALL)], self.processor)
 
     def check(self) -> None:
         """Refuse a checkpoint whose prompts are the same with and without a picture, or never without one.

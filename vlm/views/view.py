@@ -30,7 +30,14 @@ class ViewError(UserError):
 
 
 class RefusedPromptError(ViewError):
-    """A prompt that a processor does not take, such as for its picture's shape."""
+    """A prompt that a processor does not take, such as for its picture's shape.
+
+    reason: what the processor says, in one line.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -168,7 +175,7 @@ def _naming(view: View) -> Iterator[None]:
         row, way_out = (f"{view.images[0].where}, ", "mend it, or add --skip-bad") if view.images else ("", "mend it")
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         message = f"{row}the processor refuses the prompt {view.prompt_id!r} ({reason})"
-        raise RefusedPromptError(f"`prompts`: {message}: {way_out}") from None
+        raise RefusedPromptError(f"`prompts`: {message}: {way_out}", reason) from None
 
 
 def prompt_length(view: View, processor: ProcessorMixin) -> int:
