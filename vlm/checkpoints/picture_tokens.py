@@ -54,13 +54,9 @@ class PictureTokens:
     @cached_property
     def mixes_views(self) -> bool:
         """Whether prompts with more and with fewer pictures can be in one pass: not if text attends across to them."""
-        shape = self.inputs["input_ids"].shape
-        return not any(per_token(value, shape) and value.ndim > len(shape) for value in self.inputs.values())
-
-    @cached_property
-    def inputs(self) -> dict[str, Tensor]:
-        """What the processor makes of a prompt with a small picture."""
-        return encode_prompts([_view(_SMALL)], self.processor)
+        inputs = pictured_rows(self.processor, 1)
+        shape = inputs["input_ids"].shape
+        return not any(per_token(value, shape) and value.ndim > len(shape) for value in inputs.values())
 
     def check(self) -> None:
         """Refuse a checkpoint whose prompts are the same with and without a picture, or never without one.
@@ -118,6 +114,11 @@ class PictureTokens:
             return _FRAMED.fullmatch(spelled) is not None
         core = added.content.replace("\u2581", " ").strip()
         return added.special or (any(map(str.isalnum, core)) and not core.isalnum())
+
+
+def pictured_rows(processor: ProcessorMixin, number: int) -> dict[str, Tensor]:
+    """Return what a processor makes of a batch of equal prompts, each with a small picture."""
+    return encode_prompts([_view(_SMALL)] * number, processor)
 
 
 def _view(size: tuple[int, int] | None) -> View:

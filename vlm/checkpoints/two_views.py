@@ -3,9 +3,12 @@
 import torch
 from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 
-from vlm.checkpoints.picture_tokens import PictureTokens
+from vlm.checkpoints.picture_tokens import PictureTokens, pictured_rows
 from vlm.checkpoints.places import CheckpointError, first_line
 from vlm.views.view import RefusedPromptError, ViewError, placed
+
+_NOISE = {torch.bfloat16: 0.05, torch.float16: 0.01}
+"""How far equal rows of a batch may be apart, in shares of the largest logit; else a ten thousandth."""
 
 
 def refuse_encoder(checkpoint: str, config: PreTrainedConfig) -> None:
@@ -43,14 +46,14 @@ def refuse_one_view(checkpoint: str, model: PreTrainedModel, processor: Processo
 
 @torch.no_grad()
 def refuse_misfit(checkpoint: str, model: PreTrainedModel, processor: ProcessorMixin) -> None:
-    """Refuse a model that fails on what its processor makes of a picture, before any work is begun.
+    """Refuse a model that fails on what its processor makes of pictures, or reads rows of a batch otherwise than alone.
 
     Raises:
-        CheckpointError: what the model says.
+        CheckpointError: what the model says, or how far two equal rows are apart.
     """
-    inputs = placed(PictureTokens(model.config, processor).inputs, model.device, model.dtype)
+    inputs = placed(pictured_rows(processor, 2), model.device, model.dtype)
     try:
-        model(**inputs, use_cache=False)
+        logits = model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
     except torch.OutOfMemoryError:
         raise
     except (ValueError, TypeError, RuntimeError, IndexError, KeyError, AttributeError) as error:
@@ -58,3 +61,9 @@ def refuse_misfit(checkpoint: str, model: PreTrainedModel, processor: ProcessorM
             f"`checkpoint` {checkpoint} fails on a prompt with a picture: {first_line(error)}; its config and its"
             " processor's settings must be of one model"
         ) from None
+    apart, size = float((logits[0] - logits[1]).abs().max()), float(logits.abs().max())
+    if apart > _NOISE.get(model.dtype, 1e-4) * size:
+        raise CheckpointError(
+            f"`checkpoint` {checkpoint} must read a row of a batch as it would alone, but logits of two equal prompts"
+            f" are {apart:.2g} apart; {type(model).__name__} lets rows with pictures change each other, choose another"
+        )
