@@ -135,5 +135,7 @@ def merged(model: PreTrainedModel, place: Place) -> PreTrainedModel:
         if strangers := sorted({*met.unexpected_keys, *(own & {*met.missing_keys})}):
             raise CheckpointError(f"{start} that does not fit its base: {strangers[0]} stands in one of the two alone")
         return wrapped.merge_and_unload().requires_grad_(True)
+    except CheckpointError:
+        raise
     except (ValueError, TypeError, KeyError, RuntimeError, OSError, SafetensorError, AttributeError) as error:
         raise CheckpointError(f"{start} that cannot be merged into its base: {first_line(error)}") from None

@@ -22,9 +22,9 @@ from vlm.checkpoints.adapter_folders import Source, merged, source_fingerprint
 from vlm.checkpoints.configs import n_wanted, readable
 from vlm.checkpoints.loaded_model import LoadedModel, all_end_ids
 from vlm.checkpoints.places import CheckpointError, Place, first_line
-from vlm.checkpoints.processors import load_processor
+from vlm.checkpoints.processors import complete, load_processor
 from vlm.checkpoints.setup_fingerprint import setup_fingerprint
-from vlm.checkpoints.two_views import refuse_one_view
+from vlm.checkpoints.two_views import refuse_misfit, refuse_one_view
 from vlm.checkpoints.weights import (
     n_held,
     refuse_differing,
@@ -65,6 +65,7 @@ def load_model(
     model.eval().to(device)
     refuse_not_finite(source.place.asked, model)
     refuse_one_view(source.place.asked, model, processor)
+    refuse_misfit(source.place.asked, model, processor)
     if parameters is not None:
         _train_only(model, parameters)
     place = source.place
@@ -93,17 +94,18 @@ def model_in_memory(model: nn.Module, processor: ProcessorMixin, name: str = "mo
 
     Raises:
         CheckpointError: it is none of transformers' models, its weights are not finite, its processor has no chat
-            template, or it has no two views.
+            template, it has no two views, or it fails on a picture.
     """
     if not isinstance(model, PreTrainedModel):
         raise CheckpointError(f"`model` must be a transformers model, got {type(model).__name__}; unwrap it")
-    if not getattr(processor, "chat_template", None):
+    complete(processor)
+    if not processor.chat_template:
         raise CheckpointError("`processor` must have a chat template; only chat models have two views")
-    processor.tokenizer.pad_token = processor.tokenizer.pad_token or processor.tokenizer.eos_token
     refuse_not_finite(name, model)
     refuse_one_view(name, model, processor)
-    model.set_experts_implementation("eager")
-    return LoadedModel(name, model.eval(), processor, tensors_fingerprint(model))
+    model.eval().set_experts_implementation("eager")
+    refuse_misfit(name, model, processor)
+    return LoadedModel(name, model, processor, tensors_fingerprint(model))
 
 
 def in_precision(loaded: LoadedModel, dtype: str) -> LoadedModel:
@@ -145,7 +147,6 @@ def _read_processor(source: Source) -> ProcessorMixin:
         processor: Any = load_processor(place.folder, model_type=source.base.read("config.json").get("model_type"))
     if not processor.chat_template:
         raise CheckpointError(f"`checkpoint` {place.asked} has no chat template; only chat models have two views")
-    processor.tokenizer.pad_token = processor.tokenizer.pad_token or processor.tokenizer.eos_token
     return processor
 
 
@@ -157,7 +158,10 @@ def _named(place: Place) -> Iterator[None]:
     except CheckpointError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
-        raise CheckpointError(f"`checkpoint` {place.asked} cannot be loaded: {first_line(error)}") from None
+        said = first_line(error)
+        if 'attn_implementation="eager"' in said:  # advice for callers of transformers
+            said = "its classes have no `attention` of the kind that was asked for; use eager"
+        raise CheckpointError(f"`checkpoint` {place.asked} cannot be loaded: {said}") from None
 
 
 def quiet() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 
 from vlm.pictures.picture import Picture
@@ -48,12 +49,12 @@ class PictureTokens:
             i for i in self._tokenizer.added_tokens_decoder if self._is_mark(i) and _NAMED.search(self._spelled(i))
         }
         seen = {index for index in self._seen if self._is_mark(index)}
-        return tuple(sorted(seen | (declared | named) - self._roles - self._text_ids))
+        return tuple(sorted(seen | (named | declared - self._roles) - self._text_ids))
 
     @cached_property
     def mixes_views(self) -> bool:
         """Whether prompts with more and with fewer pictures can be in one pass: not if text attends across to them."""
-        inputs = encode_prompts([_view(_SMALL)], self.processor)
+        inputs = pictured_rows(self.processor, 1)
         shape = inputs["input_ids"].shape
         return not any(per_token(value, shape) and value.ndim > len(shape) for value in inputs.values())
 
@@ -113,6 +114,11 @@ class PictureTokens:
             return _FRAMED.fullmatch(spelled) is not None
         core = added.content.replace("\u2581", " ").strip()
         return added.special or (any(map(str.isalnum, core)) and not core.isalnum())
+
+
+def pictured_rows(processor: ProcessorMixin, number: int) -> dict[str, Tensor]:
+    """Return what a processor makes of a batch of equal prompts, each with a small picture."""
+    return encode_prompts([_view(_SMALL)] * number, processor)
 
 
 def _view(size: tuple[int, int] | None) -> View:

@@ -111,7 +111,18 @@ def _load(folder: Path, model_type: str | None) -> ProcessorMixin:
     if is_torchvision_available():
         images = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, backend="pil")
         processor.image_processor = images
+    complete(processor)
     return processor
+
+
+def complete(processor: Any) -> None:
+    """Give a processor its tokenizer's chat template where it has none, and its tokenizer a pad token.
+
+    Some checkpoints hold the template with the tokenizer alone, and some classes' constructors do not take one.
+    """
+    tokenizer = processor.tokenizer
+    processor.chat_template = processor.chat_template or getattr(tokenizer, "chat_template", None)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
 
 
 def _processor_class(folder: Path, model_type: str | None) -> Any:

@@ -32,7 +32,7 @@ class ViewError(UserError):
 class RefusedPromptError(ViewError):
     """A prompt that a processor does not take, such as for its picture's shape.
 
-    reason: what the processor says.
+    reason: what the processor says, in one line.
     """
 
     def __init__(self, message: str, reason: str) -> None:

@@ -45,6 +45,7 @@ def refusal(folder):
     with pytest.raises(CheckpointError) as caught:
         load_model(str(folder))
     assert "\n" not in str(caught.value)
+    assert str(caught.value).count(" is an adapter") <= 1, "a reason within a reason"
     return str(caught.value)
 
 

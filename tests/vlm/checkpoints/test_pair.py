@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig
+from transformers import LlamaConfig, Qwen3VLPreTrainedModel
 
 from tests import models
 from vlm.checkpoints.adapter_folders import weights_fingerprint
@@ -126,6 +126,26 @@ def test_a_checkpoint_without_its_processor_is_refused(student, teacher, name):
 def test_a_checkpoint_without_a_chat_template_is_refused(student, teacher):
     (student / "chat_template.jinja").unlink()
     assert "has no chat template" in refusal(student, teacher)
+
+
+def test_a_chat_template_that_the_tokenizer_alone_holds_is_used(student, teacher):
+    written = load_pair(str(student), str(teacher)).student.processor.chat_template
+    (student / "chat_template.jinja").unlink()
+    edit(student / "tokenizer_config.json", chat_template=written)
+    assert load_pair(str(student), str(teacher)).student.processor.chat_template == written
+
+
+def test_a_family_without_fast_attention_is_told_to_use_the_other(student, teacher, monkeypatch):
+    monkeypatch.setattr(Qwen3VLPreTrainedModel, "_supports_sdpa", False)
+    assert "have no `attention` of the kind that was asked for; use eager" in refusal(student, teacher)
+    assert load_pair(str(student), str(teacher), attention="eager")
+
+
+def test_a_mark_of_pictures_that_is_used_as_padding_stays_one(student, teacher):
+    edit(student / "tokenizer_config.json", pad_token="<|video_pad|>")
+    pair = load_pair(str(student), teacher)
+    assert pair.student.processor.tokenizer.pad_token_id in pair.student.visual_ids == (3, 4, 5, 6)
+    assert any("pad_token_id" in warning for warning in pair.warnings)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "meta", "nowhere"])

@@ -50,6 +50,33 @@ def test_a_processor_that_always_wants_a_picture(tmp_path):
     )
 
 
+def test_a_config_that_does_not_fit_the_processor(tmp_path):
+    """Each of the two is read without a fault, and the first pass would fail."""
+    build(tmp_path, ["llava"])
+    for side, file, name in (
+        ("student", "processor_config.json", "patch_size"),
+        ("teacher", "config.json", "image_token_index"),
+    ):
+        path = tmp_path / "llava" / side / file
+        settings = json.loads(path.read_text())
+        assert name in settings, sorted(settings)
+        path.write_text(json.dumps(settings | {name: 7}))
+        assert "fails on a prompt with a picture: Image features and image tokens do not match" in refusal(path.parent)
+
+
+def test_rows_of_a_batch_that_change_each_other(checkpoints, monkeypatch):
+    """As where pictures are numbered through a batch: the second row is not read as it would be alone."""
+    forward = transformers.Qwen3VLForConditionalGeneration.forward
+
+    def numbered(self, **inputs):
+        output = forward(self, **inputs)
+        output.logits = output.logits + 0.05 * torch.arange(len(output.logits))[:, None, None] * output.logits
+        return output
+
+    monkeypatch.setattr(transformers.Qwen3VLForConditionalGeneration, "forward", numbered)
+    assert "must read a row of a batch as it would alone" in refusal(checkpoints / "student")
+
+
 def test_a_model_in_memory_is_refused_for_the_same_reason():
     with pytest.raises(CheckpointError, match="`checkpoint` mine cannot have two views"):
         model_in_memory(*FAMILIES["paligemma_chat"].build(STUDENT), "mine")
