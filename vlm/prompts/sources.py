@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cli.errors import OptionError
 from vlm.names import drawn_prompts
 from vlm.pictures.picture import Picture, PictureError, read_picture
 from vlm.prompts.benchmarks import BENCHMARKS, Chosen, benchmark_named
@@ -81,9 +82,10 @@ def prompt_set(
     Raises:
         PromptError: nothing there, an unknown format, a row that cannot be read without a guess, or an unreadable
             picture.
-        OptionError: `columns` cannot be read.
+        OptionError: `columns` cannot be read, or a setting of rows is given for prompts that are drawn.
     """
     if (draw := drawn_prompts(source)) is not None:
+        _refuse_unread(reading, source)
         drawn = [apply_reading(prompt, reading) for prompt in draw(DRAWN if limit is None else limit, seed)]
         return PromptSet(drawn, source, f"drawn with seed {seed}")
     chosen = None if Path(source).exists() else benchmark_named(source)
@@ -101,6 +103,14 @@ def read_prompts(rows: Iterable[Prompt | Row], *, limit: int | None = None, read
     if not isinstance(rows, Iterable):
         raise PromptError(f"`prompts` must be a file, a name or a list of prompts, got {type(rows).__name__}")
     return _read(islice(rows, limit), "`prompts`", _reader(reading, None, None), reading)
+
+
+def _refuse_unread(reading: Reading, source: str) -> None:
+    for name in ("columns", "image_root", "allow_remote"):
+        if (value := getattr(reading, name)) != getattr(AS_FOUND, name):
+            raise OptionError(
+                f"`{name}` is about rows of a file, but {source} draws its prompts, got {value!r}; leave it out"
+            )
 
 
 def _reader(reading: Reading, folder: Path | None, chosen: Chosen | None) -> RowReader:

@@ -14,8 +14,9 @@ from datasets import Image as Picture
 from PIL import Image
 
 import bundled  # noqa: F401  # makes its name known
-from cli.errors import UserError
+from cli.errors import OptionError, UserError
 from vlm.prompts.prompt import prompts_fingerprint
+from vlm.prompts.reading import Reading
 from vlm.prompts.sources import PromptError, load_prompts
 
 RED = Image.new("RGB", (8, 6), (255, 0, 0))
@@ -244,3 +245,9 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path):
         load_prompts(str(tmp_path / "rows.parquet"))
     with pytest.raises(PromptError, match=r"row 0 is not JSON \(it has 'question' twice\)"):
         load_prompts(str(tmp_path / "rows.jsonl"))
+
+
+@pytest.mark.parametrize("given", [{"columns": "problem=question"}, {"image_root": "."}, {"allow_remote": True}])
+def test_settings_of_rows_are_refused_for_drawn_prompts(given):
+    with pytest.raises(OptionError, match=f"`{next(iter(given))}` is about rows of a file, but bundled draws"):
+        load_prompts("bundled", limit=1, reading=Reading(**given))
