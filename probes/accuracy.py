@@ -85,17 +85,7 @@ def measure(analyzer: "Analyzer", options: AnswerOptions) -> Tables:
 
 def summary(measured: "Measurement", options: AnswerOptions) -> str:
     """Return accuracy by dependency group and by task, and how many answers are in no box."""
-    is_judged = measured.rollouts["correct"].notna().any()
-    return "\n".join([accuracy_table(measured.rollouts), *([unboxed_line(measured.rollouts)] if is_judged else [])])
-
-
-def unboxed_line(rollouts: "pd.DataFrame") -> str:
-    """Say how many responses to prompts with a known answer hold no box, and so count as wrong."""
-    from vlm.answers.judge import boxed_answer
-
-    judged = rollouts[rollouts["correct"].notna()]
-    unboxed = sum(boxed_answer(response) is None for response in judged["response"])
-    return f"{unboxed} of {len(judged)} answers stand in no \\boxed{{}} and count as wrong."
+    return accuracy_table(measured.rollouts)
 
 
 def accuracy_table(rollouts: "pd.DataFrame") -> str:

@@ -136,7 +136,7 @@ class Analyzer(Corpus):
             record = open_.measurement()
         kind = getattr(measurement, probe.measurement)
         measured = kind(record.path, record.record, record.tables, probe, tuple(values))
-        measured.write_others(anew=kept is None)
+        measured.write_others(replace=kept is None)
         return measured
 
     def _planned(self, probe: Probe, *values: Any) -> tuple[Mapping[str, Any], Callable[[], Tables]]:

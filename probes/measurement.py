@@ -59,8 +59,8 @@ class Measurement(records.Measurement):
         """Files beside the record that are neither tables nor pictures."""
         return []
 
-    def write_others(self, anew: bool) -> None:
-        """Write those of these files that are missing; with `anew` also those that an earlier measurement left."""
+    def write_others(self, replace: bool) -> None:
+        """Write those of these files that are missing; with `replace` also those that an earlier measurement left."""
 
     def __str__(self) -> str:
         return str(self.probe.summary(self, *self.values))
@@ -150,9 +150,9 @@ class Advice(Measurement):
         found = [] if self.path is None else [self.path / TRAIN_FILE]
         return [path for path in found if path.is_file()]
 
-    def write_others(self, anew: bool) -> None:
-        """Write `train.yaml`, what the command says, unless it is there; with `anew` in place of an older one."""
-        if self.path is None or (self.others and not anew):
+    def write_others(self, replace: bool) -> None:
+        """Write `train.yaml`, what the command says, unless it is there; with `replace` in place of an older one."""
+        if self.path is None or (self.others and not replace):
             return
         (self.path / TRAIN_FILE).unlink(missing_ok=True)
         if flags := self.notes.get(TRAINING):

@@ -3,9 +3,12 @@
 import json
 
 import pandas as pd
+import pytest
 
 from probes import accuracy
 from records import read_record
+from tests import models
+from vlm.responses.evaluation import Verdict
 from vlm.responses.rollouts import Rollout
 
 
@@ -20,7 +23,7 @@ def test_greedy_and_sampled_answers_are_recorded(checkpoints, tmp_path, capsys):
     greedy = run(checkpoints, tmp_path).tables["rollouts"]
     assert len(greedy) == 6 and greedy["has_image"].sum() == 5
     printed = capsys.readouterr().out
-    assert "correct %" in printed and "of 6 answers stand in no" in printed
+    assert "correct %" in printed and "without a box" in printed
     sampled = run(checkpoints, tmp_path, "--samples", "2")
     assert len(sampled.tables["rollouts"]) == 12
     assert sampled.header["settings"]["samples"] == 2
@@ -80,7 +83,9 @@ def test_any_of_several_accepted_answers_is_right(checkpoints, tmp_path, monkeyp
     assert (row["correct"], row["boxed"], row["answer"]) == (True, True, "2 or two")
 
 
-def test_answers_without_a_box_are_counted_where_an_answer_is_known():
-    rows = [(r"so \boxed{4}", True), ("4", False), (r"\boxed{4", False), (r"\fbox{5}", False), ("4", None)]
-    table = pd.DataFrame(rows, columns=["response", "correct"])
-    assert accuracy.unboxed_line(table) == r"2 of 4 answers stand in no \boxed{} and count as wrong."
+@pytest.mark.parametrize(
+    ("text", "is_boxed"), [(r"so \boxed{4}", True), ("4", False), (r"\boxed{4", False), (r"\fbox{5}", True)]
+)
+def test_what_counts_as_boxed(text, is_boxed):
+    verdict = Verdict(models.scenes(1)[0], Rollout("0", 0, (1,), text, False), correct=False)
+    assert verdict.is_boxed is is_boxed

@@ -48,7 +48,7 @@ def _without(value: Any, names: set[str]) -> Any:
 
 
 def tokenizer_rules(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Return how text becomes ids and back, as a nested mapping; padding and truncation are set anew by each call."""
+    """Return how text becomes ids and back, as a nested mapping; each call sets padding and truncation itself."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         rules = {"vocabulary": tokenizer.get_vocab(), "files": _vocabulary_files(tokenizer)}

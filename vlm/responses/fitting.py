@@ -2,7 +2,7 @@
 
 Every prompt is read here before the first response is sampled. Few prompts are processed, and what comes of it is kept
 (`vlm.views.encoding`), so that the passes that follow do not process them again. Of many, the pictures are decoded, and
-the lengths told from the pictures' sizes where a processor can (`vlm.views.lengths`).
+lengths are computed from the pictures' sizes where a processor can (`vlm.views.lengths`).
 """
 
 import re

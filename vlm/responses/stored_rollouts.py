@@ -1,6 +1,6 @@
 """Responses that are there already, from a file or from memory, as rollouts.
 
-A file is JSON lines or parquet, as vLLM, verl or TRL leave it: one row a response.
+A file is JSON lines or parquet, as vLLM, verl or TRL leave it: one row per response.
 `vlm.responses.stored_rows.COLUMNS` has the columns that are read; others are named. A row names its prompt by
 `prompt_id`, or by `prompt`, its text or messages. Ids are taken as they are. Text is read with the student's tokenizer
 and ended by its end token.

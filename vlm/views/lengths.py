@@ -38,7 +38,7 @@ class Lengths:
     def of(self, view: View, limits: Sequence[int] = ()) -> int:
         """Return the number of tokens of a rendered view, pictures included; these need not be decoded.
 
-        limits: lengths that are told from those beyond them by running the processor, if they are near.
+        limits: near these lengths the processor itself runs, so that the count is its own.
 
         Raises:
             PictureError: a picture cannot be read.
