@@ -266,11 +266,19 @@ def _below(text: str, where: str, root: Path | None) -> Path:
         path = (Path() if root is None else root).joinpath(text).resolve()
     except (OSError, ValueError) as error:
         raise PictureError(f"`prompts`: {where} has an unreadable image ({error})") from None
-    if root is not None and not path.is_relative_to(root.resolve()):
+    if root is not None and not any(path.is_relative_to(folder) for folder in _folders(root.resolve())):
         raise PictureError(
             f"`prompts`: {where} names the image {_short(text)}, which does not lie below {root}: give --image-root"
         )
     return path
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """Where the files of a root may lie: below it, and for a snapshot of the hub among its repository's blobs."""
+    yield root
+    for place in (root, *root.parents):
+        if place.parent.name == "snapshots":
+            yield place.parent.parent / "blobs"
 
 
 def _short(text: str) -> str:

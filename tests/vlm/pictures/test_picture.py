@@ -480,3 +480,18 @@ def test_an_open_file_in_memory_keeps_its_size_when_it_is_checked():
     opened = Image.open(io.BytesIO(file.getvalue()))
     Picture(opened).check_pixels()
     assert opened.size == (320, 160) and Picture(opened).load().size == (320, 160)
+
+
+@pytest.mark.parametrize(("target", "is_read"), [("blobs", True), ("elsewhere", False)])
+def test_a_snapshot_of_the_hub_links_to_its_own_blobs_alone(tmp_path, target, is_read):
+    folder = tmp_path / "datasets--me--set" / "snapshots" / "abc" / "data"
+    blob = tmp_path / "datasets--me--set" / target / "0123"
+    for place in (folder, blob.parent):
+        place.mkdir(parents=True)
+    Image.new("RGB", (3, 2), "red").save(blob, "PNG")
+    (folder / "a.png").symlink_to(blob)
+    if is_read:
+        assert read_picture("a.png", where="row 0", root=folder, allow_remote=False).load().size == (3, 2)
+    else:
+        with pytest.raises(PictureError, match="does not lie below"):
+            read_picture("a.png", where="row 0", root=folder, allow_remote=False)
