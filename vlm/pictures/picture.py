@@ -273,12 +273,10 @@ def _below(text: str, where: str, root: Path | None) -> Path:
     return path
 
 
-def _folders(root: Path) -> Iterator[Path]:
+def _folders(root: Path) -> list[Path]:
     """Where the files of a root may lie: below it, and for a snapshot of the hub among its repository's blobs."""
-    yield root
-    for place in (root, *root.parents):
-        if place.parent.name == "snapshots":
-            yield place.parent.parent / "blobs"
+    snapshots = [place.parent for place in (root, *root.parents) if place.parent.name == "snapshots"]
+    return [root, *(folder.parent / "blobs" for folder in snapshots)]
 
 
 def _short(text: str) -> str:
