@@ -41,4 +41,4 @@ def _free_of_the_container() -> float:
         limit, used = ((_CONTAINER / name).read_text().strip() for name in ("memory.max", "memory.current"))
     except OSError:
         return math.inf
-    return math.inf if limit == "max" else max(int(limit) - int(used), 0)
+    return math.inf if limit == "max" else float(max(int(limit) - int(used), 0))
