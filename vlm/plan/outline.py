@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -29,6 +30,12 @@ class Outline:
     model: PreTrainedModel
     processor: ProcessorMixin | None = None
     has_weights: bool = False
+
+    def in_dtype(self, dtype: str) -> "Outline":
+        """Return the outline with its weights in another dtype."""
+        model = deepcopy(self.model)
+        nn.Module.to(model, DTYPES[dtype])
+        return replace(self, model=model)
 
     @property
     def dtype(self) -> torch.dtype:

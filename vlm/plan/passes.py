@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
 from vlm.plan.inputs import Shown
@@ -20,11 +20,27 @@ class Pass:
     forward: live are the hidden states of the response, and what the graph keeps.
     backward: beside what the forward pass leaves; none without a graph.
     hidden_bytes: of the response's hidden states.
+    output_bytes: of the outputs of all layers with a matrix, the head left out.
     """
 
     forward: Counts
     hidden_bytes: int
     backward: Counts | None = None
+    output_bytes: int = 0
+
+    def times(self, times: float) -> "Pass":
+        """Return the cost of so many times as many rows."""
+        backward = None if self.backward is None else self.backward.times(times)
+        sizes = (int(size * times) for size in (self.hidden_bytes, self.output_bytes))
+        hidden, outputs = sizes
+        return Pass(self.forward.times(times), hidden, backward, outputs)
+
+    def plus(self, other: "Pass") -> "Pass":
+        """Return the sum, part by part."""
+        both = self.backward is not None and other.backward is not None
+        backward = self.backward.plus(other.backward) if both else None  # type: ignore[union-attr, arg-type]
+        hidden, outputs = self.hidden_bytes + other.hidden_bytes, self.output_bytes + other.output_bytes
+        return Pass(self.forward.plus(other.forward), hidden, backward, outputs)
 
     @property
     def saved_bytes(self) -> int:
@@ -48,7 +64,8 @@ def gradient_pass(
     """
     weights = [p for p in outline.model.parameters() if p.requires_grad] if trained is None else list(trained)
     with torch.enable_grad(), ShapesOnly(outline.model) as run:
-        hidden = _hidden(run, outline, shown.inputs(outline, batch, n_response), n_response)
+        with _outputs(outline) as sizes:
+            hidden = _hidden(run, outline, shown.inputs(outline, batch, n_response), n_response)
         forward, size = replace(run.counts), hidden.nbytes
         run.restart()
         outputs, seeds = [hidden], [torch.empty_like(hidden)]
@@ -57,7 +74,7 @@ def gradient_pass(
             outputs, seeds = [*outputs, head], [*seeds, torch.empty_like(head)]
         torch.autograd.grad(outputs, weights, seeds, allow_unused=True)
         backward = replace(run.counts, peak_bytes=run.counts.peak_bytes - forward.live_bytes)
-    return Pass(forward, size, backward)
+    return Pass(forward, size, backward, sum(sizes))
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,10 @@ class SamplingCosts:
     prompt: Counts
     step: Counts
     cache_bytes: int
+
+    def times(self, times: float) -> "SamplingCosts":
+        """Return the costs of so many times as many rows."""
+        return SamplingCosts(self.prompt.times(times), self.step.times(times), int(self.cache_bytes * times))
 
 
 def sampling_costs(outline: Outline, shown: Shown, batch: int, n_response: int) -> SamplingCosts:
@@ -111,7 +132,7 @@ def _head_on_one_row(outline: Outline) -> Iterator[list[Tensor]]:
     """Run the head on one row, and note what it was handed."""
     taken: list[Tensor] = []
 
-    def take(_: torch.nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
+    def take(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
         taken.append(args[0])
         return (args[0][:, :1],)
 
@@ -120,3 +141,21 @@ def _head_on_one_row(outline: Outline) -> Iterator[list[Tensor]]:
         yield taken
     finally:
         hook.remove()
+
+
+@contextmanager
+def _outputs(outline: Outline) -> Iterator[list[int]]:
+    """Note the bytes of what each layer with a matrix gives out."""
+    sizes: list[int] = []
+
+    def note(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
+        sizes.append(output.nbytes)
+
+    kinds = (nn.Linear, nn.Embedding, nn.Conv2d, nn.Conv3d)
+    layers = [m for m in outline.model.modules() if isinstance(m, kinds) and m is not outline.head]
+    handles = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        yield sizes
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -57,10 +57,15 @@ class Counts:
     moved_bytes: int = 0
     n_ops: int = 0
 
-    def __add__(self, other: "Counts") -> "Counts":
-        """Return what one run after the other takes, the second beside what the first leaves."""
+    def times(self, times: float) -> "Counts":
+        """Return the counts of so many times as many rows; there are no more operations."""
+        scaled = {f.name: int(getattr(self, f.name) * times) for f in fields(self)}
+        return Counts(**scaled | {"n_ops": self.n_ops})
+
+    def plus(self, other: "Counts") -> "Counts":
+        """Return the sum of two shares of the same run."""
         summed = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        return Counts(**summed | {"peak_bytes": max(self.peak_bytes, self.live_bytes + other.peak_bytes)})
+        return Counts(**summed | {"n_ops": max(self.n_ops, other.n_ops)})
 
 
 @dataclass
