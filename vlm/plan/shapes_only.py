@@ -10,13 +10,14 @@ runs is the model's own, forward and backward, whatever its family, and takes no
 """
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
@@ -95,13 +96,18 @@ class _Held:
             self.counts.live_bytes -= size
 
 
-class _FusedAttention(TorchFunctionMode):
-    """Has attention run as the fused kernels do: without a matrix of weights, the mask in the dtype of the queries."""
+@contextmanager
+def _fused_attention() -> Iterator[None]:
+    """Have attention run as the fused kernels do: without a matrix of weights, the mask in the dtype of the queries.
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.nn.functional.scaled_dot_product_attention:
-            return _attended(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+    A layer that runs again in a backward pass finds it, too.
+    """
+    before = functional.scaled_dot_product_attention
+    functional.scaled_dot_product_attention = _attended
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = before
 
 
 class ShapesOnly(TorchDispatchMode):
@@ -110,17 +116,17 @@ class ShapesOnly(TorchDispatchMode):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.counts = Counts()
-        self._held, self._attention = _Held(self.counts), _FusedAttention()
+        self._held, self._attention = _Held(self.counts), ExitStack()
         self._held.leave_out(*model.parameters(), *model.buffers())
 
     def __enter__(self) -> "ShapesOnly":
-        self._attention.__enter__()
+        self._attention.enter_context(_fused_attention())
         super().__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
-        self._attention.__exit__(*error)
+        self._attention.close()
 
     def holds(self, *tensors: Tensor) -> None:
         """Count tensors that were made before, such as inputs."""
