@@ -59,12 +59,12 @@ class Costs:
 
         settings: of training; None for gradients of all weights.
         """
-        trained = None if settings is None else (settings.gradient_checkpointing, settings.lora_rank)
+        trained = settings and (settings.gradient_checkpointing, settings.lora_rank, settings.freeze_vision)
 
         def run(n: int) -> Pass:
             if settings is None:
                 return gradient_pass(self.student, self._shown(view), n, self.n_response)
-            with as_trained(self.student, settings.lora_rank, settings.gradient_checkpointing) as (student, weights):
+            with as_trained(self.student, settings) as (student, weights):
                 return gradient_pass(student, self._shown(view), n, self.n_response, weights)
 
         return self._scaled(("graph", str(self.student.dtype), view, trained), run, batch)

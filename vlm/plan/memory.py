@@ -17,7 +17,7 @@ from vlm.checkpoints.checkpoint import DTYPES
 from vlm.plan.costs import SAMPLING_BYTES, Costs, ViewName, quantised_bytes
 from vlm.plan.outline import Outline
 from vlm.plan.passes import Pass
-from vlm.plan.student import adapter_parameters
+from vlm.plan.student import trained_numbers
 from vlm.plan.work import Settings, Work
 from vlm.views.encoding import KEPT_BYTES
 
@@ -67,7 +67,8 @@ class Memory:
 
     def _held(self, phase: str) -> dict[str, int]:
         """What is there in every phase: weights, and pictures that are kept."""
-        student, teacher = self.weights("student", phase == "training step"), self.weights("teacher")
+        trained = phase == "training step" or self.work.keeps_float32
+        student, teacher = self.weights("student", trained), self.weights("teacher")
         weights = max(student, teacher) if self.settings.offload and not self.on_cpu else student + teacher
         prompts, kept = self.costs.prompts, 0
         if self.on_cpu and phase != "loading":
@@ -137,7 +138,7 @@ class Memory:
     def training_step(self) -> dict[str, int]:
         """AdamW's state and sums of gradients, beside the graph of a micro-batch with its gradients."""
         settings, student = self.settings, self.costs.student
-        n_trained = adapter_parameters(student, settings.lora_rank) if settings.lora_rank else student.n_parameters
+        n_trained = trained_numbers(student, settings)
         passes = [self.costs.graph("image", settings.micro_batch, settings)]
         if self.work.trains_text:
             passes.append(self.costs.graph("text", settings.micro_batch, settings))
@@ -149,6 +150,7 @@ class Memory:
             "AdamW": 8 * n_trained,
             "sums of gradients": 4 * n_trained * self.work.n_gradients,
             "graph": activations,
+            **_in_16_bits(settings, student),
             "backward": max(_beside(cost) for cost in passes),
             "head's gradient": head,
         }
@@ -173,6 +175,11 @@ class Memory:
         tokens = min(max(CHUNK_BYTES // (4 * n_ids), 1), self.costs.n_response)
         block = min(max(BLOCK_BYTES // (4 * n_ids), 1), tokens) if self.on_cpu else tokens
         return 4 * n_ids * (n_views * tokens + BLOCKS * block)
+
+
+def _in_16_bits(settings: Settings, student: Outline) -> dict[str, int]:
+    """The copies of float32 weights that passes in 16 bits make and keep."""
+    return {} if settings.dtype == "float32" or settings.lora_rank else {"weights in 16 bits": 2 * student.n_parameters}
 
 
 def _beside(cost: Pass) -> int:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import nn
@@ -53,7 +54,7 @@ class Outline:
         return sum(tensor.nbytes for tensor in (*self.model.parameters(), *self.model.buffers()))
 
     @cached_property
-    def head(self) -> nn.Module:
+    def head(self) -> Any:
         """The layer that makes logits."""
         return self.model.get_output_embeddings()
 
@@ -103,9 +104,7 @@ def outline(checkpoint: str, *, dtype: str = "float32", attention: str = "sdpa")
             )
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         raise CheckpointError(f"`checkpoint` {checkpoint} cannot be planned: {first_line(error)}") from None
-    return Outline(
-        source.place.name, model.eval(), _processor(checkpoint), source.base.holds(WEIGHTS, INDEX)
-    )
+    return Outline(source.place.name, model.eval(), _processor(checkpoint), source.base.holds(WEIGHTS, INDEX))
 
 
 @contextmanager

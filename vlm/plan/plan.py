@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from vlm.checkpoints.checkpoint import DTYPES
 from vlm.plan.costs import Costs
 from vlm.plan.inputs import counts_the_tower
 from vlm.plan.memory import Memory, Need
@@ -114,27 +115,25 @@ def _changes(memory: Memory, room: Room) -> Iterator[Change]:
     """Yield one change after the other, until all fits; those that do not help are left out."""
     least = _peak(memory, room)
     for words, change in _WAYS:
-        while least > room.free_bytes:
-            changed = change(memory, room)
-            if changed is None:
-                break
+        helped = None
+        while least > room.free_bytes and (changed := change(memory, room)) is not None:
             tried = replace(memory, costs=_costs_with(memory.costs, changed), settings=changed)
-            peak = _peak(tried, room)
-            if peak >= least:
+            if (peak := _peak(tried, room)) >= least:
                 break
             memory, least = tried, peak
-            yield Change(words(changed), changed, peak)
+            helped = Change(words(changed), changed, peak)
+        if helped is not None:
+            yield helped
 
 
 def _costs_with(costs: Costs, settings: Settings) -> Costs:
-    """The costs of a pair in other dtypes."""
-    wanted = {"student": settings.dtype, "teacher": settings.dtype if settings.teacher_dtype == "int8" else settings.teacher_dtype}
-    changed = {
-        side: getattr(costs, side).in_dtype(dtype)
-        for side, dtype in wanted.items()
-        if str(getattr(costs, side).dtype) != f"torch.{dtype}"
-    }
-    return replace(costs, **changed)
+    """The costs of a pair in other dtypes; an 8-bit teacher computes in the student's."""
+    wanted = {"student": settings.dtype, "teacher": settings.teacher_dtype}
+    for side, dtype in wanted.items():
+        dtype = settings.dtype if dtype not in DTYPES else dtype
+        if getattr(costs, side).dtype != DTYPES[dtype]:
+            costs = replace(costs, **{side: getattr(costs, side).in_dtype(dtype)})
+    return costs
 
 
 def _peak(memory: Memory, room: Room) -> int:

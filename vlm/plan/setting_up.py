@@ -1,8 +1,8 @@
 """What a plan starts from: outlines of a pair, the lengths of its prompts, and what the device has."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,10 +10,12 @@ import torch
 from geometry.memory import free_bytes
 from vlm.checkpoints.pair import teacher_named
 from vlm.checkpoints.places import CheckpointError, first_line
+from vlm.plan.costs import Costs
 from vlm.plan.inputs import Shown
 from vlm.plan.outline import Outline, outline
-from vlm.plan.plan import Room
-from vlm.plan.work import Prompts
+from vlm.plan.plan import ResourcePlan, Room, make_plan
+from vlm.plan.rates import Rates, measured_rates
+from vlm.plan.work import Prompts, Settings, Work
 from vlm.prompts.prompt import Prompt
 from vlm.views.lengths import Lengths
 from vlm.views.view import encode_prompts, image_view, prompt_length, text_views
@@ -83,6 +85,80 @@ def stated_lengths(stated: Stated, n: int) -> Prompts:
             f"`prompt_tokens` must hold `visual_tokens` and what frames them, got {tokens} and {visual}; raise it"
         )
     return Prompts(Shown(tokens, visual), Shown(tokens - visual), n)
+
+
+@dataclass(frozen=True)
+class Models:
+    """A pair as it is asked for.
+
+    dtypes: of student and teacher; `auto` is float32 on a CPU, bfloat16 elsewhere.
+    """
+
+    student: str
+    teacher: str | None
+    dtypes: tuple[str, str]
+    device: str = "cpu"
+    attention: str = "sdpa"
+
+
+@dataclass(frozen=True)
+class DrawnUp:
+    """A plan, and what it was reckoned from."""
+
+    plan: ResourcePlan
+    costs: Costs
+    rates: Rates
+
+
+def draw_up(
+    models: Models,
+    lengths: Callable[[Outline], tuple[Prompts, str]],
+    work: Callable[[Prompts], Work],
+    settings: Settings,
+    free_gb: float | None = None,
+) -> DrawnUp:
+    """Return the plan of some work with a pair.
+
+    Args:
+        lengths: given the student, returns its prompts, and where their lengths are from; see `lengths_of`.
+        work: what is to be done with them.
+        settings: with any dtypes; those of `models` are taken.
+        free_gb: see `room_on`.
+
+    Raises:
+        UserError: a config, a prompt or the device cannot be used.
+    """
+    device = device_named(models.device)
+    auto = "float32" if device.type == "cpu" else "bfloat16"
+    own, other = (auto if dtype == "auto" else dtype for dtype in models.dtypes)
+    student, teacher = outlines(models.student, models.teacher, (own, other), models.attention)
+    prompts, where = lengths(student)
+    todo = work(prompts)
+    costs, rates = Costs(student, teacher, prompts, todo.max_response), measured_rates(device, student.dtype)
+    settings = replace(settings, dtype=own, teacher_dtype=other)
+    plan = make_plan(costs, todo, settings, room_on(device, free_gb), rates)
+    rated = f"{rates.flops / 1e9:.3g} GFLOP/s and {rates.bytes / 1e9:.3g} GB/s measured on {device.type}, {threads()}"
+    return DrawnUp(replace(plan, notes=(where, rated, *plan.notes)), costs, rates)
+
+
+def lengths_of(
+    student: Outline, read: Callable[[], Sequence[Prompt]], n: int, text_view: str, stated: Stated = Stated()
+) -> tuple[Prompts, str]:
+    """Return the lengths of the prompts, and a line that says where they are from.
+
+    Args:
+        read: returns the prompts; it is called where the student has a processor and no length is stated.
+        n: their number, where they are not read.
+    """
+    is_stated = stated.prompt_tokens is not None or stated.visual_tokens is not None
+    if student.processor is None or is_stated:
+        prompts = stated_lengths(stated, n)
+        where = "as stated" if is_stated else "assumed, as the student has no processor here"
+    else:
+        prompts = read_lengths(student, read(), text_view)
+        where = f"the longest of {prompts.n}, read"
+    said = f"prompts of {prompts.image.tokens} tokens with the picture and {prompts.text.tokens} without: {where}"
+    return prompts, said
 
 
 def device_named(asked: str) -> torch.device:

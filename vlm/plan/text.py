@@ -33,9 +33,7 @@ def as_json(plan: ResourcePlan) -> dict[str, Any]:
         "peak_bytes": plan.peak_bytes,
         "fits": plan.fits,
         "can_fit": plan.can_fit,
-        "phases": {
-            need.phase: {"bytes": dict(need.parts), "seconds": plan.seconds[need.phase]} for need in plan.needs
-        },
+        "phases": {need.phase: {"bytes": dict(need.parts), "seconds": plan.seconds[need.phase]} for need in plan.needs},
         "settings": asdict(plan.settings),
         "changes": [{"words": change.words, "peak_bytes": change.peak_bytes} for change in plan.changes],
         "truncated": plan.truncated,
@@ -44,10 +42,10 @@ def as_json(plan: ResourcePlan) -> dict[str, Any]:
 
 
 def _table(plan: ResourcePlan) -> str:
-    rows = [["phase", "GB", "minutes", "of which, GB"]]
+    rows, parts = [["phase", "GB", "minutes"]], ["of which, GB"]
     for need in plan.needs:
-        parts = ", ".join(f"{name} {gb(size)}" for name, size in need.parts.items() if size >= 5e5)
         minutes = plan.seconds[need.phase] / 60
         times = f" x {plan.work.n_steps}" if need.phase == "training step" and plan.work.n_steps > 1 else ""
-        rows.append([need.phase, gb(need.total + plan.room.process_bytes), f"{minutes:.2g}{times}", parts])
-    return aligned(rows)
+        rows.append([need.phase, gb(need.total + plan.room.process_bytes), f"{minutes:.2g}{times}"])
+        parts.append(", ".join(f"{name} {gb(size)}" for name, size in need.parts.items() if size >= 5e5))
+    return "\n".join(f"{row}  {part}" for row, part in zip(aligned(rows).splitlines(), parts, strict=True))

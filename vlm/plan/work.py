@@ -1,7 +1,6 @@
 """What is to be done, and with which settings: what a plan is made for."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from vlm.plan.inputs import Shown
 
@@ -39,6 +38,7 @@ class Settings:
     offload: bool = False
     gradient_checkpointing: bool = False
     lora_rank: int = 0
+    freeze_vision: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Work:
     n_gradients: gradients that a step of training sums apart.
     per_step: responses of a step of training.
     n_steps: of training.
+    keeps_float32: whether the student's weights are float32 in every phase, whatever the dtype, as a trainer has them.
     """
 
     phases: tuple[str, ...]
@@ -64,7 +65,7 @@ class Work:
     trains_text: bool = True
     per_step: int = 64
     n_steps: int = 1
-    kept_bytes: Mapping[str, int] = field(default_factory=dict)
+    keeps_float32: bool = False
 
     @property
     def mean(self) -> float:
