@@ -52,7 +52,7 @@ def check_precision(analyzer: "Analyzer", units: Sequence[Unit], measured: pd.Da
         measured: the table `units` of the measurement.
         scope: of the angles.
     """
-    return precision_rows(analyzer.in_dtype(reference_dtype(analyzer.pair_options)), units, measured, scope)
+    return precision_rows(analyzer.in_dtype(reference_dtype(analyzer.settled_options)), units, measured, scope)
 
 
 def precision_rows(exact: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame, scope: str) -> pd.DataFrame:

@@ -5,6 +5,7 @@
 """
 
 import os
+import sys
 
 import torch
 
@@ -42,6 +43,12 @@ def device_name(asked: str) -> str:
         CheckpointError: as `device_of`.
     """
     return device_of(asked).type if asked == AUTO else asked
+
+
+def say(line: str) -> None:
+    """Print a line on stderr, of several processes the first alone."""
+    if os.environ.get("RANK", "0") == "0":
+        print(line, file=sys.stderr, flush=True)
 
 
 def _accelerator() -> torch.device | None:

@@ -44,8 +44,15 @@ def score(
         responses, at = [rollout.token_ids for rollout in rollouts[cut]], None if positions is None else positions[cut]
         student, teacher = (logit_pairs(loaded, views[cut], responses, pair.n_ids, at) for loaded in pair.models)
         for of_student, of_teacher in zip(student, teacher, strict=True):
-            yield FourViews(*of_student, *of_teacher)
+            yield FourViews(*of_student, *_moved(of_teacher, of_student[0].device))
         progress(min(start + batch, len(rollouts)))
+
+
+def _moved(views: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Both views on a device: one tensor where they are one."""
+    image, text = views
+    moved = image.to(device)
+    return moved, moved if text is image else text.to(device)
 
 
 @torch.no_grad()
