@@ -120,7 +120,6 @@ def load(config: Config) -> Start:
         teacher_dtype=config.precision,
         device=str(accelerator.device),
     )
-    say(f"models: student {pair.student.running}, runs in {config.precision}; teacher {pair.teacher.running}")
     source = fitting_source(source, pair, config, is_heard=accelerator.is_main_process)
     _refuse_not_finite(pair, source.held_out)
     pair, adapters = prepare_student(pair, config)
@@ -175,6 +174,7 @@ def restore(start: Start) -> Run:
         RecordError: the checkpoint, the journal or the fixed rollouts do not fit the flags.
     """
     config, accelerator, folder, pair = start.config, start.accelerator, start.folder, start.pair
+    say(f"models: student {pair.student.running}, runs in {config.precision}; teacher {pair.teacher.running}")
     if start.adapters is None and (folder / checkpoint.LAST).exists():
         student = load_model(str(folder / checkpoint.LAST), dtype="float32", device=str(accelerator.device))
         pair, _ = prepare_student(pair_of(student, pair.teacher), config)
