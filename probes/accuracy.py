@@ -21,7 +21,7 @@ from cli.options import flag
 from cli.tables import aligned
 from probes import command, stages
 from probes.probe import Plan, Probe, Tables
-from probes.settings import Dtype
+from probes.settings import DEVICE_HELP, DTYPE_HELP, Dtype
 from stats import bootstrap_interval
 from vlm.prompts.reading import Reading
 
@@ -45,8 +45,8 @@ class AskedOptions(Reading):
     max_response: PositiveInt = flag(64, "longest response, tokens")
     batch: PositiveInt = flag(64, "responses generated together")
     seed: NonNegativeInt = flag(0, "seed of the bundled scenes and of sampling")
-    dtype: Dtype = flag("float32", "the model's dtype")
-    device: str = flag("cpu", "where the model runs, such as cpu or cuda")
+    dtype: Dtype = flag("auto", f"the model's dtype; {DTYPE_HELP}")
+    device: str = flag("auto", f"where the model runs: {DEVICE_HELP}")
 
 
 @dataclass(frozen=True)

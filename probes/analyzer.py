@@ -170,8 +170,8 @@ class Analyzer(Corpus):
 
     def settings_of(self, group: type[Any]) -> dict[str, Any]:
         """Return the analyzer's values of the fields of a group; stored responses under what identifies them."""
-        every = {name: value for own in self._groups.values() for name, value in asdict(own).items()}
-        settings = {f.name: every[f.name] for f in fields(group)}
+        every = self.stated
+        settings = {f.name: every[f.name] for f in fields(group) if f.name in every}
         if "rollouts" in settings:
             del settings["rollouts"]
             settings |= {} if self.stored is None else {"rollouts": self.stored.identity}
@@ -205,7 +205,7 @@ class Analyzer(Corpus):
             "seconds": round(time.monotonic() - began, 1),
         }
         if "asked" in self.__dict__:
-            notes["device"] = str(self.teacher.device)
+            notes["device"] = self.pair.student.device.type
             notes["prompts"] = len(self.prompts)
             notes["prompts_with_image"] = sum(prompt.has_image for prompt in self.prompts.values())
             notes["left_out"] = dict(self.asked.left_out)
