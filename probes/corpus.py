@@ -17,7 +17,7 @@ from cli.errors import OptionError
 from geometry import FourViews
 from probes import sampling
 from probes.sampling import Asked
-from probes.settings import Dtype, PairOptions
+from probes.settings import Dtype, PairOptions, PromptOptions
 from probes.settings_of_analyzer import Settings, groups_of
 from probes.stored_responses import StoredResponses
 from records import Shards
@@ -28,9 +28,11 @@ from vlm.families import parameter_kinds
 from vlm.prompts.prompt import Prompt
 from vlm.prompts.sources import PromptSet, prompt_set, read_prompts
 from vlm.responses.fitting import Fitting, fitting
+from vlm.responses.response_length import default_length, default_length_of
 from vlm.responses.rollouts import Rollout
 from vlm.responses.scoring import score
 from vlm.responses.stored_rows import Source
+from vlm.responses.truncation import truncation
 from vlm.views.view import View, image_view
 
 IN_MEMORY = "in memory"
@@ -57,7 +59,7 @@ class Corpus(Settings):
         self._given_prompts = None if isinstance(options.get("prompts", ""), str) else options.pop("prompts")
         options |= {"rollouts": str(rollouts)} if isinstance(rollouts, (str, Path)) else {}
         self._groups = groups_of(options | ({"prompts": IN_MEMORY} if self._given_prompts is not None else {}))
-        source = self.prompt_options.rollouts if rollouts is None else rollouts
+        source = self.stated_prompt_options.rollouts if rollouts is None else rollouts
         self.stored = None if source is None else StoredResponses(source)
         self.shards: Shards = Shards({})
         self.notes: dict[str, Any] = {}
@@ -112,6 +114,16 @@ class Corpus(Settings):
     # What is measured.
 
     @cached_property
+    def prompt_options(self) -> PromptOptions:
+        """The prompts and rollouts, `max_response` being that of the student where none was asked for."""
+        stated = self.stated_prompt_options
+        if stated.max_response is not None:
+            return stated
+        in_memory = self.checkpoint == IN_MEMORY
+        n = default_length(self.student.context) if in_memory else default_length_of(self.checkpoint)
+        return replace(stated, max_response=n)
+
+    @cached_property
     def pair(self) -> Pair:
         """The student and its teacher, over the ids that both hold."""
         with self.phase("loading"):
@@ -138,7 +150,7 @@ class Corpus(Settings):
     @cached_property
     def prompt_set(self) -> PromptSet:
         """The prompts as they were read, and how."""
-        return self._prompt_set(self.prompt_options.limit)
+        return self._prompt_set(self.stated_prompt_options.limit)
 
     @property
     def source_prompts(self) -> list[Prompt]:
@@ -150,7 +162,7 @@ class Corpus(Settings):
         return self._prompt_set(limit).prompts
 
     def _prompt_set(self, limit: int) -> PromptSet:
-        options = self.prompt_options
+        options = self.stated_prompt_options
         if self._given_prompts is not None:
             return read_prompts(self._given_prompts, limit=limit, reading=options)
         return prompt_set(options.prompts, limit=limit, seed=options.seed, split=options.split, reading=options)
@@ -169,7 +181,7 @@ class Corpus(Settings):
 
     def that_fit(self, prompts: Sequence[Prompt]) -> Fitting:
         """Return those of `prompts` that the student alone can read and has room for a full response to."""
-        return fitting((self.student,), prompts, self.prompt_options.max_response, self.prompt_options)
+        return fitting((self.student,), prompts, self.prompt_options.longest_response, self.prompt_options)
 
     @property
     def prompts(self) -> Mapping[str, Prompt]:
@@ -184,7 +196,9 @@ class Corpus(Settings):
         with self.phase("rollouts"):
             if self.stored is not None:
                 return self.stored.to(prompts, student, self.pair.n_ids, options).rollouts
-            return sampling.sample(student, prompts, options, self.shards)
+            rollouts = sampling.sample(student, prompts, options, self.shards)
+        truncation(rollouts, options.longest_response).settle(allowed=options.allow_truncated)
+        return rollouts
 
     @cached_property
     def tokens(self) -> pd.DataFrame:
@@ -261,6 +275,7 @@ class Corpus(Settings):
             None is the one that pair.json names.
         """
         options = {name: value for group in self._groups.values() for name, value in asdict(group).items()}
+        options["max_response"] = self.prompt_options.longest_response
         if self._given_prompts is not None:
             options["prompts"] = self._given_prompts
         other = type(self)(checkpoint, **options | changed)

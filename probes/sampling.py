@@ -42,7 +42,7 @@ def ask(pair: Pair, read: PromptSet, options: PromptOptions) -> Asked:
         PromptError: none that is left shows a picture.
         PictureError, ViewError: a prompt cannot be read; its row is named.
     """
-    kept = fitting(pair.models, read.prompts, options.max_response, options).with_bad(len(read.bad))
+    kept = fitting(pair.models, read.prompts, options.longest_response, options).with_bad(len(read.bad))
     kept.say()
     if not any(prompt.has_image for prompt in kept.prompts):
         raise PromptError(f"`prompts` must hold a prompt with a picture, got {len(kept.prompts)} without; add one")
@@ -54,14 +54,25 @@ def ask(pair: Pair, read: PromptSet, options: PromptOptions) -> Asked:
 
 def sample(student: LoadedModel, prompts: Sequence[Prompt], options: PromptOptions, shards: Shards) -> list[Rollout]:
     """Return the student's responses, sampled on-policy; an interrupted run continues where it stood."""
-    sampling = Sampling(options.max_response, options.rollouts_per_prompt, options.seed, batch=options.batch)
-    with progress("rollouts", len(prompts) * options.rollouts_per_prompt) as show:
-        for shard, start in enumerate(range(0, len(prompts), SHARD)):
-            part = prompts[start : start + SHARD]
+    sampling = Sampling(options.longest_response, options.rollouts_per_prompt, options.seed, batch=options.batch)
+    return sample_shards(student, prompts, sampling, shards)
+
+
+def sample_shards(
+    student: LoadedModel, prompts: Sequence[Prompt], sampling: Sampling, shards: Shards, *, size: int = SHARD
+) -> list[Rollout]:
+    """Return the student's responses, in the order of the prompts; an interrupted run continues where it stood.
+
+    size: prompts in a shard.
+    """
+    per_prompt = sampling.per_prompt
+    with progress("rollouts", len(prompts) * per_prompt) as show:
+        for shard, start in enumerate(range(0, len(prompts), size)):
+            part = prompts[start : start + size]
             if not shards.has("rollouts", shard):
                 sampled = generate(student, part, sampling)
                 shards.add("rollouts", shard, pd.DataFrame([asdict(rollout) for rollout in sampled]))
-            show((start + len(part)) * options.rollouts_per_prompt)
+            show((start + len(part)) * per_prompt)
     return [_read_rollout(row) for row in shards.gather("rollouts").to_dict("records")]
 
 

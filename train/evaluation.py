@@ -15,6 +15,7 @@ from train.step import Tokens
 from vlm.prompts.prompt import Prompt
 from vlm.responses.evaluation import accuracy, evaluate
 from vlm.responses.rollouts import Sampling
+from vlm.responses.truncation import truncation
 
 
 def evaluation_line(
@@ -23,7 +24,7 @@ def evaluation_line(
     """Evaluate the present weights; runs on one process alone."""
     began = time.perf_counter()
     config = learner.config
-    greedy = Sampling(config.max_response, greedy=True, batch=config.generation_batch)
+    greedy = Sampling(config.longest_response, greedy=True, batch=config.generation_batch)
     with torch.no_grad(), learner.accelerator.autocast():
         verdicts = evaluate(learner.pair.student, prompts, greedy)
         on_fixed = _tokens(learner, fixed)
@@ -43,6 +44,7 @@ def evaluation_line(
         seconds=round(time.perf_counter() - began, 4),
         unboxed=sum(not verdict.is_boxed for verdict in judged),
         unanswered=len(verdicts) - len(judged),
+        truncated_share=truncation(verdict.rollout for verdict in verdicts).share,
     )
 
 
@@ -64,6 +66,7 @@ def accuracy_words(line: EvaluationLine) -> str:
         return f"none of the {line.unanswered} held-out prompts states an answer: no accuracy, and no best checkpoint"
     shares = ", ".join(f"{group} {100 * share:.1f} %" for group, share in line.accuracy.items())
     notes = [f"{line.unboxed} of {judged} without a box"] if line.unboxed else []
+    notes += [f"{100 * line.truncated_share:.0f} % truncated"] if line.truncated_share else []
     notes += [f"{line.unanswered} prompts state no answer"] if line.unanswered else []
     return f"held-out accuracy {shares}" + (f" ({', '.join(notes)})" if notes else "")
 

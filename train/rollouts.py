@@ -24,6 +24,7 @@ from vlm.responses.output_layer import head_of
 from vlm.responses.rollouts import Rollout, Sampling, generate
 from vlm.responses.scoring import view_hidden
 from vlm.responses.stored_rollouts import Stored, read_stored
+from vlm.responses.truncation import truncation
 from vlm.views.view import View, image_view, text_views
 
 COMPARED = 64
@@ -55,7 +56,9 @@ def sample(
     """
     texts = dict(zip((prompt.prompt_id for prompt in prompts), text_views(prompts, config.text_view), strict=True))
     mine = {prompt.prompt_id: prompt for prompt in prompts[part[0] :: part[1]]}
-    sampling = Sampling(config.max_response, config.group_size, seed, batch=config.generation_batch, top_p=config.top_p)
+    sampling = Sampling(
+        config.longest_response, config.group_size, seed, batch=config.generation_batch, top_p=config.top_p
+    )
     rollouts = generate(speaker, list(mine.values()), sampling)
     return [Response(mine[r.prompt_id], texts[r.prompt_id], r) for r in rollouts]
 
@@ -100,14 +103,18 @@ def read_offline_rollouts(
 
     Raises:
         OptionError: a row that cannot be read, or too few responses to a prompt; row and prompt are named.
+        TruncatedError: nearly all responses have no end token.
     """
     if callable(prompts):
         raise OptionError("`rollouts` needs `prompts` that stay the same: each step draws new bundled ones")
-    stored = read_stored(str(config.rollouts), prompts, pair.student, pair.n_ids, config.max_response)
+    stored = read_stored(str(config.rollouts), prompts, pair.student, pair.n_ids, config.longest_response)
     responses: dict[str, list[Rollout]] = {}
     for rollout in stored.rollouts:
         responses.setdefault(rollout.prompt_id, []).append(rollout)
     _refuse_too_few(responses, prompts, config.group_size)
+    cut_short = truncation(stored.with_ids)
+    if speak or cut_short.is_refused:
+        cut_short.settle(allowed=config.allow_truncated)
     for note in (*stored.notes, _comparison(config, prompts, pair, stored.responses)) if speak else ():
         print(f"note: {note}", file=sys.stderr)
     return responses

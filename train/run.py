@@ -35,6 +35,7 @@ from vlm.prompts.prompt import Prompt
 from vlm.responses.rollouts import Rollout
 from vlm.responses.scoring import logit_pairs
 from vlm.responses.stored_rollouts import file_fingerprint
+from vlm.responses.truncation import truncation
 from vlm.views.view import image_view, text_views
 
 HELD_OUT = "held_out.json"
@@ -150,6 +151,7 @@ def restore(start: Start) -> Run:
 
     Raises:
         RecordError: the checkpoint, the journal or the fixed rollouts do not fit the flags.
+        TruncatedError: nearly all responses before the first step are truncated.
     """
     config, accelerator, folder, pair = start.config, start.accelerator, start.folder, start.pair
     if start.adapters is None and (folder / checkpoint.LAST).exists():
@@ -193,7 +195,12 @@ def _teacher(config: Config, pair: Pair) -> Teacher:
 
 
 def _fixed_rollouts(run: Run) -> list[Response]:
-    """Return the first student's responses to the held-out prompts: sampled before the first step, then read back."""
+    """Return the first student's responses to the held-out prompts: sampled before the first step, then read back.
+
+    Raises:
+        RecordError: the folder has those of other prompts.
+        TruncatedError: before the first step, nearly all of them are truncated.
+    """
     path, prompts = run.folder / HELD_OUT, run.source.held_out
     if not path.is_file():
         with run.learner.accelerator.autocast():
@@ -205,4 +212,6 @@ def _fixed_rollouts(run: Run) -> list[Response]:
     if {row["prompt_id"] for row in rows} != set(by_id):
         raise RecordError(f"`{path}` has rollouts of other prompts: hold out the same ones, or choose another `--out`")
     rollouts = [Rollout(**row | {"token_ids": tuple(row["token_ids"])}) for row in rows]
+    if run.progress.step == 0:
+        truncation(rollouts, run.config.longest_response).settle(allowed=run.config.allow_truncated)
     return [Response(by_id[r.prompt_id], texts[r.prompt_id], r) for r in rollouts]
