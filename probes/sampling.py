@@ -17,6 +17,7 @@ from vlm.prompts.prompt import Prompt
 from vlm.prompts.sources import PromptError, PromptSet
 from vlm.responses.finite import NotFiniteError
 from vlm.responses.fitting import check_views, fitting
+from vlm.responses.halving import Batches
 from vlm.responses.rollouts import Rollout, Sampling, generate
 from vlm.views.view import View, text_views
 
@@ -65,12 +66,12 @@ def sample_shards(
 
     size: prompts in a shard.
     """
-    per_prompt = sampling.per_prompt
+    per_prompt, batches = sampling.per_prompt, Batches(sampling.batch, "batch")
     with progress("rollouts", len(prompts) * per_prompt) as show:
         for shard, start in enumerate(range(0, len(prompts), size)):
             part = prompts[start : start + size]
             if not shards.has("rollouts", shard):
-                sampled = generate(student, part, sampling)
+                sampled = generate(student, part, sampling, batches=batches)
                 shards.add("rollouts", shard, pd.DataFrame([asdict(rollout) for rollout in sampled]))
             show((start + len(part)) * per_prompt)
     return [_read_rollout(row) for row in shards.gather("rollouts").to_dict("records")]

@@ -8,6 +8,7 @@ stay those of whoever sampled them while the student changes.
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.checkpoints.pair import Pair
 from vlm.names import DrawPrompts
 from vlm.prompts.prompt import Prompt
+from vlm.responses.halving import Batches
 from vlm.responses.on_policy import agreement
 from vlm.responses.output_layer import head_of
 from vlm.responses.rollouts import Rollout, Sampling, generate
@@ -59,8 +61,14 @@ def sample(
     sampling = Sampling(
         config.longest_response, config.group_size, seed, batch=config.generation_batch, top_p=config.top_p
     )
-    rollouts = generate(speaker, list(mine.values()), sampling)
+    rollouts = generate(speaker, list(mine.values()), sampling, batches=_generation_batches(config.generation_batch))
     return [Response(mine[r.prompt_id], texts[r.prompt_id], r) for r in rollouts]
+
+
+@cache
+def _generation_batches(size: int) -> Batches:
+    """Batches that stay as small as memory has made them for the rest of the process."""
+    return Batches(size, "generation_batch")
 
 
 def cut(responses: Sequence[Response], size: int) -> list[MicroBatch]:
