@@ -73,9 +73,9 @@ class Analyzer(Corpus):
         """Measure angles and norms of the gradients by visual dependency; see `probes.angles`."""
         return self._measured("angles", options)
 
-    def vds(self) -> Measurement:
+    def vds(self, **options: Any) -> Measurement:
         """Score every response token; see `probes.vds`."""
-        return self._measured("vds", {})
+        return self._measured("vds", options)
 
     def layers(self, **options: Any) -> Measurement:
         """Measure where in the model the gradients lie and meet; see `probes.layers`."""
