@@ -21,7 +21,7 @@ from cli.options import flag
 from cli.tables import aligned
 from probes import command, stages
 from probes.probe import Plan, Probe, Tables
-from probes.settings import Dtype
+from probes.settings import Dtype, Sampler
 from stats import bootstrap_interval
 from vlm.prompts.reading import Reading
 
@@ -42,6 +42,7 @@ class AskedOptions(Reading):
     split: str = flag("train", "split of a datasets folder or hub id (a benchmark: its own, unless another than train)")
     limit: PositiveInt = flag(500, "number of prompts")
     rollouts: str | None = flag(None, "a .jsonl or .parquet file with answers that are judged in place of the model's")
+    sampler: Sampler = flag("transformers", "what samples the answers; vllm: an extra, see docs/responses.md")
     max_response: PositiveInt | None = flag(
         None, "longest response, tokens (default: 1024, or an eighth of a context below 4096; bundled: 64)"
     )

@@ -31,7 +31,7 @@ from probes import measurement
 from probes.corpus import Corpus
 from probes.measurement import Advice, Measurement
 from probes.probe import Plan, Probe, Tables
-from probes.settings import ANALYZER_OPTIONS, NO_IDENTITY, MetricOptions
+from probes.settings import ANALYZER_OPTIONS, NO_IDENTITY, STATED_IF_GIVEN, MetricOptions
 from records import MemoryRecord, OpenRecord, complete_record, fingerprint, open_record, recorded_probe
 from vlm.prompts.prompt import prompts_fingerprint
 from vlm.responses.stored_rows import Source
@@ -172,7 +172,8 @@ class Analyzer(Corpus):
         """Return the analyzer's values of the fields of a group; stored responses under what identifies them."""
         every = {name: value for own in self._groups.values() for name, value in asdict(own).items()}
         every["max_response"] = self.prompt_options.max_response
-        settings = {f.name: every[f.name] for f in fields(group) if f.name not in NO_IDENTITY}
+        unstated = {*NO_IDENTITY, *(name for name, usual in STATED_IF_GIVEN.items() if every[name] == usual)}
+        settings = {f.name: every[f.name] for f in fields(group) if f.name not in unstated}
         if "rollouts" in settings:
             del settings["rollouts"]
             settings |= {} if self.stored is None else {"rollouts": self.stored.identity}

@@ -35,6 +35,7 @@ from vlm.responses.scoring import score
 from vlm.responses.stored_rows import Source
 from vlm.responses.token_scores import read_by_chunk, token_scores
 from vlm.responses.truncation import truncation
+from vlm.responses.vllm_sampler import folder_of, refuse_missing_vllm
 from vlm.views.view import View, image_view
 
 IN_MEMORY = "in memory"
@@ -71,6 +72,8 @@ class Corpus(Settings):
         self.continued = False
         self.weights_seen: list[int] | None = None
         self.refuse_missing_states(self.checkpoint)
+        if self.stored is None and self.checkpoint != IN_MEMORY:
+            self.vllm_folder  # noqa: B018  # refuses before anything large is read
 
     @classmethod
     def from_models(
@@ -200,9 +203,23 @@ class Corpus(Settings):
         with self.phase("rollouts"):
             if self.stored is not None:
                 return self.stored.to(prompts, student, self.pair.n_ids, options).rollouts
-            rollouts = sampling.sample(student, prompts, options, self.shards)
+            rollouts = sampling.sample(student, prompts, options, self.shards, self.vllm_folder)
         truncation(rollouts, options.longest_response).settle(allowed=options.allow_truncated)
         return rollouts
+
+    @property
+    def vllm_folder(self) -> str | None:
+        """The folder from which vLLM loads the student; None where transformers samples.
+
+        Raises:
+            OptionError, CheckpointError: vLLM is not installed, or cannot load the student.
+        """
+        if self.stated_prompt_options.sampler == "transformers":
+            return None
+        refuse_missing_vllm()
+        if self.checkpoint == IN_MEMORY:
+            raise OptionError("`sampler` vllm loads a checkpoint, got models in memory; leave it out")
+        return folder_of(self.checkpoint)
 
     @cached_property
     def tokens(self) -> pd.DataFrame:

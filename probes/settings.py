@@ -11,6 +11,7 @@ from stats import N_BINS
 from vlm.prompts.reading import Reading
 
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
+Sampler = Literal["transformers", "vllm"]
 Scope = Literal["all", "language_model"]
 
 
@@ -41,6 +42,7 @@ class PromptOptions(Reading):
     rollouts: str | None = flag(
         None, "a .jsonl or .parquet file with responses that are measured in place of sampled ones"
     )
+    sampler: Sampler = flag("transformers", "what samples the responses; vllm: an extra, see docs/responses.md")
     max_response: PositiveInt | None = flag(
         None, "longest response, tokens (default: 1024, or an eighth of a context below 4096; bundled: 64)"
     )
@@ -111,6 +113,8 @@ class OutputOptions:
     show_prompt: bool = flag(False, "print the first prompt as the model is given it, in both views, and end")
 
 
+STATED_IF_GIVEN = {"sampler": "transformers"}
+"""Options that a record's settings name only where they differ from this, so that older records stay as they are."""
 NO_IDENTITY = ("allow_truncated",)
 """Options that change no number, and so are not written into a record's settings."""
 
