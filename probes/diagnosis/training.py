@@ -30,6 +30,7 @@ APART: Final[Mapping[str, str]] = {
     "device": "",
     "attention": "measured with attention {}, training has sdpa",
     "parameters": "measured at the parameters that {} finds, training changes all; see --freeze-vision",
+    "sampler": "measured on responses that {} sampled, training samples by transformers",
     "rollouts": "measured on responses of {}, the student is trained on its own; add --rollouts to train on a file",
 }
 """Fields of the settings that are not carried by their name, and what is said of one that was given."""
