@@ -63,7 +63,7 @@ class Corpus(Settings):
         self._groups = groups_of(options | ({"prompts": IN_MEMORY} if self._given_prompts is not None else {}))
         source = self.prompt_options.rollouts if rollouts is None else rollouts
         self.stored = None if source is None else StoredResponses(source)
-        self.shards: Shards = Shards({})
+        self.shards: Shards = Shards()
         self.notes: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self.continued = False
@@ -183,7 +183,7 @@ class Corpus(Settings):
     @cached_property
     def rollouts(self) -> list[Rollout]:
         """The student's responses; a rollout's `rollout_id` in tables is its place here."""
-        self.continued = self.continued or self.shards.has("rollouts", 0)
+        self.continued = self.continued or self.shards.continues("rollouts")
         prompts, student, options = list(self.prompts.values()), self.pair.student, self.prompt_options
         with self.phase("rollouts"):
             if self.stored is not None:

@@ -22,8 +22,6 @@ from vlm.views.view import View, text_views
 
 Score = Callable[[Sequence[Rollout]], Iterator[TokenScores]]
 
-SHARD = 32  # prompts per shard: what an interrupted run loses at most
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -56,13 +54,13 @@ def sample(student: LoadedModel, prompts: Sequence[Prompt], options: PromptOptio
     """Return the student's responses, sampled on-policy; an interrupted run continues where it stood."""
     sampling = Sampling(options.max_response, options.rollouts_per_prompt, options.seed, batch=options.batch)
     with progress("rollouts", len(prompts) * options.rollouts_per_prompt) as show:
-        for shard, start in enumerate(range(0, len(prompts), SHARD)):
-            part = prompts[start : start + SHARD]
-            if not shards.has("rollouts", shard):
+        for shard, start in enumerate(range(0, len(prompts), options.batch)):
+            part = prompts[start : start + options.batch]
+            if shards.due(shard, ROLLOUTS):
                 sampled = generate(student, part, sampling)
-                shards.add("rollouts", shard, pd.DataFrame([asdict(rollout) for rollout in sampled]))
+                shards.add(ROLLOUTS, shard, pd.DataFrame([asdict(rollout) for rollout in sampled]))
             show((start + len(part)) * options.rollouts_per_prompt)
-    return [_read_rollout(row) for row in shards.gather("rollouts").to_dict("records")]
+    return [_read_rollout(row) for row in shards.gather(ROLLOUTS).to_dict("records")]
 
 
 def score_tokens(

@@ -14,7 +14,7 @@ from probes.stages.first_order import halves
 from probes.stages.real_steps import Ground, Pace
 from records import TABLES, Shards
 from records.tables.diagnosis import TRIED
-from records.writing import ShardFolder
+from records.shards import ShardFolder
 from stats import Interval
 from tests.probes.diagnosis.cases import ORDER, SEES
 
