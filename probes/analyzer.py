@@ -30,9 +30,9 @@ import probes
 from probes import measurement
 from probes.corpus import Corpus
 from probes.measurement import Advice, Measurement
-from probes.processes import refuse_idle, team
 from probes.probe import Plan, Probe, Tables
-from probes.settings import ANALYZER_OPTIONS, MetricOptions
+from probes.processes import refuse_idle, team
+from probes.settings import ANALYZER_OPTIONS, NO_IDENTITY, MetricOptions
 from records import MemoryRecord, OpenRecord, complete_record, fingerprint, open_record, recorded_probe
 from vlm.prompts.prompt import prompts_fingerprint
 from vlm.responses.stored_rows import Source
@@ -180,7 +180,8 @@ class Analyzer(Corpus):
     def settings_of(self, group: type[Any]) -> dict[str, Any]:
         """Return the analyzer's values of the fields of a group; stored responses under what identifies them."""
         every = {name: value for own in self._groups.values() for name, value in asdict(own).items()}
-        settings = {f.name: every[f.name] for f in fields(group)}
+        every["max_response"] = self.prompt_options.max_response
+        settings = {f.name: every[f.name] for f in fields(group) if f.name not in NO_IDENTITY}
         if "rollouts" in settings:
             del settings["rollouts"]
             settings |= {} if self.stored is None else {"rollouts": self.stored.identity}

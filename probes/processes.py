@@ -153,7 +153,7 @@ class StoreTeam:
     def _put(self, key: str, value: bytes) -> None:
         pieces = [value[start : start + _PIECE] for start in range(0, len(value), _PIECE)]
         for number, piece in enumerate(pieces):
-            self._store.set(f"{key}/{number}", piece)
+            self._store.set(f"{key}/{number}", piece)  # type: ignore[arg-type]  # takes bytes too
         self._store.set(key, str(len(pieces)))
 
     def _take(self, key: str) -> bytes:

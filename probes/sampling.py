@@ -17,6 +17,7 @@ from vlm.prompts.prompt import Prompt
 from vlm.prompts.sources import PromptError, PromptSet
 from vlm.responses.finite import NotFiniteError
 from vlm.responses.fitting import check_views, fitting
+from vlm.responses.halving import Batches
 from vlm.responses.rollouts import Rollout, Sampling, generate
 from vlm.views.view import View, text_views
 
@@ -40,7 +41,7 @@ def ask(pair: Pair, read: PromptSet, options: PromptOptions) -> Asked:
         PromptError: none that is left shows a picture.
         PictureError, ViewError: a prompt cannot be read; its row is named.
     """
-    kept = fitting(pair.models, read.prompts, options.max_response, options).with_bad(len(read.bad))
+    kept = fitting(pair.models, read.prompts, options.longest_response, options).with_bad(len(read.bad))
     kept.say()
     if not any(prompt.has_image for prompt in kept.prompts):
         raise PromptError(f"`prompts` must hold a prompt with a picture, got {len(kept.prompts)} without; add one")
@@ -52,41 +53,53 @@ def ask(pair: Pair, read: PromptSet, options: PromptOptions) -> Asked:
 
 def sample(student: LoadedModel, prompts: Sequence[Prompt], options: PromptOptions, shards: Shards) -> list[Rollout]:
     """Return the student's responses, sampled on-policy; an interrupted run continues where it stood."""
-    sampling = Sampling(options.max_response, options.rollouts_per_prompt, options.seed, batch=options.batch)
-    with progress("rollouts", len(prompts) * options.rollouts_per_prompt) as show:
-        for shard, start in enumerate(range(0, len(prompts), options.batch)):
-            part = prompts[start : start + options.batch]
-            if shards.due(shard, ROLLOUTS):
-                sampled = generate(student, part, sampling)
-                shards.add(ROLLOUTS, shard, pd.DataFrame([asdict(rollout) for rollout in sampled]))
-            show((start + len(part)) * options.rollouts_per_prompt)
-    return [_read_rollout(row) for row in shards.gather(ROLLOUTS).to_dict("records")]
+    sampling = Sampling(options.longest_response, options.rollouts_per_prompt, options.seed, batch=options.batch)
+    return sample_shards(student, prompts, sampling, shards)
+
+
+def sample_shards(student: LoadedModel, prompts: Sequence[Prompt], sampling: Sampling, shards: Shards) -> list[Rollout]:
+    """Return the student's responses, in the order of the prompts; an interrupted run continues where it stood."""
+    per_prompt, batches = sampling.per_prompt, Batches(sampling.batch, "batch")
+    with progress("rollouts", len(prompts) * per_prompt) as show:
+        for shard, start in enumerate(range(0, len(prompts), sampling.batch)):
+            part = prompts[start : start + sampling.batch]
+            if shards.due(shard, "rollouts"):
+                sampled = generate(student, part, sampling, batches=batches)
+                shards.add("rollouts", shard, pd.DataFrame([asdict(rollout) for rollout in sampled]))
+            show((start + len(part)) * per_prompt)
+    return [_read_rollout(row) for row in shards.gather("rollouts").to_dict("records")]
+
+
+def cut(rollouts: Sequence[Rollout], batch: int) -> list[Mapping[int, Rollout]]:
+    """Cut responses into shards of a forward batch, each response with its number."""
+    numbered = list(enumerate(rollouts))
+    return [dict(numbered[start : start + batch]) for start in range(0, len(rollouts), batch)]
 
 
 def score_tokens(
-    prompts: Mapping[str, Prompt], rollouts: Sequence[Rollout], score: Score, tokenizer: Any, shards: Shards
+    prompts: Mapping[str, Prompt], parts: Sequence[Mapping[int, Rollout]], score: Score, tokenizer: Any, shards: Shards
 ) -> pd.DataFrame:
     """Return the table `tokens` without its bins: each response token's divergences and entropy.
 
     Args:
         prompts: by `prompt_id`.
+        parts: the responses by number, as `cut` returns them.
         score: yields the scores of each of some rollouts.
         tokenizer: spells the tokens.
 
     Raises:
         NotFiniteError: a token's divergence is not finite.
     """
-    size = SHARD * 2
-    with progress("scoring", len(rollouts)) as show:
-        for shard, start in enumerate(range(0, len(rollouts), size)):
-            part = rollouts[start : start + size]
-            if not shards.has("tokens", shard):
+    with progress("scoring", sum(map(len, parts))) as show:
+        for shard, part in enumerate(parts):
+            if shards.due(shard, "tokens"):
+                rollouts = list(part.values())
                 frames = [
                     _token_rows(prompts[rollout.prompt_id], rollout, scores, tokenizer).assign(rollout_id=number)
-                    for number, (rollout, scores) in enumerate(zip(part, score(part), strict=True), start)
+                    for (number, rollout), scores in zip(part.items(), score(rollouts), strict=True)
                 ]
                 shards.add("tokens", shard, pd.concat(frames, ignore_index=True))
-            show(start + len(part))
+            show(max(part) + 1)
     return shards.gather("tokens")
 
 

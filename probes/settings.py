@@ -41,10 +41,19 @@ class PromptOptions(Reading):
     rollouts: str | None = flag(
         None, "a .jsonl or .parquet file with responses that are measured in place of sampled ones"
     )
-    max_response: PositiveInt = flag(64, "longest response, tokens")
+    max_response: PositiveInt | None = flag(
+        None, "longest response, tokens (default: 1024, or an eighth of a context below 4096; bundled: 64)"
+    )
+    allow_truncated: bool = flag(False, "go on although more than 80 % of the responses are truncated")
     text_view: Literal["drop", "blank", "other"] = flag("drop", "what replaces the picture in the text view")
     batch: PositiveInt = flag(16, "responses per forward pass; the numbers do not depend on it")
     seed: NonNegativeInt = flag(0, "seed of the bundled scenes, the rollouts and the choice of probed tokens")
+
+    @property
+    def longest_response(self) -> int:
+        """`max_response`, where it was asked for or has been replaced by that of the student."""
+        assert self.max_response is not None
+        return self.max_response
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,9 @@ class OutputOptions:
     overwrite: bool = flag(False, "replace a record that is there")
     show_prompt: bool = flag(False, "print the first prompt as the model is given it, in both views, and end")
 
+
+NO_IDENTITY = ("allow_truncated",)
+"""Options that change no number, and so are not written into a record's settings."""
 
 ANALYZER_OPTIONS = (PairOptions, PromptOptions, BinOptions, MetricOptions)
 """What an `Analyzer` is made with; each probe has flags for those that it reads."""

@@ -21,8 +21,8 @@ class Settings:
         return self._groups[PairOptions]
 
     @property
-    def prompt_options(self) -> PromptOptions:
-        """The prompts and rollouts."""
+    def stated_prompt_options(self) -> PromptOptions:
+        """The prompts and rollouts as they were asked for."""
         return self._groups[PromptOptions]
 
     @property
@@ -38,7 +38,7 @@ class Settings:
     @property
     def seed(self) -> int:
         """Seed of the bundled scenes, the rollouts and the choice of probed tokens."""
-        return self.prompt_options.seed
+        return self.stated_prompt_options.seed
 
     def refuse_missing_states(self, *checkpoints: str) -> None:
         """Refuse checkpoints without an optimizer's state where the metric needs one, and one state for several."""

@@ -19,7 +19,9 @@ from records.team import ALONE, Team
 if TYPE_CHECKING:
     import pandas as pd
 
-SHARDS = "shards"
+SHARDS = "pieces"
+OLD_SHARDS = "shards"
+"""Where shards of another size stood; they are not read."""
 _PARQUET = ".parquet"
 
 

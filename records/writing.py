@@ -21,7 +21,7 @@ from records.files import LOCK, TEMPORARY, Lock, write_json
 from records.fingerprint import difference
 from records.reading import Measurement
 from records.record_json import RECORD, closing, opening, plain_header, read_record_json
-from records.shards import SHARDS, ShardFiles, ShardFolder, ShardMemory, Shards
+from records.shards import OLD_SHARDS, SHARDS, ShardFiles, ShardFolder, ShardMemory, Shards
 from records.tables import TABLES, table_named
 from records.team import ALONE, Team
 
@@ -122,7 +122,9 @@ class RecordWriter(OpenRecord):
             shutil.rmtree(self.path / SHARDS, ignore_errors=True)
             write_json(self.path / RECORD, content)
         self._team.share(b"")
-        return Measurement(self.path, read_record_json(self.path) if self._lock is None else content, {})
+        written = read_record_json(self.path) if self._lock is None else content
+        assert written is not None
+        return Measurement(self.path, written, {})
 
 
 def open_record(
@@ -162,6 +164,7 @@ def _prepare(folder: Path, header: Mapping[str, Any], overwrite: bool) -> None:
     if content is None and strangers:
         raise RecordError(f"`{folder}` holds {min(strangers)} but no record: choose another folder")
     if content is not None and not overwrite and _may_continue(folder, header, content):
+        shutil.rmtree(folder / OLD_SHARDS, ignore_errors=True)
         return
     _clear(folder)
     write_json(folder / RECORD, opening(header))
@@ -185,7 +188,8 @@ def _clear(folder: Path) -> None:
     record.json says so first, so that a run killed in here leaves no old shard under a new header.
     """
     write_json(folder / RECORD, opening(None))
-    shutil.rmtree(folder / SHARDS, ignore_errors=True)
+    for shards in (SHARDS, OLD_SHARDS):
+        shutil.rmtree(folder / shards, ignore_errors=True)
     for path in folder.iterdir():
         if _belongs_to_record(path) and path.name not in (RECORD, LOCK):
             path.unlink()
@@ -193,4 +197,4 @@ def _clear(folder: Path) -> None:
 
 def _belongs_to_record(path: Path) -> bool:
     own = {LOCK, RECORD, *(table.file for table in TABLES.values())}
-    return path.name.removesuffix(TEMPORARY) in own or path.name == SHARDS
+    return path.name.removesuffix(TEMPORARY) in own or path.name in (SHARDS, OLD_SHARDS)
