@@ -66,7 +66,7 @@ class Corpus(Settings):
         self._groups = groups_of(options | ({"prompts": IN_MEMORY} if self._given_prompts is not None else {}))
         source = self.stated_prompt_options.rollouts if rollouts is None else rollouts
         self.stored = None if source is None else StoredResponses(source)
-        self.shards: Shards = Shards({})
+        self.shards: Shards = Shards()
         self.notes: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self.continued = False
@@ -198,7 +198,7 @@ class Corpus(Settings):
     @cached_property
     def rollouts(self) -> list[Rollout]:
         """The student's responses; a rollout's `rollout_id` in tables is its place here."""
-        self.continued = self.continued or self.shards.has("rollouts", 0)
+        self.continued = self.continued or self.shards.continues("rollouts")
         prompts, student, options = list(self.prompts.values()), self.pair.student, self.prompt_options
         with self.phase("rollouts"):
             if self.stored is not None:
@@ -227,8 +227,8 @@ class Corpus(Settings):
         self.rollouts  # noqa: B018  # timed by themselves
         self._compare_stored()
         with self.phase("scoring"):
-            tokenizer = self.pair.student.processor.tokenizer
-            tokens = sampling.score_tokens(self.prompts, self.rollouts, self.token_scores, tokenizer, self.shards)
+            tokenizer, parts = self.pair.student.processor.tokenizer, self.cut()
+            tokens = sampling.score_tokens(self.prompts, parts, self.token_scores, tokenizer, self.shards)
             return sampling.binned(tokens, self.bin_options.bins)
 
     @cached_property
@@ -248,6 +248,10 @@ class Corpus(Settings):
     def metric_factors(self) -> Mapping[nn.Parameter, Tensor] | None:
         """The metric as `geometry` takes it."""
         return None if self.metric is None else self.metric.factors
+
+    def cut(self) -> list[Mapping[int, Rollout]]:
+        """Return the responses by number, in the shards that processes share: a forward batch each."""
+        return sampling.cut(self.rollouts, self.prompt_options.batch)
 
     def views(self, rollout: Rollout) -> tuple[View, View]:
         """Return the image view and the text view of a rollout's prompt."""

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse.typing import PositiveFloat, PositiveInt
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from geometry import TokenScores
     from probes.analyzer import Analyzer
     from vlm.responses.rollouts import Rollout
+    from vlm.responses.served_scores import KnownIds
     from vlm.responses.served_teacher import ServedTeacher
 
 
@@ -81,19 +83,27 @@ class Served:
         rollouts, tokenizer = one.rollouts, one.student.processor.tokenizer
         self.alone.__dict__["rollouts"] = rollouts
         with analyzer.phase("scoring"):
-            scored = sampling.score_tokens(one.prompts, rollouts, self._scores, tokenizer, analyzer.shards)
+            heard: list[KnownIds] = []
+            scores = partial(self._scores, heard=heard)
+            scored = sampling.score_tokens(one.prompts, one.cut(), scores, tokenizer, analyzer.shards)
+            self._say(heard)
         analyzer.notes |= {"prompts": len(one.prompts), "left_out": dict(one.asked.left_out)}
         return sampling.binned(scored, analyzer.bin_options.bins)
 
-    def _scores(self, rollouts: "Sequence[Rollout]") -> "Iterator[TokenScores]":
-        """Yield the scores of each rollout's tokens, and say how much of the teacher they are made of."""
+    def _scores(self, rollouts: "Sequence[Rollout]", heard: "list[KnownIds]") -> "Iterator[TokenScores]":
+        """Yield the scores of each rollout's tokens; `heard` gets what the teacher is known at."""
         from vlm.responses.served_scores import served_scores
 
-        one, heard = self.alone, []
+        one = self.alone
         views = [one.views(rollout) for rollout in rollouts]
         for scores, about in served_scores(self.teacher, one.student, views, rollouts, one.batches):
             heard.append(about)
             yield scores
+
+    def _say(self, heard: "Sequence[KnownIds]") -> None:
+        """Say how much of the teacher the scores are made of, unless all are those of an earlier run."""
+        if not heard:
+            return
         n_known, mass = (sum(getattr(about, name) for about in heard) / len(heard) for name in ("n_known", "mass"))
         print(
             f"note: {len(heard)} responses: both views of the teacher report {n_known:.1f} of {self.teacher.top_k} ids"

@@ -102,11 +102,11 @@ def _evaluate(run: Run) -> None:
         return
     score = None
     with run.learner.whole():
-        if run.learner.accelerator.is_main_process:
-            line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
-            _write(run, line)
-            print(f"step {step}: {accuracy_words(line)}", flush=True)
-            score = headline(line)
+        line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
+    if run.journal is not None:
+        _write(run, line)
+        print(f"step {step}: {accuracy_words(line)}", flush=True)
+        score = headline(line)
     better = score is not None and (run.progress.best is None or score > run.progress.best)
     if most(run.learner.accelerator, int(better)):
         _save(run, best=score)

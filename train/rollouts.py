@@ -58,11 +58,16 @@ def sample(
     """
     texts = dict(zip((prompt.prompt_id for prompt in prompts), text_views(prompts, config.text_view), strict=True))
     mine = {prompt.prompt_id: prompt for prompt in prompts[part[0] :: part[1]]}
+    rollouts = sampled_rollouts(speaker, config, list(mine.values()), seed)
+    return [Response(mine[r.prompt_id], texts[r.prompt_id], r) for r in rollouts]
+
+
+def sampled_rollouts(speaker: LoadedModel, config: Config, prompts: Sequence[Prompt], seed: int) -> list[Rollout]:
+    """Sample the speaker's responses to `prompts`, without their views."""
     sampling = Sampling(
         config.longest_response, config.group_size, seed, batch=config.generation_batch, top_p=config.top_p
     )
-    rollouts = generate(speaker, list(mine.values()), sampling, batches=_generation_batches(config.generation_batch))
-    return [Response(mine[r.prompt_id], texts[r.prompt_id], r) for r in rollouts]
+    return generate(speaker, prompts, sampling, batches=_generation_batches(config.generation_batch))
 
 
 @cache

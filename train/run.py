@@ -7,11 +7,13 @@ steps, bit by bit on a CPU, as one that was never stopped.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
+from accelerate.utils import InitProcessGroupKwargs
 
 from cli.errors import OptionError
 from records import RecordError
@@ -22,10 +24,11 @@ from train.activation_checkpointing import checkpoint_activations
 from train.adapters import Adapters, add_adapters
 from train.checkpoint import Progress, Teacher
 from train.config import Config
+from train.evaluation import own_responses
 from train.fitting import fitting_source
 from train.learner import Learner
 from train.prompts import PromptSource, prompt_source
-from train.rollouts import Response, read_offline_rollouts, sample
+from train.rollouts import Response, read_offline_rollouts
 from train.sharding import asked_for, shard
 from vlm.checkpoints.checkpoint import load_model
 from vlm.checkpoints.pair import Pair, load_pair, pair_of, teacher_of
@@ -83,7 +86,7 @@ class Start:
 
 @dataclass
 class Run:
-    """A run that goes on; the main process alone has the journal and the fixed rollouts."""
+    """A run that goes on; the main process alone has the journal."""
 
     folder: Path
     learner: Learner
@@ -108,6 +111,7 @@ def load(config: Config) -> Start:
     """
     accelerator = Accelerator(
         cpu=config.device == "cpu",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=config.timeout))],
         mixed_precision="bf16" if config.dtype == "bfloat16" else "no",
         **trackers.logging(config, Path(config.folder)),
     )
@@ -168,7 +172,7 @@ def restore(start: Start) -> Run:
     with learner.whole():
         if accelerator.is_main_process:
             run.journal = JournalWriter(folder, progress.step)
-            run.fixed = _fixed_rollouts(run)
+        run.fixed = _fixed_rollouts(run)
     accelerator.wait_for_everyone()  # else one might write a checkpoint that another takes for an old one
     return run
 
@@ -201,11 +205,13 @@ def _fixed_rollouts(run: Run) -> list[Response]:
         RecordError: the folder has those of other prompts.
         TruncatedError: before the first step, nearly all of them are truncated.
     """
-    path, prompts = run.folder / HELD_OUT, run.source.held_out
-    if not path.is_file():
-        with run.learner.accelerator.autocast():
-            sampled = sample(run.learner.pair.student, run.config, prompts, run.config.seed)
-        write_json(path, {"rollouts": [asdict(response.rollout) for response in sampled]})
+    path, prompts, accelerator = run.folder / HELD_OUT, run.source.held_out, run.learner.accelerator
+    if not path.is_file():  # in all processes, as the file is written when all have sampled
+        with accelerator.autocast():
+            sampled = own_responses(run.learner, prompts)
+        if accelerator.is_main_process:
+            write_json(path, {"rollouts": [asdict(response.rollout) for response in sampled]})
+    accelerator.wait_for_everyone()
     by_id = dict(zip((prompt.prompt_id for prompt in prompts), prompts, strict=True))
     texts = dict(zip(by_id, text_views(prompts, run.config.text_view), strict=True))
     rows = json.loads(path.read_bytes())["rollouts"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cli.progress import progress
-from probes.sampling import SHARD, sample_shards
+from probes.sampling import sample_shards
 from vlm.answers.judge import boxed_answer, is_correct_any
 from vlm.prompts.prompt import Prompt
 from vlm.responses.evaluation import evaluate
@@ -37,9 +37,7 @@ def answer_table(analyzer: "Analyzer", samples: int, *, without_image: bool = Fa
         prompts = [replace(prompt, messages=view.messages, images=view.images) for prompt, view in pairs]
     per_prompt = max(samples, 1)
     sampling = Sampling(options.longest_response, per_prompt, options.seed, samples == 0, options.batch)
-    answers = sample_shards(
-        analyzer.student, prompts, sampling, analyzer.shards, size=options.batch, folder=analyzer.vllm_folder
-    )
+    answers = sample_shards(analyzer.student, prompts, sampling, analyzer.shards, analyzer.vllm_folder)
     truncation(answers, options.longest_response).settle(allowed=options.allow_truncated)
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
     return pd.DataFrame([rollout_row(n, by_id[answer.prompt_id], answer) for n, answer in enumerate(answers)])
@@ -66,9 +64,9 @@ def greedy_answers(analyzer: "Analyzer", questions: Sequence[Prompt]) -> pd.Data
     sampling = Sampling(options.longest_response, greedy=True, batch=options.batch)
     answers: list[Rollout] = []
     with progress("answers", len(questions)) as show:
-        for shard, start in enumerate(range(0, len(questions), SHARD * 2)):
-            part = questions[start : start + SHARD * 2]
-            if not shards.has("answers", shard):
+        for shard, start in enumerate(range(0, len(questions), options.batch)):
+            part = questions[start : start + options.batch]
+            if shards.due(shard, "answers"):
                 verdicts = evaluate(analyzer.pair.student, part, sampling)
                 answers += [verdict.rollout for verdict in verdicts]
                 rows = [{"response": verdict.rollout.text, "correct": verdict.correct} for verdict in verdicts]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from geometry import OBJECTIVES
-from probes import layers, sampling
+from probes import layers
 from probes.measurement import Measurement
 from probes.stages import gradients
 from records import RecordWriter, read_record
@@ -96,9 +96,8 @@ def undrawn(monkeypatch):
 
 
 def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, monkeypatch, undrawn):
-    monkeypatch.setattr(sampling, "SHARD", 2)
     monkeypatch.setattr(gradients, "SHARD", 2)
-    argv = [*flags, "--per-bin", "2"]
+    argv = [*flags, "--per-bin", "2", "--batch", "2"]
     assert layers.main([*argv, "--out", str(tmp_path / "whole")]) == 0
     adding = RecordWriter.add
 
