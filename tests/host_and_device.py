@@ -149,7 +149,9 @@ class _Calls(TorchFunctionMode):
         place = torch.device(asked) if asked is not None else self._places.of_all(_tensors(args)) or _HOST
         made = self._run(function, args, rest, place)
         if isinstance(made, Tensor) and not (name in ("as_tensor", "from_numpy") and self._places.get(made) == place):
-            same = [t for t in _tensors(args) if _storage(t) is not None and _storage(t)._cdata == _storage(made)._cdata]  # type: ignore[union-attr]
+            same = [
+                t for t in _tensors(args) if _storage(t) is not None and _storage(t)._cdata == _storage(made)._cdata
+            ]  # type: ignore[union-attr]
             made = made.clone() if same else made
             self._places.put(made, place)
         return made

@@ -28,6 +28,7 @@ from train.step import together, update
 from train.trackers import tracked
 from vlm.checkpoints.checkpoint import quiet
 from vlm.responses.finite import NotFiniteError
+from vlm.responses.truncation import WARNED
 
 PATIENCE = 3
 """Steps in a row without a finite gradient after which a run stops."""
@@ -85,6 +86,7 @@ def advance(run: Run) -> None:
         line = step_line(step, batch, outcome, watch.seconds, _first_edges(run.journal))
         _write(run, line)
         _say(line, config.steps)
+        _warn_truncated(run.journal, config.longest_response)
     progress.step += 1
     progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if outcome.skipped else 0
     if progress.skipped_in_a_row == PATIENCE:
@@ -100,11 +102,11 @@ def _evaluate(run: Run) -> None:
         return
     score = None
     with run.learner.whole():
-        if run.learner.accelerator.is_main_process:
-            line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
-            _write(run, line)
-            print(f"step {step}: {accuracy_words(line)}", flush=True)
-            score = headline(line)
+        line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
+    if run.journal is not None:
+        _write(run, line)
+        print(f"step {step}: {accuracy_words(line)}", flush=True)
+        score = headline(line)
     better = score is not None and (run.progress.best is None or score > run.progress.best)
     if most(run.learner.accelerator, int(better)):
         _save(run, best=score)
@@ -141,7 +143,17 @@ def _say(line: StepLine, steps: int) -> None:
         print(f"step {line.step}: loss or gradient not finite, weights left as they were", flush=True)
     elif line.step % 10 == 0 or line.step + 1 == steps:
         losses = ", ".join(f"{name} {value:.4f}" for name, value in line.losses.items() if value is not None)
-        print(f"step {line.step} of {steps}: {losses} nats a token, {sum(line.seconds.values()):.1f} s", flush=True)
+        truncated = f"{100 * line.truncated_share:.0f} % truncated"
+        seconds = f"{sum(line.seconds.values()):.1f} s"
+        print(f"step {line.step} of {steps}: {losses} nats a token, {truncated}, {seconds}", flush=True)
+
+
+def _warn_truncated(journal: JournalWriter, longest: int) -> None:
+    """Warn at the first step in which many responses are truncated."""
+    *before, share = [line.truncated_share for line in journal.lines if isinstance(line, StepLine)]
+    if share > WARNED >= max(before, default=0.0):
+        said = f"{100 * share:.0f} % of the responses are truncated at `max_response` {longest}: raise it"
+        print(f"warning: {said}", file=sys.stderr, flush=True)
 
 
 def _give_up(run: Run, step: int, batch: Batch) -> str:
