@@ -92,7 +92,8 @@ class TokenShares:
     vds: Float[Tensor, " n"] | None = None
 
     def __getitem__(self, rows: slice) -> "TokenShares":
-        return TokenShares(*(None if part is None else part[rows] for part in (self.shares, self.has_image, self.vds)))
+        has_image, vds = (None if part is None else part[rows] for part in (self.has_image, self.vds))
+        return TokenShares(self.shares[rows], has_image, vds)
 
 
 @dataclass(frozen=True)
