@@ -19,6 +19,7 @@ from train.part import Part
 from train.rollouts import MicroBatch, Response, both_views, has_image, responses_to, sample
 from vlm.answers.judge import is_correct_any
 from vlm.prompts.prompt import Prompt
+from vlm.responses.picture_features import PictureFeatures
 
 T = TypeVar("T")
 
@@ -97,7 +98,8 @@ def collect(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopw
     with watch.phase("rollout"), learner.whole(), learner.accelerator.autocast():
         responses = _responses(learner, prompts, seed)
     with watch.phase("teacher"), torch.no_grad(), learner.accelerator.autocast():
-        cuts = list(learner.micro_batches.over(len(responses), lambda rows: _scored(learner, responses[rows])))
+        pictures, batches = learner.picture_features(learner.pair.teacher), learner.micro_batches
+        cuts = list(batches.over(len(responses), lambda rows: _scored(learner, responses[rows], pictures)))
     micro_batches, scored = [responses[rows] for rows, _ in cuts], [one for _, one in cuts]
     own = torch.tensor([_about(response) for response in responses], device=learner.accelerator.device)
     about = gather_rows(learner.accelerator, own)
@@ -181,8 +183,8 @@ class _Scored:
     is_finite: bool
 
 
-def _scored(learner: Learner, responses: MicroBatch) -> _Scored:
-    views = both_views(learner.pair.teacher, responses, learner.pair.n_ids)
+def _scored(learner: Learner, responses: MicroBatch, pictures: PictureFeatures | None) -> _Scored:
+    views = both_views(learner.pair.teacher, responses, learner.pair.n_ids, features=pictures)
     if not learner.config.training_objective.is_gated:
         is_finite = bool(views.image.isfinite().all() and views.text.isfinite().all())
         return _Scored(views.to("cpu"), None, views.image.new_zeros(0), is_finite)

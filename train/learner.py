@@ -15,8 +15,10 @@ from records.journal_lines import PHASES
 from train.adapters import Adapters
 from train.config import Config
 from train.sharding import Sharding, whole_optimizer, whole_weights
+from vlm.checkpoints.loaded_model import LoadedModel
 from vlm.checkpoints.pair import Pair
 from vlm.responses.halving import Batches
+from vlm.responses.picture_features import PictureFeatures
 from vlm.responses.rollouts import Rollout
 
 
@@ -77,6 +79,12 @@ class Learner:
         elif self.config.quantile_scope == "micro-batch":
             fixed = "the quantiles of `quantile_scope` micro-batch depend on it"
         return Batches(self.config.micro_batch, "micro_batch", fixed)
+
+    def picture_features(self, loaded: LoadedModel) -> PictureFeatures | None:
+        """Return what shares pictures among the responses to a prompt in a step; None where each has a prompt alone."""
+        if self.config.group_size == 1 or (self.sharding is not None and loaded is self.pair.student):
+            return None
+        return PictureFeatures(loaded)
 
     @property
     def part(self) -> tuple[int, int]:

@@ -46,6 +46,7 @@ from train.learner import Learner, Stopwatch, gather_rows, most
 from train.part import Part
 from train.rollouts import both_views, has_image
 from train.sharding import gradients_of, whole
+from vlm.responses.picture_features import PictureFeatures
 
 Gradient = list[Tensor]
 """One tensor for each trained parameter."""
@@ -142,7 +143,7 @@ class _Sums:
 
     def __init__(self, learner: Learner) -> None:
         self._learner, self._objectives = learner, needed(learner.config)
-        self._parameters = learner.parameters
+        self._parameters, self._pictures = learner.parameters, learner.picture_features(learner.pair.student)
         n_sums = n_gradients(learner.config)
         self.gradients = [[torch.zeros_like(p) for p in self._parameters] for _ in range(n_sums)]
         self.losses = torch.zeros(n_sums, dtype=torch.float64)
@@ -169,7 +170,7 @@ class _Sums:
         row = first
         try:
             with watch.phase("student"):
-                losses, about = _losses(self._learner, self._objectives, part)
+                losses, about = _losses(self._learner, self._objectives, part, self._pictures)
             with watch.phase("update"):
                 for row in range(first, len(losses)):
                     _add(self.gradients[row], losses[row], self._parameters, keep_graph=row + 1 < len(losses))
@@ -202,12 +203,14 @@ def n_gradients(config: Config) -> int:
     return len(needed(config)) + config.match_norm
 
 
-def _losses(learner: Learner, objectives: Sequence[Objective], part: Part) -> tuple[list[Tensor], Tensor]:
+def _losses(
+    learner: Learner, objectives: Sequence[Objective], part: Part, pictures: PictureFeatures | None = None
+) -> tuple[list[Tensor], Tensor]:
     """The losses of a micro-batch under each objective, and the columns of `Tokens`."""
     pair, config, responses = learner.pair, learner.config, part.responses
     text_graph = any(objective.trains_text_view for objective in objectives)
     with learner.accelerator.autocast():
-        student = both_views(pair.student, responses, pair.n_ids, text_graph=text_graph)
+        student = both_views(pair.student, responses, pair.n_ids, text_graph=text_graph, features=pictures)
         if learner.sharding is not None:
             student = learner.sharding.even(pair.student, responses, student, text_graph=text_graph)
     teacher, shown = part.teacher.to(student.image.device), has_image(responses, student.image.device)

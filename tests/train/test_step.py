@@ -219,9 +219,9 @@ def test_the_clip_shortens_the_gradient_and_the_journal_has_its_length_before(ch
 def test_a_text_view_that_is_not_trained_has_no_graph(checkpoints, monkeypatch):
     asked = []
 
-    def spy(loaded, responses, n_ids, *, text_graph=True):
+    def spy(loaded, responses, n_ids, *, text_graph=True, features=None):
         asked.append(text_graph and torch.is_grad_enabled())
-        return both_views(loaded, responses, n_ids, text_graph=text_graph)
+        return both_views(loaded, responses, n_ids, text_graph=text_graph, features=features)
 
     monkeypatch.setattr("train.step.both_views", spy)
     for objective, graph in (("standard", False), ("vgs", False), ("vgs-lp", True), ("language-steering", True)):

@@ -141,7 +141,7 @@ def _key(written: Written, processor: ProcessorMixin) -> bytes:
     """Digest of all that a prompt's tensors depend on, the processor's settings as they are now among them."""
     images: Any = getattr(processor, "image_processor", None)
     plain = {k: v for k, v in vars(processor).items() if isinstance(v, (bool, int, float, str, tuple, list))}
-    about = [written.text, plain, images.to_dict() if hasattr(images, "to_dict") else None]
+    about = [written.text, plain, type(images).__name__, vars(images) if hasattr(images, "to_dict") else None]
     about.append(len(processor.tokenizer) if hasattr(processor.tokenizer, "__len__") else None)
     digest = hashlib.sha256(repr(about).encode("utf-8", "surrogatepass"))
     for picture in written.pictures:
