@@ -6,16 +6,16 @@ A run that is killed leaves `record.json` with `complete: false` and the shards 
 there. `complete: true` is the last thing written, so a record that says so has all its tables.
 """
 
-import io
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from records.errors import RecordError
 from records.files import LOCK, TEMPORARY, Lock, write_json, write_whole
 from records.fingerprint import difference
+from records.gathering import joined
 from records.reading import Measurement
 from records.record_json import RECORD, closing, opening, plain_header, read_record_json
 from records.tables import TABLES, table_named
@@ -47,18 +47,18 @@ class Shards:
         """Return the shards of one of several measurements that the record joins, apart from those of the others."""
         return Shards(self._files, f"{self._part}@{number}")
 
-    def gather(self, table: str) -> "pd.DataFrame":
+    def gather(self, table: str, repeated: Sequence[str] = ()) -> "pd.DataFrame":
         """Return all shards of a table, one below the other in the order of their index.
+
+        repeated: columns of text that repeats; they are returned as categories.
 
         Raises:
             RecordError: no shard of the table has been added.
         """
-        import pandas as pd
-
         names = sorted(name for name in self._files if name.rpartition("-")[0] == table + self._part)
         if not names:
             raise RecordError(f"there are no shards of `{table}`: add one before gathering")
-        return pd.concat([pd.read_parquet(io.BytesIO(self._files[name])) for name in names], ignore_index=True)
+        return joined((self._files[name] for name in names), repeated)
 
     def _name(self, table: str, shard_index: int) -> str:
         return f"{table}{self._part}-{shard_index:06d}"

@@ -11,11 +11,13 @@ Prints how long each took and the most memory it held, compared with the plan, a
 folder. Ends with exit code 1 if a process held more than `--most-gb`.
 """
 
+import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
@@ -24,6 +26,9 @@ from cli.options import Parser, flag, pick
 from tests.benchmarks.own_process import Measured, measured
 
 PROMPTS = "prompts.jsonl"
+_ANGLES = ("--bins", "4", "--per-bin", "1")
+_SCORED = ("loading", "rollouts", "scoring")
+_PROBED = (*_SCORED, "gradients", "null")
 ShapeName = Literal["narrow", "2b", "4b", "8b"]
 
 
@@ -51,10 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def commands(options: RealSizeOptions, student: Path, teacher: Path) -> Mapping[str, tuple[str, list[str]]]:
     """Return the module and the flags of each command, by its name in the table."""
     pair = [str(student), "--teacher", str(teacher)]
-    length = ["--dtype", "bfloat16", "--max-response", str(options.max_response)]
-    length += ["--prompts", str(options.folder / PROMPTS)]
-    probed = [*pair, *length, "--limit", "1", "--batch", "1", "--overwrite"]
-    step = ["--student", *pair, *length, "--lora-rank", str(options.lora_rank), "--steps", "1", "--batch", "1"]
+    shared = _shared(options)
+    probed = [*pair, *shared, "--limit", "1", "--batch", "1", "--overwrite"]
+    step = ["--student", *pair, *shared, "--lora-rank", str(options.lora_rank), "--steps", "1", "--batch", "1"]
     step += ["--held-out", "1", "--evaluate-every", "0", "--geometry-every", "0"]
 
     def out(name: str) -> list[str]:
@@ -62,7 +66,7 @@ def commands(options: RealSizeOptions, student: Path, teacher: Path) -> Mapping[
 
     return {
         "vds": ("probes.vds", [*probed, *out("vds")]),
-        "angles": ("probes.angles", [*probed, "--bins", "4", "--per-bin", "1", *out("angles")]),
+        "angles": ("probes.angles", [*probed, *_ANGLES, *out("angles")]),
         **{
             f"train {name}": ("train.__main__", [*step, "--objective", name, *out(f"train-{name}")])
             for name in ("standard", "vgs-lp")
@@ -72,8 +76,6 @@ def commands(options: RealSizeOptions, student: Path, teacher: Path) -> Mapping[
 
 def write_prompts(path: Path) -> None:
     """Write two prompts that show a picture: one to measure and to evaluate, one to train on."""
-    import json
-
     from bundled.prompts import group_prompts
 
     lines = []
@@ -84,28 +86,71 @@ def write_prompts(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def table(rows: Mapping[str, Measured]) -> str:
+@dataclass(frozen=True)
+class Row:
+    """A command, what it took, and the peak that the plan says; None without a plan."""
+
+    name: str
+    measured: Measured
+    plan_bytes: int | None = None
+
+
+def table(rows: Sequence[Row]) -> str:
     """Return the rows in markdown."""
-    lines = ["| command | seconds | CPU seconds | peak, GB |", "|---" * 4 + "|"]
-    for name, row in rows.items():
-        lines.append(f"| {name} | {row.seconds:.0f} | {row.cpu_seconds:.0f} | {row.peak_bytes / 1e9:.2f} |")
+    lines = ["| command | seconds | CPU seconds | peak, GB | plan, GB | peak / plan |", "|---" * 6 + "|"]
+    for row in rows:
+        own, planned = row.measured, row.plan_bytes
+        cells = [row.name, f"{own.seconds:.0f}", f"{own.cpu_seconds:.0f}", f"{own.peak_bytes / 1e9:.2f}"]
+        cells += ["", ""] if planned is None else [f"{planned / 1e9:.2f}", f"{own.peak_bytes / planned:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _run(options: RealSizeOptions) -> None:
-    import shutil
+def planned_peaks(options: RealSizeOptions, student: Path, teacher: Path) -> tuple[Mapping[str, int], list[Row]]:
+    """Return the peak of each command as `vgs plan` says, and what the plans took; nothing where there is no plan."""
+    from cli.vgs import COMMANDS
 
+    if "plan" not in COMMANDS:
+        return {}, []
+    flags = [str(student), "--teacher", str(teacher), *_shared(options), "--limit", "1", "--batch", "1", *_ANGLES]
+    flags += ["--micro-batch", "1", "--lora-rank", str(options.lora_rank), "--json"]
+    peaks, rows = {}, []
+    for name, steers in (("standard", []), ("vgs-lp", ["--steers"])):
+        ran = measured("cli.vgs", ["plan", *flags, *steers])
+        peaks |= _peaks(json.loads(ran.said), name)
+        rows.append(Row(f"plan {name}", ran))
+    return peaks, rows
+
+
+def _peaks(plan: Mapping[str, Any], objective: str) -> Mapping[str, int]:
+    """The peaks of the commands from a plan in JSON: the most of the phases that a command has."""
+    totals = {name: sum(phase["bytes"].values()) for name, phase in plan["phases"].items()}
+    phases = {"vds": _SCORED, "angles": _PROBED, f"train {objective}": ("loading", "training step")}
+    return {
+        command: plan["process_bytes"] + max(totals[name] for name in names if name in totals)
+        for command, names in phases.items()
+    }
+
+
+def _shared(options: RealSizeOptions) -> list[str]:
+    return [
+        *("--dtype", "bfloat16", "--max-response", str(options.max_response)),
+        *("--prompts", str(options.folder / PROMPTS)),
+    ]
+
+
+def _run(options: RealSizeOptions) -> None:
     student, teacher = (_checkpoint(options, side) for side in ("student", "teacher"))
     write_prompts(options.folder / PROMPTS)
-    rows: dict[str, Measured] = {}
+    peaks, rows = planned_peaks(options, student, teacher)
     for name, (module, argv) in commands(options, student, teacher).items():
         shutil.rmtree(options.folder / name.replace(" ", "-"), ignore_errors=True)
         print(f"{name}: {module} {' '.join(argv)}", file=sys.stderr, flush=True)
-        rows[name] = measured(module, argv)
+        rows.append(Row(name, measured(module, argv), peaks.get(name)))
     text = f"{_caption(options)}\n\n{table(rows)}"
     print(text)
     (options.folder / "real_size.md").write_text(text + "\n")
-    if over := [name for name, row in rows.items() if row.peak_bytes > options.most_gb * 1e9]:
+    if over := [row.name for row in rows if row.measured.peak_bytes > options.most_gb * 1e9]:
         raise Stopped(f"{', '.join(over)} held more than {options.most_gb:g} GB")
 
 
