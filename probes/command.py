@@ -52,6 +52,7 @@ def _measure_in(team: "Team", probe: Probe, parsed: Any) -> None:
     measured = analyzer.measure(probe, *others, folder=output.out or "runs/{name}", **own)
     if team.rank:
         return
+    del analyzer  # and with it the models and scores: pictures are drawn from the record
     print(measured)
     written = [("picture", path) for path in measured.save()] + [("file", path) for path in measured.others]
     print(f"record: {measured.path}", *(f"{kind}: {path}" for kind, path in written), sep="\n")
