@@ -29,7 +29,7 @@ def evaluation_line(
     Raises:
         NotFiniteError: logits of a process are not finite.
     """
-    config = learner.config
+    began = time.perf_counter()
     with torch.no_grad(), learner.accelerator.autocast():
         verdicts = _verdicts(learner, prompts)
         on_fixed = _tokens(learner, fixed)

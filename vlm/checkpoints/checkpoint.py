@@ -24,6 +24,7 @@ from vlm.checkpoints.loaded_model import LoadedModel, all_end_ids
 from vlm.checkpoints.places import CheckpointError, Place, first_line
 from vlm.checkpoints.processors import complete, load_processor
 from vlm.checkpoints.setup_fingerprint import setup_fingerprint
+from vlm.checkpoints.threads import choose_threads
 from vlm.checkpoints.two_views import refuse_misfit, refuse_one_view
 from vlm.checkpoints.weights import (
     n_held,
@@ -63,6 +64,7 @@ def load_model(
         pad_token_id=processor.tokenizer.pad_token_id,
     )
     model.eval().to(device)
+    choose_threads(model)
     refuse_not_finite(source.place.asked, model)
     refuse_one_view(source.place.asked, model, processor)
     refuse_misfit(source.place.asked, model, processor)
