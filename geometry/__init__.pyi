@@ -27,7 +27,7 @@ from .gramian.backward import ProbedResponse as ProbedResponse
 from .gramian.dense_gradients import DenseGradients as DenseGradients
 from .gramian.dense_gradients import unit_gradients as unit_gradients
 from .gramian.engine import Gramian as Gramian
-from .gramian.engine import adam_metric as adam_metric
+from .gramian.metric import adam_metric as adam_metric
 from .grpo_loss import GRPOLoss as GRPOLoss
 from .grpo_loss import group_advantages as group_advantages
 from .grpo_loss import grpo_loss as grpo_loss

@@ -1,6 +1,7 @@
 """The start of every measurement: prompts that fit, the student's responses, and the scores of their tokens."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from vlm.responses.finite import NotFiniteError
 from vlm.responses.fitting import check_views, fitting
 from vlm.responses.halving import Batches
 from vlm.responses.rollouts import Rollout, Sampling, generate
+from vlm.responses.vllm_sampler import VllmSampler
 from vlm.views.view import View, text_views
 
 Score = Callable[[Sequence[Rollout]], Iterator[TokenScores]]
@@ -51,21 +53,37 @@ def ask(pair: Pair, read: PromptSet, options: PromptOptions) -> Asked:
     return Asked(by_id, views, kept.left_out)
 
 
-def sample(student: LoadedModel, prompts: Sequence[Prompt], options: PromptOptions, shards: Shards) -> list[Rollout]:
-    """Return the student's responses, sampled on-policy; an interrupted run continues where it stood."""
+def sample(
+    student: LoadedModel, prompts: Sequence[Prompt], options: PromptOptions, shards: Shards, folder: str | None = None
+) -> list[Rollout]:
+    """Return the student's responses, sampled on-policy; `shards` and `folder` as in `sample_shards`."""
     sampling = Sampling(options.longest_response, options.rollouts_per_prompt, options.seed, batch=options.batch)
-    return sample_shards(student, prompts, sampling, shards)
+    return sample_shards(student, prompts, sampling, shards, folder)
 
 
-def sample_shards(student: LoadedModel, prompts: Sequence[Prompt], sampling: Sampling, shards: Shards) -> list[Rollout]:
-    """Return the student's responses, in the order of the prompts; an interrupted run continues where it stood."""
+def sample_shards(
+    student: LoadedModel,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    shards: Shards,
+    folder: str | None = None,
+) -> list[Rollout]:
+    """Return the student's responses, in the order of the prompts; an interrupted run continues where it stood.
+
+    Args:
+        shards: where responses are kept, and found if they are there already.
+        folder: from which vLLM loads the student and samples; None for transformers.
+    """
     per_prompt, batches = sampling.per_prompt, Batches(sampling.batch, "batch")
-    with progress("rollouts", len(prompts) * per_prompt) as show:
+    sampler: AbstractContextManager[Callable[[Sequence[Prompt]], list[Rollout]]]
+    sampler = nullcontext(lambda part: generate(student, part, sampling, batches=batches))
+    if folder is not None:
+        sampler = VllmSampler(folder, student, prompts, sampling)
+    with progress("rollouts", len(prompts) * per_prompt) as show, sampler as draw:
         for shard, start in enumerate(range(0, len(prompts), sampling.batch)):
             part = prompts[start : start + sampling.batch]
             if shards.due(shard, "rollouts"):
-                sampled = generate(student, part, sampling, batches=batches)
-                shards.add("rollouts", shard, pd.DataFrame([asdict(rollout) for rollout in sampled]))
+                shards.add("rollouts", shard, pd.DataFrame([asdict(rollout) for rollout in draw(part)]))
             show((start + len(part)) * per_prompt)
     return [_read_rollout(row) for row in shards.gather("rollouts").to_dict("records")]
 

@@ -37,7 +37,7 @@ def answer_table(analyzer: "Analyzer", samples: int, *, without_image: bool = Fa
         prompts = [replace(prompt, messages=view.messages, images=view.images) for prompt, view in pairs]
     per_prompt = max(samples, 1)
     sampling = Sampling(options.longest_response, per_prompt, options.seed, samples == 0, options.batch)
-    answers = sample_shards(analyzer.student, prompts, sampling, analyzer.shards)
+    answers = sample_shards(analyzer.student, prompts, sampling, analyzer.shards, analyzer.vllm_folder)
     truncation(answers, options.longest_response).settle(allowed=options.allow_truncated)
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
     return pd.DataFrame([rollout_row(n, by_id[answer.prompt_id], answer) for n, answer in enumerate(answers)])

@@ -125,7 +125,7 @@ def test_the_other_units(flags, tmp_path, unit, undrawn):
 def test_as_a_process(flags, tmp_path):
     out = tmp_path / "out"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    argv = [*flags, "--per-bin", "2", "--scope", "language_model", "--out", str(out)]
+    argv = [*flags, "--per-bin", "2", "--scope", "language_model", "--allow-truncated", "--out", str(out)]
     command = [sys.executable, "-m", "probes.layers", *argv]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -97,7 +97,7 @@ def _generate_part(loaded: LoadedModel, jobs: Sequence[Job], sampling: Sampling)
 def _generate_batch(loaded: LoadedModel, jobs: Sequence[Job], sampling: Sampling) -> list[Rollout]:
     views = [image_view(prompt) for prompt, _ in jobs]
     inputs = placed(encode_prompts(views, loaded.processor), loaded.device, loaded.dtype)
-    seeds = [_stream_seed(sampling.seed, prompt.prompt_id, index) for prompt, index in jobs]
+    seeds = [stream_seed(sampling.seed, prompt.prompt_id, index) for prompt, index in jobs]
     chooser = _Chooser(seeds, loaded.banned_ids, sampling, whose(loaded))
     config = GenerationConfig(
         max_new_tokens=sampling.max_response,
@@ -195,7 +195,7 @@ def _uniform(seeds: Sequence[int], n: int) -> Tensor:
     return torch.stack([torch.rand(n, generator=stream, dtype=torch.float64) for stream in streams])
 
 
-def _stream_seed(seed: int, prompt_id: str, index: int) -> int:
+def stream_seed(seed: int, prompt_id: str, index: int) -> int:
     """A seed that depends on these three alone, the same on every machine and in every process."""
     digest = hashlib.sha256(f"{seed}/{prompt_id}/{index}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

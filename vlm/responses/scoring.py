@@ -29,6 +29,9 @@ Positions = Sequence[Tensor]
 Rows = slice | Tensor
 """Which tokens of a response: a slice, or ascending positions."""
 
+LEAST_ROWS = 16
+"""Fewest rows of a product with a head: products of fewer are rounded otherwise, on processors."""
+
 _WHOLE: WeakSet[nn.Module] = WeakSet()
 """Models that were seen to make logits which are no linear map of their hidden states."""
 
@@ -94,8 +97,16 @@ def score(
     for part, both in batches.over(len(rollouts), run):
         for row, (student, teacher) in enumerate(both, part.start):
             rows = slice(None) if positions is None else positions[row]
-            yield FourViews(*student.logits(rows), *teacher.logits(rows))
+            of_student = student.logits(rows)
+            yield FourViews(*of_student, *_moved(teacher.logits(rows), of_student[0].device))
         progress(part.stop)
+
+
+def _moved(views: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Both views on a device: one tensor where they are one."""
+    image, text = views
+    moved = image.to(device)
+    return moved, moved if text is image else text.to(device)
 
 
 def logit_pairs(
@@ -146,7 +157,10 @@ def logit_makers(
 
 
 def _of_hidden(head: LMHead, hidden: Tensor, rows: Rows) -> Tensor:
-    return head.logits(hidden[rows])
+    """The logits of some tokens, to the last bit those that the product with all tokens of a short response gives."""
+    some = hidden[rows]
+    more = some.new_zeros(max(LEAST_ROWS - len(some), 0), some.shape[1])
+    return head.logits(torch.cat([some, more]) if len(more) else some)[: len(some)]
 
 
 def _of_response(view: "ResponseView", n_tokens: int, rows: Rows) -> Tensor:

@@ -10,7 +10,7 @@ from tests import models
 from vlm.checkpoints.checkpoint import load_model
 from vlm.responses import rollouts
 from vlm.responses.halving import Batches
-from vlm.responses.rollouts import Sampling, _Chooser, _stream_seed, generate, nucleus
+from vlm.responses.rollouts import Sampling, _Chooser, generate, nucleus, stream_seed
 from vlm.responses.scoring import view_logits
 from vlm.views.view import image_view
 
@@ -35,7 +35,7 @@ def test_each_token_is_at_its_quantile_of_the_models_distribution(pair):
     [rollout] = generate(loaded, [prompt], Sampling(max_response=8))
     [logits] = view_logits(loaded, [image_view(prompt)], [rollout.token_ids], loaded.n_ids)
     below = torch.softmax(logits.double(), dim=-1).cumsum(dim=-1)
-    stream = torch.Generator().manual_seed(_stream_seed(0, prompt.prompt_id, 0))
+    stream = torch.Generator().manual_seed(stream_seed(0, prompt.prompt_id, 0))
     for row, token in zip(below, rollout.token_ids, strict=True):
         number = torch.rand((), generator=stream, dtype=torch.float64)
         low = row[token - 1] if token else 0.0
