@@ -37,9 +37,8 @@ class TokenScores:
     @classmethod
     def joined(cls, several: Sequence["TokenScores"]) -> "TokenScores":
         """Return the scores of several stretches of tokens, one after the other."""
-        names = [field.name for field in fields(Decomposition)]
-        parts = {name: torch.cat([getattr(scores.parts, name) for scores in several]) for name in names}
-        return cls(Decomposition(**parts), torch.cat([scores.entropy for scores in several]))
+        parts = Decomposition.joined([scores.parts for scores in several])
+        return cls(parts, torch.cat([scores.entropy for scores in several]))
 
 
 @torch.no_grad()

@@ -7,8 +7,7 @@ import pandas as pd
 import torch
 
 from cli.progress import progress
-from geometry import Decomposition, FourViews, decompose, equal_frequency_bins, top_ids, topk_log_probs
-from probes.sampling import SHARD
+from geometry import Decomposition, FourViews, decompose, equal_frequency_bins, token_scores, top_ids, topk_log_probs
 from records.tables.support import COMPARED
 from vlm.responses.rollouts import Rollout
 
@@ -21,18 +20,23 @@ _FIELDS = {"vds": "vds", "kl_standard": "standard", "kl_language": "language", "
 
 def score_at_top_k(analyzer: "Analyzer", top_k: Sequence[int]) -> pd.DataFrame:
     """Return the table `support_tokens`: each token scored over all ids and over each K, and binned by both."""
-    size, writer = SHARD * 2, analyzer.shards
+    shards = analyzer.shards
     with progress("scoring", len(analyzer.rollouts)) as show:
-        for shard, start in enumerate(range(0, len(analyzer.rollouts), size)):
-            part = analyzer.rollouts[start : start + size]
-            if not writer.has("support_tokens", shard):
-                scored = enumerate(zip(part, analyzer.score(part), strict=True), start)
-                frames = [_tokens(analyzer, number, rollout, views, top_k) for number, (rollout, views) in scored]
-                writer.add("support_tokens", shard, pd.concat(frames, ignore_index=True))
-            show(start + len(part))
-    tokens = writer.gather("support_tokens")
+        for shard, part in enumerate(analyzer.cut()):
+            if shards.due(shard, "support_tokens"):
+                read = analyzer.read_by_chunk(list(part.values()), lambda views: _supports(views, top_k))
+                scored = zip(part.items(), read, strict=True)
+                frames = [_tokens(analyzer, number, rollout, chunks, top_k) for (number, rollout), chunks in scored]
+                shards.add("support_tokens", shard, pd.concat(frames, ignore_index=True))
+            show(max(part) + 1)
+    tokens = shards.gather("support_tokens")
     binned = [binned_tokens(rows, analyzer.bin_options.bins) for _, rows in tokens.groupby("top_k")]
     return pd.concat(binned, ignore_index=True)
+
+
+def _supports(views: FourViews, top_k: Sequence[int]) -> list[Decomposition]:
+    """The divergences over all ids, then over each K."""
+    return [token_scores(views).parts, *(compared(views, k) for k in top_k)]
 
 
 def compared(views: FourViews, top_k: int | None) -> Decomposition:
@@ -64,15 +68,20 @@ def support_rows(tokens: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tokens(
-    analyzer: "Analyzer", number: int, rollout: Rollout, views: FourViews, top_k: Sequence[int]
+    analyzer: "Analyzer",
+    number: int,
+    rollout: Rollout,
+    chunks: Sequence[Sequence[Decomposition]],
+    top_k: Sequence[int],
 ) -> pd.DataFrame:
     """A row a K and token of one response, not yet binned."""
+    over_all, *over_top = (Decomposition.joined(parts) for parts in zip(*chunks, strict=True))
     prompt = analyzer.prompts[rollout.prompt_id]
     about = {"prompt_id": prompt.prompt_id, "rollout_id": number, "has_image": prompt.has_image}
-    full = _columns(compared(views, None), "full")
+    full = _columns(over_all, "full")
     frames = []
-    for k in top_k:
-        columns = full | _columns(compared(views, k), "top")
+    for k, parts in zip(top_k, over_top, strict=True):
+        columns = full | _columns(parts, "top")
         frames.append(pd.DataFrame({**about, "position": range(len(rollout.token_ids)), "top_k": k, **columns}))
     return pd.concat(frames, ignore_index=True)
 
