@@ -68,7 +68,8 @@ def plan_of(analyzer: "Analyzer", asked: Asked) -> ResourcePlan:
     def lengths(student: Outline) -> tuple[Prompts, str]:
         return lengths_of(student, lambda: analyzer.source_prompts, options.limit, options.text_view, asked.stated)
 
-    settings = replace(asked.training, batch=options.batch)
+    elsewhere = pair.device_map is not None or pair.teacher_device not in (None, pair.device)
+    settings = replace(asked.training, batch=options.batch, offload=pair.offload, elsewhere=elsewhere)
     drawn = draw_up(models, lengths, lambda prompts: _work(options, prompts, asked), settings, asked.free_gb)
     if not asked.tried:
         return drawn.plan
@@ -82,7 +83,7 @@ def _work(options: PromptOptions, prompts: Prompts, asked: Asked) -> Work:
     return Work(
         tuple(phases),
         n_responses=prompts.n * options.rollouts_per_prompt,
-        max_response=options.max_response,
+        max_response=options.longest_response,
         n_probed=asked.n_probed,
         n_gradients=3 if asked.steers else 1,
         trains_text=asked.steers,
@@ -92,5 +93,5 @@ def _work(options: PromptOptions, prompts: Prompts, asked: Asked) -> Work:
 def n_probed(analyzer: "Analyzer", units: UnitOptions) -> int:
     """Units that are drawn, at most."""
     options, bins = analyzer.prompt_options, analyzer.bin_options.bins
-    n_tokens = options.limit * options.rollouts_per_prompt * options.max_response
+    n_tokens = options.limit * options.rollouts_per_prompt * options.longest_response
     return n_tokens if units.per_bin == "all" else min(bins * units.per_bin, n_tokens)

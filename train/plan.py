@@ -47,7 +47,7 @@ def _work(config: Config) -> Work:
     return Work(
         ("loading", "rollouts", "training step"),
         n_responses=responses,
-        max_response=config.max_response,
+        max_response=config.longest_response,
         n_gradients=n_gradients(config),
         trains_text=any(objective.trains_text_view for objective in needed(config)),
         per_step=responses,

@@ -89,9 +89,9 @@ class Costs:
         return self._passes[*key, batch]
 
 
-def quantised_bytes(outline: Outline) -> int:
-    """Bytes of a model whose linear layers, but for the head, are held in 8 bits."""
+def quantised_bytes(outline: Outline, bits: int) -> int:
+    """Bytes of a model whose linear layers, but for the head, are held in so many bits a number."""
     linear = [module for module in outline.model.modules() if isinstance(module, nn.Linear)]
     packed = {module.weight: module.weight.numel() for module in linear if module is not outline.head}
     others = [p for p in outline.model.parameters() if p not in packed]
-    return sum(packed.values()) + sum(p.numel() * 2 for p in others)
+    return sum(packed.values()) * bits // 8 + sum(p.numel() * 2 for p in others)

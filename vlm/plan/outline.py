@@ -11,10 +11,11 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
 
-from vlm.checkpoints.checkpoint import DTYPES, processor_of
+from vlm.checkpoints.checkpoint import processor_of
 from vlm.checkpoints.configs import readable
 from vlm.checkpoints.picture_tokens import PictureTokens
 from vlm.checkpoints.places import CheckpointError, first_line
+from vlm.checkpoints.precision import DTYPES
 from vlm.checkpoints.weights import INDEX, WEIGHTS
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from vlm.checkpoints.checkpoint import DTYPES
+from vlm.checkpoints.precision import DTYPES
 from vlm.plan.costs import Costs
 from vlm.plan.inputs import counts_the_tower
 from vlm.plan.memory import Memory, Need
@@ -144,14 +144,12 @@ Way = tuple[Callable[[Settings], str], Callable[[Memory, Room], Settings | None]
 
 
 def _smaller_batch(memory: Memory, _: Room) -> Settings | None:
-    settings = memory.settings
-    return replace(settings, batch=settings.batch // 2) if settings.batch > 1 else None
+    return replace(memory.settings, batch=memory.batch // 2) if memory.batch > 1 else None
 
 
 def _smaller_micro_batch(memory: Memory, _: Room) -> Settings | None:
-    settings = memory.settings
-    trains = "training step" in memory.work.phases
-    return replace(settings, micro_batch=settings.micro_batch // 2) if trains and settings.micro_batch > 1 else None
+    can = "training step" in memory.work.phases and memory.micro_batch > 1
+    return replace(memory.settings, micro_batch=memory.micro_batch // 2) if can else None
 
 
 def _half(memory: Memory, _: Room) -> Settings | None:

@@ -14,12 +14,14 @@ class Prompts:
 
     image, text: the longest in each view.
     pixel_bytes: of the pictures of one prompt, as processors make and keep them.
+    n_kept: how often these are kept: once for processors that agree, else once for each.
     """
 
     image: Shown
     text: Shown
     n: int
     pixel_bytes: int = 0
+    n_kept: int = 1
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Settings:
     batch: responses in a forward pass; micro_batch: in one of training.
     dtype, teacher_dtype: of the weights; int8 is for the teacher alone.
     offload: the model that does not run waits in the machine's memory.
+    elsewhere: the teacher's weights are on other devices, which this plan does not look at.
     """
 
     batch: int = 16
@@ -36,6 +39,7 @@ class Settings:
     dtype: str = "float32"
     teacher_dtype: str = "float32"
     offload: bool = False
+    elsewhere: bool = False
     gradient_checkpointing: bool = False
     lora_rank: int = 0
     freeze_vision: bool = False
