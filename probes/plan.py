@@ -93,9 +93,7 @@ def show(planned: "ResourcePlan", *, as_json: bool = False) -> None:
     Raises:
         UserError: it cannot fit, not even with its own changes; the plan is printed before.
     """
-    from vlm.plan import text
-
-    print(json.dumps(text.as_json(planned), indent=2) if as_json else planned, flush=True)
+    print(json.dumps(planned.as_json(), indent=2) if as_json else planned, flush=True)
     if not planned.can_fit:
         raise UserError(planned.refusal)
 

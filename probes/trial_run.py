@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from vlm.plan.making import make_plan
 from vlm.plan.minutes import Minutes
-from vlm.plan.plan import ResourcePlan, make_plan
+from vlm.plan.plan import ResourcePlan
 from vlm.plan.setting_up import DrawnUp
 
 if TYPE_CHECKING:

@@ -116,6 +116,7 @@ def _measured(setting: Setting, student: Path, teacher: Path, _: Path) -> dict[s
         limit=setting.batch,
         batch=setting.batch,
         max_response=setting.max_response,
+        allow_truncated=True,
         bins=5,
     )
     phases = ("loading", "rollouts", "scoring", "gradients", "null")
@@ -149,6 +150,7 @@ def _trained(setting: Setting, student: Path, teacher: Path, folder: Path) -> di
         micro_batch=setting.batch,
         generation_batch=setting.batch,
         max_response=setting.max_response,
+        allow_truncated=True,
         steps=1,
         evaluate_every=0,
         geometry_every=0,

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import probes
 from cli.errors import OptionError
-from probes import vds
 from probes import plan as command
+from probes import vds
 from train import __main__ as train_command
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +82,7 @@ def test_a_dry_run_of_training_writes_nothing(outlines, capsys, tmp_path, monkey
 
 def test_a_few_prompts_that_are_run_say_how_long_responses_are(checkpoints):
     options = {"teacher": str(checkpoints / "teacher"), "limit": 4, "max_response": 4, "device": "cpu"}
-    plan = probes.plan.plan(str(checkpoints / "student"), try_=2, **options)
+    plan = command.plan(str(checkpoints / "student"), try_=2, **options)
     assert plan.truncated is not None and 0 <= plan.truncated <= 1
     assert any("times from 2 prompts that were run" in note for note in plan.notes)
 

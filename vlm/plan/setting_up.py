@@ -16,8 +16,9 @@ from vlm.checkpoints.places import CheckpointError, Place
 from vlm.checkpoints.precision import QUANTISED, settled_dtype
 from vlm.plan.costs import Costs
 from vlm.plan.inputs import Shown
+from vlm.plan.making import make_plan
 from vlm.plan.outline import Outline, outline
-from vlm.plan.plan import ResourcePlan, Room, make_plan
+from vlm.plan.plan import ResourcePlan, Room
 from vlm.plan.rates import Rates, measured_rates
 from vlm.plan.work import Prompts, Settings, Work
 from vlm.prompts.prompt import Prompt

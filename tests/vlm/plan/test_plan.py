@@ -8,9 +8,10 @@ import torch
 from tests import published
 from vlm.plan.costs import Costs, quantised_bytes
 from vlm.plan.inputs import Shown
+from vlm.plan.making import make_plan
 from vlm.plan.memory import Memory
 from vlm.plan.outline import outline
-from vlm.plan.plan import Room, make_plan
+from vlm.plan.plan import Room
 from vlm.plan.rates import Rates, measured_rates
 from vlm.plan.shapes_only import Counts
 from vlm.plan.work import PHASES, Prompts, Settings, Work
