@@ -5,7 +5,7 @@
 
 Random pairs with the published vocabulary on the CPU, one thread. A process loads the pair, samples, scores, measures
 gradients and their null, and notes after each phase the most memory it held (VmHWM, forgotten before the next). Another
-trains one step. Prints planned, measured and their ratio; what the process holds before it loads is in both.
+trains two steps. Prints planned, measured and their ratio; what the process holds before it loads is in both.
 
 glibc keeps freed blocks of up to 32 MB in its heap, and what remains in the holes differs from run to run (77 to 495 MB
 for the same rollouts of the narrow pair). Here larger blocks than 256 KiB go back to the system at once.
@@ -121,7 +121,7 @@ def _measured(setting: Setting, student: Path, teacher: Path, _: Path) -> dict[s
     )
     phases = ("loading", "rollouts", "scoring", "gradients", "null")
     plan = plan_of(analyzer, Asked(phases=phases, n_probed=11))
-    watch = _Watch(plan.room.process_bytes)
+    watch = _Watch()
 
     def units() -> list:
         return stages.choose_units(analyzer.tokens, UnitOptions(per_bin=2), 0)
@@ -138,7 +138,7 @@ def _measured(setting: Setting, student: Path, teacher: Path, _: Path) -> dict[s
 
 
 def _trained(setting: Setting, student: Path, teacher: Path, folder: Path) -> dict[str, tuple[int, int]]:
-    """One step of standard distillation, from loading on."""
+    """Two steps of standard distillation, from loading on."""
     from train import Config, train
     from train.plan import plan_of
 
@@ -151,24 +151,23 @@ def _trained(setting: Setting, student: Path, teacher: Path, folder: Path) -> di
         generation_batch=setting.batch,
         max_response=setting.max_response,
         allow_truncated=True,
-        steps=1,
+        steps=2,  # the optimizer has its state from the end of the first on
         evaluate_every=0,
         geometry_every=0,
         held_out=2,
         out=str(folder / "run"),
     )
     plan = plan_of(config)
-    watch = _Watch(plan.room.process_bytes)
+    watch = _Watch()
     watch.phase("training step", lambda: train(config))
     return {"training step": (plan.peak_bytes, watch.peaks["training step"])}
 
 
 class _Watch:
-    """The most memory of each phase; `base` is what the process held when it was planned."""
+    """The most memory that the process held in each phase."""
 
-    def __init__(self, base: int) -> None:
+    def __init__(self) -> None:
         self.peaks: dict[str, int] = {}
-        self._base = base
 
     def phase(self, name: str, work: Callable[[], object]) -> None:
         """Run a phase and note its peak."""

@@ -164,9 +164,8 @@ class Memory:
             "graph": activations,
             **_in_16_bits(settings, student),
             "backward": max(_beside(cost) for cost in passes),
-            "head's gradient": head,
         }
-        loss = {**found, "backward": 0, "loss": self._logits(4) + 2 * passes[0].hidden_bytes}
+        loss = {**found, "backward": 0, "head's gradient": head, "loss": self._logits(4) + 2 * passes[0].hidden_bytes}
         update = {"AdamW": 8 * n_trained, "sums of gradients": 4 * n_trained * (self.work.n_gradients + 1)}
         return max((found, loss, update), key=lambda parts: sum(parts.values()))
 
