@@ -166,7 +166,8 @@ class Memory:
             "backward": max(_beside(cost) for cost in passes),
         }
         loss = {**found, "backward": 0, "head's gradient": head, "loss": self._logits(4) + 2 * passes[0].hidden_bytes}
-        update = {"AdamW": 8 * n_trained, "sums of gradients": 4 * n_trained * (self.work.n_gradients + 1)}
+        n_held = self.work.n_gradients + (self.work.n_gradients > 1)  # several are combined into one more
+        update = {"AdamW": 8 * n_trained, "sums of gradients": 4 * n_trained * n_held}
         return max((found, loss, update), key=lambda parts: sum(parts.values()))
 
     def _formed(self) -> int:
