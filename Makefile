@@ -34,6 +34,7 @@ bench: $(STAMP) ## time gradients, losses and training steps against simpler way
 	@$(BIN)/python -m tests.benchmarks.gradients
 	@$(BIN)/python -m tests.benchmarks.loss
 	@$(BIN)/python -m tests.benchmarks.steps
+	@$(BIN)/python -m tests.benchmarks.processes
 
 notebooks: $(STAMP) ## run the notebooks headless, copies in runs/notebooks/executed
 	@$(BIN)/python -m tests.notebooks.execute
