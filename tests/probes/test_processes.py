@@ -13,6 +13,8 @@ from records import read_record
 from tests.launch import accelerate_launch, together
 from tests.probes import all_probes
 
+pytestmark = pytest.mark.timeout(900)  # processes that are started on a busy machine take minutes
+
 NOTES = {"seconds", "processes", "versions", "training"}
 TIMED = {"findings"}
 """Tables with seconds and memory."""
