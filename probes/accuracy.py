@@ -21,7 +21,7 @@ from cli.options import flag
 from cli.tables import aligned
 from probes import command, stages
 from probes.probe import Plan, Probe, Tables
-from probes.settings import Dtype, Sampler
+from probes.settings import DEVICE_HELP, DTYPE_HELP, Dtype, Sampler
 from stats import bootstrap_interval
 from vlm.prompts.reading import Reading
 
@@ -49,8 +49,8 @@ class AskedOptions(Reading):
     allow_truncated: bool = flag(False, "go on although more than 80 % of the responses are truncated")
     batch: PositiveInt = flag(64, "responses generated together")
     seed: NonNegativeInt = flag(0, "seed of the bundled scenes and of sampling")
-    dtype: Dtype = flag("float32", "the model's dtype")
-    device: str = flag("cpu", "where the model runs, such as cpu or cuda")
+    dtype: Dtype = flag("auto", f"the model's dtype; {DTYPE_HELP}")
+    device: str = flag("auto", f"where the model runs: {DEVICE_HELP}")
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from probes.corpus import Corpus
 from probes.measurement import Advice, Measurement
 from probes.probe import Plan, Probe, Tables
 from probes.processes import refuse_idle, team
-from probes.settings import ANALYZER_OPTIONS, NO_IDENTITY, STATED_IF_GIVEN, MetricOptions
+from probes.settings import ANALYZER_OPTIONS, STATED_IF_GIVEN, MetricOptions
 from records import MemoryRecord, OpenRecord, complete_record, fingerprint, open_record, recorded_probe
 from vlm.prompts.prompt import prompts_fingerprint
 from vlm.responses.stored_rows import Source
@@ -179,10 +179,9 @@ class Analyzer(Corpus):
 
     def settings_of(self, group: type[Any]) -> dict[str, Any]:
         """Return the analyzer's values of the fields of a group; stored responses under what identifies them."""
-        every = {name: value for own in self._groups.values() for name, value in asdict(own).items()}
-        every["max_response"] = self.prompt_options.max_response
-        unstated = {*NO_IDENTITY, *(name for name, usual in STATED_IF_GIVEN.items() if every[name] == usual)}
-        settings = {f.name: every[f.name] for f in fields(group) if f.name not in unstated}
+        every = self.stated | {"max_response": self.prompt_options.max_response}
+        unset = {name for name, usual in STATED_IF_GIVEN.items() if every[name] == usual}
+        settings = {f.name: every[f.name] for f in fields(group) if f.name in every.keys() - unset}
         if "rollouts" in settings:
             del settings["rollouts"]
             settings |= {} if self.stored is None else {"rollouts": self.stored.identity}
@@ -220,7 +219,7 @@ class Analyzer(Corpus):
             "seconds": round(time.monotonic() - began, 1),
         }
         if "asked" in self.__dict__:
-            notes["device"] = str(self.teacher.device)
+            notes["device"] = self.pair.student.device.type
             notes["prompts"] = len(self.prompts)
             notes["prompts_with_image"] = sum(prompt.has_image for prompt in self.prompts.values())
             notes["left_out"] = dict(self.asked.left_out)

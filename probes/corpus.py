@@ -21,9 +21,11 @@ from probes.settings import Dtype, PairOptions, PromptOptions
 from probes.settings_of_analyzer import Settings, groups_of
 from probes.stored_responses import StoredResponses
 from records import Shards
-from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel, in_precision, load_model, model_in_memory, quiet
+from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel, in_precision, model_in_memory, quiet
+from vlm.checkpoints.devices import say
 from vlm.checkpoints.optimizer_state import AdamMetric, adam_metric_of, state_file
-from vlm.checkpoints.pair import Pair, load_teacher, pair_of, teacher_named
+from vlm.checkpoints.pair import Pair, load_student, load_teacher, pair_of, teacher_named
+from vlm.checkpoints.turns import taking_turns
 from vlm.families import parameter_kinds
 from vlm.prompts.prompt import Prompt
 from vlm.prompts.sources import PromptSet, prompt_set, read_prompts
@@ -99,6 +101,8 @@ class Corpus(Settings):
         analyzer = cls(IN_MEMORY, **options)
         loaded = model_in_memory(student, processor), model_in_memory(teacher, teacher_processor or processor)
         analyzer.__dict__["pair"], analyzer.__dict__["teacher"] = pair_of(*loaded), loaded[1]
+        here: Any = {"dtype": loaded[0].dtype_name, "device": loaded[0].device.type}
+        analyzer.__dict__["settled_options"] = replace(analyzer.pair_options, **here)
         analyzer.weights_seen = analyzer.weight_versions()
         if not analyzer.pair.student.groups:
             raise OptionError("`student` must have parameters that require a gradient, got none; call requires_grad_()")
@@ -137,6 +141,8 @@ class Corpus(Settings):
             if "teacher" not in self.__dict__:
                 teacher_named(self.checkpoint, self.pair_options.teacher)  # refuses before anything large is read
             pair = pair_of(self._loaded_student, self.teacher)
+            pair = taking_turns(pair) if self.pair_options.offload else pair
+        say(f"models: student {pair.student.running}; teacher {pair.teacher.running}")
         for warning in pair.warnings:
             print(f"note: {warning}", file=sys.stderr)
         return pair
@@ -144,15 +150,24 @@ class Corpus(Settings):
     @cached_property
     def teacher(self) -> LoadedModel:
         """The teacher, frozen in a pair."""
-        options = self.pair_options
-        named = teacher_named(self.checkpoint, options.teacher)
-        dtype = options.teacher_dtype or options.dtype
-        return load_teacher(named, dtype=dtype, device=options.device, attention=options.attention)
+        asked, settled = self.pair_options, self.settled_options
+        return load_teacher(
+            teacher_named(self.checkpoint, asked.teacher),
+            dtype=settled.teacher_dtype or settled.dtype,
+            device="cpu" if asked.offload else asked.teacher_device or asked.device,
+            attention=asked.attention,
+            spread=asked.device_map is not None,
+        )
 
     @property
     def student(self) -> LoadedModel:
         """The student; alone, where the teacher has not been needed so far."""
-        return self.pair.student if "pair" in self.__dict__ else self._loaded_student
+        return self.pair.student if "pair" in self.__dict__ else self._student_alone
+
+    @cached_property
+    def _student_alone(self) -> LoadedModel:
+        say(f"model: {self._loaded_student.running}")
+        return self._loaded_student
 
     @cached_property
     def prompt_set(self) -> PromptSet:
@@ -332,7 +347,7 @@ class Corpus(Settings):
         """Return an analyzer of the same responses with both models in another dtype, beside those of this one."""
         options = replace(self.pair_options, dtype=dtype, teacher_dtype=dtype)
         twin = self.having(_groups=self._groups | {PairOptions: options})
-        for loaded in ("pair", "teacher", "metric", "kinds", "_loaded_student"):
+        for loaded in ("settled_options", "pair", "teacher", "metric", "kinds", "_loaded_student"):
             twin.__dict__.pop(loaded, None)
         if self.checkpoint == IN_MEMORY:
             student, teacher = (in_precision(loaded, dtype) for loaded in self.pair.models)
@@ -348,5 +363,11 @@ class Corpus(Settings):
 
     @cached_property
     def _loaded_student(self) -> LoadedModel:
-        names = ("dtype", "device", "attention", "parameters")
-        return load_model(self.checkpoint, **{name: getattr(self.pair_options, name) for name in names})
+        asked = self.pair_options
+        return load_student(
+            self.checkpoint,
+            dtype=self.settled_options.dtype,
+            device=asked.device,
+            attention=asked.attention,
+            parameters=asked.parameters,
+        )

@@ -67,8 +67,12 @@ class SharedOptions(Reading):
     freeze_vision: bool = flag(False, "leave the vision tower as it is")
     gradient_checkpointing: bool = flag(False, "save memory: run each layer again in the backward pass")
     lora_rank: NonNegativeInt | None = flag(None, "train adapters of this rank and no weights")
-    dtype: Literal["float32", "bfloat16"] | None = flag(None, "what models run in")
-    device: Literal["cpu", "auto"] | None = flag(None, "cpu, or auto: what accelerate finds")
+    dtype: Literal["auto", "float32", "bfloat16"] | None = flag(
+        None, "what models run in (default: float32 on the CPU, else the student's own)"
+    )
+    device: str | None = flag(
+        None, "where models run: auto, cpu, cuda, cuda:1 (default: an accelerator if there is one)"
+    )
 
     @property
     def flags(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 import bundled  # noqa: F401  # makes its name known
 from cli.errors import OptionError
@@ -97,7 +96,7 @@ def answer(checkpoint: str, evaluation: Evaluation, config: Config) -> pd.DataFr
     Returns:
         One row for each prompt: `group, task, prompt_id, correct, n_tokens, truncated`.
     """
-    student = load_model(checkpoint, dtype=config.dtype, device=_device(config.device))
+    student = load_model(checkpoint, dtype=config.precision, device=config.device)
     sampling = Sampling(config.longest_response, greedy=True, batch=2 * config.generation_batch)
     rows: list[dict[str, Any]] = []
     with progress("answers", len(evaluation.prompts)) as show:
@@ -120,14 +119,6 @@ def _rows(student: LoadedModel, group: str, prompts: Sequence[Prompt], sampling:
         }
         for judged in evaluate(student, prompts, sampling)
     ]
-
-
-def _device(device: str) -> str:
-    """The device that training would take: `auto` is the accelerator if there is one."""
-    if device != "auto":
-        return device
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return "cpu" if accelerator is None else str(accelerator)
 
 
 def refuse_other_prompts(path: Path, prompt_ids: Sequence[str]) -> None:

@@ -66,8 +66,12 @@ class Config(Reading):
     )
     student: str = flag("bundled", "folder or hub id of the student, or bundled")
     teacher: str | None = flag(None, "folder or hub id of the teacher (default: the one in the student's pair.json)")
-    dtype: Literal["float32", "bfloat16"] = flag("float32", "dtype of the models; the student's weights stay float32")
-    device: Literal["cpu", "auto"] = flag("cpu", "cpu, or auto: the device that accelerate chooses")
+    dtype: Literal["auto", "float32", "bfloat16"] = flag(
+        "auto",
+        "dtype of the models; the student's weights stay float32; auto: float32 on the CPU, elsewhere bfloat16 for a"
+        " student that was saved in 16 bits",
+    )
+    device: str = flag("auto", "where the models run: auto (an accelerator if there is one), cpu, cuda, cuda:1")
 
     prompts: str = flag(
         "bundled",
@@ -232,8 +236,39 @@ class Config(Reading):
         defaults = {f.name: f.default for f in fields(self)}
         unset = {name for name in _STATED_IF_GIVEN if getattr(self, name) == defaults[name]}
         stated = {k: v for k, v in asdict(self).items() if k not in _STARTED and k not in unset}
-        resolved = {"eta": self.normalisation, "rollouts_per_prompt": self.group_size}
-        return stated | resolved | {"max_response": self.longest_response}
+        resolved = {
+            "dtype": self.precision,
+            "device": "cpu" if self.is_on_cpu else "auto",
+            "eta": self.normalisation,
+            "max_response": self.longest_response,
+            "rollouts_per_prompt": self.group_size,
+        }
+        return stated | resolved
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether the models run on the CPU.
+
+        Raises:
+            CheckpointError: the device is not there.
+        """
+        if self.device == "cpu":
+            return True
+        from vlm.checkpoints.devices import device_of  # here, as it loads torch
+
+        return device_of(self.device).type == "cpu"
+
+    @property
+    def precision(self) -> Literal["float32", "bfloat16"]:
+        """The dtype of the models, what auto stands for in its place."""
+        if self.dtype != "auto":
+            return self.dtype
+        if self.is_on_cpu:
+            return "float32"
+        from vlm.checkpoints.configs import readable
+        from vlm.checkpoints.precision import own_dtype
+
+        return "bfloat16" if own_dtype(readable(self.student).base) in ("bfloat16", "float16") else "float32"
 
     @property
     def folder(self) -> str:

@@ -5,6 +5,7 @@ steps, bit by bit on a CPU, as one that was never stopped.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -31,6 +32,7 @@ from train.prompts import PromptSource, prompt_source
 from train.rollouts import Response, read_offline_rollouts
 from train.sharding import asked_for, shard
 from vlm.checkpoints.checkpoint import load_model
+from vlm.checkpoints.devices import AUTO, say
 from vlm.checkpoints.pair import Pair, load_pair, pair_of, teacher_of
 from vlm.families import scopes
 from vlm.names import resolve
@@ -109,18 +111,19 @@ def load(config: Config) -> Start:
         OptionError, CheckpointError, PromptError: what was asked for cannot be done.
         NotFiniteError: a model's logits are not finite.
     """
-    accelerator = Accelerator(
-        cpu=config.device == "cpu",
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=config.timeout))],
-        mixed_precision="bf16" if config.dtype == "bfloat16" else "no",
-        **trackers.logging(config, Path(config.folder)),
-    )
+    accelerator = _accelerator(config)
     least = accelerator.num_processes * config.updates
     if config.batch < least:
         raise OptionError(f"`batch` must be at least {least}, a prompt per process and update, got {config.batch}")
     plugin = asked_for(accelerator, config)
     source = prompt_source(config)
-    pair = load_pair(config.student, config.teacher, teacher_dtype=config.dtype, device=str(accelerator.device))
+    pair = load_pair(
+        config.student,
+        config.teacher,
+        dtype="float32",
+        teacher_dtype=config.precision,
+        device=str(accelerator.device),
+    )
     source = fitting_source(source, pair, config, is_heard=accelerator.is_main_process)
     _refuse_not_finite(pair, source.held_out)
     pair, adapters = prepare_student(pair, config)
@@ -130,6 +133,25 @@ def load(config: Config) -> Start:
     if config.rollouts is not None:
         offline = read_offline_rollouts(config, source.pool, pair, speak=speak)
     return Start(config, accelerator, source, pair, adapters, offline, plugin)
+
+
+def _accelerator(config: Config) -> Accelerator:
+    """Return what shares the work among processes, on the device that the flags name.
+
+    Raises:
+        OptionError: several processes are told to take one device.
+        CheckpointError: the device is not there.
+    """
+    if not config.is_on_cpu and config.device != AUTO and (number := torch.device(config.device).index) is not None:
+        if "LOCAL_RANK" in os.environ:
+            raise OptionError(f"`device` must be auto, for each process has its own, got {config.device}; leave it out")
+        torch.accelerator.set_device_index(number)
+    return Accelerator(
+        cpu=config.is_on_cpu,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=config.timeout))],
+        mixed_precision="bf16" if config.precision == "bfloat16" else "no",
+        **trackers.logging(config, Path(config.folder)),
+    )
 
 
 def prepare_student(pair: Pair, config: Config) -> tuple[Pair, Adapters | None]:
@@ -158,8 +180,9 @@ def restore(start: Start) -> Run:
         TruncatedError: nearly all responses before the first step are truncated.
     """
     config, accelerator, folder, pair = start.config, start.accelerator, start.folder, start.pair
+    say(f"models: student {pair.student.running}, runs in {config.precision}; teacher {pair.teacher.running}")
     if start.adapters is None and (folder / checkpoint.LAST).exists():
-        student = load_model(str(folder / checkpoint.LAST), device=str(accelerator.device))
+        student = load_model(str(folder / checkpoint.LAST), dtype="float32", device=str(accelerator.device))
         pair, _ = prepare_student(pair_of(student, pair.teacher), config)
     sharding = None if start.plugin is None else shard(pair.student, accelerator, start.plugin)
     trained = [parameter for parameter in pair.student.model.parameters() if parameter.requires_grad]

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from cli.errors import OptionError
 from cli.progress import progress
 from geometry import (
     BASIS,
@@ -29,6 +30,7 @@ from geometry import (
 )
 from geometry.objective_settings import QUANTILE
 from records.tables.forecast import CHANGED, DIRECTIONS
+from vlm.checkpoints.attention import FORWARD_MODE
 from vlm.prompts.sources import PromptError
 from vlm.responses.finite import refuse_gradients, whose
 from vlm.responses.rollouts import Rollout
@@ -101,6 +103,20 @@ def half_of(tokens: pd.DataFrame, gate_nats: float = math.inf) -> Half:
     gates = {n: ((group["vds_nats"] > gate_nats) & group["has_image"]).to_numpy(copy=True) for n, group in rows.items()}
     shares = dict(zip(rows, token_shares(lengths).split(lengths), strict=True))
     return Half(shares, {number: torch.from_numpy(gate) for number, gate in gates.items()})
+
+
+def refuse_attention(analyzer: "Analyzer") -> None:
+    """Refuse attention that has no derivative along a direction.
+
+    Raises:
+        OptionError: it is none of `FORWARD_MODE`.
+    """
+    attention = analyzer.pair_options.attention
+    if attention not in FORWARD_MODE:
+        raise OptionError(
+            f"`attention` must be {' or '.join(FORWARD_MODE)} for first-order changes, got {attention}: choose one, as"
+            " no other has a derivative along a direction"
+        )
 
 
 def measure_directions(analyzer: "Analyzer", first: Half, second: Half) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -68,14 +68,14 @@ def test_all_that_was_measured_with_is_carried(tmp_path):
         "max_pixels": 1000, "min_pixels": 10, "max_prompt": 900, "system_prompt": "# Be \"brief\"\nand 'kind' `x` \\ !",
         "chat_template_args": '{"enable_thinking": false}',
     }  # fmt: skip
-    assert given.keys() | {"prompts", "device"} == {
+    assert given.keys() | {"prompts"} == {
         f.name for group in (PairOptions, PromptOptions) for f in fields(group) if f.name not in APART
-    } | {"dtype", "device"}
+    } | {"dtype"}
     analyzer = Analyzer("a student", **given)
     flags = training_flags(analyzer, ADVICE, 1e-6)
     config = read_back(flags, tmp_path)
     expected = {"student": "a student", "objective": "vgs-lp", "gamma": 1.25, "lambda_": 1 / 3, "prior": "attached"}
-    expected |= given | {"lr": 1e-6, "device": "auto"}
+    expected |= given | {"lr": 1e-6}
     assert config == Config(**expected)
     assert left_out(analyzer) == []
 
