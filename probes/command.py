@@ -1,7 +1,7 @@
 """The command of a probe: read the flags, measure, print, draw."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +48,14 @@ def _measure_in(team: "Team", probe: Probe, parsed: Any) -> None:
         _say_prompts(analyzer)
         print(said)
         return
+    if output.dry_run:
+        _say_plan(analyzer, probe, own, 1 + len(others))
+        return
     analyzer.begun = _say_prompts
     measured = analyzer.measure(probe, *others, folder=output.out or "runs/{name}", **own)
     if team.rank:
         return
+    del analyzer  # and with it the models and scores: pictures are drawn from the record
     print(measured)
     written = [("picture", path) for path in measured.save()] + [("file", path) for path in measured.others]
     print(f"record: {measured.path}", *(f"{kind}: {path}" for kind, path in written), sep="\n")
@@ -59,3 +63,10 @@ def _measure_in(team: "Team", probe: Probe, parsed: Any) -> None:
 
 def _say_prompts(analyzer: "Analyzer") -> None:
     print(*analyzer.prompt_set.lines, sep="\n", file=sys.stderr, flush=True)
+
+
+def _say_plan(analyzer: "Analyzer", probe: Probe, own: Mapping[str, Any], n_models: int) -> None:
+    from probes.plan import show
+    from probes.planning import plan_of_probe
+
+    show(plan_of_probe(analyzer, probe, probe.values(own), n_models))

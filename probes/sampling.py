@@ -1,6 +1,6 @@
 """The start of every measurement: prompts that fit, the student's responses, and the scores of their tokens."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,6 +24,9 @@ from vlm.responses.vllm_sampler import VllmSampler
 from vlm.views.view import View, text_views
 
 Score = Callable[[Sequence[Rollout]], Iterator[TokenScores]]
+
+REPEATED = ("prompt_id", "dependency", "token_text")
+"""Columns of `tokens` that say the same in many rows."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def sample_shards(
             if shards.due(shard, "rollouts"):
                 shards.add("rollouts", shard, pd.DataFrame([asdict(rollout) for rollout in draw(part)]))
             show((start + len(part)) * per_prompt)
-    return [_read_rollout(row) for row in shards.gather("rollouts").to_dict("records")]
+    return _read_rollouts(shards.gather("rollouts"))
 
 
 def cut(rollouts: Sequence[Rollout], batch: int) -> list[Mapping[int, Rollout]]:
@@ -118,7 +121,7 @@ def score_tokens(
                 ]
                 shards.add("tokens", shard, pd.concat(frames, ignore_index=True))
             show(max(part) + 1)
-    return shards.gather("tokens")
+    return shards.gather("tokens", REPEATED)
 
 
 def binned(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:
@@ -133,9 +136,15 @@ def binned(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:
     return tokens.assign(bin=bins)
 
 
-def _read_rollout(row: Mapping[Hashable, Any]) -> Rollout:
-    fields = {str(name): value for name, value in row.items()}
-    return Rollout(**fields | {"token_ids": tuple(int(token) for token in row["token_ids"])})
+def _read_rollouts(rows: pd.DataFrame) -> list[Rollout]:
+    """Read rows back; equal token ids are one object, as a number takes four times as much as a place in a tuple."""
+    ids: dict[int, int] = {}
+    rollouts = []
+    for row in rows.to_dict("records"):
+        fields = {str(name): value for name, value in row.items()}
+        shared = tuple(ids.setdefault(token, token) for token in map(int, row["token_ids"]))
+        rollouts.append(Rollout(**fields | {"token_ids": shared}))
+    return rollouts
 
 
 def _token_rows(prompt: Prompt, rollout: Rollout, scores: TokenScores, tokenizer: Any) -> pd.DataFrame:

@@ -150,6 +150,7 @@ class OutputOptions:
     out: str | None = flag(None, "folder of the record (default: runs/<probe>-<fingerprint>)")
     overwrite: bool = flag(False, "replace a record that is there")
     show_prompt: bool = flag(False, "print the first prompt as the model is given it, in both views, and end")
+    dry_run: bool = flag(False, "print what it would take in memory and time, and end: no weights, nothing written")
 
 
 NO_IDENTITY = (*PLACING, "allow_truncated")

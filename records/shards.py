@@ -4,16 +4,16 @@ An interrupted run continues from its shards. Each of several processes makes th
 is gathered all meet, and each reads every shard.
 """
 
-import io
 import json
 import pickle
 from collections import UserDict
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from records.errors import RecordError
 from records.files import write_whole
+from records.gathering import joined
 from records.team import ALONE, Team
 
 if TYPE_CHECKING:
@@ -125,19 +125,19 @@ class Shards:
         """Return the shards of one of several measurements that the record joins, apart from those of the others."""
         return Shards(self._files, f"{self._part}@{number}", self._team)
 
-    def gather(self, table: str) -> "pd.DataFrame":
+    def gather(self, table: str, repeated: Sequence[str] = ()) -> "pd.DataFrame":
         """Return all shards of a table, one below the other in the order of their index; those of all processes.
+
+        repeated: columns of text that repeats; they are returned as categories.
 
         Raises:
             RecordError: no shard of the table has been added.
         """
-        import pandas as pd
-
         self._files.meet(self._team)
         names = sorted(name for name in self._files if self._is_of(table, name))
         if not names:
             raise RecordError(f"there are no shards of `{table}`: add one before gathering")
-        return pd.concat([pd.read_parquet(io.BytesIO(self._files[name])) for name in names], ignore_index=True)
+        return joined((self._files[name] for name in names), repeated)
 
     def everyone(self, value: Any) -> list[Any]:
         """Return what each process gives, by rank; of plain JSON types."""

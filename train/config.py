@@ -21,6 +21,7 @@ from geometry.objective_settings import (
     QUANTILE,
     READ_BY,
     Average,
+    EtaScales,
     Name,
     Preservation,
     Prior,
@@ -35,6 +36,7 @@ ALPHA: Final = 0.3  # arXiv:2606.00564, Eq. 22
 GROUP_SIZE: Final = 4  # responses per prompt where a reward compares them
 _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "alpha": ("grpo+standard", "grpo+vgs-lp"),
+    "eta_scales": READ_BY["eta_scales"],
     "match_norm": ("grpo+standard",),
     "rollouts": get_args(Name),
     "top_p": ("grpo",),
@@ -99,6 +101,11 @@ class Config(Reading):
         None,
         "factor of the steered loss; measured on each step's batch: one or two more backward passes"
         " (default: measured; with a reward none, as in Eq. 22)",
+    )
+    eta_scales: EtaScales | None = flag(
+        None,
+        "whether eta multiplies the steered loss alone, or the whole loss, the preservation term too, as in Eq. 18"
+        " (default: steered; with the published eta of paper-2b and paper-4b loss)",
     )
     average: Average = flag("trajectory", "whether the loss is a mean over responses or over tokens")
     support: str = flag(
@@ -195,6 +202,12 @@ class Config(Reading):
         return self.eta if self.eta is not None else "none" if self.has_rewards else "measured"
 
     @property
+    def what_eta_scales(self) -> EtaScales:
+        """What eta multiplies: as in Eq. 18 with the eta that the paper states, unless something else is asked for."""
+        published = PUBLISHED_ETA.get(self.preset.removeprefix("paper-"))
+        return self.eta_scales or ("loss" if published is not None and self.eta == published else "steered")
+
+    @property
     def training_objective(self) -> "geometry.Objective":
         """The objective of `geometry`, eta not yet measured.
 
@@ -203,6 +216,7 @@ class Config(Reading):
         names = {f.name for f in fields(geometry.Objective)} - {"name", "eta"}
         shared = {name: value for name, value in asdict(self).items() if name in names}
         eta = self.eta if isinstance(self.eta, (int, float)) else 1.0
+        shared["eta_scales"] = self.what_eta_scales if self.objective in READ_BY["eta_scales"] else "steered"
         mixed_in = "vgs-lp" if self.match_norm else self.objective.removeprefix("grpo").removeprefix("+") or "standard"
         try:
             return geometry.Objective(cast(Name, mixed_in), eta=eta, **shared)
@@ -232,10 +246,13 @@ class Config(Reading):
     @property
     def settings(self) -> dict[str, Any]:
         """The flags that identify the run: all but those that say how it is started, and those of `_STATED_IF_GIVEN`
-        that were left out."""
+        that were left out. `eta_scales` is stated where eta scales the whole loss."""
         defaults = {f.name: f.default for f in fields(self)}
         unset = {name for name in _STATED_IF_GIVEN if getattr(self, name) == defaults[name]}
         stated = {k: v for k, v in asdict(self).items() if k not in _STARTED and k not in unset}
+        stated.pop("eta_scales")
+        if (scaled := self.training_objective.eta_scales) != "steered":
+            stated["eta_scales"] = scaled
         resolved = {
             "dtype": self.precision,
             "device": "cpu" if self.is_on_cpu else "auto",

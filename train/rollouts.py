@@ -23,6 +23,7 @@ from vlm.prompts.prompt import Prompt
 from vlm.responses.halving import Batches
 from vlm.responses.on_policy import agreement
 from vlm.responses.output_layer import head_of
+from vlm.responses.picture_features import PictureFeatures
 from vlm.responses.rollouts import Rollout, Sampling, generate
 from vlm.responses.scoring import view_hidden
 from vlm.responses.stored_rollouts import Stored, read_stored
@@ -87,12 +88,20 @@ def has_image(responses: MicroBatch, device: torch.device) -> Tensor:
     return torch.tensor(flags, device=device)
 
 
-def both_views(loaded: LoadedModel, responses: MicroBatch, n_ids: int, *, text_graph: bool = True) -> HiddenViews:
+def both_views(
+    loaded: LoadedModel,
+    responses: MicroBatch,
+    n_ids: int,
+    *,
+    text_graph: bool = True,
+    features: PictureFeatures | None = None,
+) -> HiddenViews:
     """Run a model on both views; the text view of a prompt without a picture is its image view, as a constant.
 
     text_graph: whether the text view is differentiable, where gradients are enabled.
+    features: see `view_hidden`; for the image view.
     """
-    images = view_hidden(loaded, [image_view(r.prompt) for r in responses], _ids(responses))
+    images = view_hidden(loaded, [image_view(r.prompt) for r in responses], _ids(responses), features)
     pictured = [row for row, response in enumerate(responses) if response.prompt.has_image]
     shown = [responses[row] for row in pictured]
     with torch.set_grad_enabled(text_graph and torch.is_grad_enabled()):

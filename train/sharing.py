@@ -35,4 +35,4 @@ def shared(
     for result in results.values():
         if isinstance(result, UserError):
             raise result
-    return [one for start in cuts for one in results[start]]  # type: ignore[union-attr]  # errors are raised above
+    return [one for start in cuts for one in results[start]]

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from torch.distributed import HashStore
 
-from cli import processes as environment
 from cli.errors import OptionError, Stopped, UserError
 from probes.processes import StoreTeam, refuse_idle
 from records import read_record
@@ -155,18 +154,6 @@ def test_who_waits_for_a_process_that_fails_fails_too(failing, error, kind, word
     assert isinstance(ended[1], kind) and str(ended[1]).endswith(words)
     with pytest.raises(kind):
         waiting.claims("tokens-0")
-
-
-def test_a_single_process_of_several_asked_for_is_refused(monkeypatch):
-    for name in ("WORLD_SIZE", "MASTER_ADDR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
-    environment.refuse_single_process()
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    with pytest.raises(OptionError, match="--multi_gpu"):
-        environment.refuse_single_process()
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    environment.refuse_single_process()
 
 
 def test_one_process_is_never_idle():

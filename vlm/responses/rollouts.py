@@ -17,6 +17,7 @@ from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
 from vlm.prompts.prompt import Prompt
 from vlm.responses.finite import refuse_logits, whose
 from vlm.responses.halving import Batches
+from vlm.responses.picture_features import PictureFeatures
 from vlm.views.view import encode_prompts, image_view, placed, together
 
 
@@ -106,9 +107,10 @@ def _generate_batch(loaded: LoadedModel, jobs: Sequence[Job], sampling: Sampling
         pad_token_id=loaded.processor.tokenizer.pad_token_id,
     )
     generate_: Any = GenerationMixin.generate  # not the family's own, which may drop the sampler
+    shared = PictureFeatures(loaded).inputs(views, inputs) if sampling.per_prompt > 1 else inputs
     ids = generate_(
         loaded.model,
-        **inputs,
+        **shared,
         generation_config=config,
         logits_processor=LogitsProcessorList([chooser]),
         synced_gpus=False,  # each process samples by itself, also from weights that were in shards
