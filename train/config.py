@@ -6,6 +6,7 @@ that `--help` and a wrong flag are answered at once.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, Final, Literal, cast, get_args
 
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -48,7 +49,7 @@ FLAGS_READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
     **_OWN,
 }
 """For each flag that not every objective reads, the objectives that read it; `match_norm` reads what vgs-lp reads."""
-_STARTED: Final = ("out", "resume", "override", "track", "show_prompt")
+_STARTED: Final = ("out", "resume", "override", "track", "show_prompt", "allow_truncated", "timeout")
 """Flags that say how a run is started and watched; they do not change what it computes."""
 _STATED_IF_GIVEN: Final = ("left_out", *(f.name for f in fields(Reading)))
 """Flags that a run's config.json names only where they are given."""
@@ -67,8 +68,12 @@ class Config(Reading):
     )
     student: str = flag("bundled", "folder or hub id of the student, or bundled")
     teacher: str | None = flag(None, "folder or hub id of the teacher (default: the one in the student's pair.json)")
-    dtype: Literal["float32", "bfloat16"] = flag("float32", "dtype of the models; the student's weights stay float32")
-    device: Literal["cpu", "auto"] = flag("cpu", "cpu, or auto: the device that accelerate chooses")
+    dtype: Literal["auto", "float32", "bfloat16"] = flag(
+        "auto",
+        "dtype of the models; the student's weights stay float32; auto: float32 on the CPU, elsewhere bfloat16 for a"
+        " student that was saved in 16 bits",
+    )
+    device: str = flag("auto", "where the models run: auto (an accelerator if there is one), cpu, cuda, cuda:1")
 
     prompts: str = flag(
         "bundled",
@@ -117,7 +122,10 @@ class Config(Reading):
     rollouts_per_prompt: PositiveInt | None = flag(
         None, f"responses per prompt, at temperature 1 (default: 1; with a reward {GROUP_SIZE})"
     )
-    max_response: PositiveInt = flag(64, "longest response, in tokens")
+    max_response: PositiveInt | None = flag(
+        None, "longest response, tokens (default: 1024, or an eighth of a context below 4096; bundled: 64)"
+    )
+    allow_truncated: bool = flag(False, "go on although more than 80 % of the responses are truncated")
     top_p: float = flag(1.0, "responses are drawn from the most probable ids with this share of the probability")
     rollouts: str | None = flag(
         None,
@@ -155,6 +163,7 @@ class Config(Reading):
     resume: bool = flag(False, "continue the run in --out, or begin it if there is none")
     override: bool = flag(False, "with --resume: continue although flags or weights have changed")
     show_prompt: bool = flag(False, "print the first prompt as the student is given it, in both views, and end")
+    timeout: PositiveFloat = flag(2.0, "longest wait of a process for another, hours; then the run ends")
     track: Tracker | None = flag(None, "also log the journal's numbers to this tracker; see train.trackers")
 
     def __post_init__(self) -> None:
@@ -173,6 +182,19 @@ class Config(Reading):
     def group_size(self) -> int:
         """Number of responses per prompt."""
         return self.rollouts_per_prompt or (GROUP_SIZE if self.has_rewards else 1)
+
+    @cached_property
+    def longest_response(self) -> int:
+        """`max_response`, or what the student's context has room for.
+
+        Raises:
+            CheckpointError: it is left out, and the student is no checkpoint.
+        """
+        if self.max_response is not None:
+            return self.max_response
+        from vlm.responses.response_length import default_length_of  # here, as it loads torch
+
+        return default_length_of(self.student)
 
     @property
     def normalisation(self) -> float | Literal["measured", "none"]:
@@ -231,7 +253,39 @@ class Config(Reading):
         stated.pop("eta_scales")
         if (scaled := self.training_objective.eta_scales) != "steered":
             stated["eta_scales"] = scaled
-        return stated | {"eta": self.normalisation, "rollouts_per_prompt": self.group_size}
+        resolved = {
+            "dtype": self.precision,
+            "device": "cpu" if self.is_on_cpu else "auto",
+            "eta": self.normalisation,
+            "max_response": self.longest_response,
+            "rollouts_per_prompt": self.group_size,
+        }
+        return stated | resolved
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether the models run on the CPU.
+
+        Raises:
+            CheckpointError: the device is not there.
+        """
+        if self.device == "cpu":
+            return True
+        from vlm.checkpoints.devices import device_of  # here, as it loads torch
+
+        return device_of(self.device).type == "cpu"
+
+    @property
+    def precision(self) -> Literal["float32", "bfloat16"]:
+        """The dtype of the models, what auto stands for in its place."""
+        if self.dtype != "auto":
+            return self.dtype
+        if self.is_on_cpu:
+            return "float32"
+        from vlm.checkpoints.configs import readable
+        from vlm.checkpoints.precision import own_dtype
+
+        return "bfloat16" if own_dtype(readable(self.student).base) in ("bfloat16", "float16") else "float32"
 
     @property
     def folder(self) -> str:

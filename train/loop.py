@@ -30,6 +30,7 @@ from train.step import together, update
 from train.trackers import tracked
 from vlm.checkpoints.checkpoint import quiet
 from vlm.responses.finite import NotFiniteError
+from vlm.responses.truncation import WARNED
 
 PATIENCE = 3
 """Steps in a row without a finite gradient after which a run stops."""
@@ -90,6 +91,7 @@ def advance(run: Run, show: Show = silent) -> None:
         line = step_line(step, batch, outcome, watch.seconds, _first_edges(run.journal))
         _write(run, line)
         show_step(show, line, batch, run.learner.optimizer.param_groups[0]["lr"])
+        _warn_truncated(run.journal, config.longest_response)
     progress.step += 1
     progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if outcome.skipped else 0
     if progress.skipped_in_a_row == PATIENCE:
@@ -105,11 +107,11 @@ def _evaluate(run: Run) -> None:
         return
     score = None
     with run.learner.whole():
-        if run.learner.accelerator.is_main_process:
-            line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
-            _write(run, line)
-            say(f"step {step}: {accuracy_words(line)}")
-            score = headline(line)
+        line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
+    if run.journal is not None:
+        _write(run, line)
+        say(f"step {step}: {accuracy_words(line)}")
+        score = headline(line)
     better = score is not None and (run.progress.best is None or score > run.progress.best)
     if most(run.learner.accelerator, int(better)):
         _save(run, best=score)
@@ -139,6 +141,13 @@ def _first_edges(journal: JournalWriter) -> Sequence[float | None] | None:
     """The edges of the bins that stay the same all through the run: those of step 0, unless it had none."""
     edges = (line.edges_nats for line in journal.lines if isinstance(line, StepLine))
     return next((found for found in edges if any(edge is not None for edge in found)), None)
+
+
+def _warn_truncated(journal: JournalWriter, longest: int) -> None:
+    """Warn at the first step in which many responses are truncated."""
+    *before, share = [line.truncated_share for line in journal.lines if isinstance(line, StepLine)]
+    if share > WARNED >= max(before, default=0.0):
+        say(f"warning: {100 * share:.0f} % of the responses are truncated at `max_response` {longest}: raise it")
 
 
 def _give_up(run: Run, step: int, batch: Batch) -> str:

@@ -40,5 +40,6 @@ def words(line: StepLine, n_tokens: float, lr: float) -> str:
     norm = "none" if line.gradient_norm is None else f"{line.gradient_norm:.3g}"
     seconds = sum(line.seconds.values())
     speed = f"{n_tokens / seconds:,.0f} tokens/s" if seconds > 0 else ""
-    about = [f"lr {lr:.3g}", f"gradient norm {norm}", f"response {line.response_tokens:.1f} tokens", speed]
+    truncated = f"{100 * line.truncated_share:.0f} % truncated" if line.truncated_share else ""
+    about = [f"lr {lr:.3g}", f"gradient norm {norm}", f"response {line.response_tokens:.1f} tokens", truncated, speed]
     return ", ".join(part for part in (*losses, *about) if part)

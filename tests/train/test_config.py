@@ -10,6 +10,7 @@ import pytest
 
 from cli.errors import OptionError
 from geometry.objective_settings import Name
+from tests import models
 from tests.train.small import flags, small
 from train.__main__ import main, parse
 from train.config import FLAGS_READ_BY, GROUP_SIZE, Config, RewardName
@@ -62,12 +63,13 @@ def test_responses_per_prompt_are_several_where_a_reward_compares_them():
     assert parse(["--rollouts-per-prompt", "1"]).folder == parse([]).folder
 
 
-def test_the_settings_of_a_run_are_named_as_ever():
+def test_the_settings_of_a_run_are_named_as_ever(monkeypatch):
     """Else no run of an earlier version could be continued."""
     assert parse([]).folder == "runs/train-vgs-lp-9175fecf24ed"
     assert parse(["--objective", "standard", "--seed", "1"]).folder == "runs/train-standard-e7c8d39f9a61"
     mix = ["--objective", "grpo+vgs-lp", "--rollouts-per-prompt", "4", "--batch", "16"]
     assert parse(mix).folder == "runs/train-grpo+vgs-lp-a56cfeeed759"
+    monkeypatch.setattr(Config, "is_on_cpu", False)  # as where the preset was run
     paper = ["--preset", "paper-4b", "--teacher", "t"]
     assert parse([*paper, "--eta-scales", "steered"]).folder == "runs/train-vgs-lp-b7f179a17190"
     assert parse(paper).folder != "runs/train-vgs-lp-b7f179a17190"
@@ -83,6 +85,26 @@ def test_the_published_eta_scales_the_whole_loss_as_printed():
     assert scaled("--preset", "paper-2b", "--eta-scales", "steered") == "steered"
     assert "eta_scales" not in parse([]).settings == parse(["--eta-scales", "steered"]).settings
     assert parse(["--eta-scales", "loss"]).settings["eta_scales"] == "loss"
+
+
+def test_on_the_cpu_auto_is_what_was_the_default(monkeypatch):
+    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda check_available=False: None)
+    asked = ([], ["--device", "auto"], ["--device", "cpu"], ["--dtype", "auto"], ["--dtype", "float32"])
+    assert {(c.settings["device"], c.settings["dtype"], c.folder) for c in map(parse, asked)} == {
+        ("cpu", "float32", parse([]).folder)
+    }
+
+
+@pytest.mark.parametrize(
+    ("saved", "settled"), [("bfloat16", "bfloat16"), ("float16", "bfloat16"), ("float32", "float32")]
+)
+def test_elsewhere_auto_is_what_the_student_was_saved_in(checkpoints, tmp_path, monkeypatch, saved, settled):
+    student = models.copy_of(checkpoints / "student", tmp_path / "student")
+    content = json.loads((student / "config.json").read_text())
+    (student / "config.json").write_text(json.dumps(content | {"dtype": saved}))
+    monkeypatch.setattr(Config, "is_on_cpu", False)
+    config = Config(student=str(student))
+    assert (config.precision, config.settings["dtype"], config.settings["device"]) == (settled, settled, "auto")
 
 
 def test_what_a_mix_is_distilled_with():

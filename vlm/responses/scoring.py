@@ -98,8 +98,16 @@ def score(
     for part, both in batches.over(len(rollouts), run):
         for row, (student, teacher) in enumerate(both, part.start):
             rows = slice(None) if positions is None else positions[row]
-            yield FourViews(*student.logits(rows), *teacher.logits(rows))
+            of_student = student.logits(rows)
+            yield FourViews(*of_student, *_moved(teacher.logits(rows), of_student[0].device))
         progress(part.stop)
+
+
+def _moved(views: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Both views on a device: one tensor where they are one."""
+    image, text = views
+    moved = image.to(device)
+    return moved, moved if text is image else text.to(device)
 
 
 def logit_pairs(
