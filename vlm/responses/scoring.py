@@ -20,6 +20,7 @@ from vlm.responses.finite import refuse_logits, whose
 from vlm.responses.halving import Batches
 from vlm.responses.output_layer import head_of
 from vlm.responses.passes import Positions, logits_at, response_hidden, response_logits
+from vlm.responses.picture_features import PictureFeatures
 from vlm.responses.rollouts import Rollout
 from vlm.views.view import Encoded, View, encode, per_token, together
 
@@ -94,8 +95,16 @@ def score(
     for part, both in batches.over(len(rollouts), run):
         for row, (student, teacher) in enumerate(both, part.start):
             rows = slice(None) if positions is None else positions[row]
-            yield FourViews(*student.logits(rows), *teacher.logits(rows))
+            of_student = student.logits(rows)
+            yield FourViews(*of_student, *_moved(teacher.logits(rows), of_student[0].device))
         progress(part.stop)
+
+
+def _moved(views: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Both views on a device: one tensor where they are one."""
+    image, text = views
+    moved = image.to(device)
+    return moved, moved if text is image else text.to(device)
 
 
 def logit_pairs(
@@ -195,15 +204,25 @@ def encoded_logits(loaded: LoadedModel, passes: Passes, n_ids: int, positions: P
     return [found[row].masked_fill(masked, -torch.inf) for row in sorted(found)]
 
 
-def view_hidden(loaded: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]]) -> list[Tensor]:
+def view_hidden(
+    loaded: LoadedModel,
+    views: Sequence[View],
+    responses: Sequence[Sequence[int]],
+    features: PictureFeatures | None = None,
+) -> list[Tensor]:
     """Return the hidden states `[T, d]` of each response under its view: `head_of(...)` of them is `view_logits`.
 
     Differentiable where gradients are enabled. The logits of the response are never made.
 
+    features: what the model's vision tower made of pictures before, to be used again where it can be.
+
     Raises:
         CheckpointError: the model's logits are not one linear map of these.
     """
-    return encoded_hidden(loaded, encoded_views(loaded, views, responses))
+    passes = encoded_views(loaded, views, responses)
+    if features is not None:
+        passes = [(rows, features.handed([views[row] for row in rows], encoded)) for rows, encoded in passes]
+    return encoded_hidden(loaded, passes)
 
 
 def encoded_hidden(loaded: LoadedModel, passes: Passes) -> list[Tensor]:
