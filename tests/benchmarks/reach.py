@@ -1,7 +1,7 @@
 """Peak memory of probe commands at the published vocabulary, each in a process of its own.
 
     python -m tests.benchmarks.reach                      # about an hour on one idle core
-    python -m tests.benchmarks.reach --lengths [512] --only vds
+    python -m tests.benchmarks.reach --length 512 --only vds
 
 The models are random, of width 256 and two layers, in float32. A limit is that of `probes.vds` or `probes.angles` at
 512 response tokens; at 2,048 it is 1.3 times as much.
@@ -22,7 +22,7 @@ from jsonargparse.typing import PositiveInt
 
 from cli.options import Parser, flag, pick
 
-GROWTH = 1.3
+LENGTHS, GROWTH = (512, 2048), 1.3
 _WRITE = "from pathlib import Path; from tests.published import SHAPES, write_pair; import sys; "
 _WRITE += "write_pair(Path(sys.argv[1]), SHAPES['narrow'], SHAPES['narrow'])"
 
@@ -88,7 +88,7 @@ class ReachOptions:
     """What is measured"""
 
     pair: Path | None = flag(None, "folder with a student and a teacher (default: a random pair)", short="FOLDER")
-    lengths: list[PositiveInt] = flag([512, 2048], "response tokens")
+    length: PositiveInt | None = flag(None, "response tokens (default: 512, then 2,048)")
     only: Literal["vds", "angles"] | None = flag(None, "one of the commands (default: both)")
 
 
@@ -102,7 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         pair = options.pair or folder / "pair"
         if options.pair is None:
             subprocess.run([sys.executable, "-c", _WRITE, str(pair)], check=True)
-        measured_rows = table(pair, options.lengths, [options.only] if options.only else list(REACHES), folder)
+        lengths = [options.length] if options.length else list(LENGTHS)
+        measured_rows = table(pair, lengths, [options.only] if options.only else list(REACHES), folder)
     print(measured_rows.to_string(index=False))
     return int((measured_rows["peak_gb"] > measured_rows["limit_gb"]).any())
 
