@@ -73,12 +73,13 @@ def _leads(sizes: Sequence[int], n_rows: int) -> bool:
 
 _HIDDEN: Mapping[str, int] = {"MmBackward0": 0, "AddmmBackward0": 1}
 """Products, and which of their inputs are the hidden states."""
-_ELEMENTWISE = {"MaskedFillBackward0", "ToCopyBackward0", "MulBackward0", "DivBackward0", "TanhBackward0"}
-_VIEWS = {
-    "SliceBackward0",
-    "SelectBackward0",
-    "ViewBackward0",
-    "UnsafeViewBackward0",
+_ELEMENTWISE = {
+    "MaskedFillBackward0",
+    "ToCopyBackward0",
+    "MulBackward0",
+    "DivBackward0",
+    "TanhBackward0",
     "SqueezeBackward1",
     "UnsqueezeBackward0",
 }
+_VIEWS = {"SliceBackward0", "SelectBackward0", "ViewBackward0", "UnsafeViewBackward0"}
