@@ -133,8 +133,34 @@ def test_a_narrow_pair_goes_through_all_commands(tmp_path, capsys):
 def test_the_gpu_script_runs_at_small_size_on_the_cpu(tmp_path, capsys, monkeypatch):
     arms = {name: gpu_work.ARMS[name] for name in ("standard", "vgs-lp, eta measured")}
     monkeypatch.setattr(gpu_work, "ARMS", arms)
-    lengths = ["--max-response", "4", "--responses", "2", "--sampled", "1", "--bins", "2", "--per-bin", "2"]
-    flags = ["--device", "cpu", "--dtype", "float32", *SMALL, *lengths, "--rounds", "1", "--lora-rank", "2", "--out", str(tmp_path)]
+    lengths = [
+        "--max-response",
+        "4",
+        "--responses",
+        "2",
+        "--sampled",
+        "1",
+        "--bins",
+        "2",
+        "--per-bin",
+        "2",
+        "--counted",
+        "1",
+    ]
+    flags = [
+        "--device",
+        "cpu",
+        "--dtype",
+        "float32",
+        *SMALL,
+        *lengths,
+        "--rounds",
+        "1",
+        "--lora-rank",
+        "2",
+        "--out",
+        str(tmp_path),
+    ]
     assert gpu.main(flags) == 0
     said = (tmp_path / "gpu.md").read_text()
     assert capsys.readouterr().out == said
@@ -146,6 +172,8 @@ def test_the_gpu_script_runs_at_small_size_on_the_cpu(tmp_path, capsys, monkeypa
     ratios = {row[0]: row[2] for row in rows if len(row) == 3}
     assert ratios["standard"] == "1.000" and float(ratios["vgs-lp, eta measured"]) > 0
     assert "4 tokens probed in " in said
+    share = float(said.partition("the floor is ")[2].split()[0])
+    assert 0 < share <= 100
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is an accelerator")
