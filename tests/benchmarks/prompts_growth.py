@@ -86,7 +86,7 @@ def drawn(frame: "pd.DataFrame") -> "Figure":
     for ax, (column, label) in zip(figure.subplots(1, len(_LABELS)), _LABELS.items(), strict=True):
         for colour, (name, line) in zip(COLOURS.values(), frame.groupby("measurement"), strict=False):
             ax.plot(line["prompts"], line[column], "o-", color=colour, label=name)
-        ax.set(xlabel="prompts", ylabel=label, xlim=(0, None), ylim=(0, None))
+        ax.set(xlabel="prompts", ylabel=label, xlim=(0, None), ylim=(0, 1.08 * frame[column].max()))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
