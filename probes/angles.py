@@ -51,7 +51,7 @@ class CheckOptions:
 def plan(analyzer: "Analyzer", units: UnitOptions, checks: CheckOptions) -> Plan:
     """Refuse a check of the dtype that serves as the truth, and of units that no single response holds."""
     if checks.precision_check:
-        stages.reference_dtype(analyzer.pair_options)
+        stages.reference_dtype(analyzer.settled_options)
         if units.unit == "corpus-bin":
             raise OptionError(
                 "`precision_check` measures units of one response again, got `unit` corpus-bin; leave it out"

@@ -110,6 +110,8 @@ def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     from vlm.prompts.prompt import prompts_fingerprint
 
     *others, options = values
+    if options.first_order:
+        stages.refuse_attention(analyzer)
     checkpoints = [analyzer.checkpoint, *others]
     if len(checkpoints) != len(SIDES):
         raise OptionError(

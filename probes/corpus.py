@@ -17,22 +17,27 @@ from cli.errors import OptionError
 from geometry import FourViews, TokenScores
 from probes import sampling
 from probes.sampling import Asked
-from probes.settings import Dtype, PairOptions
+from probes.settings import Dtype, PairOptions, PromptOptions
 from probes.settings_of_analyzer import Settings, groups_of
 from probes.stored_responses import StoredResponses
 from records import Shards
-from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel, in_precision, load_model, model_in_memory, quiet
+from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel, in_precision, model_in_memory, quiet
+from vlm.checkpoints.devices import say
 from vlm.checkpoints.optimizer_state import AdamMetric, adam_metric_of, state_file
-from vlm.checkpoints.pair import Pair, load_teacher, pair_of, teacher_named
+from vlm.checkpoints.pair import Pair, load_student, load_teacher, pair_of, teacher_named
+from vlm.checkpoints.turns import taking_turns
 from vlm.families import parameter_kinds
 from vlm.prompts.prompt import Prompt
 from vlm.prompts.sources import PromptSet, prompt_set, read_prompts
 from vlm.responses.fitting import Fitting, fitting
 from vlm.responses.halving import Batches
+from vlm.responses.response_length import default_length, default_length_of
 from vlm.responses.rollouts import Rollout
 from vlm.responses.scoring import score
 from vlm.responses.stored_rows import Source
 from vlm.responses.token_scores import read_by_chunk, token_scores
+from vlm.responses.truncation import truncation
+from vlm.responses.vllm_sampler import folder_of, refuse_missing_vllm
 from vlm.views.view import View, image_view
 
 IN_MEMORY = "in memory"
@@ -61,14 +66,16 @@ class Corpus(Settings):
         self._given_prompts = None if isinstance(options.get("prompts", ""), str) else options.pop("prompts")
         options |= {"rollouts": str(rollouts)} if isinstance(rollouts, (str, Path)) else {}
         self._groups = groups_of(options | ({"prompts": IN_MEMORY} if self._given_prompts is not None else {}))
-        source = self.prompt_options.rollouts if rollouts is None else rollouts
+        source = self.stated_prompt_options.rollouts if rollouts is None else rollouts
         self.stored = None if source is None else StoredResponses(source)
-        self.shards: Shards = Shards({})
+        self.shards: Shards = Shards()
         self.notes: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self.continued = False
         self.weights_seen: list[int] | None = None
         self.refuse_missing_states(self.checkpoint)
+        if self.stored is None and self.checkpoint != IN_MEMORY:
+            self.vllm_folder  # noqa: B018  # refuses before anything large is read
 
     @classmethod
     def from_models(
@@ -94,6 +101,8 @@ class Corpus(Settings):
         analyzer = cls(IN_MEMORY, **options)
         loaded = model_in_memory(student, processor), model_in_memory(teacher, teacher_processor or processor)
         analyzer.__dict__["pair"], analyzer.__dict__["teacher"] = pair_of(*loaded), loaded[1]
+        here: Any = {"dtype": loaded[0].dtype_name, "device": loaded[0].device.type}
+        analyzer.__dict__["settled_options"] = replace(analyzer.pair_options, **here)
         analyzer.weights_seen = analyzer.weight_versions()
         if not analyzer.pair.student.groups:
             raise OptionError("`student` must have parameters that require a gradient, got none; call requires_grad_()")
@@ -116,12 +125,24 @@ class Corpus(Settings):
     # What is measured.
 
     @cached_property
+    def prompt_options(self) -> PromptOptions:
+        """The prompts and rollouts, `max_response` being that of the student where none was asked for."""
+        stated = self.stated_prompt_options
+        if stated.max_response is not None:
+            return stated
+        in_memory = self.checkpoint == IN_MEMORY
+        n = default_length(self.student.context) if in_memory else default_length_of(self.checkpoint)
+        return replace(stated, max_response=n)
+
+    @cached_property
     def pair(self) -> Pair:
         """The student and its teacher, over the ids that both hold."""
         with self.phase("loading"):
             if "teacher" not in self.__dict__:
                 teacher_named(self.checkpoint, self.pair_options.teacher)  # refuses before anything large is read
             pair = pair_of(self._loaded_student, self.teacher)
+            pair = taking_turns(pair) if self.pair_options.offload else pair
+        say(f"models: student {pair.student.running}; teacher {pair.teacher.running}")
         for warning in pair.warnings:
             print(f"note: {warning}", file=sys.stderr)
         return pair
@@ -129,20 +150,29 @@ class Corpus(Settings):
     @cached_property
     def teacher(self) -> LoadedModel:
         """The teacher, frozen in a pair."""
-        options = self.pair_options
-        named = teacher_named(self.checkpoint, options.teacher)
-        dtype = options.teacher_dtype or options.dtype
-        return load_teacher(named, dtype=dtype, device=options.device, attention=options.attention)
+        asked, settled = self.pair_options, self.settled_options
+        return load_teacher(
+            teacher_named(self.checkpoint, asked.teacher),
+            dtype=settled.teacher_dtype or settled.dtype,
+            device="cpu" if asked.offload else asked.teacher_device or asked.device,
+            attention=asked.attention,
+            spread=asked.device_map is not None,
+        )
 
     @property
     def student(self) -> LoadedModel:
         """The student; alone, where the teacher has not been needed so far."""
-        return self.pair.student if "pair" in self.__dict__ else self._loaded_student
+        return self.pair.student if "pair" in self.__dict__ else self._student_alone
+
+    @cached_property
+    def _student_alone(self) -> LoadedModel:
+        say(f"model: {self._loaded_student.running}")
+        return self._loaded_student
 
     @cached_property
     def prompt_set(self) -> PromptSet:
         """The prompts as they were read, and how."""
-        return self._prompt_set(self.prompt_options.limit)
+        return self._prompt_set(self.stated_prompt_options.limit)
 
     @property
     def source_prompts(self) -> list[Prompt]:
@@ -154,7 +184,7 @@ class Corpus(Settings):
         return self._prompt_set(limit).prompts
 
     def _prompt_set(self, limit: int) -> PromptSet:
-        options = self.prompt_options
+        options = self.stated_prompt_options
         if self._given_prompts is not None:
             return read_prompts(self._given_prompts, limit=limit, reading=options)
         return prompt_set(options.prompts, limit=limit, seed=options.seed, split=options.split, reading=options)
@@ -173,7 +203,7 @@ class Corpus(Settings):
 
     def that_fit(self, prompts: Sequence[Prompt]) -> Fitting:
         """Return those of `prompts` that the student alone can read and has room for a full response to."""
-        return fitting((self.student,), prompts, self.prompt_options.max_response, self.prompt_options)
+        return fitting((self.student,), prompts, self.prompt_options.longest_response, self.prompt_options)
 
     @property
     def prompts(self) -> Mapping[str, Prompt]:
@@ -183,12 +213,28 @@ class Corpus(Settings):
     @cached_property
     def rollouts(self) -> list[Rollout]:
         """The student's responses; a rollout's `rollout_id` in tables is its place here."""
-        self.continued = self.continued or self.shards.has("rollouts", 0)
+        self.continued = self.continued or self.shards.continues("rollouts")
         prompts, student, options = list(self.prompts.values()), self.pair.student, self.prompt_options
         with self.phase("rollouts"):
             if self.stored is not None:
                 return self.stored.to(prompts, student, self.pair.n_ids, options).rollouts
-            return sampling.sample(student, prompts, options, self.shards)
+            rollouts = sampling.sample(student, prompts, options, self.shards, self.vllm_folder)
+        truncation(rollouts, options.longest_response).settle(allowed=options.allow_truncated)
+        return rollouts
+
+    @property
+    def vllm_folder(self) -> str | None:
+        """The folder from which vLLM loads the student; None where transformers samples.
+
+        Raises:
+            OptionError, CheckpointError: vLLM is not installed, or cannot load the student.
+        """
+        if self.stated_prompt_options.sampler == "transformers":
+            return None
+        refuse_missing_vllm()
+        if self.checkpoint == IN_MEMORY:
+            raise OptionError("`sampler` vllm loads a checkpoint, got models in memory; leave it out")
+        return folder_of(self.checkpoint)
 
     @cached_property
     def tokens(self) -> pd.DataFrame:
@@ -196,8 +242,8 @@ class Corpus(Settings):
         self.rollouts  # noqa: B018  # timed by themselves
         self._compare_stored()
         with self.phase("scoring"):
-            tokenizer = self.pair.student.processor.tokenizer
-            tokens = sampling.score_tokens(self.prompts, self.rollouts, self.token_scores, tokenizer, self.shards)
+            tokenizer, parts = self.pair.student.processor.tokenizer, self.cut()
+            tokens = sampling.score_tokens(self.prompts, parts, self.token_scores, tokenizer, self.shards)
             return sampling.binned(tokens, self.bin_options.bins)
 
     @cached_property
@@ -217,6 +263,10 @@ class Corpus(Settings):
     def metric_factors(self) -> Mapping[nn.Parameter, Tensor] | None:
         """The metric as `geometry` takes it."""
         return None if self.metric is None else self.metric.factors
+
+    def cut(self) -> list[Mapping[int, Rollout]]:
+        """Return the responses by number, in the shards that processes share: a forward batch each."""
+        return sampling.cut(self.rollouts, self.prompt_options.batch)
 
     def views(self, rollout: Rollout) -> tuple[View, View]:
         """Return the image view and the text view of a rollout's prompt."""
@@ -282,6 +332,7 @@ class Corpus(Settings):
             None is the one that pair.json names.
         """
         options = {name: value for group in self._groups.values() for name, value in asdict(group).items()}
+        options["max_response"] = self.prompt_options.longest_response
         if self._given_prompts is not None:
             options["prompts"] = self._given_prompts
         other = type(self)(checkpoint, **options | changed)
@@ -296,7 +347,7 @@ class Corpus(Settings):
         """Return an analyzer of the same responses with both models in another dtype, beside those of this one."""
         options = replace(self.pair_options, dtype=dtype, teacher_dtype=dtype)
         twin = self.having(_groups=self._groups | {PairOptions: options})
-        for loaded in ("pair", "teacher", "metric", "kinds", "_loaded_student"):
+        for loaded in ("settled_options", "pair", "teacher", "metric", "kinds", "_loaded_student"):
             twin.__dict__.pop(loaded, None)
         if self.checkpoint == IN_MEMORY:
             student, teacher = (in_precision(loaded, dtype) for loaded in self.pair.models)
@@ -312,5 +363,11 @@ class Corpus(Settings):
 
     @cached_property
     def _loaded_student(self) -> LoadedModel:
-        names = ("dtype", "device", "attention", "parameters")
-        return load_model(self.checkpoint, **{name: getattr(self.pair_options, name) for name in names})
+        asked = self.pair_options
+        return load_student(
+            self.checkpoint,
+            dtype=self.settled_options.dtype,
+            device=asked.device,
+            attention=asked.attention,
+            parameters=asked.parameters,
+        )

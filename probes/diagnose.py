@@ -34,7 +34,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from cli.options import flag
 from probes import command, diagnosis, stages
 from probes.probe import Plan, Probe, Tables
-from probes.settings import BinOptions, PairOptions, PromptOptions, RunOptions, UnitOptions
+from probes.settings import BinOptions, PromptOptions, RunOptions, UnitOptions, WidePairOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +70,8 @@ class DiagnosisOptions:
 
 def plan(analyzer: "Analyzer", options: DiagnosisOptions, run_options: RunOptions) -> Plan:
     """Return a header that also says how units are chosen, which pictures of them state."""
+    if not options.skip_forecast:
+        stages.refuse_attention(analyzer)
     return Plan(analyzer.header(PROBE, options, run_options, _units(options)))
 
 
@@ -117,7 +119,7 @@ def _geometry(analyzer: "Analyzer", options: DiagnosisOptions) -> "dict[str, pd.
         measured, null = (tables["units"], tables["grams"]), stages.measure_null(analyzer, units)
         tables["bins"] = stages.bin_rows(analyzer.tokens, *measured, null, analyzer.seed)
         tables["layers"] = stages.layer_rows(*measured, analyzer.seed)
-    if options.precision_check and not stages.is_exact(analyzer.pair_options):
+    if options.precision_check and not stages.is_exact(analyzer.settled_options):
         with analyzer.phase("precision"):
             drawn = stages.sample_units(units, options.precision_check, 0)
             tables["precision"] = stages.check_precision(analyzer, drawn, tables["units"], "all")
@@ -150,7 +152,7 @@ PROBE = Probe(
     "diagnose",
     measure,
     summary,
-    (PairOptions, PromptOptions, BinOptions),
+    (WidePairOptions, PromptOptions, BinOptions),
     (DiagnosisOptions, RunOptions),
     measurement="Advice",
     plan=plan,

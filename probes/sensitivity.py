@@ -40,7 +40,7 @@ from cli.tables import aligned
 from geometry.objective_settings import GAMMA, LAMBDA
 from probes import command, stages
 from probes.probe import Plan, Probe, Tables
-from probes.settings import BinOptions, MetricOptions, PairOptions, PromptOptions
+from probes.settings import BinOptions, MetricOptions, PromptOptions, WidePairOptions
 from records.tables.forecast import FIRST_ORDER
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def plan(analyzer: "Analyzer", options: StepOptions) -> Plan:
         raise OptionError("`check` takes steps from a fresh optimizer, got --metric adam; leave one of the two out")
     if options.after is not None:
         check_vision(options.after)
+    stages.refuse_attention(analyzer)
     header = analyzer.header(PROBE, options)
     if options.after is not None:
         header["weights"]["after"], header["setup"]["after"] = fingerprints(options.after)
@@ -216,7 +217,7 @@ PROBE = Probe(
     "sensitivity",
     measure,
     summary,
-    (PairOptions, HalvedPromptOptions, BinOptions, MetricOptions),
+    (WidePairOptions, HalvedPromptOptions, BinOptions, MetricOptions),
     (StepOptions,),
     plan=plan,
 )

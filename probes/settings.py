@@ -10,8 +10,14 @@ from cli.options import flag
 from stats import N_BINS
 from vlm.prompts.reading import Reading
 
-Dtype = Literal["float32", "bfloat16", "float16", "float64"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
+TeacherDtype = Literal["auto", "float32", "bfloat16", "float16", "float64", "int8", "nf4"]
+Sampler = Literal["transformers", "vllm"]
 Scope = Literal["all", "language_model"]
+
+
+DTYPE_HELP = "auto: float32 on the CPU, the checkpoint's own elsewhere"
+DEVICE_HELP = "auto (an accelerator if there is one), cpu, cuda, cuda:1"
 
 
 @dataclass(frozen=True)
@@ -19,12 +25,46 @@ class PairOptions:
     """The models"""
 
     teacher: str | None = flag(None, "folder or hub id of the teacher (default: what the student's pair.json names)")
-    dtype: Dtype = flag("float32", "the student's dtype")
-    teacher_dtype: Dtype | None = flag(None, "the teacher's dtype (default: the student's)")
-    device: str = flag("cpu", "where both models run, such as cpu or cuda")
-    attention: Literal["sdpa", "eager"] = flag("sdpa", "attention implementation")
+    dtype: Dtype = flag("auto", f"the student's dtype; {DTYPE_HELP}")
+    teacher_dtype: TeacherDtype | None = flag(
+        None, "the teacher's dtype; int8 and nf4: 8 and 4 bits (extra quantised) (default: as --dtype)"
+    )
+    device: str = flag("auto", f"where the models run: {DEVICE_HELP}")
+    teacher_device: str | None = flag(None, "where the teacher runs (default: where the student does)")
+    device_map: Literal["auto"] | None = flag(
+        None, "auto: the teacher's layers over all accelerators, and in memory where these are full"
+    )
+    offload: bool = flag(False, "keep one model on the device: the teacher waits in memory, the student while it runs")
+    attention: str = flag("sdpa", "attention implementation: sdpa, eager, flash_attention_2 or another of transformers")
     parameters: str | None = flag(
         None, "regular expression: the student's parameters that are measured, by name (default: all)"
+    )
+
+    def __post_init__(self) -> None:
+        chosen = [name for name in PLACING if getattr(self, name)]
+        if "device_map" in chosen and len(chosen) > 1:
+            raise OptionError(
+                f"`{(set(chosen) - {'device_map'}).pop()}` and `device_map` both place the teacher; give one"
+            )
+        if self.offload and self.teacher_dtype in ("int8", "nf4"):
+            raise OptionError(f"`offload` moves whole weights, and {self.teacher_dtype} cannot move; leave one out")
+        if self.offload and self.teacher_device is not None:
+            raise OptionError("`offload` is for two models on one device, got a `teacher_device`; leave one out")
+
+
+PLACING = ("teacher_device", "device_map", "offload")
+"""Fields of `PairOptions` that say where a model runs."""
+
+
+@dataclass(frozen=True)
+class WidePairOptions(PairOptions):
+    """The models"""
+
+    dtype: Dtype = flag(
+        "float32", f"the student's dtype: first-order changes and steps are lost in 16 bits; {DTYPE_HELP}"
+    )
+    teacher_dtype: TeacherDtype | None = flag(
+        "auto", f"the teacher's dtype; {DTYPE_HELP}; int8 and nf4: 8 and 4 bits (extra quantised)"
     )
 
 
@@ -41,10 +81,20 @@ class PromptOptions(Reading):
     rollouts: str | None = flag(
         None, "a .jsonl or .parquet file with responses that are measured in place of sampled ones"
     )
-    max_response: PositiveInt = flag(64, "longest response, tokens")
+    sampler: Sampler = flag("transformers", "what samples the responses; vllm: an extra, see docs/responses.md")
+    max_response: PositiveInt | None = flag(
+        None, "longest response, tokens (default: 1024, or an eighth of a context below 4096; bundled: 64)"
+    )
+    allow_truncated: bool = flag(False, "go on although more than 80 % of the responses are truncated")
     text_view: Literal["drop", "blank", "other"] = flag("drop", "what replaces the picture in the text view")
     batch: PositiveInt = flag(16, "responses per forward pass; the numbers do not depend on it")
     seed: NonNegativeInt = flag(0, "seed of the bundled scenes, the rollouts and the choice of probed tokens")
+
+    @property
+    def longest_response(self) -> int:
+        """`max_response`, where it was asked for or has been replaced by that of the student."""
+        assert self.max_response is not None
+        return self.max_response
 
 
 @dataclass(frozen=True)
@@ -100,7 +150,13 @@ class OutputOptions:
     out: str | None = flag(None, "folder of the record (default: runs/<probe>-<fingerprint>)")
     overwrite: bool = flag(False, "replace a record that is there")
     show_prompt: bool = flag(False, "print the first prompt as the model is given it, in both views, and end")
+    dry_run: bool = flag(False, "print what it would take in memory and time, and end: no weights, nothing written")
 
+
+NO_IDENTITY = (*PLACING, "allow_truncated")
+"""Options that no number depends on: no record holds them."""
+STATED_IF_GIVEN = {"sampler": "transformers"}
+"""Options that a record's settings name only where they differ from this, so that older records stay as they are."""
 
 ANALYZER_OPTIONS = (PairOptions, PromptOptions, BinOptions, MetricOptions)
 """What an `Analyzer` is made with; each probe has flags for those that it reads."""

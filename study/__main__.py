@@ -61,13 +61,18 @@ class SharedOptions(Reading):
     lr: PositiveFloat | None = flag(None, "learning rate")
     batch: PositiveInt | None = flag(None, "prompts in each step; with a reward a quarter, four rollouts each")
     max_response: PositiveInt | None = flag(None, "longest response, tokens")
+    allow_truncated: bool = flag(False, "go on although more than 80 % of the responses are truncated")
     micro_batch: PositiveInt | None = flag(None, "responses in each forward and backward pass")
     generation_batch: PositiveInt | None = flag(None, "responses generated together")
     freeze_vision: bool = flag(False, "leave the vision tower as it is")
     gradient_checkpointing: bool = flag(False, "save memory: run each layer again in the backward pass")
     lora_rank: NonNegativeInt | None = flag(None, "train adapters of this rank and no weights")
-    dtype: Literal["float32", "bfloat16"] | None = flag(None, "what models run in")
-    device: Literal["cpu", "auto"] | None = flag(None, "cpu, or auto: what accelerate finds")
+    dtype: Literal["auto", "float32", "bfloat16"] | None = flag(
+        None, "what models run in (default: float32 on the CPU, else the student's own)"
+    )
+    device: str | None = flag(
+        None, "where models run: auto, cpu, cuda, cuda:1 (default: an accelerator if there is one)"
+    )
 
     @property
     def flags(self) -> dict[str, Any]:

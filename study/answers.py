@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 import bundled  # noqa: F401  # makes its name known
 from cli.errors import OptionError
@@ -29,6 +28,7 @@ from vlm.prompts.reading import Reading
 from vlm.prompts.sources import load_prompts
 from vlm.responses.evaluation import evaluate
 from vlm.responses.rollouts import Sampling
+from vlm.responses.truncation import Truncation
 
 ANSWERS = "answers.parquet"
 MOST, SHARE = 4000, 5
@@ -96,13 +96,14 @@ def answer(checkpoint: str, evaluation: Evaluation, config: Config) -> pd.DataFr
     Returns:
         One row for each prompt: `group, task, prompt_id, correct, n_tokens, truncated`.
     """
-    student = load_model(checkpoint, dtype=config.dtype, device=_device(config.device))
-    sampling = Sampling(config.max_response, greedy=True, batch=2 * config.generation_batch)
+    student = load_model(checkpoint, dtype=config.precision, device=config.device)
+    sampling = Sampling(config.longest_response, greedy=True, batch=2 * config.generation_batch)
     rows: list[dict[str, Any]] = []
     with progress("answers", len(evaluation.prompts)) as show:
         for group, prompts in evaluation.groups.items():
             rows += _rows(student, group, prompts, sampling)
             show(len(rows))
+    Truncation(sum(row["truncated"] for row in rows), len(rows), config.longest_response).say()
     return pd.DataFrame(rows)
 
 
@@ -118,14 +119,6 @@ def _rows(student: LoadedModel, group: str, prompts: Sequence[Prompt], sampling:
         }
         for judged in evaluate(student, prompts, sampling)
     ]
-
-
-def _device(device: str) -> str:
-    """The device that training would take: `auto` is the accelerator if there is one."""
-    if device != "auto":
-        return device
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return "cpu" if accelerator is None else str(accelerator)
 
 
 def refuse_other_prompts(path: Path, prompt_ids: Sequence[str]) -> None:

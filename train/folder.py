@@ -86,7 +86,10 @@ def _begin(folder: Path, config: Config, models: Mapping[str, Any]) -> None:
 
 
 def _refuse_change(path: Path, content: Mapping[str, Any]) -> None:
-    if (other := difference(_read(path), content)) is not None:
+    made_with = _read(path)
+    if made_with.get("settings", {}).get("device") == "auto":  # whichever there is
+        made_with["settings"]["device"] = content["settings"]["device"]
+    if (other := difference(made_with, content)) is not None:
         raise RecordError(
             f"`{path}` has `{other.field}` {other.left!r}, not {other.right!r}: "
             "pass `--override`, or choose another `--out`"

@@ -91,8 +91,9 @@ class Gramian:
         return [name for name, parameter in self._model.named_parameters() if parameter in missing]
 
     def forget(self) -> None:
-        """Forget what units take in memory, so that chunks do not depend on the responses of earlier calls."""
+        """Forget what was seen of responses, so that numbers do not depend, to the last bit, on those of earlier calls."""
         self.room.forget()
+        self.packing = Packing()
 
     def units(self, response: ProbedResponse, weights: Float[Tensor, "U _n"]) -> dict[str, Gram]:
         """Return the Gram matrices `[U, 4, 4]` of the basis gradients of each unit, per parameter group.

@@ -27,9 +27,12 @@ APART: Final[Mapping[str, str]] = {
     "batch": "",
     "dtype": "the models were measured in {}, training has float32 and bfloat16",
     "teacher_dtype": "the teacher was measured in {}, training has one `dtype`",
-    "device": "",
+    "device_map": "",
+    "offload": "",
+    "teacher_device": "",
     "attention": "measured with attention {}, training has sdpa",
     "parameters": "measured at the parameters that {} finds, training changes all; see --freeze-vision",
+    "sampler": "measured on responses that {} sampled, training samples by transformers",
     "rollouts": "measured on responses of {}, the student is trained on its own; add --rollouts to train on a file",
 }
 """Fields of the settings that are not carried by their name, and what is said of one that was given."""
@@ -51,14 +54,13 @@ def training_flags(analyzer: "Analyzer", advice: Recommendation, lr: float | Non
     """
     from probes.corpus import IN_MEMORY  # torch
 
-    pair, asked = analyzer.pair_options, analyzer.prompt_options
+    pair, asked = analyzer.pair_options, analyzer.stated_prompt_options  # training has the same default length
     if advice.objective == "none" or IN_MEMORY in (analyzer.checkpoint, asked.prompts):
         return {}
     flags: dict[str, Any] = {"student": analyzer.checkpoint, "teacher": pair.teacher, "objective": advice.objective}
     if advice.objective != "standard":
         flags |= {"gamma": advice.gamma, "lambda": advice.lambda_, "prior": advice.prior}
     flags |= {"dtype": pair.dtype} if pair.dtype in DTYPES[1:] else {}
-    flags |= {} if pair.device == "cpu" else {"device": "auto"}
     given = {name: value for group in (pair, asked) for name, value in _given(group).items() if name not in APART}
     flags |= given | _fitting(analyzer) | {"lr": lr}
     return {name: value for name, value in flags.items() if value is not None}
@@ -66,11 +68,13 @@ def training_flags(analyzer: "Analyzer", advice: Recommendation, lr: float | Non
 
 def left_out(analyzer: "Analyzer") -> list[str]:
     """Say which settings were measured with and are not those of training."""
-    said = _given(analyzer.pair_options) | _given(analyzer.prompt_options)
+    said = _given(analyzer.pair_options) | _given(analyzer.stated_prompt_options)
     if analyzer.stored is not None:
         said["rollouts"] = analyzer.prompt_options.rollouts or "memory"
     if said.get("dtype") in DTYPES:
         del said["dtype"]
+    if said.get("teacher_dtype") == "auto":
+        del said["teacher_dtype"]
     return [words.format(said[name]) for name, words in APART.items() if words and name in said]
 
 

@@ -6,6 +6,7 @@ from .first_order import halves as halves
 from .first_order import joined_rows as joined_rows
 from .first_order import measure_directions as measure_directions
 from .first_order import n_prompts as n_prompts
+from .first_order import refuse_attention as refuse_attention
 from .forecast import forecast_tables as forecast_tables
 from .gradients import measure_gradients as measure_gradients
 from .gradients import probe_responses as probe_responses

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from cli.errors import OptionError
 from cli.progress import progress
 from geometry import (
     BASIS,
@@ -29,6 +30,7 @@ from geometry import (
 )
 from geometry.objective_settings import QUANTILE
 from records.tables.forecast import CHANGED, DIRECTIONS
+from vlm.checkpoints.attention import FORWARD_MODE
 from vlm.prompts.sources import PromptError
 from vlm.responses.finite import refuse_gradients, whose
 from vlm.responses.rollouts import Rollout
@@ -103,12 +105,26 @@ def half_of(tokens: pd.DataFrame, gate_nats: float = math.inf) -> Half:
     return Half(shares, {number: torch.from_numpy(gate) for number, gate in gates.items()})
 
 
+def refuse_attention(analyzer: "Analyzer") -> None:
+    """Refuse attention that has no derivative along a direction.
+
+    Raises:
+        OptionError: it is none of `FORWARD_MODE`.
+    """
+    attention = analyzer.pair_options.attention
+    if attention not in FORWARD_MODE:
+        raise OptionError(
+            f"`attention` must be {' or '.join(FORWARD_MODE)} for first-order changes, got {attention}: choose one, as"
+            " no other has a derivative along a direction"
+        )
+
+
 def measure_directions(analyzer: "Analyzer", first: Half, second: Half) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tables `sensitivity` and `direction_products`: the first half's directions, along the second half."""
     shards = analyzer.shards
     with progress("directions", len(PASSES)) as show:
         for shard, name in enumerate(PASSES):
-            if not shards.has("direction_products", shard):
+            if shards.due(shard, "direction_products"):
                 along = descent(analyzer, first, {name: 1.0})
                 shards.add("sensitivity", shard, change_rows(analyzer, second, along, name))
                 shards.add("direction_products", shard, pd.DataFrame([products(analyzer, first, along)]))

@@ -18,6 +18,7 @@ from probes.stages.gradients import unit_grams
 from probes.stages.tables import unit_rows
 from probes.stages.units import Unit
 from records import ANGLES
+from vlm.checkpoints.devices import device_name
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
@@ -36,7 +37,7 @@ def reference_dtype(options: PairOptions) -> Dtype:
 
 
 def _exact_dtype(device: str) -> Dtype:
-    return "float64" if device == "cpu" else "float32"
+    return "float64" if device_name(device) == "cpu" else "float32"
 
 
 def is_exact(options: PairOptions) -> bool:
@@ -52,7 +53,7 @@ def check_precision(analyzer: "Analyzer", units: Sequence[Unit], measured: pd.Da
         measured: the table `units` of the measurement.
         scope: of the angles.
     """
-    return precision_rows(analyzer.in_dtype(reference_dtype(analyzer.pair_options)), units, measured, scope)
+    return precision_rows(analyzer.in_dtype(reference_dtype(analyzer.settled_options)), units, measured, scope)
 
 
 def precision_rows(exact: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame, scope: str) -> pd.DataFrame:

@@ -43,9 +43,9 @@ def run(checkpoints: Path, **changes) -> Config:
 def learner(config: Config) -> Learner:
     """Return a fresh student, in shards where accelerate was told so."""
     AcceleratorState._reset_state()  # the last case may have had another precision
-    accelerator = Accelerator(cpu=True, mixed_precision="bf16" if config.dtype == "bfloat16" else "no")
+    accelerator = Accelerator(cpu=True, mixed_precision="bf16" if config.precision == "bfloat16" else "no")
     plugin = asked_for(accelerator, config)
-    pair, _ = prepare_student(load_pair(config.student, config.teacher, teacher_dtype=config.dtype), config)
+    pair, _ = prepare_student(load_pair(config.student, config.teacher, teacher_dtype=config.precision), config)
     sharding = None if plugin is None else shard(pair.student, accelerator, plugin)
     trained = [p for p in pair.student.model.parameters() if p.requires_grad]
     return Learner(pair, config, torch.optim.AdamW(trained, lr=config.lr), accelerator, sharding=sharding)

@@ -10,6 +10,7 @@ import pytest
 
 from cli.errors import OptionError
 from geometry.objective_settings import Name
+from tests import models
 from tests.train.small import flags, small
 from train.__main__ import main, parse
 from train.config import FLAGS_READ_BY, GROUP_SIZE, Config, RewardName
@@ -62,13 +63,48 @@ def test_responses_per_prompt_are_several_where_a_reward_compares_them():
     assert parse(["--rollouts-per-prompt", "1"]).folder == parse([]).folder
 
 
-def test_the_settings_of_a_run_are_named_as_ever():
+def test_the_settings_of_a_run_are_named_as_ever(monkeypatch):
     """Else no run of an earlier version could be continued."""
     assert parse([]).folder == "runs/train-vgs-lp-9175fecf24ed"
     assert parse(["--objective", "standard", "--seed", "1"]).folder == "runs/train-standard-e7c8d39f9a61"
     mix = ["--objective", "grpo+vgs-lp", "--rollouts-per-prompt", "4", "--batch", "16"]
     assert parse(mix).folder == "runs/train-grpo+vgs-lp-a56cfeeed759"
-    assert parse(["--preset", "paper-4b", "--teacher", "t"]).folder == "runs/train-vgs-lp-b7f179a17190"
+    monkeypatch.setattr(Config, "is_on_cpu", False)  # as where the preset was run
+    paper = ["--preset", "paper-4b", "--teacher", "t"]
+    assert parse([*paper, "--eta-scales", "steered"]).folder == "runs/train-vgs-lp-b7f179a17190"
+    assert parse(paper).folder != "runs/train-vgs-lp-b7f179a17190"
+
+
+def test_the_published_eta_scales_the_whole_loss_as_printed():
+    def scaled(*argv):
+        return parse([*argv, "--teacher", "t"]).training_objective.eta_scales
+
+    assert scaled("--preset", "paper-2b") == scaled("--eta-scales", "loss") == "loss"
+    assert scaled() == scaled("--eta", "0.41") == scaled("--preset", "paper-2b", "--eta", "measured") == "steered"
+    assert scaled("--preset", "paper-2b", "--objective", "vgs") == "steered"  # it has no other term
+    assert scaled("--preset", "paper-2b", "--eta-scales", "steered") == "steered"
+    assert "eta_scales" not in parse([]).settings == parse(["--eta-scales", "steered"]).settings
+    assert parse(["--eta-scales", "loss"]).settings["eta_scales"] == "loss"
+
+
+def test_on_the_cpu_auto_is_what_was_the_default(monkeypatch):
+    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda check_available=False: None)
+    asked = ([], ["--device", "auto"], ["--device", "cpu"], ["--dtype", "auto"], ["--dtype", "float32"])
+    assert {(c.settings["device"], c.settings["dtype"], c.folder) for c in map(parse, asked)} == {
+        ("cpu", "float32", parse([]).folder)
+    }
+
+
+@pytest.mark.parametrize(
+    ("saved", "settled"), [("bfloat16", "bfloat16"), ("float16", "bfloat16"), ("float32", "float32")]
+)
+def test_elsewhere_auto_is_what_the_student_was_saved_in(checkpoints, tmp_path, monkeypatch, saved, settled):
+    student = models.copy_of(checkpoints / "student", tmp_path / "student")
+    content = json.loads((student / "config.json").read_text())
+    (student / "config.json").write_text(json.dumps(content | {"dtype": saved}))
+    monkeypatch.setattr(Config, "is_on_cpu", False)
+    config = Config(student=str(student))
+    assert (config.precision, config.settings["dtype"], config.settings["device"]) == (settled, settled, "auto")
 
 
 def test_what_a_mix_is_distilled_with():
@@ -222,7 +258,7 @@ def _flags(shown):
 def test_the_table_of_readers_is_what_is_refused(name):
     """A flag is taken by the objectives that read it, and refused by the others."""
     value = {"prior": "attached", "vp": "printed", "quantile_scope": "micro-batch", "rollouts": "x.jsonl", "updates": 2}
-    changes = {name: {"match_norm": True, **value}.get(name, 0.5)}
+    changes = {name: {"match_norm": True, "eta_scales": "loss", **value}.get(name, 0.5)}
     for objective in (*get_args(Name), *get_args(RewardName)):
         if objective in FLAGS_READ_BY[name]:
             assert getattr(Config(objective=objective, **changes), name) == changes[name]

@@ -19,11 +19,15 @@ from transformers import (
 from transformers.utils import logging
 
 from vlm.checkpoints.adapter_folders import Source, merged, source_fingerprint
+from vlm.checkpoints.attention import refuse_remote_attention
 from vlm.checkpoints.configs import n_wanted, readable
+from vlm.checkpoints.devices import AUTO, device_of
 from vlm.checkpoints.loaded_model import LoadedModel, all_end_ids
 from vlm.checkpoints.places import CheckpointError, Place, first_line
+from vlm.checkpoints.precision import DTYPES, QUANTISED, checked_dtype, quantisation, settled_dtype
 from vlm.checkpoints.processors import complete, load_processor
 from vlm.checkpoints.setup_fingerprint import setup_fingerprint
+from vlm.checkpoints.threads import choose_threads
 from vlm.checkpoints.two_views import refuse_misfit, refuse_one_view
 from vlm.checkpoints.weights import (
     n_held,
@@ -35,41 +39,49 @@ from vlm.checkpoints.weights import (
 )
 from vlm.families import train_only
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
-
 
 def load_model(
     checkpoint: str,
     *,
-    dtype: str = "float32",
-    device: str = "cpu",
+    dtype: str = AUTO,
+    device: str = AUTO,
     attention: str = "sdpa",
     parameters: str | None = None,
+    spread: bool = False,
 ) -> LoadedModel:
     """Load one checkpoint in eval mode.
 
-    parameters: a regular expression; parameters whose names it does not find are frozen, and so not measured.
+    Args:
+        dtype: of the weights, or auto; see `vlm.checkpoints.precision`.
+        device: where the model runs, or auto; see `vlm.checkpoints.devices`.
+        attention: its implementation, by transformers' name.
+        parameters: a regular expression; parameters whose names it does not find are frozen, and so not measured.
+        spread: lay the layers over all accelerators, and over the CPU where these are full, in place of one device.
+
+    Raises:
+        CheckpointError: what was asked for cannot be loaded, or not in this way.
     """
-    if dtype not in DTYPES:
-        raise CheckpointError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    _check_device(device)
-    source = readable(checkpoint)
-    model = _read_model(source.base, DTYPES[dtype], attention)
-    if source.is_adapter:
-        model = merged(model, source.place)
+    checked_dtype(dtype)
+    refuse_remote_attention(attention)
+    place, source = device_of(device), readable(checkpoint)
+    dtype = settled_dtype(dtype, place, lambda: source.base)
+    model = _read_model(source, dtype, attention, _laid_out(place, dtype, spread))
     processor = _read_processor(source)
     model.generation_config = GenerationConfig(
         eos_token_id=model.generation_config.eos_token_id or processor.tokenizer.eos_token_id,
         pad_token_id=processor.tokenizer.pad_token_id,
     )
-    model.eval().to(device)
+    model.eval()
+    choose_threads(model)
+    if not getattr(model, "hf_device_map", None):
+        nn.Module.to(model, place)
     refuse_not_finite(source.place.asked, model)
     refuse_one_view(source.place.asked, model, processor)
     refuse_misfit(source.place.asked, model, processor)
     if parameters is not None:
         _train_only(model, parameters)
-    place = source.place
-    return LoadedModel(place.name, model, processor, source_fingerprint(source), place.commit, source.notes)
+    identity = source_fingerprint(source), source.place.commit, source.notes
+    return LoadedModel(source.place.name, model, processor, *identity, quantised=dtype if dtype in QUANTISED else None)
 
 
 def fingerprints(checkpoint: str) -> tuple[str, str]:
@@ -122,23 +134,36 @@ def _train_only(model: nn.Module, parameters: str) -> None:
         raise CheckpointError(str(error)) from None
 
 
-def _read_model(base: Place, dtype: torch.dtype, attention: str) -> PreTrainedModel:
-    held = n_held(base, weight_files(base))
+def _laid_out(place: torch.device, dtype: str, spread: bool) -> dict[str, Any]:
+    """What `from_pretrained` is told of devices: nothing for a model that is moved to one when it is whole."""
+    if spread:
+        return {"device_map": "auto"}
+    return {"device_map": {"": place}} if dtype in QUANTISED else {}
+
+
+def _read_model(source: Source, dtype: str, attention: str, laid_out: dict[str, Any]) -> PreTrainedModel:
+    base, held = source.base, n_held(source.base, weight_files(source.base))
+    if source.is_adapter and (dtype in QUANTISED or laid_out):
+        raise CheckpointError(
+            f"`checkpoint` {source.place.asked} is an adapter, which is merged into whole weights on one device; leave"
+            " out int8, nf4 and device_map, or merge it first"
+        )
     with _named(base):
         refuse_larger(base, n_wanted(base), held)
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             base.folder,
-            dtype=dtype,
             attn_implementation=attention,
             experts_implementation="eager",  # fused experts have neither float64 nor forward mode
             use_safetensors=True,
             trust_remote_code=False,
             ignore_mismatched_sizes=True,  # refused below, by their names
             output_loading_info=True,
+            **quantisation(dtype),
+            **laid_out,
         )
     model, met = loaded
     refuse_differing(base, met)
-    return model
+    return merged(model, source.place) if source.is_adapter else model
 
 
 def _read_processor(source: Source) -> ProcessorMixin:
@@ -170,13 +195,6 @@ def quiet() -> None:
     logging.disable_progress_bar()  # of the hub's client, too
     if huggingface_hub.constants.HF_HUB_DISABLE_PROGRESS_BARS is not True:
         huggingface_hub.utils.enable_progress_bars()
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.zeros(1, device=device).tolist()
-    except (RuntimeError, AssertionError) as error:
-        raise CheckpointError(f"`device` {device!r} cannot be used ({first_line(error)}); try cpu") from None
 
 
 def check_vision(checkpoint: str) -> None:

@@ -1,5 +1,6 @@
 """A loaded model: what is read off it, its tokenizer and its processor."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,6 +24,8 @@ class LoadedModel:
     commit: of a hub id.
     notes: what a reader of a record should know of it.
     most_ids: ids from it on are neither drawn nor scored; None for all of the tokenizer's.
+    quantised: int8 or nf4 if the weights are held in 8 or 4 bits.
+    runs_on: the device, of a model that waits on the CPU for its turn.
     """
 
     name: str
@@ -32,12 +35,14 @@ class LoadedModel:
     commit: str | None = None
     notes: tuple[str, ...] = ()
     most_ids: int | None = None
+    quantised: str | None = None
+    runs_on: torch.device | None = None
 
     def describe(self) -> dict[str, Any]:
         """What identifies the model in a record."""
         described = {"name": self.name, "fingerprint": self.fingerprint, "setup": self.setup}
         described |= {} if self.commit is None else {"commit": self.commit}
-        return described | {"dtype": str(self.model.dtype)[6:]}
+        return described | {"dtype": self.dtype_name}
 
     @cached_property
     def setup(self) -> str:
@@ -98,16 +103,45 @@ class LoadedModel:
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        """Where its inputs go and its logits come from; of a model on several devices the first accelerator."""
+        if self.runs_on is not None:
+            return self.runs_on
+        laid_out = getattr(self.model, "hf_device_map", None)
+        return next(self.model.parameters()).device if not laid_out else _first(laid_out.values())
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights, and so of pixels."""
         return next(p.dtype for p in self.model.parameters() if p.is_floating_point())
 
+    @property
+    def dtype_name(self) -> str:
+        """What the weights are held in, such as bfloat16 or nf4."""
+        return self.quantised or str(self.model.dtype)[6:]
+
+    @property
+    def running(self) -> str:
+        """In words: what the weights are held in, which code computes attention, and where."""
+        return f"{self.dtype_name}, {self.model.config._attn_implementation} attention, on {self._places}"
+
+    @property
+    def _places(self) -> str:
+        laid_out = getattr(self.model, "hf_device_map", None)
+        if laid_out:
+            return " and ".join(
+                sorted({str(torch.device(place)) if place != "disk" else place for place in laid_out.values()})
+            )
+        return str(self.device) + (", in memory between its turns" if self.runs_on is not None else "")
+
     @cached_property
     def groups(self) -> dict[str, list[nn.Parameter]]:
         return parameter_groups(self.model)
+
+
+def _first(places: Iterable[str | int | torch.device]) -> torch.device:
+    """The first of some places that computes: weights in memory or on the disk visit another."""
+    computing = [place for place in places if str(place) not in ("cpu", "disk")]
+    return torch.device(computing[0] if computing else "cpu")
 
 
 def all_end_ids(stated: Any, processor: ProcessorMixin) -> tuple[int, ...]:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel, check_vision, load_model
+from vlm.checkpoints.devices import AUTO
 from vlm.checkpoints.places import locate
+from vlm.checkpoints.precision import QUANTISED
 from vlm.checkpoints.tokens import differences, refuse_other_tokens
 from vlm.names import resolve
 
@@ -41,9 +43,9 @@ def load_pair(
     student: str,
     teacher: str | None = None,
     *,
-    dtype: str = "float32",
+    dtype: str = AUTO,
     teacher_dtype: str | None = None,
-    device: str = "cpu",
+    device: str = AUTO,
     attention: str = "sdpa",
     parameters: str | None = None,
 ) -> Pair:
@@ -59,8 +61,22 @@ def load_pair(
             `parameters` that find nothing.
     """
     named, placed = teacher_named(student, teacher), {"device": device, "attention": attention}
-    first = load_model(student, dtype=dtype, parameters=parameters, **placed)
+    first = load_student(student, dtype=dtype, parameters=parameters, **placed)
     return pair_of(first, load_teacher(named, dtype=teacher_dtype or dtype, **placed))
+
+
+def load_student(student: str, **settings: Any) -> LoadedModel:
+    """Load a student with the settings of `load_model`.
+
+    Raises:
+        CheckpointError: it cannot be loaded, or is to be held in 8 or 4 bits, which have no gradients.
+    """
+    if settings.get("dtype") in QUANTISED:
+        raise CheckpointError(
+            f"`dtype` {settings['dtype']} is for a teacher, whose weights have no gradients: give it as"
+            " `teacher_dtype`, and the student another"
+        )
+    return load_model(student, **settings)
 
 
 @dataclass(frozen=True)

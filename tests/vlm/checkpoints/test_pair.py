@@ -66,7 +66,8 @@ def test_the_fingerprint_is_of_the_weights_alone(checkpoints, student):
 def test_dtypes_of_both_sides(student, teacher):
     pair = load_pair(str(student), teacher, dtype="bfloat16", teacher_dtype="float64")
     assert (pair.student.model.dtype, pair.teacher.model.dtype) == (torch.bfloat16, torch.float64)
-    assert "`dtype` must be one of" in refusal(student, teacher, dtype="int8")
+    assert "`dtype` must be one of" in refusal(student, teacher, dtype="int7")
+    assert "`dtype` int8 is for a teacher, whose weights have no gradients" in refusal(student, teacher, dtype="int8")
 
 
 def test_pair_json_names_the_teacher(student, teacher):

@@ -1,0 +1,89 @@
+"""Where a model runs: what `auto`, `cpu`, `cuda`, `cuda:1` and `mps` stand for in this process.
+
+`auto` is the accelerator of the machine if it has one, else the CPU. Where several processes share a machine
+(`accelerate launch`, `torchrun`), `auto` and a name without a number are the accelerator with the process's own number.
+"""
+
+import os
+import sys
+
+import torch
+
+from vlm.checkpoints.places import CheckpointError, first_line
+
+AUTO = "auto"
+CPU = torch.device("cpu")
+
+
+def device_of(asked: str, argument: str = "device") -> torch.device:
+    """Return the device that a name stands for in this process.
+
+    argument: the option that has the name, for messages.
+
+    Raises:
+        CheckpointError: the device is not there, has no float64, or there are more processes than devices.
+    """
+    if asked == AUTO:
+        device = _accelerator() or CPU
+        return device if device == CPU else _own(device, argument)
+    try:
+        device = torch.device(asked)
+    except RuntimeError as error:
+        raise _unusable(asked, argument, error) from None
+    if device.index is None and device.type == _type_of_accelerator():
+        device = _own(device, argument)
+    _try(device, asked, argument)
+    return device
+
+
+def device_name(asked: str) -> str:
+    """Return what a record says of a device: `auto` as the kind that it stands for, without the process's number.
+
+    Raises:
+        CheckpointError: as `device_of`.
+    """
+    return device_of(asked).type if asked == AUTO else asked
+
+
+def say(line: str) -> None:
+    """Print a line on stderr, of several processes the first alone."""
+    if os.environ.get("RANK", "0") == "0":
+        print(line, file=sys.stderr, flush=True)
+
+
+def _accelerator() -> torch.device | None:
+    """The machine's accelerator, unless it lacks float64 (mps) or accelerate was told to stay on the CPU."""
+    if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes"):
+        return None
+    device = torch.accelerator.current_accelerator(check_available=True)
+    return None if device is None or device.type == "mps" else torch.device(device.type)
+
+
+def _type_of_accelerator() -> str | None:
+    device = torch.accelerator.current_accelerator(check_available=True)
+    return None if device is None else device.type
+
+
+def _own(device: torch.device, argument: str) -> torch.device:
+    """The device of this process: its number on the machine is that of its device."""
+    number = int(os.environ.get("LOCAL_RANK", -1))
+    if number < 0:
+        return device
+    if number >= (n_devices := torch.accelerator.device_count()):
+        raise CheckpointError(
+            f"`{argument}` {device.type} must have a device for each process of the machine, got {n_devices} for"
+            f" process {number + 1}: start fewer processes, or choose cpu"
+        )
+    return torch.device(device.type, number)
+
+
+def _try(device: torch.device, asked: str, argument: str) -> None:
+    """Refuse a device on which no number can be kept, in float64 as sampling and inner products need it."""
+    try:
+        torch.zeros(1, device=device, dtype=torch.float64).tolist()
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        raise _unusable(asked, argument, error) from None
+
+
+def _unusable(asked: str, argument: str, error: BaseException) -> CheckpointError:
+    return CheckpointError(f"`{argument}` {asked!r} cannot be used ({first_line(error)}); try auto or cpu")
