@@ -91,7 +91,7 @@ class Gramian:
         return [name for name, parameter in self._model.named_parameters() if parameter in missing]
 
     def forget(self) -> None:
-        """Forget what was seen of responses, so that numbers do not depend, to the last bit, on those of earlier calls."""
+        """Forget what was seen of responses, so that no bit of a number depends on those of earlier calls."""
         self.room.forget()
         self.packing = Packing()
 

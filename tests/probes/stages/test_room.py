@@ -25,7 +25,7 @@ def choose(tokens, kind, per_bin="all"):
 
 def gram_table(analyzer, units):
     """The products of all units, and what was kept of those between corpus-bins."""
-    apart = analyzer.having(shards=Shards({}))
+    apart = analyzer.having(shards=Shards())
     tables = stages.measure_gradients(apart, apart.pair.student.groups, units, {"grams": stages.gram_rows})
     return tables["grams"], apart.shards
 
