@@ -18,7 +18,7 @@ from vlm.checkpoints.pair import Pair, load_pair
 from vlm.prompts.prompt import Prompt
 from vlm.responses.evaluation import Verdict, accuracy, evaluate
 from vlm.responses.rollouts import Rollout, Sampling, generate
-from vlm.responses.scoring import score
+from vlm.responses.token_scores import read_by_chunk
 from vlm.views.view import text_view, view_pairs
 
 GREEDY = Sampling(max_response=MAX_RESPONSE, greedy=True, batch=128)
@@ -86,8 +86,9 @@ class _Tokens:
 
 
 def _score(pair: Pair, prompts: Sequence[Prompt], rollouts: Sequence[Rollout]) -> _Tokens:
-    scored = [_read(v) for v in score(pair, view_pairs(prompts, "drop"), rollouts)]
-    return _Tokens(*(torch.cat(column).double() for column in zip(*scored, strict=True)))
+    scored = read_by_chunk(pair, view_pairs(prompts, "drop"), rollouts, _read)
+    parts = [part for parts in scored for part in parts]
+    return _Tokens(*(torch.cat(column).double() for column in zip(*parts, strict=True)))
 
 
 def _read(views: FourViews) -> tuple[Tensor, Tensor, Tensor, Tensor]:

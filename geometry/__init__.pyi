@@ -27,7 +27,7 @@ from .gramian.backward import ProbedResponse as ProbedResponse
 from .gramian.dense_gradients import DenseGradients as DenseGradients
 from .gramian.dense_gradients import unit_gradients as unit_gradients
 from .gramian.engine import Gramian as Gramian
-from .gramian.engine import adam_metric as adam_metric
+from .gramian.metric import adam_metric as adam_metric
 from .grpo_loss import GRPOLoss as GRPOLoss
 from .grpo_loss import group_advantages as group_advantages
 from .grpo_loss import grpo_loss as grpo_loss
@@ -45,6 +45,8 @@ from .objectives import Objective as Objective
 from .objectives import Thresholds as Thresholds
 from .objectives import coefficients as coefficients
 from .token_log_probs import token_log_probs_from_hidden as token_log_probs_from_hidden
+from .token_scores import TokenScores as TokenScores
+from .token_scores import token_scores as token_scores
 from .topk import top_ids as top_ids
 from .topk import topk_log_probs as topk_log_probs
 from .topk import with_tail as with_tail

@@ -12,7 +12,8 @@ Where this departs from the paper or fills a gap:
    looking.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float
@@ -37,6 +38,11 @@ class Decomposition:
     """Visual dependency of the teacher, KL(q(.|I,x) || q(.|x)), arXiv:2606.00564, Eq. 12."""
     student_vds: Float[Tensor, "*T"]
     """Visual dependency of the student, KL(p(.|I,x) || p(.|x))."""
+
+    @classmethod
+    def joined(cls, several: Sequence["Decomposition"]) -> "Decomposition":
+        """Return the divergences of several stretches of tokens, one after the other."""
+        return cls(**{f.name: torch.cat([getattr(parts, f.name) for parts in several]) for f in fields(cls)})
 
 
 def decompose(views: FourViews) -> Decomposition:

@@ -19,6 +19,28 @@ def free_bytes(device: torch.device | str) -> int:
     return free + torch.accelerator.memory_reserved(device) - torch.accelerator.memory_allocated(device)
 
 
+class Peak:
+    """The most memory that tensors on an accelerator took at a time since this was made, bytes.
+
+    start: what they took then. The device's own count of its peak begins again.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        torch.accelerator.reset_peak_memory_stats(device)
+        self.start = torch.accelerator.memory_allocated(device)
+
+    @property
+    def now(self) -> int:
+        """Bytes taken above the start."""
+        return torch.accelerator.memory_allocated(self._device) - self.start
+
+    @property
+    def most(self) -> int:
+        """Bytes taken above the start, at the peak."""
+        return torch.accelerator.max_memory_allocated(self._device) - self.start
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, on any device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):

@@ -3,18 +3,18 @@
 import copy
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import pandas as pd
 from torch import Tensor, nn
 
 from cli.errors import OptionError
-from geometry import FourViews
+from geometry import FourViews, TokenScores
 from probes import sampling
 from probes.sampling import Asked
 from probes.settings import Dtype, PairOptions
@@ -30,12 +30,16 @@ from vlm.families import parameter_kinds
 from vlm.prompts.prompt import Prompt
 from vlm.prompts.sources import PromptSet, prompt_set, read_prompts
 from vlm.responses.fitting import Fitting, fitting
+from vlm.responses.halving import Batches
 from vlm.responses.rollouts import Rollout
 from vlm.responses.scoring import score
 from vlm.responses.stored_rows import Source
+from vlm.responses.token_scores import read_by_chunk, token_scores
 from vlm.views.view import View, image_view
 
 IN_MEMORY = "in memory"
+
+R = TypeVar("R")
 
 
 class Corpus(Settings):
@@ -208,7 +212,7 @@ class Corpus(Settings):
         self._compare_stored()
         with self.phase("scoring"):
             tokenizer = self.pair.student.processor.tokenizer
-            tokens = sampling.score_tokens(self.prompts, self.rollouts, self.score, tokenizer, self.shards)
+            tokens = sampling.score_tokens(self.prompts, self.rollouts, self.token_scores, tokenizer, self.shards)
             return sampling.binned(tokens, self.bin_options.bins)
 
     @cached_property
@@ -233,11 +237,28 @@ class Corpus(Settings):
         """Return the image view and the text view of a rollout's prompt."""
         return image_view(self.prompts[rollout.prompt_id]), self.asked.text_views[rollout.prompt_id]
 
+    @cached_property
+    def batches(self) -> Batches:
+        """How many responses are in a forward pass; fewer from where memory has run out."""
+        return Batches(self.prompt_options.batch, "batch")
+
+    def token_scores(self, rollouts: Sequence[Rollout]) -> Iterator[TokenScores]:
+        """Yield the divergences and the entropy of each rollout's tokens; logits exist for a few tokens at a time."""
+        self._compare_stored()
+        views = [self.views(rollout) for rollout in rollouts]
+        return token_scores(self.pair, views, rollouts, batch=self.batches)
+
+    def read_by_chunk(self, rollouts: Sequence[Rollout], read: Callable[[FourViews], R]) -> Iterator[list[R]]:
+        """Yield for each rollout what `read` makes of the four views of its tokens, a few tokens at a time."""
+        self._compare_stored()
+        views = [self.views(rollout) for rollout in rollouts]
+        return read_by_chunk(self.pair, views, rollouts, read, batch=self.batches)
+
     def score(self, rollouts: Sequence[Rollout], positions: Sequence[Tensor] | None = None) -> Iterator[FourViews]:
         """Yield the four views of each rollout; `positions` are the tokens whose logits are made, all by default."""
         self._compare_stored()
         views = [self.views(rollout) for rollout in rollouts]
-        return score(self.pair, views, rollouts, batch=self.prompt_options.batch, positions=positions)
+        return score(self.pair, views, rollouts, batch=self.batches, positions=positions)
 
     def _compare_stored(self) -> None:
         """Say how on-policy responses from elsewhere are, unless that has been said of this student."""

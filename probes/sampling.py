@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from cli.progress import progress
-from geometry import FourViews, decompose, equal_frequency_bins, log_probs
+from geometry import TokenScores, equal_frequency_bins
 from probes.settings import PromptOptions
 from records import Shards
 from vlm.checkpoints.checkpoint import LoadedModel
@@ -20,7 +20,7 @@ from vlm.responses.fitting import check_views, fitting
 from vlm.responses.rollouts import Rollout, Sampling, generate
 from vlm.views.view import View, text_views
 
-Score = Callable[[Sequence[Rollout]], Iterator[FourViews]]
+Score = Callable[[Sequence[Rollout]], Iterator[TokenScores]]
 
 SHARD = 32  # prompts per shard: what an interrupted run loses at most
 
@@ -72,7 +72,7 @@ def score_tokens(
 
     Args:
         prompts: by `prompt_id`.
-        score: yields the four views of each of some rollouts.
+        score: yields the scores of each of some rollouts.
         tokenizer: spells the tokens.
 
     Raises:
@@ -84,8 +84,8 @@ def score_tokens(
             part = rollouts[start : start + size]
             if not shards.has("tokens", shard):
                 frames = [
-                    _token_rows(prompts[rollout.prompt_id], rollout, views, tokenizer).assign(rollout_id=number)
-                    for number, (rollout, views) in enumerate(zip(part, score(part), strict=True), start)
+                    _token_rows(prompts[rollout.prompt_id], rollout, scores, tokenizer).assign(rollout_id=number)
+                    for number, (rollout, scores) in enumerate(zip(part, score(part), strict=True), start)
                 ]
                 shards.add("tokens", shard, pd.concat(frames, ignore_index=True))
             show(start + len(part))
@@ -109,12 +109,9 @@ def _read_rollout(row: Mapping[Hashable, Any]) -> Rollout:
     return Rollout(**fields | {"token_ids": tuple(int(token) for token in row["token_ids"])})
 
 
-def _token_rows(prompt: Prompt, rollout: Rollout, views: FourViews, tokenizer: Any) -> pd.DataFrame:
+def _token_rows(prompt: Prompt, rollout: Rollout, scores: TokenScores, tokenizer: Any) -> pd.DataFrame:
     """The rows of one response, without its number."""
-    try:
-        parts, log_p = decompose(views), log_probs(views.student_image)
-    except ValueError as error:  # views that leave out different ids
-        raise NotFiniteError(f"response {rollout.rollout_id}: {error}") from None
+    parts = scores.parts
     spelled = tokenizer.convert_ids_to_tokens(list(rollout.token_ids))
     numbers = {
         "vds_nats": parts.vds,
@@ -122,7 +119,7 @@ def _token_rows(prompt: Prompt, rollout: Rollout, views: FourViews, tokenizer: A
         "kl_standard_nats": parts.standard,
         "kl_language_nats": parts.language,
         "kl_visual_nats": parts.visual,
-        "entropy_nats": torch.special.entr(log_p.exp()).sum(dim=-1),
+        "entropy_nats": scores.entropy,
     }
     _refuse_not_finite(numbers, rollout)
     return pd.DataFrame(

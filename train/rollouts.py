@@ -19,6 +19,7 @@ from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.checkpoints.pair import Pair
 from vlm.names import DrawPrompts
 from vlm.prompts.prompt import Prompt
+from vlm.responses.halving import Batches
 from vlm.responses.on_policy import agreement
 from vlm.responses.output_layer import head_of
 from vlm.responses.rollouts import Rollout, Sampling, generate
@@ -117,7 +118,7 @@ def _comparison(config: Config, prompts: Sequence[Prompt], pair: Pair, stored: S
     """Say how on-policy the first responses are, before the student has changed."""
     first, by_id = stored[:COMPARED], {prompt.prompt_id: prompt for prompt in prompts}
     views = [image_view(by_id[one.rollout.prompt_id]) for one in first]
-    found = agreement(pair.student, views, first, pair.n_ids, config.micro_batch)
+    found = agreement(pair.student, views, first, pair.n_ids, Batches(config.micro_batch, "micro_batch"))
     return f"`rollouts`: '{config.objective}' is trained off-policy; the first {len(first)} responses are {found}"
 
 

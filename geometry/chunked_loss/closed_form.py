@@ -52,13 +52,13 @@ class Distribution:
     p: Tensor
 
     @classmethod
-    def normalised(cls, logits: Logits, work: Workspace, name: str) -> "Distribution":
+    def normalised(cls, logits: Logits, work: Workspace, name: str, floor: float = FLOOR) -> "Distribution":
         """Normalise logits or log-probabilities; the result is held in `work` under `name`."""
         log, p = (work(f"{name}.{part}", logits.shape, logits) for part in ("log", "p"))
         log.copy_(logits)
         log -= log.amax(dim=-1, keepdim=True)
         total = torch.exp(log, out=p).sum(dim=-1, keepdim=True)
-        log.sub_(total.log()).clamp_(min=FLOOR)
+        log.sub_(total.log()).clamp_(min=floor)
         return cls(log, p.div_(total))
 
 
@@ -73,11 +73,11 @@ class FourDistributions:
     target: Distribution
 
     @classmethod
-    def normalised(cls, views: FourViews, work: Workspace) -> "FourDistributions":
-        """Normalise the views."""
-        names = ("p_image", "p_text", "q_image", "q_text")
-        found = {name: Distribution.normalised(view, work, name) for name, view in zip(names, views.each, strict=True)}
-        return cls(**found, target=_target(found["p_text"], found["q_image"], found["q_text"], work))
+    def normalised(cls, views: FourViews, work: Workspace, floor: float = FLOOR) -> "FourDistributions":
+        """Normalise the views; log-probabilities below `floor` count as it."""
+        named = zip(("p_image", "p_text", "q_image", "q_text"), views.each, strict=True)
+        found = {name: Distribution.normalised(view, work, name, floor) for name, view in named}
+        return cls(**found, target=_target(found["p_text"], found["q_image"], found["q_text"], work, floor))
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,17 @@ def kl_of(a: Distribution, b: Distribution, work: Workspace) -> Float[Tensor, " 
     return near.add_(far).sum(dim=-1)
 
 
+def decomposition_of(views: FourDistributions, work: Workspace) -> Decomposition:
+    """Return what `decompose` returns, without a graph."""
+    return Decomposition(
+        standard=kl_of(views.p_image, views.q_image, work),
+        language=kl_of(views.p_text, views.q_text, work),
+        visual=kl_of(views.p_image, views.target, work),
+        vds=kl_of(views.q_image, views.q_text, work),
+        student_vds=kl_of(views.p_image, views.p_text, work),
+    )
+
+
 def loss_of(
     views: FourDistributions,
     objective: Objective,
@@ -119,13 +130,7 @@ def loss_of(
     work: Workspace,
 ) -> ObjectiveLoss:
     """Return what `objective_loss` returns, without a graph."""
-    parts = Decomposition(
-        standard=kl_of(views.p_image, views.q_image, work),
-        language=kl_of(views.p_text, views.q_text, work),
-        visual=kl_of(views.p_image, views.target, work),
-        vds=kl_of(views.q_image, views.q_text, work),
-        student_vds=kl_of(views.p_image, views.p_text, work),
-    )
+    parts = decomposition_of(views, work)
     found = {"standard": parts.standard, "language": parts.language, "visual": parts.visual}
     if "printed" in objective.terms:
         found["printed"] = kl_of(views.p_text, views.target, work)
@@ -169,11 +174,13 @@ def _gradient(a: Distribution, terms: list[tuple[Tensor, Distribution]], work: W
     out.sub_(torch.mul(a.p, out, out=product).sum(dim=-1, keepdim=True)).mul_(a.p)
 
 
-def _target(p_text: Distribution, q_image: Distribution, q_text: Distribution, work: Workspace) -> Distribution:
+def _target(
+    p_text: Distribution, q_image: Distribution, q_text: Distribution, work: Workspace, floor: float
+) -> Distribution:
     """Eq. 10 as `target_of_log_probs` has it: a blind teacher's target is `p_text` bit for bit."""
     dependency = torch.sub(q_image.log, q_text.log, out=work("fall", p_text.log.shape, p_text.log))
     blind = (dependency.amax(dim=-1) == 0) & (dependency.amin(dim=-1) == 0)
-    target = Distribution.normalised(dependency.add_(p_text.log), work, "target")
+    target = Distribution.normalised(dependency.add_(p_text.log), work, "target", floor)
     if blind.any():
         target.log[blind], target.p[blind] = p_text.log[blind], p_text.p[blind]
     return target

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
@@ -19,8 +19,6 @@ logits `[n, V]` there, with their graph."""
 
 IMAGE, TEXT = BASIS[:2], BASIS[2:]
 """The gradients that are taken backward from the image view's logits, and from the text view's."""
-
-_CANCELS = 0.125  # of the longer part: a shorter sum of visual and prior gets a backward pass of its own
 
 
 @dataclass(frozen=True)
@@ -77,58 +75,18 @@ def run_view(objectives: Sequence[str], forward: Forward, positions: Tensor, n_i
     return logits
 
 
-@dataclass(frozen=True)
-class Seeds:
-    """What is taken backward for each of U units, and which of them have standard in the place of prior.
-
-    standard = visual + prior, and where the two nearly cancel, rounding is all that is left of their sum. There the
-    second row of a unit is standard itself, and prior = standard - visual.
-    """
-
-    weights: Float[Tensor, "U n"]
-    cotangents: Cotangents
-    direct: Bool[Tensor, " U"]
-
-    @classmethod
-    def weighed(cls, weights: Float[Tensor, "U n"], cotangents: Cotangents) -> "Seeds":
-        """Weigh the tokens of each unit."""
-        rows = {name: _weighed(weights, getattr(cotangents, name)) for name in ("standard", *IMAGE)}
-        lengths = {name: row.flatten(1).norm(dim=1) for name, row in rows.items()}
-        direct = lengths["standard"] < _CANCELS * torch.maximum(lengths["visual"], lengths["prior"])
-        return cls(weights, cotangents, direct)
-
-    def of_view(self, objectives: Sequence[str], like: Tensor) -> Float[Tensor, "Um n V"]:
-        """Return `[U * m, n, V]`, the m rows of a view for each unit, in the precision of its logits."""
-        rows = [_weighed(self.weights, getattr(self.cotangents, name)) for name in objectives]
-        if "prior" in objectives and self.direct.any():
-            standard = _weighed(self.weights, self.cotangents.standard)
-            place = objectives.index("prior")
-            rows[place] = torch.where(self.direct[:, None, None].to(standard.device), standard, rows[place])
-        return torch.stack(rows, dim=1).flatten(0, 1).to(like)
-
-    def in_basis(self, gram: Float64[Tensor, "U 4 4"]) -> Float64[Tensor, "U 4 4"]:
-        """Return the Gram matrices of `BASIS` from those of what was taken backward."""
-        change = torch.eye(len(BASIS), dtype=gram.dtype, device=gram.device).repeat(len(gram), 1, 1)
-        change[self.direct.to(gram.device), BASIS.index("prior"), BASIS.index("visual")] = -1.0
-        return change @ gram @ change.mT
-
-
-def _weighed(weights: Float[Tensor, "U n"], cotangent: Float[Tensor, "n V"]) -> Float[Tensor, "U n V"]:
-    return weights.to(cotangent).unsqueeze(-1) * cotangent
-
-
 def gradients(
-    logits: Tensor, cotangents: Tensor, sources: Sequence[Tensor | GradientEdge], batched: bool
+    outputs: Tensor | GradientEdge, cotangents: Tensor, sources: Sequence[Tensor | GradientEdge], batched: bool
 ) -> list[Tensor | None]:
-    """Return of each source its gradients `[C, *shape]` for the cotangents `[C, n, V]`; none if not reached.
+    """Return of each source its gradients `[C, *shape]` for the cotangents `[C, ...]`; none if not reached.
 
-    sources: tensors, or places in the graph.
+    outputs, sources: tensors, or places in the graph.
     batched: run the cotangents as one, by vmap.
     """
     reached = [True] * len(sources)
 
     def pull(cotangent: Tensor) -> tuple[Tensor, ...]:
-        found = torch.autograd.grad(logits, sources, cotangent, retain_graph=True, allow_unused=True)  # type: ignore[arg-type]
+        found = torch.autograd.grad(outputs, sources, cotangent, retain_graph=True, allow_unused=True)  # type: ignore[arg-type]
         reached[:] = [gradient is not None for gradient in found]
         return tuple(gradient for gradient in found if gradient is not None)
 

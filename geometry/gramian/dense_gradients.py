@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from geometry._checks import Groups, partition
 from geometry.gram import BASIS, RESOLUTION, Gram
-from geometry.gramian.backward import IMAGE, TEXT, ProbedResponse, Seeds, check_weights, gradients, run_view
+from geometry.gramian.backward import IMAGE, TEXT, ProbedResponse, check_weights, gradients, run_view
+from geometry.gramian.seeds import Seeds
 
 
 def unit_gradients(
@@ -25,11 +26,11 @@ def unit_gradients(
     check_weights(weights, response)
     parameters = partition(groups)
     dense = {parameter: parameter.new_zeros(len(weights), len(BASIS), *parameter.shape) for parameter in parameters}
+    weights = weights.cpu()
     columns = weights.any(dim=0).nonzero().squeeze(1)
     if not len(columns):
         return dense
-    weights, cotangents = weights[:, columns], response.cotangents.at(columns)
-    seeds = Seeds(weights, cotangents, torch.zeros(len(weights), dtype=torch.bool))
+    seeds = Seeds(weights[:, columns], response.cotangents, columns, torch.zeros(len(weights), dtype=torch.bool))
     for objectives, forward in ((IMAGE, response.image_logits), (TEXT, response.text_logits)):
         logits = run_view(objectives, forward, response.positions[columns], response.n_ids)
         pulled = gradients(logits, seeds.of_view(objectives, logits), parameters, batched)

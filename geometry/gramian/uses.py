@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
-from geometry.gramian.weight_gramians import Factors, packed, wide
+from geometry.gramian.weight_gramians import Factors
+from geometry.gramian.wide import multiplied
 
 Outwards = Callable[[Tensor], Tensor]
 """Brings gradients at a source, behind one leading axis, to `[C, ..., o]`."""
@@ -55,8 +57,21 @@ class Use:
         at_outputs = self.outwards(gradients)
         at_outputs = at_outputs.reshape(len(at_outputs), -1, at_outputs.shape[-1])
         at_outputs = at_outputs.unflatten(0, (-1, len(rows)))  # [U, m, S, o]
-        inputs = wide(self.inputs) if self.inputs.is_floating_point() else self.inputs
-        return packed(Factors(self.part.within(self.parameter.detach()), rows, inputs, wide(at_outputs)))
+        return Factors(self._weight, rows, self._inputs, multiplied(at_outputs))
+
+    def factors_at(
+        self, places: Int[Tensor, "U s"], outputs: Float[Tensor, "U m s o"], rows: tuple[int, ...]
+    ) -> Factors:
+        """The factors where each unit has gradients at a few of the S places alone."""
+        return Factors(self._weight, rows, self._inputs[places], multiplied(outputs))
+
+    @property
+    def _weight(self) -> Tensor:
+        return self.part.within(self.parameter.detach())
+
+    @property
+    def _inputs(self) -> Tensor:
+        return multiplied(self.inputs) if self.inputs.is_floating_point() else self.inputs
 
 
 def as_they_are(gradients: Tensor) -> Tensor:

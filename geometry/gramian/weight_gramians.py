@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
+
+from geometry.gramian.wide import is_narrow, wide, wide_product, wide_zeros
 
 GRADIENT_BYTES = 1 << 27
 """Of the gradients of one weight that are formed at once: of some units, or of some rows for one unit."""
@@ -68,35 +70,6 @@ class Factors:
         return Factors(weight, self.rows, ids.clamp(0, len(weight) - 1), outputs)
 
 
-def wide(tensor: Tensor) -> Tensor:
-    """Return a tensor in float32 or better."""
-    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
-
-
-def packed(factors: Factors) -> Factors:
-    """Keep of each unit the positions that have a gradient, where those are few.
-
-    At the last layer a token has one alone.
-    """
-    if _is_dense(_filled(factors.outputs[-1:])):  # the unit that reaches furthest
-        return factors
-    filled = _filled(factors.outputs)
-    if _is_dense(filled):
-        return factors
-    widest = max(int(filled.sum(-1).max()), 1)
-    places = filled.to(torch.int8).topk(widest, dim=-1).indices  # those with a gradient, then some without
-    outputs = factors.outputs.take_along_dim(places[:, None, :, None], dim=2)
-    return Factors(factors.weight, factors.rows, factors.inputs[places], outputs)
-
-
-def _filled(outputs: Float[Tensor, "U m S o"]) -> Bool[Tensor, "U S"]:
-    return (outputs != 0).any(-1).any(1)
-
-
-def _is_dense(filled: Bool[Tensor, "U S"]) -> bool:
-    return 2 * int(filled.sum(-1).max()) > filled.shape[1]
-
-
 def weight_grams(uses: Sequence[Factors], metric: Tensor | None = None) -> Float64[Tensor, "U 4 4"]:
     """Return the Gram matrix of one weight's gradients over all its uses, in the order of `BASIS`.
 
@@ -105,7 +78,7 @@ def weight_grams(uses: Sequence[Factors], metric: Tensor | None = None) -> Float
     if metric is None and _cost_of_products(uses) < _cost_of_gradients(uses):
         return _grams_of_products(uses)
     n_units, (n_rows, *row) = len(uses[0].outputs), uses[0].weight.shape
-    bytes_a_row = 4 * math.prod(row) * uses[0].outputs.element_size()
+    bytes_a_row = 4 * math.prod(row) * max(uses[0].outputs.element_size(), 4)
     units_at_once = max(GRADIENT_BYTES // (bytes_a_row * n_rows), 1)
     rows_at_once = min(max(GRADIENT_BYTES // bytes_a_row, 1), n_rows)
     grams = []
@@ -127,6 +100,7 @@ def grams_of_rows(
     gradients: Float[Tensor, "U 4 n"], metric: Float[Tensor, "..."] | None = None
 ) -> Float64[Tensor, "U 4 4"]:
     """Return `G D G^T` of each unit, D the diagonal metric, the identity by default."""
+    gradients = wide(gradients)
     moved = gradients if metric is None else gradients * metric.flatten().to(gradients)
     return _inner_products(moved, gradients)
 
@@ -142,18 +116,18 @@ def _inner_products(one: Float[Tensor, "U m n"], two: Float[Tensor, "U p n"]) ->
 def weight_gradients(uses: Sequence[Factors]) -> Float[Tensor, "U 4 n"]:
     """Return the gradients themselves, flattened; 0 for the objectives of a view that does not use the weight."""
     outputs, shape = uses[0].outputs, uses[0].weight.shape
-    total = outputs.new_zeros(len(outputs), 4, shape.numel())
+    total = wide_zeros(outputs, len(outputs), 4, shape.numel())
     for use in uses:
         total[:, use.span] += (_lookup_gradient(use) if use.is_lookup else _linear_gradient(use)).flatten(2)
     return total
 
 
 def _linear_gradient(use: Factors) -> Float[Tensor, "U m o i"]:
-    return use.outputs.mT @ use.by_unit.unsqueeze(1)
+    return wide_product(use.outputs.mT, use.by_unit.unsqueeze(1))
 
 
 def _lookup_gradient(use: Factors) -> Float[Tensor, "U m V d"]:
-    outputs = use.outputs
+    outputs = wide(use.outputs)
     ids = use.by_unit[:, None, :, None].expand_as(outputs)
     return outputs.new_zeros(*outputs.shape[:2], *use.weight.shape).scatter_add_(2, ids, outputs)
 
@@ -173,24 +147,34 @@ def _grams_of_products(uses: Sequence[Factors]) -> Float64[Tensor, "U 4 4"]:
 def _product(first: Factors, second: Factors) -> Float64[Tensor, "U m p"]:
     if first.is_lookup and second.is_lookup:
         alike = first.by_unit.unsqueeze(-1) == second.by_unit.unsqueeze(-2)
-        return _product_of_outputs(first, second, alike.to(first.outputs.dtype))
+        return _product_of_moved(first, second, alike.to(first.outputs.dtype))
     if first.is_lookup:
         return _product_with_lookup(first, second)
     if second.is_lookup:
         return _product_with_lookup(second, first).mT
-    return _product_of_outputs(first, second, first.by_unit @ second.by_unit.mT)
+    inputs = wide_product(first.by_unit, second.by_unit.mT)
+    if is_narrow(first.outputs):
+        return _product_of_outputs(first, second, inputs)
+    return _product_of_moved(first, second, inputs)
+
+
+def _product_of_moved(first: Factors, second: Factors, inputs: Float[Tensor, "_U S T"]) -> Float64[Tensor, "U m p"]:
+    moved = wide_product(inputs.mT.unsqueeze(1), first.outputs)  # [U, m, T, o]
+    return _inner_products(moved.flatten(2), wide(second.outputs).flatten(2))
 
 
 def _product_of_outputs(first: Factors, second: Factors, inputs: Float[Tensor, "_U S T"]) -> Float64[Tensor, "U m p"]:
-    moved = inputs.mT.unsqueeze(1) @ first.outputs  # [U, m, T, o]
-    return _inner_products(moved.flatten(2), second.outputs.flatten(2))
+    """The products of inputs times those of outputs, neither of them rounded: a moved output would be."""
+    outputs = wide_product(first.outputs.flatten(1, 2), second.outputs.flatten(1, 2).mT)  # [U, m S, p T]
+    outputs = outputs.unflatten(1, (-1, inputs.shape[1])).unflatten(3, (-1, inputs.shape[2]))  # [U, m, S, p, T]
+    return (outputs * inputs[:, None, :, None, :]).sum(-1).double().sum(2)
 
 
 def _product_with_lookup(lookup: Factors, linear: Factors) -> Float64[Tensor, "U m p"]:
     """<sum_s e_id(s) b_s^T, sum_t c_t a_t^T> = sum_{s,t} c_t[id(s)] (b_s . a_t)."""
-    right = lookup.outputs @ linear.by_unit.unsqueeze(1).mT  # [U, m, S, T]
+    right = wide_product(lookup.outputs, linear.by_unit.unsqueeze(1).mT)  # [U, m, S, T]
     left = linear.outputs.take_along_dim(lookup.by_unit[:, None, None, :], dim=-1)  # [U, p, T, S]
-    return _inner_products(right.flatten(2), left.mT.flatten(2))
+    return _inner_products(right.flatten(2), wide(left).mT.flatten(2))
 
 
 # A number that is read or written costs as much as this many multiplications.
@@ -213,4 +197,6 @@ def _cost_of_product(first: Factors, second: Factors) -> int:
     width = min(first.outputs.shape[3], second.outputs.shape[3])  # of an embedding and its head, the embedding's
     _, m, n_first, _ = first.outputs.shape
     _, p, n_second, _ = second.outputs.shape
+    if is_narrow(first.outputs) and not (first.is_lookup or second.is_lookup):
+        return m * n_first * p * n_second * (width + 2 * _TRAFFIC)
     return m * n_second * width * (n_first + p + 2 * _TRAFFIC)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from cli.progress import progress
-from geometry import decompose
 from records.tables.diagnosis import CONTENT
 from vlm.prompts.prompt import Prompt
 from vlm.views.view import image_view
@@ -62,8 +61,8 @@ def _rows(swapped: "Analyzer", numbers: Sequence[int], paired: dict[str, Prompt]
     """Where the text view is the partner's picture, the visual dependency is what the picture's content changes."""
     rollouts = [swapped.rollouts[number] for number in numbers]
     frames = []
-    for number, rollout, views in zip(numbers, rollouts, swapped.score(rollouts), strict=True):
-        parts = decompose(views)
+    for number, rollout, scores in zip(numbers, rollouts, swapped.token_scores(rollouts), strict=True):
+        parts = scores.parts
         columns = {
             "prompt_id": rollout.prompt_id,
             "partner_id": paired[rollout.prompt_id].prompt_id,

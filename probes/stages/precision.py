@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from cli.errors import OptionError
-from geometry import Gramian, bin_edges, decompose
+from geometry import Gramian, bin_edges
 from probes.settings import Dtype, PairOptions
 from probes.stages.gradients import unit_grams
 from probes.stages.tables import unit_rows
@@ -91,8 +91,8 @@ def _kept_tokens(exact: "Analyzer", rollouts: set[int]) -> pd.DataFrame:
         torch.tensor(inside["vds_nats"].to_numpy()), torch.tensor(inside["bin"].to_numpy()), n_bins
     ).contiguous()
     again = inside[inside["rollout_id"].isin(rollouts)].sort_values(["rollout_id", "position"])
-    scored = exact.score([exact.rollouts[number] for number in sorted(rollouts)])
-    vds = torch.cat([decompose(views).vds.double().cpu() for views in scored])
+    scored = exact.token_scores([exact.rollouts[number] for number in sorted(rollouts)])
+    vds = torch.cat([scores.parts.vds.double().cpu() for scores in scored])
     return again.assign(kept=torch.bucketize(vds, edges, right=True).numpy() == again["bin"].to_numpy())
 
 

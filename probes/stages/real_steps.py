@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from geometry import decompose, steered
+from geometry import steered
 from geometry.gram import Combination, Prior
 from probes.stages.first_order import Direction, Half, change_rows, descent
 from probes.stages.forecast import ALL, HIGH, bin_labels
@@ -96,10 +96,9 @@ def way_taken(analyzer: "Analyzer", half: Half, after: LoadedModel, rows: pd.Dat
 def losses(analyzer: "Analyzer", half: Half) -> pd.DataFrame:
     """The losses of the half's tokens, in their order in `tokens`."""
     found: dict[str, list[Tensor]] = {loss: [] for loss in MEASURED}
-    for views in analyzer.score([analyzer.rollouts[number] for number in half.numbers]):
-        parts = decompose(views)
+    for scores in analyzer.token_scores([analyzer.rollouts[number] for number in half.numbers]):
         for loss, values in found.items():
-            values.append(getattr(parts, loss).double())
+            values.append(getattr(scores.parts, loss).double())
     return pd.DataFrame({loss: torch.cat(values).cpu().numpy() for loss, values in found.items()})
 
 

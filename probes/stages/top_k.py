@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from cli.progress import progress
-from geometry import Decomposition, FourViews, decompose, equal_frequency_bins, top_ids, topk_log_probs
+from geometry import Decomposition, FourViews, decompose, equal_frequency_bins, token_scores, top_ids, topk_log_probs
 from probes.sampling import SHARD
 from records.tables.support import COMPARED
 from vlm.responses.rollouts import Rollout
@@ -26,13 +26,19 @@ def score_at_top_k(analyzer: "Analyzer", top_k: Sequence[int]) -> pd.DataFrame:
         for shard, start in enumerate(range(0, len(analyzer.rollouts), size)):
             part = analyzer.rollouts[start : start + size]
             if not writer.has("support_tokens", shard):
-                scored = enumerate(zip(part, analyzer.score(part), strict=True), start)
-                frames = [_tokens(analyzer, number, rollout, views, top_k) for number, (rollout, views) in scored]
+                read = analyzer.read_by_chunk(part, lambda views: _supports(views, top_k))
+                scored = enumerate(zip(part, read, strict=True), start)
+                frames = [_tokens(analyzer, number, rollout, chunks, top_k) for number, (rollout, chunks) in scored]
                 writer.add("support_tokens", shard, pd.concat(frames, ignore_index=True))
             show(start + len(part))
     tokens = writer.gather("support_tokens")
     binned = [binned_tokens(rows, analyzer.bin_options.bins) for _, rows in tokens.groupby("top_k")]
     return pd.concat(binned, ignore_index=True)
+
+
+def _supports(views: FourViews, top_k: Sequence[int]) -> list[Decomposition]:
+    """The divergences over all ids, then over each K."""
+    return [token_scores(views).parts, *(compared(views, k) for k in top_k)]
 
 
 def compared(views: FourViews, top_k: int | None) -> Decomposition:
@@ -64,15 +70,20 @@ def support_rows(tokens: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tokens(
-    analyzer: "Analyzer", number: int, rollout: Rollout, views: FourViews, top_k: Sequence[int]
+    analyzer: "Analyzer",
+    number: int,
+    rollout: Rollout,
+    chunks: Sequence[Sequence[Decomposition]],
+    top_k: Sequence[int],
 ) -> pd.DataFrame:
     """A row a K and token of one response, not yet binned."""
+    over_all, *over_top = (Decomposition.joined(parts) for parts in zip(*chunks, strict=True))
     prompt = analyzer.prompts[rollout.prompt_id]
     about = {"prompt_id": prompt.prompt_id, "rollout_id": number, "has_image": prompt.has_image}
-    full = _columns(compared(views, None), "full")
+    full = _columns(over_all, "full")
     frames = []
-    for k in top_k:
-        columns = full | _columns(compared(views, k), "top")
+    for k, parts in zip(top_k, over_top, strict=True):
+        columns = full | _columns(parts, "top")
         frames.append(pd.DataFrame({**about, "position": range(len(rollout.token_ids)), "top_k": k, **columns}))
     return pd.concat(frames, ignore_index=True)
 

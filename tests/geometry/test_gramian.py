@@ -109,7 +109,7 @@ def test_equal_views_run_once_and_leave_no_visual_gradient() -> None:
     engine = Gramian(student, student.groups())
     cots = cotangents(FourViews(view, view, teacher, teacher))
     gram = total(engine.units(ProbedResponse(logits, logits, cots, torch.arange(5)), TOKENS))
-    assert calls == [5, 5]  # once to look at the graph, once in earnest
+    assert calls == [1, 5]  # once to look at the graph, once in earnest
     assert all((gram.norm(name) == 0).all() for name in ("visual", "shift"))
     np.testing.assert_allclose(gram.angle_deg("standard", "language"), 0, atol=1e-5)
 

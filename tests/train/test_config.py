@@ -81,7 +81,9 @@ def test_on_the_cpu_auto_is_what_was_the_default(monkeypatch):
     }
 
 
-@pytest.mark.parametrize(("saved", "settled"), [("bfloat16", "bfloat16"), ("float16", "bfloat16"), ("float32", "float32")])
+@pytest.mark.parametrize(
+    ("saved", "settled"), [("bfloat16", "bfloat16"), ("float16", "bfloat16"), ("float32", "float32")]
+)
 def test_elsewhere_auto_is_what_the_student_was_saved_in(checkpoints, tmp_path, monkeypatch, saved, settled):
     student = models.copy_of(checkpoints / "student", tmp_path / "student")
     content = json.loads((student / "config.json").read_text())

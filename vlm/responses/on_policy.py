@@ -15,16 +15,17 @@ import torch
 from torch import Tensor
 
 from geometry import log_probs
-from geometry.lm_head import chunks
+from geometry.lm_head import CHUNK_BYTES, chunks
 from vlm.checkpoints.checkpoint import LoadedModel
-from vlm.responses.finite import refuse_logits, whose
-from vlm.responses.scoring import view_logits
+from vlm.responses.halving import Batches
+from vlm.responses.scoring import ResponseLogits, response_views
 from vlm.responses.stored_rollouts import Stored
 from vlm.views.view import View
 
 Z_MOST = 4.0  # of a sum over tokens of responses that are the model's own
 NEAR_NATS, KL_ON, KL_NEAR = 0.05, 0.01, 0.1  # thresholds of `word`, choices of this project
 CLOSE = 0.1  # nats between two log-probabilities that are called close
+_COPIES = 4  # of the log-probabilities of a chunk, in double precision, that live at a time
 _LARGEST = 20.0  # a log-ratio in an estimate of KL: beyond it, its exponential says nothing more
 
 
@@ -76,21 +77,24 @@ class Agreement:
 
 @torch.no_grad()
 def agreement(
-    loaded: LoadedModel, views: Sequence[View], responses: Sequence[Stored], n_ids: int, batch: int = 16
+    loaded: LoadedModel, views: Sequence[View], responses: Sequence[Stored], n_ids: int, batch: int | Batches = 16
 ) -> Agreement:
     """Compare responses with what a model says of them under these views, over the ids that sampling draws from.
 
     Raises:
         NotFiniteError: the model's logits are not finite.
     """
-    parts = []
-    for start in range(0, len(responses), batch):
-        part = responses[start : start + batch]
-        ids = [stored.rollout.token_ids for stored in part]
-        for stored, logits in zip(part, view_logits(loaded, views[start : start + batch], ids, n_ids), strict=True):
-            refuse_logits(logits, whose(loaded))
-            parts.append(_columns(stored, logits))
-    surprise, variance, stated = torch.cat(parts).unbind(1)
+
+    def work(part: slice) -> list[Tensor]:
+        ids = [stored.rollout.token_ids for stored in responses[part]]
+        made = zip(
+            responses[part], response_views(loaded, [(view, view) for view in views[part]], ids, n_ids), strict=True
+        )
+        return [_columns(stored, logits, n_ids) for stored, logits in made]
+
+    batches = batch if isinstance(batch, Batches) else Batches(batch, "batch")
+    rows = [columns for _, done in batches.over(len(responses), work) for columns in done]
+    surprise, variance, stated = torch.cat(rows).unbind(1)
     total, spread = float(surprise.sum()), math.sqrt(float(variance.sum()))
     z = total / spread if spread else math.copysign(math.inf, total) if abs(total) > NEAR_NATS else 0.0
     about = Agreement(len(surprise), total / len(surprise), z)
@@ -109,19 +113,23 @@ def agreement(
     )
 
 
-def _columns(stored: Stored, logits: Tensor) -> Tensor:
+def _columns(stored: Stored, response: ResponseLogits, n_ids: int) -> Tensor:
     """Of each token, `[T, 3]`: -log p less the entropy, the variance of -log p under p, log p less what is stated.
 
     The last is nan where nothing is stated. Rows are taken some at a time, since a vocabulary is large.
     """
-    ids = torch.tensor(stored.rollout.token_ids, device=logits.device)
+    ids = torch.tensor(stored.rollout.token_ids)
     listed = [math.nan] * len(ids) if stored.log_probs is None else stored.log_probs
-    stated = torch.tensor(listed, dtype=torch.float64, device=logits.device)
-    parts = [_of_rows(logits[rows], ids[rows], stated[rows]) for rows in chunks(*logits.shape)]
+    log_probs_stated = torch.tensor(listed, dtype=torch.float64)
+    size = max(CHUNK_BYTES // (_COPIES * 8 * n_ids), 1)
+    parts = [
+        _of_rows(response.logits(rows)[0], ids[rows], log_probs_stated[rows]) for rows in chunks(len(ids), n_ids, size)
+    ]
     return torch.cat(parts).cpu()
 
 
 def _of_rows(logits: Tensor, ids: Tensor, stated: Tensor) -> Tensor:
+    ids, stated = ids.to(logits.device), stated.to(logits.device)
     log_p = log_probs(logits).double()
     own, p = log_p.gather(1, ids[:, None])[:, 0], log_p.exp()
     held = log_p.masked_fill(log_p.isneginf(), 0.0)

@@ -72,7 +72,6 @@ def output_layer(loaded: LoadedModel) -> nn.Linear:
 
 
 @torch.no_grad()
-@torch.no_grad()
 def _note_map(loaded: LoadedModel, layer: nn.Linear, probed: Tensor, logits: Tensor) -> None:
     """Note what the model makes of its output layer's results; refuse what is neither a scale nor a cap.
 
@@ -82,10 +81,10 @@ def _note_map(loaded: LoadedModel, layer: nn.Linear, probed: Tensor, logits: Ten
     if not results.isfinite().all():
         return
     try:
-        if loaded.model in _MAPS:
-            _MAPS[loaded.model].check(results, logits)
-        else:
-            _MAPS[loaded.model] = OutputMap.measured(results, logits, loaded.model.config.to_dict())
+        if loaded.model not in _MAPS:
+            _MAPS[loaded.model] = OutputMap.measured(results[:1], logits[:1], loaded.model.config.to_dict())
+        for row in range(len(results)):  # in double precision: one row at a time, since a vocabulary is large
+            _MAPS[loaded.model].check(results[row : row + 1], logits[row : row + 1])
     except NoOutputMap as error:
         raise CheckpointError(
             f"`checkpoint` {loaded.name} must have logits that are one linear map of its last hidden state, scaled or "

@@ -1,15 +1,24 @@
-"""The four views of a response: student and teacher, with and without the picture, at the response's tokens."""
+"""The four views of a response: student and teacher, with and without the picture, at the response's tokens.
+
+A forward pass gives the hidden states of a batch, `4 d` bytes a token, view and model in float32. Logits, `4 V` bytes,
+are made of these for the tokens that are asked for, and only while these are read. A model whose logits are no linear
+map of its hidden states is run again, a response at a time, for each set of tokens.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from weakref import WeakSet
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from geometry import FourViews
+from geometry import FourViews, LMHead
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
 from vlm.checkpoints.pair import Pair
 from vlm.responses.finite import refuse_logits, whose
-from vlm.responses.output_layer import handed, output_layer
+from vlm.responses.halving import Batches
+from vlm.responses.output_layer import handed, head_of, output_layer
 from vlm.responses.rollouts import Rollout
 from vlm.views.view import Encoded, View, encode, per_token, together
 
@@ -17,16 +26,56 @@ Positions = Sequence[Tensor]
 """For each response ascending positions of its tokens."""
 
 
+Rows = slice | Tensor
+"""Which tokens of a response: a slice, or ascending positions."""
+
+LEAST_ROWS = 16
+"""Fewest rows of a product with a head: products of fewer are rounded otherwise, on processors."""
+
+_WHOLE: WeakSet[nn.Module] = WeakSet()
+"""Models that were seen to make logits which are no linear map of their hidden states."""
+
+
+@dataclass(frozen=True)
+class ResponseLogits:
+    """One model's logits of a response, made for some tokens at a time.
+
+    image, text: make the logits `[n, V]` under each view; the same function for a prompt without a picture.
+    owner: whose logits these are, for messages.
+    device: where they are handed to; None for where they are made.
+    """
+
+    image: Callable[[Rows], Tensor]
+    text: Callable[[Rows], Tensor]
+    owner: str
+    device: torch.device | None = None
+
+    @torch.no_grad()
+    def logits(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Return the logits of some tokens under the image and the text view: one tensor where the views are the same.
+
+        Raises:
+            NotFiniteError: the logits of a token are not finite.
+        """
+        image = self.image(rows).to(self.device)
+        refuse_logits(image, self.owner)
+        if self.text is self.image:
+            return image, image
+        text = self.text(rows).to(self.device)
+        refuse_logits(text, self.owner)
+        return image, text
+
+
 def score(
     pair: Pair,
     views: Sequence[tuple[View, View]],
     rollouts: Sequence[Rollout],
     *,
-    batch: int = 32,
+    batch: int | Batches = 32,
     positions: Positions | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[FourViews]:
-    """Yield the four views of each rollout, in order.
+    """Yield the four views of each rollout, in order; the logits of one response are held at a time.
 
     Logits `[T, V]` are over the ids both tokenizers hold; ids that stand for pictures have -inf, since sampling never
     draws them. For a prompt without a picture the text view *is* the image view: the same tensor.
@@ -34,28 +83,26 @@ def score(
     Args:
         views: the image view and the text view of each rollout's prompt.
         batch: rollouts in a forward pass, cut by order; at one number of threads the same call gives the same bits.
-        positions: the tokens whose logits are made; all by default.
+        positions: the tokens whose logits are made; all by default. See `token_scores` for what is read off all.
 
     Raises:
         NotFiniteError: the logits of a token are not finite.
+        TooLargeError: a batch of one does not fit into memory.
     """
-    for start in range(0, len(rollouts), batch):
-        cut = slice(start, start + batch)
-        responses, at = [rollout.token_ids for rollout in rollouts[cut]], None if positions is None else positions[cut]
-        student, teacher = (logit_pairs(loaded, views[cut], responses, pair.n_ids, at) for loaded in pair.models)
-        for of_student, of_teacher in zip(student, teacher, strict=True):
-            yield FourViews(*of_student, *_moved(of_teacher, of_student[0].device))
-        progress(min(start + batch, len(rollouts)))
+
+    def run(part: slice) -> list[tuple[ResponseLogits, ResponseLogits]]:
+        responses = [rollout.token_ids for rollout in rollouts[part]]
+        student, teacher = (response_views(loaded, views[part], responses, pair.n_ids) for loaded in pair.models)
+        return list(zip(student, teacher, strict=True))
+
+    batches = batch if isinstance(batch, Batches) else Batches(batch, "batch")
+    for part, both in batches.over(len(rollouts), run):
+        for row, (student, teacher) in enumerate(both, part.start):
+            rows = slice(None) if positions is None else positions[row]
+            yield FourViews(*student.logits(rows), *teacher.logits(rows))
+        progress(part.stop)
 
 
-def _moved(views: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Both views on a device: one tensor where they are one."""
-    image, text = views
-    moved = image.to(device)
-    return moved, moved if text is image else text.to(device)
-
-
-@torch.no_grad()
 def logit_pairs(
     loaded: LoadedModel,
     views: Sequence[tuple[View, View]],
@@ -68,14 +115,51 @@ def logit_pairs(
     Raises:
         NotFiniteError: the logits of a token are not finite.
     """
-    images = view_logits(loaded, [image for image, _ in views], responses, n_ids, positions)
+    found = enumerate(response_views(loaded, views, responses, n_ids))
+    return [response.logits(slice(None) if positions is None else positions[row]) for row, response in found]
+
+
+@torch.no_grad()
+def response_views(
+    loaded: LoadedModel, views: Sequence[tuple[View, View]], responses: Sequence[Sequence[int]], n_ids: int
+) -> list[ResponseLogits]:
+    """Return what makes one model's logits of each response under its image view and its text view."""
+    images = logit_makers(loaded, [image for image, _ in views], responses, n_ids)
     rows = [row for row, (image, text) in enumerate(views) if image != text]
-    at = None if positions is None else [positions[row] for row in rows]
-    texts = view_logits(loaded, [views[row][1] for row in rows], [responses[row] for row in rows], n_ids, at)
-    for logits in (*images, *texts):
-        refuse_logits(logits, whose(loaded))
+    texts = logit_makers(loaded, [views[row][1] for row in rows], [responses[row] for row in rows], n_ids)
     by_row = dict(zip(rows, texts, strict=True))
-    return [(logits, by_row.get(row, logits)) for row, logits in enumerate(images)]
+    about = whose(loaded), loaded.hands_to
+    return [ResponseLogits(image, by_row.get(row, image), *about) for row, image in enumerate(images)]
+
+
+@torch.no_grad()
+def logit_makers(
+    loaded: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]], n_ids: int
+) -> list[Callable[[Rows], Tensor]]:
+    """Return for each response what makes its logits `[n, V]` at some tokens; call it without gradients."""
+    if loaded.model not in _WHOLE and not loaded.is_spread:
+        try:
+            hidden = view_hidden(loaded, views, responses)
+            head = head_of(loaded, n_ids)
+        except CheckpointError:
+            _WHOLE.add(loaded.model)
+        else:
+            return [partial(_of_hidden, head, states) for states in hidden]
+    return [
+        partial(_of_response, ResponseView(loaded, view, response, n_ids), len(response))
+        for view, response in zip(views, responses, strict=True)
+    ]
+
+
+def _of_hidden(head: LMHead, hidden: Tensor, rows: Rows) -> Tensor:
+    """The logits of some tokens, to the last bit those that the product with all tokens of a short response gives."""
+    some = hidden[rows]
+    more = some.new_zeros(max(LEAST_ROWS - len(some), 0), some.shape[1])
+    return head.logits(torch.cat([some, more]) if len(more) else some)[: len(some)]
+
+
+def _of_response(view: "ResponseView", n_tokens: int, rows: Rows) -> Tensor:
+    return view(torch.arange(n_tokens)[rows])
 
 
 def view_logits(
