@@ -11,10 +11,10 @@ export PIP_NO_INPUT := 1
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench notebooks
+.PHONY: help demo test test-all lint bench real-size gpu-bench notebooks
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## measure the angles of Figure 3 on the bundled pair and draw them
 	@$(BIN)/python -m probes.angles --out $(RECORD) --overwrite
@@ -34,6 +34,12 @@ bench: $(STAMP) ## time gradients, losses and training steps against simpler way
 	@$(BIN)/python -m tests.benchmarks.gradients
 	@$(BIN)/python -m tests.benchmarks.loss
 	@$(BIN)/python -m tests.benchmarks.steps
+
+real-size: $(STAMP) ## run a random 2B student under a 4B teacher within 24 GB, every command's peak against its plan
+	@$(BIN)/python -m tests.benchmarks.real_size
+
+gpu-bench: $(STAMP) ## time a random 2B student under an 8B teacher on one GPU
+	@$(BIN)/python -m tests.benchmarks.gpu
 
 notebooks: $(STAMP) ## run the notebooks headless, copies in runs/notebooks/executed
 	@$(BIN)/python -m tests.notebooks.execute

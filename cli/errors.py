@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Callable
 
+from cli.threads import wait_passively
+
 REFUSED, STOPPED = 2, 1
 _PATH_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 
@@ -22,8 +24,9 @@ class Stopped(RuntimeError):
 def exit_code(main: Callable[[], object]) -> int:
     """Run `main` and return 0; 2 for a `UserError` or a path that cannot be used, 1 for `Stopped`.
 
-    Each of these is printed as one line.
+    Each of these is printed as one line. Threads of what `main` loads wait passively.
     """
+    wait_passively()
     try:
         main()
     except UserError as error:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = {
+    "plan": ("probes.plan", "memory and time before anything runs, and what to change if it does not fit"),
     "angles": ("probes.angles", "angles and norms of the objectives' gradients, by visual dependency"),
     "vds": ("probes.vds", "how much each response token depends on the picture"),
     "layers": ("probes.layers", "where in the model the gradients lie and meet"),

@@ -1,6 +1,7 @@
 from .bins import bin_edges as bin_edges
 from .bins import equal_frequency_bins as equal_frequency_bins
 from .bins import vds_quantile as vds_quantile
+from .chunked_loss.from_logits import objective_loss as objective_loss
 from .chunked_loss.loss import objective_loss_from_hidden as objective_loss_from_hidden
 from .chunked_loss.loss import vds_from_hidden as vds_from_hidden
 from .cotangents import Cotangents as Cotangents
@@ -36,7 +37,6 @@ from .lm_head import HiddenViews as HiddenViews
 from .lm_head import LMHead as LMHead
 from .lm_head import entropy_from_hidden as entropy_from_hidden
 from .loss import ObjectiveLoss as ObjectiveLoss
-from .loss import objective_loss as objective_loss
 from .loss import token_shares as token_shares
 from .null_distribution import UnitViews as UnitViews
 from .null_distribution import null_grams as null_grams

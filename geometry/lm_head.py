@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import linear
 
@@ -111,15 +111,15 @@ class LMHeadGradients:
         self.sources = {name: source for name, source in sources.items() if source is not None and source.requires_grad}
         self.sums = {name: _zeros_like(source) for name, source in self.sources.items()}
 
-    def add(self, view: str, rows: slice, gradient: Float[Tensor, "n _V"]) -> None:
-        """Carry the gradient of some tokens of a view on to its hidden states and the head.
+    def add(self, view: str, rows: slice | Int[Tensor, " n"], gradient: Float[Tensor, "n _V"]) -> None:
+        """Carry the gradient of some tokens of a view, each added once, on to its hidden states and the head.
 
         gradient: at the results of the head's linear map, see `LMHead.before_cap`.
         """
         weight, hidden, n_ids = self._head.weight, self._hidden[view], self._head.n_ids
         gradient = gradient.to(weight.dtype)
         if view in self.sums:
-            self.sums[view][rows] = gradient @ weight[:n_ids]
+            self.sums[view][rows] = (gradient @ weight[:n_ids]).to(self.sums[view])
         if "weight" in self.sums and hidden is not None:
             _add_product(self.sums["weight"][:n_ids], gradient.T, hidden[rows])
         if "bias" in self.sums:

@@ -2,21 +2,20 @@
 
     loss = sum_t share_t sum_k coefficient_k,t divergence_k,t
 
-Coefficients come from `objectives`, shares from `token_shares`. `chunked_loss` gives the same without whole logits.
+Coefficients come from `objectives`, shares from `token_shares`. `chunked_loss` computes the loss, from logits or from
+hidden states.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from geometry.decomposition import Decomposition, decompose
-from geometry.divergence import kl_nats, log_probs
-from geometry.four_views import FourViews
+from geometry.decomposition import Decomposition
 from geometry.objective_settings import Average
-from geometry.objectives import Coefficients, Objective, Thresholds, coefficients
+from geometry.objectives import Coefficients
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class ObjectiveLoss:
     """The divergences of each token, without one."""
     weights: Coefficients
     """What each divergence of a token is weighed by in the loss: coefficient times share."""
+    entropy: Float[Tensor, "*T"]
+    """Of the student's image view at each token, over all ids, in nats; without a graph."""
 
 
 def token_shares(
@@ -66,43 +67,6 @@ def token_shares(
     else:
         each = 1.0 / (counts.double() * (n_trajectories or len(counts)))
     return each.repeat_interleave(counts)
-
-
-def objective_loss(
-    views: FourViews,
-    objective: Objective,
-    *,
-    thresholds: Thresholds | None = None,
-    shares: Float[Tensor, "*_batch"],
-    has_image: Bool[Tensor, "*_batch"] | None = None,
-) -> ObjectiveLoss:
-    """Return the loss of these tokens, differentiable in the student's views.
-
-    Args:
-        views: the student's text view needs a graph only if `objective.trains_text_view`. Objectives without text
-            views, standard and off-policy, can be given the image views twice; then only `parts` differs.
-        thresholds, has_image: see `coefficients`.
-        shares: weight of each token, see `token_shares`.
-
-    Raises:
-        ValueError: shapes or masks differ, or the thresholds are missing.
-    """
-    check_tokens(views.student_image.shape[:-1], shares=shares, has_image=has_image)
-    text = views.student_text if objective.trains_text_view else views.student_text.detach()
-    views = replace(views, student_text=text)
-    parts = decompose(views)
-    divergences = {"standard": parts.standard, "language": parts.language, "visual": parts.visual}
-    parts = Decomposition(**{field.name: getattr(parts, field.name).detach() for field in fields(parts)})
-    held = text.detach() if text.requires_grad and not objective.target_follows else text
-    if held is not text:
-        divergences["visual"] = decompose(replace(views, student_text=held)).visual
-    if "printed" in objective.terms:  # Eq. 11 with the text view in the image view's place
-        divergences["printed"] = decompose(replace(views, student_image=text, student_text=held)).visual
-    if "forward" in objective.terms:
-        divergences["forward"] = kl_nats(log_probs(views.teacher_image), log_probs(views.student_image))
-    weights = coefficients(objective, parts.vds, thresholds, has_image).times(shares)
-    loss = torch.stack([(getattr(weights, term) * divergences[term]).sum() for term in objective.terms if term]).sum()
-    return ObjectiveLoss(loss, parts, weights)
 
 
 def check_tokens(shape: Sequence[int], **vectors: Tensor | None) -> None:

@@ -10,6 +10,7 @@ Name = Literal["standard", "off-policy", "vgs", "vgs-lp", "adaptive", "language-
 Prior = Literal["detached", "attached"]
 Preservation = Literal["gated", "printed"]
 Average = Literal["trajectory", "token"]
+EtaScales = Literal["steered", "loss"]
 
 _STEERED: Final = ("vgs", "vgs-lp", "adaptive", "language-steering")
 _PRESERVED: Final = ("vgs-lp", "adaptive", "language-steering")
@@ -22,6 +23,7 @@ READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "low_quantile": ("adaptive",),
     "vp": ("language-steering",),
     "preservation_alone": _PRESERVED,
+    "eta_scales": _PRESERVED,
 }
 """For each field of `geometry.Objective` that not every objective reads, the objectives that read it."""
 

@@ -17,8 +17,9 @@ Where this departs from the paper or fills a gap:
 2. VP is 1[VDS > Q_0.7] visual (`vp="gated"`). Eq. 21 as printed (`"printed"`), 1[VDS > Q_0.7] KL(p(.|x) || q*), is not
    0 where the student equals the teacher, and with q* held fixed it drives the text view to collapse.
 3. gamma_t belongs to a token; Eq. 24 as printed has losses of trajectories inside the sum over tokens.
-4. eta multiplies (standard + gamma steered) and not lambda's term: Eq. 15, 20 and 23 define it as the ratio of the
-   lengths of the standard and the steered gradient, and lambda's term is in neither.
+4. eta multiplies (standard + gamma steered) and not lambda's term (`eta_scales="steered"`): Eq. 15, 20 and 23 define it
+   as the ratio of the lengths of the standard and the steered gradient, and lambda's term is in neither. Eq. 18 as
+   printed multiplies the whole of Eq. 17, lambda's term too (`"loss"`).
 5. At tokens of prompts without an image the two views are equal. There visual and the gates are 0, and language is
    standard: its weight is given to standard, so that the text view is not needed.
 """
@@ -39,6 +40,7 @@ from geometry.objective_settings import (
     QUANTILE,
     READ_BY,
     Average,
+    EtaScales,
     Name,
     Preservation,
     Prior,
@@ -88,9 +90,11 @@ class Objective:
     average: Average = "trajectory"
     """How `token_shares` weighs the tokens of a batch."""
     eta: float = 1.0
-    """Factor of the steered loss, see `geometry.Gram.eta`. Inert under Adam except for lambda's term."""
+    """Factor of the steered loss, see `geometry.Gram.eta`. Inert under Adam except for lambda's term that it spares."""
     preservation_alone: bool = False
-    """Leave out all but lambda's term: what eta does not multiply, whose gradient is wanted apart to measure it."""
+    """Leave out all but lambda's term, whose gradient is needed apart from the others to measure eta."""
+    eta_scales: EtaScales = "steered"
+    """Whether eta multiplies the steered loss alone, or the whole loss as in Eq. 18."""
 
     def __post_init__(self) -> None:
         _refuse_values(self)
@@ -179,7 +183,8 @@ def coefficients(
             weights["standard"] += steering * (1.0 - pictured)
     if kept:
         gate = (vds > _given(thresholds, objective).high).to(vds)
-        weights[kept] += objective.lambda_ * gate * pictured
+        strength = objective.lambda_ * (objective.eta if objective.eta_scales == "loss" else 1.0)
+        weights[kept] += strength * gate * pictured
     return Coefficients(**weights)
 
 
@@ -201,7 +206,7 @@ def _given(thresholds: Thresholds | None, objective: Objective) -> Thresholds:
 
 
 def _refuse_values(objective: Objective) -> None:
-    choices = {"name": Name, "prior": Prior, "vp": Preservation, "average": Average}
+    choices = {"name": Name, "prior": Prior, "vp": Preservation, "average": Average, "eta_scales": EtaScales}
     for field, kind in choices.items():
         if getattr(objective, field) not in get_args(kind):
             raise ValueError(f"`{field}` must be one of {get_args(kind)}, got {getattr(objective, field)!r}. Name one.")

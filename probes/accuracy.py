@@ -21,7 +21,7 @@ from cli.options import flag
 from cli.tables import aligned
 from probes import command, stages
 from probes.probe import Plan, Probe, Tables
-from probes.settings import DEVICE_HELP, DTYPE_HELP, Dtype
+from probes.settings import DEVICE_HELP, DTYPE_HELP, Dtype, Sampler
 from stats import bootstrap_interval
 from vlm.prompts.reading import Reading
 
@@ -42,7 +42,11 @@ class AskedOptions(Reading):
     split: str = flag("train", "split of a datasets folder or hub id (a benchmark: its own, unless another than train)")
     limit: PositiveInt = flag(500, "number of prompts")
     rollouts: str | None = flag(None, "a .jsonl or .parquet file with answers that are judged in place of the model's")
-    max_response: PositiveInt = flag(64, "longest response, tokens")
+    sampler: Sampler = flag("transformers", "what samples the answers; vllm: an extra, see docs/responses.md")
+    max_response: PositiveInt | None = flag(
+        None, "longest response, tokens (default: 1024, or an eighth of a context below 4096; bundled: 64)"
+    )
+    allow_truncated: bool = flag(False, "go on although more than 80 % of the responses are truncated")
     batch: PositiveInt = flag(64, "responses generated together")
     seed: NonNegativeInt = flag(0, "seed of the bundled scenes and of sampling")
     dtype: Dtype = flag("auto", f"the model's dtype; {DTYPE_HELP}")

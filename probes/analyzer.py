@@ -31,7 +31,8 @@ from probes import measurement
 from probes.corpus import Corpus
 from probes.measurement import Advice, Measurement
 from probes.probe import Plan, Probe, Tables
-from probes.settings import ANALYZER_OPTIONS, MetricOptions
+from probes.processes import refuse_idle, team
+from probes.settings import ANALYZER_OPTIONS, STATED_IF_GIVEN, MetricOptions
 from records import MemoryRecord, OpenRecord, complete_record, fingerprint, open_record, recorded_probe
 from vlm.prompts.prompt import prompts_fingerprint
 from vlm.responses.stored_rows import Source
@@ -73,9 +74,9 @@ class Analyzer(Corpus):
         """Measure angles and norms of the gradients by visual dependency; see `probes.angles`."""
         return self._measured("angles", options)
 
-    def vds(self) -> Measurement:
+    def vds(self, **options: Any) -> Measurement:
         """Score every response token; see `probes.vds`."""
-        return self._measured("vds", {})
+        return self._measured("vds", options)
 
     def layers(self, **options: Any) -> Measurement:
         """Measure where in the model the gradients lie and meet; see `probes.layers`."""
@@ -130,14 +131,22 @@ class Analyzer(Corpus):
         if record is not None:
             self.begun(self)
         else:
+            self._refuse_idle()
             with self._recording(header, place) as open_:
                 self.begun(self)
                 open_.finish(tables(), self._run_notes(began) | self.notes)
             record = open_.measurement()
         kind = getattr(measurement, probe.measurement)
         measured = kind(record.path, record.record, record.tables, probe, tuple(values))
-        measured.write_others(replace=kept is None)
+        if team().rank == 0:
+            measured.write_others(replace=kept is None)
         return measured
+
+    def _refuse_idle(self) -> None:
+        """Refuse more processes than the prompts give work to."""
+        for name in ("asked", "answered"):
+            if name in self.__dict__:
+                refuse_idle(len(self.__dict__[name].prompts), self.prompt_options.batch)
 
     def _planned(self, probe: Probe, *values: Any) -> tuple[Mapping[str, Any], Callable[[], Tables]]:
         """Return what identifies a record of these values, and what measures its tables."""
@@ -170,8 +179,9 @@ class Analyzer(Corpus):
 
     def settings_of(self, group: type[Any]) -> dict[str, Any]:
         """Return the analyzer's values of the fields of a group; stored responses under what identifies them."""
-        every = self.stated
-        settings = {f.name: every[f.name] for f in fields(group) if f.name in every}
+        every = self.stated | {"max_response": self.prompt_options.max_response}
+        unset = {name for name, usual in STATED_IF_GIVEN.items() if every[name] == usual}
+        settings = {f.name: every[f.name] for f in fields(group) if f.name in every.keys() - unset}
         if "rollouts" in settings:
             del settings["rollouts"]
             settings |= {} if self.stored is None else {"rollouts": self.stored.identity}
@@ -180,7 +190,10 @@ class Analyzer(Corpus):
     @contextmanager
     def _recording(self, header: Mapping[str, Any], place: Path | None) -> Iterator[OpenRecord]:
         """Open a record, in which stages keep what they have done so far."""
-        record = MemoryRecord(header) if place is None else open_record(place, header, overwrite=self.overwrite)
+        if place is None:
+            record: OpenRecord = MemoryRecord(header, team())
+        else:
+            record = open_record(place, header, self.overwrite, team())
         shards, self.shards, self.notes = self.shards, record, {}
         try:
             with record:
@@ -202,6 +215,7 @@ class Analyzer(Corpus):
             "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
             "threads": torch.get_num_threads(),
             "cores": os.cpu_count(),
+            "processes": team().size,
             "seconds": round(time.monotonic() - began, 1),
         }
         if "asked" in self.__dict__:

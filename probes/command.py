@@ -1,30 +1,40 @@
 """The command of a probe: read the flags, measure, print, draw."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import exit_code
 from cli.options import parser_for, pick
+from cli.processes import only_main_speaks
 from probes.probe import Probe
 from probes.settings import OutputOptions
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
+    from records import Team
 
 
 def run(probe: Probe, manual: str | None, argv: Sequence[str] | None) -> int:
-    """Run the command of a probe; return the exit code.
+    """Run the command of a probe, in one process or several; return the exit code.
 
     manual: what `--help` shows above the flags.
     """
     groups = (*probe.reads, *probe.options, OutputOptions)
-    parsed = parser_for(probe.module, manual, groups, series=probe.series).parse_args(argv)
-    return exit_code(lambda: _measure(probe, parsed))
+    with only_main_speaks():
+        parsed = parser_for(probe.module, manual, groups, series=probe.series).parse_args(argv)
+        return exit_code(lambda: _measure(probe, parsed))
 
 
 def _measure(probe: Probe, parsed: Any) -> None:
+    from probes.processes import joined
+
+    with joined() as team:
+        _measure_in(team, probe, parsed)
+
+
+def _measure_in(team: "Team", probe: Probe, parsed: Any) -> None:
     from probes.analyzer import Analyzer  # torch and the model libraries, once the flags are read
     from vlm.responses.shown import shown_prompt
 
@@ -38,8 +48,14 @@ def _measure(probe: Probe, parsed: Any) -> None:
         _say_prompts(analyzer)
         print(said)
         return
+    if output.dry_run:
+        _say_plan(analyzer, probe, own, 1 + len(others))
+        return
     analyzer.begun = _say_prompts
     measured = analyzer.measure(probe, *others, folder=output.out or "runs/{name}", **own)
+    if team.rank:
+        return
+    del analyzer  # and with it the models and scores: pictures are drawn from the record
     print(measured)
     written = [("picture", path) for path in measured.save()] + [("file", path) for path in measured.others]
     print(f"record: {measured.path}", *(f"{kind}: {path}" for kind, path in written), sep="\n")
@@ -47,3 +63,10 @@ def _measure(probe: Probe, parsed: Any) -> None:
 
 def _say_prompts(analyzer: "Analyzer") -> None:
     print(*analyzer.prompt_set.lines, sep="\n", file=sys.stderr, flush=True)
+
+
+def _say_plan(analyzer: "Analyzer", probe: Probe, own: Mapping[str, Any], n_models: int) -> None:
+    from probes.plan import show
+    from probes.planning import plan_of_probe
+
+    show(plan_of_probe(analyzer, probe, probe.values(own), n_models))

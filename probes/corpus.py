@@ -17,7 +17,7 @@ from cli.errors import OptionError
 from geometry import FourViews, TokenScores
 from probes import sampling
 from probes.sampling import Asked
-from probes.settings import Dtype, PairOptions
+from probes.settings import Dtype, PairOptions, PromptOptions
 from probes.settings_of_analyzer import Settings, groups_of
 from probes.stored_responses import StoredResponses
 from records import Shards
@@ -31,10 +31,13 @@ from vlm.prompts.prompt import Prompt
 from vlm.prompts.sources import PromptSet, prompt_set, read_prompts
 from vlm.responses.fitting import Fitting, fitting
 from vlm.responses.halving import Batches
+from vlm.responses.response_length import default_length, default_length_of
 from vlm.responses.rollouts import Rollout
 from vlm.responses.scoring import score
 from vlm.responses.stored_rows import Source
 from vlm.responses.token_scores import read_by_chunk, token_scores
+from vlm.responses.truncation import truncation
+from vlm.responses.vllm_sampler import folder_of, refuse_missing_vllm
 from vlm.views.view import View, image_view
 
 IN_MEMORY = "in memory"
@@ -63,14 +66,16 @@ class Corpus(Settings):
         self._given_prompts = None if isinstance(options.get("prompts", ""), str) else options.pop("prompts")
         options |= {"rollouts": str(rollouts)} if isinstance(rollouts, (str, Path)) else {}
         self._groups = groups_of(options | ({"prompts": IN_MEMORY} if self._given_prompts is not None else {}))
-        source = self.prompt_options.rollouts if rollouts is None else rollouts
+        source = self.stated_prompt_options.rollouts if rollouts is None else rollouts
         self.stored = None if source is None else StoredResponses(source)
-        self.shards: Shards = Shards({})
+        self.shards: Shards = Shards()
         self.notes: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self.continued = False
         self.weights_seen: list[int] | None = None
         self.refuse_missing_states(self.checkpoint)
+        if self.stored is None and self.checkpoint != IN_MEMORY:
+            self.vllm_folder  # noqa: B018  # refuses before anything large is read
 
     @classmethod
     def from_models(
@@ -120,6 +125,16 @@ class Corpus(Settings):
     # What is measured.
 
     @cached_property
+    def prompt_options(self) -> PromptOptions:
+        """The prompts and rollouts, `max_response` being that of the student where none was asked for."""
+        stated = self.stated_prompt_options
+        if stated.max_response is not None:
+            return stated
+        in_memory = self.checkpoint == IN_MEMORY
+        n = default_length(self.student.context) if in_memory else default_length_of(self.checkpoint)
+        return replace(stated, max_response=n)
+
+    @cached_property
     def pair(self) -> Pair:
         """The student and its teacher, over the ids that both hold."""
         with self.phase("loading"):
@@ -157,7 +172,7 @@ class Corpus(Settings):
     @cached_property
     def prompt_set(self) -> PromptSet:
         """The prompts as they were read, and how."""
-        return self._prompt_set(self.prompt_options.limit)
+        return self._prompt_set(self.stated_prompt_options.limit)
 
     @property
     def source_prompts(self) -> list[Prompt]:
@@ -169,7 +184,7 @@ class Corpus(Settings):
         return self._prompt_set(limit).prompts
 
     def _prompt_set(self, limit: int) -> PromptSet:
-        options = self.prompt_options
+        options = self.stated_prompt_options
         if self._given_prompts is not None:
             return read_prompts(self._given_prompts, limit=limit, reading=options)
         return prompt_set(options.prompts, limit=limit, seed=options.seed, split=options.split, reading=options)
@@ -188,7 +203,7 @@ class Corpus(Settings):
 
     def that_fit(self, prompts: Sequence[Prompt]) -> Fitting:
         """Return those of `prompts` that the student alone can read and has room for a full response to."""
-        return fitting((self.student,), prompts, self.prompt_options.max_response, self.prompt_options)
+        return fitting((self.student,), prompts, self.prompt_options.longest_response, self.prompt_options)
 
     @property
     def prompts(self) -> Mapping[str, Prompt]:
@@ -198,12 +213,28 @@ class Corpus(Settings):
     @cached_property
     def rollouts(self) -> list[Rollout]:
         """The student's responses; a rollout's `rollout_id` in tables is its place here."""
-        self.continued = self.continued or self.shards.has("rollouts", 0)
+        self.continued = self.continued or self.shards.continues("rollouts")
         prompts, student, options = list(self.prompts.values()), self.pair.student, self.prompt_options
         with self.phase("rollouts"):
             if self.stored is not None:
                 return self.stored.to(prompts, student, self.pair.n_ids, options).rollouts
-            return sampling.sample(student, prompts, options, self.shards)
+            rollouts = sampling.sample(student, prompts, options, self.shards, self.vllm_folder)
+        truncation(rollouts, options.longest_response).settle(allowed=options.allow_truncated)
+        return rollouts
+
+    @property
+    def vllm_folder(self) -> str | None:
+        """The folder from which vLLM loads the student; None where transformers samples.
+
+        Raises:
+            OptionError, CheckpointError: vLLM is not installed, or cannot load the student.
+        """
+        if self.stated_prompt_options.sampler == "transformers":
+            return None
+        refuse_missing_vllm()
+        if self.checkpoint == IN_MEMORY:
+            raise OptionError("`sampler` vllm loads a checkpoint, got models in memory; leave it out")
+        return folder_of(self.checkpoint)
 
     @cached_property
     def tokens(self) -> pd.DataFrame:
@@ -211,8 +242,8 @@ class Corpus(Settings):
         self.rollouts  # noqa: B018  # timed by themselves
         self._compare_stored()
         with self.phase("scoring"):
-            tokenizer = self.pair.student.processor.tokenizer
-            tokens = sampling.score_tokens(self.prompts, self.rollouts, self.token_scores, tokenizer, self.shards)
+            tokenizer, parts = self.pair.student.processor.tokenizer, self.cut()
+            tokens = sampling.score_tokens(self.prompts, parts, self.token_scores, tokenizer, self.shards)
             return sampling.binned(tokens, self.bin_options.bins)
 
     @cached_property
@@ -232,6 +263,10 @@ class Corpus(Settings):
     def metric_factors(self) -> Mapping[nn.Parameter, Tensor] | None:
         """The metric as `geometry` takes it."""
         return None if self.metric is None else self.metric.factors
+
+    def cut(self) -> list[Mapping[int, Rollout]]:
+        """Return the responses by number, in the shards that processes share: a forward batch each."""
+        return sampling.cut(self.rollouts, self.prompt_options.batch)
 
     def views(self, rollout: Rollout) -> tuple[View, View]:
         """Return the image view and the text view of a rollout's prompt."""
@@ -297,6 +332,7 @@ class Corpus(Settings):
             None is the one that pair.json names.
         """
         options = {name: value for group in self._groups.values() for name, value in asdict(group).items()}
+        options["max_response"] = self.prompt_options.longest_response
         if self._given_prompts is not None:
             options["prompts"] = self._given_prompts
         other = type(self)(checkpoint, **options | changed)

@@ -74,7 +74,8 @@ def measure(analyzer: "Analyzer", *values: Any) -> Tables:
         if not shards.has("norms", number):
             print(f"checkpoint {number + 1} of {len(others) + 1}: {one.checkpoint}", file=sys.stderr)
             rows = _norms(one.having(shards=shards.part(number)), options)
-            shards.add("norms", number, rows.assign(checkpoint=number, name=one.pair.student.name))
+            if shards.due(number, "norms"):
+                shards.add("norms", number, rows.assign(checkpoint=number, name=one.pair.student.name))
     return {"norms": shards.gather("norms")}
 
 

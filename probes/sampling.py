@@ -1,6 +1,7 @@
 """The start of every measurement: prompts that fit, the student's responses, and the scores of their tokens."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,12 +18,15 @@ from vlm.prompts.prompt import Prompt
 from vlm.prompts.sources import PromptError, PromptSet
 from vlm.responses.finite import NotFiniteError
 from vlm.responses.fitting import check_views, fitting
+from vlm.responses.halving import Batches
 from vlm.responses.rollouts import Rollout, Sampling, generate
+from vlm.responses.vllm_sampler import VllmSampler
 from vlm.views.view import View, text_views
 
 Score = Callable[[Sequence[Rollout]], Iterator[TokenScores]]
 
-SHARD = 32  # prompts per shard: what an interrupted run loses at most
+REPEATED = ("prompt_id", "dependency", "token_text")
+"""Columns of `tokens` that say the same in many rows."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def ask(pair: Pair, read: PromptSet, options: PromptOptions) -> Asked:
         PromptError: none that is left shows a picture.
         PictureError, ViewError: a prompt cannot be read; its row is named.
     """
-    kept = fitting(pair.models, read.prompts, options.max_response, options).with_bad(len(read.bad))
+    kept = fitting(pair.models, read.prompts, options.longest_response, options).with_bad(len(read.bad))
     kept.say()
     if not any(prompt.has_image for prompt in kept.prompts):
         raise PromptError(f"`prompts` must hold a prompt with a picture, got {len(kept.prompts)} without; add one")
@@ -52,44 +56,72 @@ def ask(pair: Pair, read: PromptSet, options: PromptOptions) -> Asked:
     return Asked(by_id, views, kept.left_out)
 
 
-def sample(student: LoadedModel, prompts: Sequence[Prompt], options: PromptOptions, shards: Shards) -> list[Rollout]:
-    """Return the student's responses, sampled on-policy; an interrupted run continues where it stood."""
-    sampling = Sampling(options.max_response, options.rollouts_per_prompt, options.seed, batch=options.batch)
-    with progress("rollouts", len(prompts) * options.rollouts_per_prompt) as show:
-        for shard, start in enumerate(range(0, len(prompts), SHARD)):
-            part = prompts[start : start + SHARD]
-            if not shards.has("rollouts", shard):
-                sampled = generate(student, part, sampling)
-                shards.add("rollouts", shard, pd.DataFrame([asdict(rollout) for rollout in sampled]))
-            show((start + len(part)) * options.rollouts_per_prompt)
-    return [_read_rollout(row) for row in shards.gather("rollouts").to_dict("records")]
+def sample(
+    student: LoadedModel, prompts: Sequence[Prompt], options: PromptOptions, shards: Shards, folder: str | None = None
+) -> list[Rollout]:
+    """Return the student's responses, sampled on-policy; `shards` and `folder` as in `sample_shards`."""
+    sampling = Sampling(options.longest_response, options.rollouts_per_prompt, options.seed, batch=options.batch)
+    return sample_shards(student, prompts, sampling, shards, folder)
+
+
+def sample_shards(
+    student: LoadedModel,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    shards: Shards,
+    folder: str | None = None,
+) -> list[Rollout]:
+    """Return the student's responses, in the order of the prompts; an interrupted run continues where it stood.
+
+    Args:
+        shards: where responses are kept, and found if they are there already.
+        folder: from which vLLM loads the student and samples; None for transformers.
+    """
+    per_prompt, batches = sampling.per_prompt, Batches(sampling.batch, "batch")
+    sampler: AbstractContextManager[Callable[[Sequence[Prompt]], list[Rollout]]]
+    sampler = nullcontext(lambda part: generate(student, part, sampling, batches=batches))
+    if folder is not None:
+        sampler = VllmSampler(folder, student, prompts, sampling)
+    with progress("rollouts", len(prompts) * per_prompt) as show, sampler as draw:
+        for shard, start in enumerate(range(0, len(prompts), sampling.batch)):
+            part = prompts[start : start + sampling.batch]
+            if shards.due(shard, "rollouts"):
+                shards.add("rollouts", shard, pd.DataFrame([asdict(rollout) for rollout in draw(part)]))
+            show((start + len(part)) * per_prompt)
+    return _read_rollouts(shards.gather("rollouts"))
+
+
+def cut(rollouts: Sequence[Rollout], batch: int) -> list[Mapping[int, Rollout]]:
+    """Cut responses into shards of a forward batch, each response with its number."""
+    numbered = list(enumerate(rollouts))
+    return [dict(numbered[start : start + batch]) for start in range(0, len(rollouts), batch)]
 
 
 def score_tokens(
-    prompts: Mapping[str, Prompt], rollouts: Sequence[Rollout], score: Score, tokenizer: Any, shards: Shards
+    prompts: Mapping[str, Prompt], parts: Sequence[Mapping[int, Rollout]], score: Score, tokenizer: Any, shards: Shards
 ) -> pd.DataFrame:
     """Return the table `tokens` without its bins: each response token's divergences and entropy.
 
     Args:
         prompts: by `prompt_id`.
+        parts: the responses by number, as `cut` returns them.
         score: yields the scores of each of some rollouts.
         tokenizer: spells the tokens.
 
     Raises:
         NotFiniteError: a token's divergence is not finite.
     """
-    size = SHARD * 2
-    with progress("scoring", len(rollouts)) as show:
-        for shard, start in enumerate(range(0, len(rollouts), size)):
-            part = rollouts[start : start + size]
-            if not shards.has("tokens", shard):
+    with progress("scoring", sum(map(len, parts))) as show:
+        for shard, part in enumerate(parts):
+            if shards.due(shard, "tokens"):
+                rollouts = list(part.values())
                 frames = [
                     _token_rows(prompts[rollout.prompt_id], rollout, scores, tokenizer).assign(rollout_id=number)
-                    for number, (rollout, scores) in enumerate(zip(part, score(part), strict=True), start)
+                    for (number, rollout), scores in zip(part.items(), score(rollouts), strict=True)
                 ]
                 shards.add("tokens", shard, pd.concat(frames, ignore_index=True))
-            show(start + len(part))
-    return shards.gather("tokens")
+            show(max(part) + 1)
+    return shards.gather("tokens", REPEATED)
 
 
 def binned(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:
@@ -104,9 +136,15 @@ def binned(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:
     return tokens.assign(bin=bins)
 
 
-def _read_rollout(row: Mapping[Hashable, Any]) -> Rollout:
-    fields = {str(name): value for name, value in row.items()}
-    return Rollout(**fields | {"token_ids": tuple(int(token) for token in row["token_ids"])})
+def _read_rollouts(rows: pd.DataFrame) -> list[Rollout]:
+    """Read rows back; equal token ids are one object, as a number takes four times as much as a place in a tuple."""
+    ids: dict[int, int] = {}
+    rollouts = []
+    for row in rows.to_dict("records"):
+        fields = {str(name): value for name, value in row.items()}
+        shared = tuple(ids.setdefault(token, token) for token in map(int, row["token_ids"]))
+        rollouts.append(Rollout(**fields | {"token_ids": shared}))
+    return rollouts
 
 
 def _token_rows(prompt: Prompt, rollout: Rollout, scores: TokenScores, tokenizer: Any) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from vlm.prompts.reading import Reading
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 TeacherDtype = Literal["auto", "float32", "bfloat16", "float16", "float64", "int8", "nf4"]
+Sampler = Literal["transformers", "vllm"]
 Scope = Literal["all", "language_model"]
 
 
@@ -48,7 +49,7 @@ class PairOptions:
 
 
 PLACING = ("teacher_device", "device_map", "offload")
-"""Fields of `PairOptions` that say where a model runs, and no number depends on: no record holds them."""
+"""Fields of `PairOptions` that say where a model runs."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,20 @@ class PromptOptions(Reading):
     rollouts: str | None = flag(
         None, "a .jsonl or .parquet file with responses that are measured in place of sampled ones"
     )
-    max_response: PositiveInt = flag(64, "longest response, tokens")
+    sampler: Sampler = flag("transformers", "what samples the responses; vllm: an extra, see docs/responses.md")
+    max_response: PositiveInt | None = flag(
+        None, "longest response, tokens (default: 1024, or an eighth of a context below 4096; bundled: 64)"
+    )
+    allow_truncated: bool = flag(False, "go on although more than 80 % of the responses are truncated")
     text_view: Literal["drop", "blank", "other"] = flag("drop", "what replaces the picture in the text view")
     batch: PositiveInt = flag(16, "responses per forward pass; the numbers do not depend on it")
     seed: NonNegativeInt = flag(0, "seed of the bundled scenes, the rollouts and the choice of probed tokens")
+
+    @property
+    def longest_response(self) -> int:
+        """`max_response`, where it was asked for or has been replaced by that of the student."""
+        assert self.max_response is not None
+        return self.max_response
 
 
 @dataclass(frozen=True)
@@ -135,7 +146,13 @@ class OutputOptions:
     out: str | None = flag(None, "folder of the record (default: runs/<probe>-<fingerprint>)")
     overwrite: bool = flag(False, "replace a record that is there")
     show_prompt: bool = flag(False, "print the first prompt as the model is given it, in both views, and end")
+    dry_run: bool = flag(False, "print what it would take in memory and time, and end: no weights, nothing written")
 
+
+NO_IDENTITY = (*PLACING, "allow_truncated")
+"""Options that no number depends on: no record holds them."""
+STATED_IF_GIVEN = {"sampler": "transformers"}
+"""Options that a record's settings name only where they differ from this, so that older records stay as they are."""
 
 ANALYZER_OPTIONS = (PairOptions, PromptOptions, BinOptions, MetricOptions)
 """What an `Analyzer` is made with; each probe has flags for those that it reads."""

@@ -9,7 +9,7 @@ import torch
 
 from cli.errors import OptionError
 from cli.options import checked
-from probes.settings import ANALYZER_OPTIONS, PLACING, BinOptions, MetricOptions, PairOptions, PromptOptions
+from probes.settings import ANALYZER_OPTIONS, NO_IDENTITY, BinOptions, MetricOptions, PairOptions, PromptOptions
 from vlm.checkpoints.configs import readable
 from vlm.checkpoints.devices import AUTO, device_name, device_of
 from vlm.checkpoints.optimizer_state import STATE, state_file
@@ -50,11 +50,11 @@ class Settings:
         """Every setting that a record states, by name: what was settled, and nothing of where the models run."""
         groups = self._groups | {PairOptions: self.settled_options}
         every = {name: value for own in groups.values() for name, value in asdict(own).items()}
-        return {name: value for name, value in every.items() if name not in PLACING}
+        return {name: value for name, value in every.items() if name not in NO_IDENTITY}
 
     @property
-    def prompt_options(self) -> PromptOptions:
-        """The prompts and rollouts."""
+    def stated_prompt_options(self) -> PromptOptions:
+        """The prompts and rollouts as they were asked for."""
         return self._groups[PromptOptions]
 
     @property
@@ -70,7 +70,7 @@ class Settings:
     @property
     def seed(self) -> int:
         """Seed of the bundled scenes, the rollouts and the choice of probed tokens."""
-        return self.prompt_options.seed
+        return self.stated_prompt_options.seed
 
     def refuse_missing_states(self, *checkpoints: str) -> None:
         """Refuse checkpoints without an optimizer's state where the metric needs one, and one state for several."""

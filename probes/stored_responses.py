@@ -14,6 +14,7 @@ from vlm.prompts.prompt import Prompt
 from vlm.responses.on_policy import agreement
 from vlm.responses.stored_rollouts import StoredRollouts, file_fingerprint, read_stored
 from vlm.responses.stored_rows import Source
+from vlm.responses.truncation import truncation
 from vlm.views.view import image_view
 
 
@@ -35,8 +36,10 @@ class StoredResponses:
             OptionError: a row cannot be read, none is a response to the prompts, or one is longer than `max_response`.
         """
         if self._read is None:
-            self._read = read_stored(self.source, prompts, student, n_ids)
-            _refuse_long(self._read, options.max_response)
+            stored = read_stored(self.source, prompts, student, n_ids)
+            _refuse_long(stored, options.longest_response)
+            truncation(stored.with_ids).settle(allowed=options.allow_truncated)
+            self._read = stored
             for note in self._read.notes:
                 print(f"note: {note}", file=sys.stderr)
         return self._read

@@ -2,19 +2,26 @@
 
     python -m probes.vds
     python -m probes.vds runs/my-student --teacher Qwen/Qwen3-VL-8B-Instruct --prompts data.parquet --limit 200
+    python -m probes.vds runs/my-student --teacher-url http://localhost:8000 --teacher-top-k 20
 
 The visual dependency score (arXiv:2606.00564, Eq. 12) and the three divergences of every token of the student's own
 rollouts; no gradient is computed. Writes a record (`record.json`, `rollouts`, `tokens`) with the picture `vds` (png,
 svg), and prints the quantiles.
+
+With `--teacher-url` the teacher is behind a server of vLLM and known at its `--teacher-top-k` most probable ids: the
+divergences at a token are over the ids that both of its views report and one bucket for all others. Probes of gradients
+need a teacher that is loaded here. `VGS_TEACHER_KEY` is the environment variable of a key.
 """
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cli.tables import aligned
 from probes import command, stages
-from probes.probe import Probe, Tables
+from probes.probe import Plan, Probe, Tables
+from probes.served import Served, ServedOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,12 +40,25 @@ _COLUMNS = {
 _QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.7, 0.9, 0.99, 1.0)
 
 
-def measure(analyzer: "Analyzer") -> Tables:
+def plan(analyzer: "Analyzer", options: ServedOptions) -> Plan:
+    """Connect to the teacher's server where there is one."""
+    if options.teacher_url is None:
+        return Plan(analyzer.header(PROBE))
+    served = Served.connected(analyzer, options)
+    return Plan(served.header(PROBE), partial(_measure_served, analyzer, served))
+
+
+def measure(analyzer: "Analyzer", options: ServedOptions) -> Tables:
     """Return the tables of a record of scored tokens."""
     return {"rollouts": stages.rollout_table(analyzer), "tokens": analyzer.tokens}
 
 
-def summary(measured: "Measurement") -> str:
+def _measure_served(analyzer: "Analyzer", served: Served) -> Tables:
+    tokens = served.tokens(analyzer)
+    return {"rollouts": stages.rollout_table(served.alone), "tokens": tokens}
+
+
+def summary(measured: "Measurement", options: ServedOptions) -> str:
     """Return the quantiles."""
     return quantile_table(measured.tokens)
 
@@ -52,7 +72,7 @@ def quantile_table(tokens: "pd.DataFrame") -> str:
     return f"{caption}\n{aligned([['quantile', *_COLUMNS], *lines, means])}"
 
 
-PROBE = Probe("vds", measure, summary)
+PROBE = Probe("vds", measure, summary, options=(ServedOptions,), plan=plan)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

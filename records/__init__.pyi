@@ -16,11 +16,13 @@ from .reading import complete_record as complete_record
 from .reading import read_record as read_record
 from .reading import recorded_probe as recorded_probe
 from .record_json import SCHEMA_VERSION as SCHEMA_VERSION
+from .shards import Shards as Shards
 from .table import Column as Column
 from .table import Table as Table
 from .tables import TABLES as TABLES
+from .team import ALONE as ALONE
+from .team import Team as Team
 from .writing import MemoryRecord as MemoryRecord
 from .writing import OpenRecord as OpenRecord
 from .writing import RecordWriter as RecordWriter
-from .writing import Shards as Shards
 from .writing import open_record as open_record

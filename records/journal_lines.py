@@ -77,6 +77,8 @@ class EvaluationLine:
     """Number of these prompts whose response has no answer in a box, which is wrong; null in older journals."""
     unanswered: int | None = None
     """Number of prompts that state no answer, which are not judged; null in older journals."""
+    truncated_share: float | None = None
+    """Share of these answers that are cut at the greatest length; null in older journals."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,10 @@ UNITS: Final = {
 """The unit of a column by the end of its name."""
 
 
+ROW_GROUP: Final = 1 << 20
+"""Rows that are written together."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column. `optional`: a frame may leave it out."""
@@ -133,14 +137,16 @@ class Table:
         import pyarrow as pa
 
         schema = self._schema(self._present(frame))
-        content = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+        plain = {name: str for name in schema.names if frame[name].dtype == "category"}
+        content = pa.Table.from_pandas(frame[schema.names].astype(plain), schema=schema, preserve_index=False)
         return content.replace_schema_metadata(None)
 
     def write(self, folder: Path, frame: "pd.DataFrame") -> None:
         """Write a checked frame into a record's folder: whole or not at all, the same bytes for the same content."""
-        content = self.to_arrow(frame)
-        write = _write_csv if self.format == "csv" else _write_parquet
-        write_whole(folder / self.file, lambda part: write(content, part))
+        if self.format == "csv":
+            write_whole(folder / self.file, lambda part: _write_csv(self.to_arrow(frame), part))
+        else:
+            write_whole(folder / self.file, lambda part: self._write_parquet(frame, part))
 
     def read(self, folder: Path) -> "pd.DataFrame":
         """Read the table from a record's folder and check it.
@@ -158,6 +164,14 @@ class Table:
         frame = content.to_pandas()
         self.check(frame)
         return frame
+
+    def _write_parquet(self, frame: "pd.DataFrame", path: Path) -> None:
+        """Write a row group at a time, so that no second copy of a large frame is made."""
+        from pyarrow import parquet
+
+        with parquet.ParquetWriter(path, self._schema(self._present(frame))) as writer:
+            for start in range(0, max(len(frame), 1), ROW_GROUP):
+                writer.write_table(self.to_arrow(frame.iloc[start : start + ROW_GROUP]), ROW_GROUP)
 
     def _present(self, frame: "pd.DataFrame") -> list[Column]:
         return [column for column in self.columns if column.name in frame.columns]
@@ -186,7 +200,7 @@ def _type_of(values: "pd.Series") -> str:
     if not values.notna().any():
         return "null"
     try:
-        arrow = pa.array(values).type
+        arrow = pa.array(values.cat.categories if values.dtype == "category" else values).type
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return "large_binary"  # a mixture, of no type that a table has
     return "string" if pa.types.is_large_string(arrow) else str(arrow)
@@ -196,12 +210,6 @@ def _write_csv(content: "pa.Table", path: Path) -> None:
     from pyarrow import csv
 
     csv.write_csv(content, path, csv.WriteOptions(quoting_header="none"))
-
-
-def _write_parquet(content: "pa.Table", path: Path) -> None:
-    from pyarrow import parquet
-
-    parquet.write_table(content, path)
 
 
 def _read_parquet(path: Path) -> "pa.Table":

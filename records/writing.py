@@ -4,64 +4,29 @@
 
 A run that is killed leaves `record.json` with `complete: false` and the shards it wrote; the same command continues
 there. `complete: true` is the last thing written, so a record that says so has all its tables.
+
+Several processes can fill one record: each makes the shards that it claims, and all read every shard. The main process
+alone holds the folder, and finishes the record.
 """
 
-import io
+import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from records.errors import RecordError
-from records.files import LOCK, TEMPORARY, Lock, write_json, write_whole
+from records.files import LOCK, TEMPORARY, Lock, write_json
 from records.fingerprint import difference
 from records.reading import Measurement
 from records.record_json import RECORD, closing, opening, plain_header, read_record_json
+from records.shards import OLD_SHARDS, SHARDS, ShardFiles, ShardFolder, ShardMemory, Shards
 from records.tables import TABLES, table_named
+from records.team import ALONE, Team
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Shards:
-    """Intermediate tables of a record, a shard at a time.
-
-    files: what holds the shards, as Parquet, by name.
-    part: tells the shards of one of several measurements apart from those of the others.
-    """
-
-    def __init__(self, files: MutableMapping[str, bytes], part: str = "") -> None:
-        self._files = files
-        self._part = part
-
-    def has(self, table: str, shard_index: int) -> bool:
-        """Say whether a shard has been added, by this run or one that it continues."""
-        return self._name(table, shard_index) in self._files
-
-    def add(self, table: str, shard_index: int, frame: "pd.DataFrame") -> None:
-        """Keep a shard, whole or not at all. Its columns are the probe's own business until `finish`."""
-        self._files[self._name(table, shard_index)] = frame.to_parquet(index=False)
-
-    def part(self, number: int) -> "Shards":
-        """Return the shards of one of several measurements that the record joins, apart from those of the others."""
-        return Shards(self._files, f"{self._part}@{number}")
-
-    def gather(self, table: str) -> "pd.DataFrame":
-        """Return all shards of a table, one below the other in the order of their index.
-
-        Raises:
-            RecordError: no shard of the table has been added.
-        """
-        import pandas as pd
-
-        names = sorted(name for name in self._files if name.rpartition("-")[0] == table + self._part)
-        if not names:
-            raise RecordError(f"there are no shards of `{table}`: add one before gathering")
-        return pd.concat([pd.read_parquet(io.BytesIO(self._files[name])) for name in names], ignore_index=True)
-
-    def _name(self, table: str, shard_index: int) -> str:
-        return f"{table}{self._part}-{shard_index:06d}"
 
 
 class OpenRecord(Shards, ABC):
@@ -73,8 +38,8 @@ class OpenRecord(Shards, ABC):
 
     path: Path | None = None
 
-    def __init__(self, header: Mapping[str, Any], files: MutableMapping[str, bytes]) -> None:
-        super().__init__(files)
+    def __init__(self, header: Mapping[str, Any], files: ShardFiles, team: Team = ALONE) -> None:
+        super().__init__(files, team=team)
         self.header = header
         self._finished: Measurement | None = None
 
@@ -91,6 +56,7 @@ class OpenRecord(Shards, ABC):
         for name, frame in tables.items():
             table_named(name).check(frame)
         content = closing(self.header, notes, {name: len(frame) for name, frame in tables.items()})
+        self._team.share(b"")  # all have read the shards, which are dropped now
         self._finished = self._kept(tables, content)
         self.close()
 
@@ -121,8 +87,9 @@ class OpenRecord(Shards, ABC):
 class MemoryRecord(OpenRecord):
     """A record in memory: nothing is written, and a run that stops leaves nothing."""
 
-    def __init__(self, header: Mapping[str, Any]) -> None:
-        super().__init__(plain_header(header), {})
+    def __init__(self, header: Mapping[str, Any], team: Team = ALONE) -> None:
+        super().__init__(plain_header(header), ShardMemory(), team)
+        team.begin()
 
     def _kept(self, tables: Mapping[str, "pd.DataFrame"], content: Mapping[str, Any]) -> Measurement:
         self._files.clear()
@@ -130,71 +97,54 @@ class MemoryRecord(OpenRecord):
         return Measurement(None, content, frames)
 
 
-SHARDS = "shards"
-_PARQUET = ".parquet"
-
-
-class ShardFolder(MutableMapping[str, bytes]):
-    """A folder of shards by name; each is written whole or not at all."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __getitem__(self, name: str) -> bytes:
-        return self._path(name).read_bytes()
-
-    def __setitem__(self, name: str, content: bytes) -> None:
-        self._folder.mkdir(exist_ok=True)
-        write_whole(self._path(name), lambda part: part.write_bytes(content))
-
-    def __delitem__(self, name: str) -> None:
-        self._path(name).unlink()
-
-    def __contains__(self, name: object) -> bool:
-        return self._path(str(name)).is_file()
-
-    def __iter__(self) -> Iterator[str]:
-        return (path.name.removesuffix(_PARQUET) for path in self._folder.glob(f"*{_PARQUET}"))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{name}{_PARQUET}"
-
-
 class RecordWriter(OpenRecord):
-    """A record in a folder that is being filled; made by `open_record`. The folder is locked until `close`."""
+    """A record in a folder that is being filled; made by `open_record`.
 
-    def __init__(self, folder: Path, header: Mapping[str, Any], lock: Lock) -> None:
-        super().__init__(header, ShardFolder(folder / SHARDS))
+    lock: holds the folder until `close`; None in a process that fills the record of another.
+    """
+
+    def __init__(self, folder: Path, header: Mapping[str, Any], lock: Lock | None, team: Team = ALONE) -> None:
+        files = ShardFolder(folder / SHARDS)
+        files.before = frozenset(json.loads(team.share(json.dumps(sorted(files.before)).encode())[0]))
+        super().__init__(header, files, team)
         self.path: Path = folder
         self._lock = lock
 
     def close(self) -> None:
         """Free the folder; what has been added stays, to be continued."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def _kept(self, tables: Mapping[str, "pd.DataFrame"], content: Mapping[str, Any]) -> Measurement:
-        for name, frame in tables.items():
-            table_named(name).write(self.path, frame)
-        shutil.rmtree(self.path / SHARDS, ignore_errors=True)
-        write_json(self.path / RECORD, content)
-        return Measurement(self.path, content, {})
+        if self._lock is not None:
+            for name, frame in tables.items():
+                table_named(name).write(self.path, frame)
+            shutil.rmtree(self.path / SHARDS, ignore_errors=True)
+            write_json(self.path / RECORD, content)
+        self._team.share(b"")
+        written = read_record_json(self.path) if self._lock is None else content
+        assert written is not None
+        return Measurement(self.path, written, {})
 
 
-def open_record(folder: str | Path, header: Mapping[str, Any], overwrite: bool = False) -> RecordWriter:
+def open_record(
+    folder: str | Path, header: Mapping[str, Any], overwrite: bool = False, team: Team = ALONE
+) -> RecordWriter:
     """Begin a record in `folder`, or continue the one with the same header that was left incomplete there.
 
     Args:
         folder: made if missing; if it holds anything, that must be a record.
         header: what identifies the record, `HEADER` naming the fields it must have.
         overwrite: begin a new record, whatever record is there.
+        team: the processes that fill the record; each opens it, and the main one holds the folder.
 
     Raises:
         RecordError: the folder holds something else, another record or a complete one, or cannot be written.
     """
     folder, header = Path(folder), plain_header(header)
+    team.begin()
+    if team.rank:
+        return RecordWriter(folder, header, None, team)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = Lock(folder)
@@ -202,10 +152,10 @@ def open_record(folder: str | Path, header: Mapping[str, Any], overwrite: bool =
         raise RecordError(f"cannot write `{folder}` ({error.strerror}): choose another `--out`") from error
     try:
         _prepare(folder, header, overwrite)
+        return RecordWriter(folder, header, lock, team)
     except BaseException:
         lock.release()
         raise
-    return RecordWriter(folder, header, lock)
 
 
 def _prepare(folder: Path, header: Mapping[str, Any], overwrite: bool) -> None:
@@ -214,6 +164,7 @@ def _prepare(folder: Path, header: Mapping[str, Any], overwrite: bool) -> None:
     if content is None and strangers:
         raise RecordError(f"`{folder}` holds {min(strangers)} but no record: choose another folder")
     if content is not None and not overwrite and _may_continue(folder, header, content):
+        shutil.rmtree(folder / OLD_SHARDS, ignore_errors=True)
         return
     _clear(folder)
     write_json(folder / RECORD, opening(header))
@@ -237,7 +188,8 @@ def _clear(folder: Path) -> None:
     record.json says so first, so that a run killed in here leaves no old shard under a new header.
     """
     write_json(folder / RECORD, opening(None))
-    shutil.rmtree(folder / SHARDS, ignore_errors=True)
+    for shards in (SHARDS, OLD_SHARDS):
+        shutil.rmtree(folder / shards, ignore_errors=True)
     for path in folder.iterdir():
         if _belongs_to_record(path) and path.name not in (RECORD, LOCK):
             path.unlink()
@@ -245,4 +197,4 @@ def _clear(folder: Path) -> None:
 
 def _belongs_to_record(path: Path) -> bool:
     own = {LOCK, RECORD, *(table.file for table in TABLES.values())}
-    return path.name.removesuffix(TEMPORARY) in own or path.name == SHARDS
+    return path.name.removesuffix(TEMPORARY) in own or path.name in (SHARDS, OLD_SHARDS)

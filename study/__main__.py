@@ -61,6 +61,7 @@ class SharedOptions(Reading):
     lr: PositiveFloat | None = flag(None, "learning rate")
     batch: PositiveInt | None = flag(None, "prompts in each step; with a reward a quarter, four rollouts each")
     max_response: PositiveInt | None = flag(None, "longest response, tokens")
+    allow_truncated: bool = flag(False, "go on although more than 80 % of the responses are truncated")
     micro_batch: PositiveInt | None = flag(None, "responses in each forward and backward pass")
     generation_batch: PositiveInt | None = flag(None, "responses generated together")
     freeze_vision: bool = flag(False, "leave the vision tower as it is")

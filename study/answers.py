@@ -28,6 +28,7 @@ from vlm.prompts.reading import Reading
 from vlm.prompts.sources import load_prompts
 from vlm.responses.evaluation import evaluate
 from vlm.responses.rollouts import Sampling
+from vlm.responses.truncation import Truncation
 
 ANSWERS = "answers.parquet"
 MOST, SHARE = 4000, 5
@@ -96,12 +97,13 @@ def answer(checkpoint: str, evaluation: Evaluation, config: Config) -> pd.DataFr
         One row for each prompt: `group, task, prompt_id, correct, n_tokens, truncated`.
     """
     student = load_model(checkpoint, dtype=config.precision, device=config.device)
-    sampling = Sampling(config.max_response, greedy=True, batch=2 * config.generation_batch)
+    sampling = Sampling(config.longest_response, greedy=True, batch=2 * config.generation_batch)
     rows: list[dict[str, Any]] = []
     with progress("answers", len(evaluation.prompts)) as show:
         for group, prompts in evaluation.groups.items():
             rows += _rows(student, group, prompts, sampling)
             show(len(rows))
+    Truncation(sum(row["truncated"] for row in rows), len(rows), config.longest_response).say()
     return pd.DataFrame(rows)
 
 

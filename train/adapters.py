@@ -12,7 +12,7 @@ themselves are in `training.pt`: a run continues from them and the first weights
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,7 +134,19 @@ def add_adapters(student: LoadedModel, config: Config) -> Adapters:
     chosen = {f"{name}.weight" for name in names} | set(stacks)
     without = [name for name in matrices if name not in chosen]
     layers = {name: model.get_submodule(name) for name in names}
+    if config.dtype == "bfloat16":
+        _hold_exactly(layers.values())
     return Adapters(model, student.fingerprint, layers, {name: _around(model, name) for name in stacks}, without)
+
+
+@torch.no_grad()
+def _hold_exactly(layers: Iterable[Any]) -> None:
+    """Hold the frozen weights of adapted layers in bfloat16 where that changes none of their entries."""
+    for layer in layers:
+        weight = layer.get_base_layer().weight
+        short = weight.to(torch.bfloat16)
+        if torch.equal(short.to(weight.dtype), weight):
+            weight.data = short
 
 
 def _around(model: nn.Module, name: str) -> Any:

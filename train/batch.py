@@ -14,10 +14,12 @@ from torch import Tensor
 
 from geometry import HiddenViews, Thresholds, token_shares, vds_from_hidden
 from train.grpo import Sampled, advantages, before_updates
-from train.learner import Learner, Stopwatch, gather_rows
-from train.rollouts import MicroBatch, Response, both_views, cut, has_image, responses_to, sample
+from train.learner import Learner, Stopwatch, gather_rows, most
+from train.part import Part
+from train.rollouts import MicroBatch, Response, both_views, has_image, responses_to, sample
 from vlm.answers.judge import is_correct_any
 from vlm.prompts.prompt import Prompt
+from vlm.responses.picture_features import PictureFeatures
 
 T = TypeVar("T")
 
@@ -30,14 +32,30 @@ class Batch:
     teacher: Sequence[HiddenViews]
     shares: Sequence[Tensor]
     """Of each micro-batch, `[T]`."""
+    vds: Sequence[Tensor] | None
+    """Of each micro-batch, `[T]`, in nats; None for an objective without gates, whose loss measures it."""
     thresholds: Sequence[Thresholds] | None
-    """Of each micro-batch, the same for all unless its own are asked for; None if the VDS is not finite."""
+    """Of each micro-batch, the same for all unless its own are asked for; None if the teacher is not finite."""
     about: Tensor
     """Of every response of the global batch, `[N, 4]`: see `_about`."""
     advantages: Sequence[Tensor] | None = None
     """Of each micro-batch, `[T]`; None for objectives without a reward."""
     sampled: Sequence[Sampled] | None = None
     """Of each micro-batch; None where the update is made with the weights that sampled."""
+
+    @property
+    def parts(self) -> list[Part]:
+        """The micro-batches with all that the student's passes need.
+
+        Raises:
+            ValueError: the teacher is not finite.
+        """
+        if self.thresholds is None:
+            raise ValueError("`thresholds` must be finite for a loss, got None. Skip the update.")
+        n = len(self.micro_batches)
+        vds, own, sampled = (part or [None] * n for part in (self.vds, self.advantages, self.sampled))
+        columns = self.micro_batches, self.teacher, self.shares, self.thresholds, vds, own, sampled
+        return [Part(*row) for row in zip(*columns, strict=True)]
 
     @property
     def lengths(self) -> Tensor:
@@ -79,16 +97,18 @@ def collect(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopw
     config = learner.config
     with watch.phase("rollout"), learner.whole(), learner.accelerator.autocast():
         responses = _responses(learner, prompts, seed)
-    micro_batches = cut(responses, config.micro_batch)
     with watch.phase("teacher"), torch.no_grad(), learner.accelerator.autocast():
-        scored = [_scored(learner, part) for part in micro_batches]
+        pictures, batches = learner.picture_features(learner.pair.teacher), learner.micro_batches
+        cuts = list(batches.over(len(responses), lambda rows: _scored(learner, responses[rows], pictures)))
+    micro_batches, scored = [responses[rows] for rows, _ in cuts], [one for _, one in cuts]
     own = torch.tensor([_about(response) for response in responses], device=learner.accelerator.device)
     about = gather_rows(learner.accelerator, own)
     return Batch(
         micro_batches,
-        [views for views, _ in scored],
+        [one.views for one in scored],
         _shares(learner, micro_batches, about[:, 0]),
-        _thresholds(learner, [vds for _, vds in scored]),
+        [one.vds for one in scored if one.vds is not None] or None,
+        _thresholds(learner, scored),
         about,
         advantages(own[:, 2], config.group_size, micro_batches) if config.has_rewards else None,
     )
@@ -120,6 +140,7 @@ def padded(batch: Batch, n_parts: int) -> Batch:
         micro_batches=longer(batch.micro_batches),
         teacher=longer(batch.teacher),
         shares=[*batch.shares, *[torch.zeros_like(batch.shares[-1])] * lacking],
+        vds=None if batch.vds is None else longer(batch.vds),
         thresholds=None if batch.thresholds is None else longer(batch.thresholds),
         advantages=None if batch.advantages is None else longer(batch.advantages),
         sampled=None if batch.sampled is None else longer(batch.sampled),
@@ -149,19 +170,34 @@ def _shares(learner: Learner, micro_batches: Sequence[MicroBatch], lengths: Tens
     return [token_shares(part, average, **counts).to(device, torch.float32) for part in own]
 
 
-def _scored(learner: Learner, responses: MicroBatch) -> tuple[HiddenViews, Tensor]:
-    """The teacher's views, and the VDS of the tokens whose prompt has a picture (arXiv:2606.00564, Eq. 12)."""
-    views = both_views(learner.pair.teacher, responses, learner.pair.n_ids)
+@dataclass(frozen=True)
+class _Scored:
+    """The teacher's views of a micro-batch, the VDS of all its tokens, that of those with a picture, if all is finite.
+
+    A VDS takes both heads over all ids: only objectives with gates need it before the loss, which measures it itself.
+    """
+
+    views: HiddenViews
+    vds: Tensor | None
+    pictured: Tensor
+    is_finite: bool
+
+
+def _scored(learner: Learner, responses: MicroBatch, pictures: PictureFeatures | None) -> _Scored:
+    views = both_views(learner.pair.teacher, responses, learner.pair.n_ids, features=pictures)
+    if not learner.config.training_objective.is_gated:
+        is_finite = bool(views.image.isfinite().all() and views.text.isfinite().all())
+        return _Scored(views.to("cpu"), None, views.image.new_zeros(0), is_finite)
     vds = vds_from_hidden(views, top_k=learner.config.top_k)
-    return views.to("cpu"), vds[has_image(responses, vds.device)]
+    return _Scored(views.to("cpu"), vds, vds[has_image(responses, vds.device)], bool(vds.isfinite().all()))
 
 
-def _thresholds(learner: Learner, vds: Sequence[Tensor]) -> list[Thresholds] | None:
-    """Of each micro-batch: quantiles of the global batch, or its own."""
-    objective = learner.config.training_objective
-    whole = gather_rows(learner.accelerator, torch.cat(list(vds))[:, None])[:, 0]
-    if not whole.isfinite().all():
+def _thresholds(learner: Learner, scored: Sequence[_Scored]) -> list[Thresholds] | None:
+    """Of each micro-batch: quantiles of the global batch (arXiv:2606.00564, Eq. 16), or its own."""
+    objective, accelerator = learner.config.training_objective, learner.accelerator
+    whole = gather_rows(accelerator, torch.cat([one.pictured for one in scored])[:, None])[:, 0]
+    if most(accelerator, int(not all(one.is_finite for one in scored))):
         return None
     if learner.config.quantile_scope == "micro-batch":
-        return [objective.thresholds(own) for own in vds]
-    return [objective.thresholds(whole)] * len(vds)
+        return [objective.thresholds(one.pictured) for one in scored]
+    return [objective.thresholds(whole)] * len(scored)

@@ -6,6 +6,7 @@ that `--help` and a wrong flag are answered at once.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, Final, Literal, cast, get_args
 
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -20,6 +21,7 @@ from geometry.objective_settings import (
     QUANTILE,
     READ_BY,
     Average,
+    EtaScales,
     Name,
     Preservation,
     Prior,
@@ -34,6 +36,7 @@ ALPHA: Final = 0.3  # arXiv:2606.00564, Eq. 22
 GROUP_SIZE: Final = 4  # responses per prompt where a reward compares them
 _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "alpha": ("grpo+standard", "grpo+vgs-lp"),
+    "eta_scales": READ_BY["eta_scales"],
     "match_norm": ("grpo+standard",),
     "rollouts": get_args(Name),
     "top_p": ("grpo",),
@@ -46,7 +49,7 @@ FLAGS_READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
     **_OWN,
 }
 """For each flag that not every objective reads, the objectives that read it; `match_norm` reads what vgs-lp reads."""
-_STARTED: Final = ("out", "resume", "override", "track", "show_prompt")
+_STARTED: Final = ("out", "resume", "override", "track", "show_prompt", "allow_truncated", "timeout")
 """Flags that say how a run is started and watched; they do not change what it computes."""
 _STATED_IF_GIVEN: Final = ("left_out", *(f.name for f in fields(Reading)))
 """Flags that a run's config.json names only where they are given."""
@@ -99,6 +102,11 @@ class Config(Reading):
         "factor of the steered loss; measured on each step's batch: one or two more backward passes"
         " (default: measured; with a reward none, as in Eq. 22)",
     )
+    eta_scales: EtaScales | None = flag(
+        None,
+        "whether eta multiplies the steered loss alone, or the whole loss, the preservation term too, as in Eq. 18"
+        " (default: steered; with the published eta of paper-2b and paper-4b loss)",
+    )
     average: Average = flag("trajectory", "whether the loss is a mean over responses or over tokens")
     support: str = flag(
         "full", "ids in the divergences: full, or topk:K, the teacher's K most probable ids and one bucket for the rest"
@@ -114,7 +122,10 @@ class Config(Reading):
     rollouts_per_prompt: PositiveInt | None = flag(
         None, f"responses per prompt, at temperature 1 (default: 1; with a reward {GROUP_SIZE})"
     )
-    max_response: PositiveInt = flag(64, "longest response, in tokens")
+    max_response: PositiveInt | None = flag(
+        None, "longest response, tokens (default: 1024, or an eighth of a context below 4096; bundled: 64)"
+    )
+    allow_truncated: bool = flag(False, "go on although more than 80 % of the responses are truncated")
     top_p: float = flag(1.0, "responses are drawn from the most probable ids with this share of the probability")
     rollouts: str | None = flag(
         None,
@@ -152,6 +163,7 @@ class Config(Reading):
     resume: bool = flag(False, "continue the run in --out, or begin it if there is none")
     override: bool = flag(False, "with --resume: continue although flags or weights have changed")
     show_prompt: bool = flag(False, "print the first prompt as the student is given it, in both views, and end")
+    timeout: PositiveFloat = flag(2.0, "longest wait of a process for another, hours; then the run ends")
     track: Tracker | None = flag(None, "also log the journal's numbers to this tracker; see train.trackers")
 
     def __post_init__(self) -> None:
@@ -171,10 +183,29 @@ class Config(Reading):
         """Number of responses per prompt."""
         return self.rollouts_per_prompt or (GROUP_SIZE if self.has_rewards else 1)
 
+    @cached_property
+    def longest_response(self) -> int:
+        """`max_response`, or what the student's context has room for.
+
+        Raises:
+            CheckpointError: it is left out, and the student is no checkpoint.
+        """
+        if self.max_response is not None:
+            return self.max_response
+        from vlm.responses.response_length import default_length_of  # here, as it loads torch
+
+        return default_length_of(self.student)
+
     @property
     def normalisation(self) -> float | Literal["measured", "none"]:
         """eta, or how it is measured."""
         return self.eta if self.eta is not None else "none" if self.has_rewards else "measured"
+
+    @property
+    def what_eta_scales(self) -> EtaScales:
+        """What eta multiplies: as in Eq. 18 with the eta that the paper states, unless something else is asked for."""
+        published = PUBLISHED_ETA.get(self.preset.removeprefix("paper-"))
+        return self.eta_scales or ("loss" if published is not None and self.eta == published else "steered")
 
     @property
     def training_objective(self) -> "geometry.Objective":
@@ -185,6 +216,7 @@ class Config(Reading):
         names = {f.name for f in fields(geometry.Objective)} - {"name", "eta"}
         shared = {name: value for name, value in asdict(self).items() if name in names}
         eta = self.eta if isinstance(self.eta, (int, float)) else 1.0
+        shared["eta_scales"] = self.what_eta_scales if self.objective in READ_BY["eta_scales"] else "steered"
         mixed_in = "vgs-lp" if self.match_norm else self.objective.removeprefix("grpo").removeprefix("+") or "standard"
         try:
             return geometry.Objective(cast(Name, mixed_in), eta=eta, **shared)
@@ -214,12 +246,21 @@ class Config(Reading):
     @property
     def settings(self) -> dict[str, Any]:
         """The flags that identify the run: all but those that say how it is started, and those of `_STATED_IF_GIVEN`
-        that were left out."""
+        that were left out. `eta_scales` is stated where eta scales the whole loss."""
         defaults = {f.name: f.default for f in fields(self)}
         unset = {name for name in _STATED_IF_GIVEN if getattr(self, name) == defaults[name]}
         stated = {k: v for k, v in asdict(self).items() if k not in _STARTED and k not in unset}
-        runs = {"dtype": self.precision, "device": "cpu" if self.is_on_cpu else "auto"}
-        return stated | runs | {"eta": self.normalisation, "rollouts_per_prompt": self.group_size}
+        stated.pop("eta_scales")
+        if (scaled := self.training_objective.eta_scales) != "steered":
+            stated["eta_scales"] = scaled
+        resolved = {
+            "dtype": self.precision,
+            "device": "cpu" if self.is_on_cpu else "auto",
+            "eta": self.normalisation,
+            "max_response": self.longest_response,
+            "rollouts_per_prompt": self.group_size,
+        }
+        return stated | resolved
 
     @property
     def is_on_cpu(self) -> bool:

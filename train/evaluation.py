@@ -5,29 +5,35 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from geometry import Objective, objective_loss_from_hidden
 from records.journal_lines import EvaluationLine
 from train.journal_lines import binned, edges_of, means
 from train.learner import Learner
-from train.rollouts import Response, both_views, cut, has_image, sample
+from train.rollouts import Response, both_views, has_image, sampled_rollouts
+from train.sharing import shared
 from train.step import Tokens
 from vlm.prompts.prompt import Prompt
-from vlm.responses.evaluation import accuracy, evaluate
-from vlm.responses.rollouts import Sampling
+from vlm.responses.evaluation import Verdict, accuracy, evaluate
+from vlm.responses.rollouts import Rollout, Sampling
+from vlm.responses.truncation import truncation
+from vlm.views.view import text_views
 
 
 def evaluation_line(
     learner: Learner, step: int, prompts: Sequence[Prompt], fixed: Sequence[Response]
 ) -> EvaluationLine:
-    """Evaluate the present weights; runs on one process alone."""
+    """Evaluate the present weights; processes share the prompts, and each returns what one alone would.
+
+    Raises:
+        NotFiniteError: logits of a process are not finite.
+    """
     began = time.perf_counter()
-    config = learner.config
-    greedy = Sampling(config.max_response, greedy=True, batch=config.generation_batch)
     with torch.no_grad(), learner.accelerator.autocast():
-        verdicts = evaluate(learner.pair.student, prompts, greedy)
+        verdicts = _verdicts(learner, prompts)
         on_fixed = _tokens(learner, fixed)
-        own = sample(learner.pair.student, config, prompts, config.seed)
+        own = own_responses(learner, prompts)
         on_own = _tokens(learner, own)
     edges = edges_of(on_fixed)
     judged = [verdict for verdict in verdicts if verdict.correct is not None]
@@ -43,6 +49,7 @@ def evaluation_line(
         seconds=round(time.perf_counter() - began, 4),
         unboxed=sum(not verdict.is_boxed for verdict in judged),
         unanswered=len(verdicts) - len(judged),
+        truncated_share=truncation(verdict.rollout for verdict in verdicts).share,
     )
 
 
@@ -64,18 +71,48 @@ def accuracy_words(line: EvaluationLine) -> str:
         return f"none of the {line.unanswered} held-out prompts states an answer: no accuracy, and no best checkpoint"
     shares = ", ".join(f"{group} {100 * share:.1f} %" for group, share in line.accuracy.items())
     notes = [f"{line.unboxed} of {judged} without a box"] if line.unboxed else []
+    notes += [f"{100 * line.truncated_share:.0f} % truncated"] if line.truncated_share else []
     notes += [f"{line.unanswered} prompts state no answer"] if line.unanswered else []
     return f"held-out accuracy {shares}" + (f" ({', '.join(notes)})" if notes else "")
 
 
+def own_responses(learner: Learner, prompts: Sequence[Prompt]) -> list[Response]:
+    """Return the student's present responses to prompts, sampled by all processes; seeds are those of the run."""
+    config, student = learner.config, learner.pair.student
+
+    def sampled(part: Sequence[Prompt]) -> list[Rollout]:
+        return sampled_rollouts(student, config, part, config.seed)
+
+    by_id = {prompt.prompt_id: prompt for prompt in prompts}
+    texts = dict(zip(by_id, text_views(prompts, config.text_view), strict=True))
+    rollouts = shared(learner.accelerator, prompts, config.generation_batch, sampled)
+    return [Response(by_id[r.prompt_id], texts[r.prompt_id], r) for r in rollouts]
+
+
+def _verdicts(learner: Learner, prompts: Sequence[Prompt]) -> list[Verdict]:
+    """The student's greedy answers, judged."""
+    config, student = learner.config, learner.pair.student
+    greedy = Sampling(config.longest_response, greedy=True, batch=config.generation_batch)
+
+    def answered(part: Sequence[Prompt]) -> list[tuple[Rollout, bool | None]]:
+        return [(verdict.rollout, verdict.correct) for verdict in evaluate(student, part, greedy)]
+
+    found = shared(learner.accelerator, prompts, config.generation_batch, answered)
+    return [Verdict(prompt, rollout, correct) for prompt, (rollout, correct) in zip(prompts, found, strict=True)]
+
+
 def _tokens(learner: Learner, responses: Sequence[Response]) -> Tokens:
     """The losses of the tokens over all ids, whatever the student is trained on."""
-    pair, rows = learner.pair, []
-    for part in cut(responses, learner.config.micro_batch):
+    pair = learner.pair
+
+    def scored(part: Sequence[Response]) -> list[Tensor]:
         student, teacher = (both_views(loaded, part, pair.n_ids) for loaded in (pair.student, pair.teacher))
         shares = torch.ones(len(student.image), device=student.image.device)
         parts = objective_loss_from_hidden(student, teacher, Objective("standard"), shares=shares).parts
         shown = has_image(part, parts.vds.device).to(parts.vds)
         unread = torch.zeros_like(parts.vds)
-        rows.append(torch.stack([parts.standard, parts.language, parts.visual, parts.vds, unread, shown], dim=1))
+        rows = torch.stack([parts.standard, parts.language, parts.visual, parts.vds, unread, shown], dim=1)
+        return [rows.cpu()]
+
+    rows = shared(learner.accelerator, responses, learner.config.micro_batch, scored)
     return Tokens(*torch.cat(rows).unbind(1))

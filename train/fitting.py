@@ -40,7 +40,7 @@ def fitting_source(source: PromptSource, pair: Pair, config: Config, *, is_heard
 
 
 def _that_fit(prompts: Sequence[Prompt], what: str, pair: Pair, config: Config) -> Fitting:
-    kept = fitting(pair.models, prompts, config.max_response, config, what=what)
+    kept = fitting(pair.models, prompts, config.longest_response, config, what=what)
     check_views(pair.models, text_views(kept.prompts, config.text_view))
     return kept
 

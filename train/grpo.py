@@ -37,6 +37,15 @@ class Sampled:
     drawable: Tensor | None
     """Token and id of every entry of the nucleus, `[K, 2]`; None for all ids."""
 
+    def of_tokens(self, tokens: slice) -> "Sampled":
+        """Return what they say of some of the tokens."""
+        if self.drawable is None:
+            return Sampled(self.log_probs[tokens], None)
+        start, stop, _ = tokens.indices(len(self.log_probs))
+        rows = self.drawable[:, 0]
+        inside = self.drawable[(rows >= start) & (rows < stop)]
+        return Sampled(self.log_probs[tokens], inside - inside.new_tensor([start, 0]))
+
     def mask(self, shape: torch.Size) -> Tensor | None:
         """Which ids could be drawn, `[T, V]`."""
         if self.drawable is None:

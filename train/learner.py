@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,7 +15,10 @@ from records.journal_lines import PHASES
 from train.adapters import Adapters
 from train.config import Config
 from train.sharding import Sharding, whole_optimizer, whole_weights
+from vlm.checkpoints.loaded_model import LoadedModel
 from vlm.checkpoints.pair import Pair
+from vlm.responses.halving import Batches
+from vlm.responses.picture_features import PictureFeatures
 from vlm.responses.rollouts import Rollout
 
 
@@ -62,6 +66,25 @@ class Learner:
         if self.adapters is not None:
             return State(self.adapters.merged(), optimizer.state_dict(), self.adapters.state())
         return State(None, optimizer.state_dict())
+
+    @cached_property
+    def micro_batches(self) -> Batches:
+        """How many responses are in a pass; fewer from where memory has run out, unless the result would change.
+
+        Processes share the number of passes, and quantiles of a micro-batch depend on what is in it.
+        """
+        fixed = ""
+        if self.accelerator.num_processes > 1:
+            fixed = "with several processes it is not halved while they wait for each other"
+        elif self.config.quantile_scope == "micro-batch":
+            fixed = "the quantiles of `quantile_scope` micro-batch depend on it"
+        return Batches(self.config.micro_batch, "micro_batch", fixed)
+
+    def picture_features(self, loaded: LoadedModel) -> PictureFeatures | None:
+        """Return what shares pictures among the responses to a prompt in a step; None where each has a prompt alone."""
+        if self.config.group_size == 1 or (self.sharding is not None and loaded is self.pair.student):
+            return None
+        return PictureFeatures(loaded)
 
     @property
     def part(self) -> tuple[int, int]:

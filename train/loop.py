@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cli.errors import Stopped
+from cli.progress import Show, say
 from records.files import write_json
 from records.journal import JournalWriter
 from records.journal_lines import Line, StepLine
@@ -22,12 +23,14 @@ from train.folder import opened
 from train.gradients import geometry_line
 from train.journal_lines import step_line
 from train.learner import Stopwatch, most
+from train.progress import show_step, shown, silent
 from train.prompts import step_seed
 from train.run import Run, load, restore
 from train.step import together, update
 from train.trackers import tracked
 from vlm.checkpoints.checkpoint import quiet
 from vlm.responses.finite import NotFiniteError
+from vlm.responses.truncation import WARNED
 
 PATIENCE = 3
 """Steps in a row without a finite gradient after which a run stops."""
@@ -51,9 +54,9 @@ def train(config: Config) -> Path:
         run = restore(start)
         if start.accelerator.is_main_process:
             print(*start.source.lines, sep="\n", file=sys.stderr, flush=True)
-        with _explained(run):
+        with _explained(run), shown(run) as show:
             for _ in range(run.progress.step, config.steps):
-                advance(run)
+                advance(run, show)
             _save(run)
             _evaluate(run)
     return run.folder
@@ -70,8 +73,11 @@ def _explained(run: Run) -> Iterator[None]:
         raise TrainingError(f"step {run.progress.step}: {error}; or train with a smaller `lr`") from None
 
 
-def advance(run: Run) -> None:
-    """Take one step, with the evaluation and measurement that are due before it and the checkpoint after it."""
+def advance(run: Run, show: Show = silent) -> None:
+    """Take one step, with the evaluation and measurement that are due before it and the checkpoint after it.
+
+    show: shows the step once it is done, in the main process.
+    """
     config, progress = run.config, run.progress
     step = progress.step
     _evaluate(run)
@@ -84,7 +90,8 @@ def advance(run: Run) -> None:
     if run.journal is not None:
         line = step_line(step, batch, outcome, watch.seconds, _first_edges(run.journal))
         _write(run, line)
-        _say(line, config.steps)
+        show_step(show, line, batch, run.learner.optimizer.param_groups[0]["lr"])
+        _warn_truncated(run.journal, config.longest_response)
     progress.step += 1
     progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if outcome.skipped else 0
     if progress.skipped_in_a_row == PATIENCE:
@@ -100,11 +107,11 @@ def _evaluate(run: Run) -> None:
         return
     score = None
     with run.learner.whole():
-        if run.learner.accelerator.is_main_process:
-            line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
-            _write(run, line)
-            print(f"step {step}: {accuracy_words(line)}", flush=True)
-            score = headline(line)
+        line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
+    if run.journal is not None:
+        _write(run, line)
+        say(f"step {step}: {accuracy_words(line)}")
+        score = headline(line)
     better = score is not None and (run.progress.best is None or score > run.progress.best)
     if most(run.learner.accelerator, int(better)):
         _save(run, best=score)
@@ -136,12 +143,11 @@ def _first_edges(journal: JournalWriter) -> Sequence[float | None] | None:
     return next((found for found in edges if any(edge is not None for edge in found)), None)
 
 
-def _say(line: StepLine, steps: int) -> None:
-    if line.skipped:
-        print(f"step {line.step}: loss or gradient not finite, weights left as they were", flush=True)
-    elif line.step % 10 == 0 or line.step + 1 == steps:
-        losses = ", ".join(f"{name} {value:.4f}" for name, value in line.losses.items() if value is not None)
-        print(f"step {line.step} of {steps}: {losses} nats a token, {sum(line.seconds.values()):.1f} s", flush=True)
+def _warn_truncated(journal: JournalWriter, longest: int) -> None:
+    """Warn at the first step in which many responses are truncated."""
+    *before, share = [line.truncated_share for line in journal.lines if isinstance(line, StepLine)]
+    if share > WARNED >= max(before, default=0.0):
+        say(f"warning: {100 * share:.0f} % of the responses are truncated at `max_response` {longest}: raise it")
 
 
 def _give_up(run: Run, step: int, batch: Batch) -> str:

@@ -8,6 +8,7 @@ stay those of whoever sampled them while the student changes.
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -22,9 +23,11 @@ from vlm.prompts.prompt import Prompt
 from vlm.responses.halving import Batches
 from vlm.responses.on_policy import agreement
 from vlm.responses.output_layer import head_of
+from vlm.responses.picture_features import PictureFeatures
 from vlm.responses.rollouts import Rollout, Sampling, generate
 from vlm.responses.scoring import view_hidden
 from vlm.responses.stored_rollouts import Stored, read_stored
+from vlm.responses.truncation import truncation
 from vlm.views.view import View, image_view, text_views
 
 COMPARED = 64
@@ -56,9 +59,22 @@ def sample(
     """
     texts = dict(zip((prompt.prompt_id for prompt in prompts), text_views(prompts, config.text_view), strict=True))
     mine = {prompt.prompt_id: prompt for prompt in prompts[part[0] :: part[1]]}
-    sampling = Sampling(config.max_response, config.group_size, seed, batch=config.generation_batch, top_p=config.top_p)
-    rollouts = generate(speaker, list(mine.values()), sampling)
+    rollouts = sampled_rollouts(speaker, config, list(mine.values()), seed)
     return [Response(mine[r.prompt_id], texts[r.prompt_id], r) for r in rollouts]
+
+
+def sampled_rollouts(speaker: LoadedModel, config: Config, prompts: Sequence[Prompt], seed: int) -> list[Rollout]:
+    """Sample the speaker's responses to `prompts`, without their views."""
+    sampling = Sampling(
+        config.longest_response, config.group_size, seed, batch=config.generation_batch, top_p=config.top_p
+    )
+    return generate(speaker, prompts, sampling, batches=_generation_batches(config.generation_batch))
+
+
+@cache
+def _generation_batches(size: int) -> Batches:
+    """Batches that stay as small as memory has made them for the rest of the process."""
+    return Batches(size, "generation_batch")
 
 
 def cut(responses: Sequence[Response], size: int) -> list[MicroBatch]:
@@ -72,12 +88,20 @@ def has_image(responses: MicroBatch, device: torch.device) -> Tensor:
     return torch.tensor(flags, device=device)
 
 
-def both_views(loaded: LoadedModel, responses: MicroBatch, n_ids: int, *, text_graph: bool = True) -> HiddenViews:
+def both_views(
+    loaded: LoadedModel,
+    responses: MicroBatch,
+    n_ids: int,
+    *,
+    text_graph: bool = True,
+    features: PictureFeatures | None = None,
+) -> HiddenViews:
     """Run a model on both views; the text view of a prompt without a picture is its image view, as a constant.
 
     text_graph: whether the text view is differentiable, where gradients are enabled.
+    features: see `view_hidden`; for the image view.
     """
-    images = view_hidden(loaded, [image_view(r.prompt) for r in responses], _ids(responses))
+    images = view_hidden(loaded, [image_view(r.prompt) for r in responses], _ids(responses), features)
     pictured = [row for row, response in enumerate(responses) if response.prompt.has_image]
     shown = [responses[row] for row in pictured]
     with torch.set_grad_enabled(text_graph and torch.is_grad_enabled()):
@@ -101,14 +125,18 @@ def read_offline_rollouts(
 
     Raises:
         OptionError: a row that cannot be read, or too few responses to a prompt; row and prompt are named.
+        TruncatedError: nearly all responses have no end token.
     """
     if callable(prompts):
         raise OptionError("`rollouts` needs `prompts` that stay the same: each step draws new bundled ones")
-    stored = read_stored(str(config.rollouts), prompts, pair.student, pair.n_ids, config.max_response)
+    stored = read_stored(str(config.rollouts), prompts, pair.student, pair.n_ids, config.longest_response)
     responses: dict[str, list[Rollout]] = {}
     for rollout in stored.rollouts:
         responses.setdefault(rollout.prompt_id, []).append(rollout)
     _refuse_too_few(responses, prompts, config.group_size)
+    cut_short = truncation(stored.with_ids)
+    if speak or cut_short.is_refused:
+        cut_short.settle(allowed=config.allow_truncated)
     for note in (*stored.notes, _comparison(config, prompts, pair, stored.responses)) if speak else ():
         print(f"note: {note}", file=sys.stderr)
     return responses

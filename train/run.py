@@ -8,11 +8,13 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
+from accelerate.utils import InitProcessGroupKwargs
 
 from cli.errors import OptionError
 from records import RecordError
@@ -23,10 +25,11 @@ from train.activation_checkpointing import checkpoint_activations
 from train.adapters import Adapters, add_adapters
 from train.checkpoint import Progress, Teacher
 from train.config import Config
+from train.evaluation import own_responses
 from train.fitting import fitting_source
 from train.learner import Learner
 from train.prompts import PromptSource, prompt_source
-from train.rollouts import Response, read_offline_rollouts, sample
+from train.rollouts import Response, read_offline_rollouts
 from train.sharding import asked_for, shard
 from vlm.checkpoints.checkpoint import load_model
 from vlm.checkpoints.devices import AUTO, say
@@ -37,6 +40,7 @@ from vlm.prompts.prompt import Prompt
 from vlm.responses.rollouts import Rollout
 from vlm.responses.scoring import logit_pairs
 from vlm.responses.stored_rollouts import file_fingerprint
+from vlm.responses.truncation import truncation
 from vlm.views.view import image_view, text_views
 
 HELD_OUT = "held_out.json"
@@ -84,7 +88,7 @@ class Start:
 
 @dataclass
 class Run:
-    """A run that goes on; the main process alone has the journal and the fixed rollouts."""
+    """A run that goes on; the main process alone has the journal."""
 
     folder: Path
     learner: Learner
@@ -144,6 +148,7 @@ def _accelerator(config: Config) -> Accelerator:
         torch.accelerator.set_device_index(number)
     return Accelerator(
         cpu=config.is_on_cpu,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=config.timeout))],
         mixed_precision="bf16" if config.precision == "bfloat16" else "no",
         **trackers.logging(config, Path(config.folder)),
     )
@@ -172,6 +177,7 @@ def restore(start: Start) -> Run:
 
     Raises:
         RecordError: the checkpoint, the journal or the fixed rollouts do not fit the flags.
+        TruncatedError: nearly all responses before the first step are truncated.
     """
     config, accelerator, folder, pair = start.config, start.accelerator, start.folder, start.pair
     say(f"models: student {pair.student.running}, runs in {config.precision}; teacher {pair.teacher.running}")
@@ -189,7 +195,7 @@ def restore(start: Start) -> Run:
     with learner.whole():
         if accelerator.is_main_process:
             run.journal = JournalWriter(folder, progress.step)
-            run.fixed = _fixed_rollouts(run)
+        run.fixed = _fixed_rollouts(run)
     accelerator.wait_for_everyone()  # else one might write a checkpoint that another takes for an old one
     return run
 
@@ -216,16 +222,25 @@ def _teacher(config: Config, pair: Pair) -> Teacher:
 
 
 def _fixed_rollouts(run: Run) -> list[Response]:
-    """Return the first student's responses to the held-out prompts: sampled before the first step, then read back."""
-    path, prompts = run.folder / HELD_OUT, run.source.held_out
-    if not path.is_file():
-        with run.learner.accelerator.autocast():
-            sampled = sample(run.learner.pair.student, run.config, prompts, run.config.seed)
-        write_json(path, {"rollouts": [asdict(response.rollout) for response in sampled]})
+    """Return the first student's responses to the held-out prompts: sampled before the first step, then read back.
+
+    Raises:
+        RecordError: the folder has those of other prompts.
+        TruncatedError: before the first step, nearly all of them are truncated.
+    """
+    path, prompts, accelerator = run.folder / HELD_OUT, run.source.held_out, run.learner.accelerator
+    if not path.is_file():  # in all processes, as the file is written when all have sampled
+        with accelerator.autocast():
+            sampled = own_responses(run.learner, prompts)
+        if accelerator.is_main_process:
+            write_json(path, {"rollouts": [asdict(response.rollout) for response in sampled]})
+    accelerator.wait_for_everyone()
     by_id = dict(zip((prompt.prompt_id for prompt in prompts), prompts, strict=True))
     texts = dict(zip(by_id, text_views(prompts, run.config.text_view), strict=True))
     rows = json.loads(path.read_bytes())["rollouts"]
     if {row["prompt_id"] for row in rows} != set(by_id):
         raise RecordError(f"`{path}` has rollouts of other prompts: hold out the same ones, or choose another `--out`")
     rollouts = [Rollout(**row | {"token_ids": tuple(row["token_ids"])}) for row in rows]
+    if run.progress.step == 0:
+        truncation(rollouts, run.config.longest_response).settle(allowed=run.config.allow_truncated)
     return [Response(by_id[r.prompt_id], texts[r.prompt_id], r) for r in rollouts]

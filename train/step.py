@@ -2,14 +2,15 @@
 
 The loss of a step is `sum_t share_t loss_t` over the tokens of all processes, with shares and VDS quantiles of that
 global batch. Its gradient is a sum over tokens, so that how tokens are cut into micro-batches or dealt to processes
-changes nothing.
+changes nothing. Where memory runs out in one process, a micro-batch is halved and the step goes on; a loss whose
+gradient has been added is not added again for the halves.
 
 eta = |g_standard| / |g_steered| (arXiv:2606.00564, Eq. 15, 20, 23, with g_steered = g_standard + gamma g_s; for the
 adaptive objective gamma is a token's) is measured on the step's own batch. That takes the gradients of both apart, so
-one more backward pass through the image view and one more gradient in memory; with a preservation term, which eta does
-not multiply, its own besides, at the text view alone if that term is the language loss. A constant eta is without
-effect under Adam except for the weight of the preservation term; one that is measured in each step also weighs the
-steps against each other in Adam's running means.
+one more backward pass through the image view and one more gradient in memory; with a preservation term, whose gradient
+is in neither, its own besides, at the text view alone if that term is the language loss. A constant eta has no effect
+under Adam except on the weight of a preservation term that it spares (`eta_scales`); one that is measured in each step
+also weighs the steps against each other in Adam's running means.
 
 Objectives with a reward mix a surrogate with a distillation loss, see `grpo`; they have no eta. With `match_norm` the
 gradient is (1 - alpha) g_grpo + alpha eta g_standard with eta = |g_vgs-lp| / |g_standard|, measured on the step's own
@@ -30,20 +31,22 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from geometry import (
-    Decomposition,
     HiddenViews,
     Objective,
-    entropy_from_hidden,
+    ObjectiveLoss,
     grpo_loss,
     mixed,
     objective_loss_from_hidden,
 )
+from geometry.memory import is_out_of_memory
 from train import grpo
 from train.batch import Batch, padded
 from train.config import Config
 from train.learner import Learner, Stopwatch, gather_rows, most
+from train.part import Part
 from train.rollouts import both_views, has_image
 from train.sharding import gradients_of, whole
+from vlm.responses.picture_features import PictureFeatures
 
 Gradient = list[Tensor]
 """One tensor for each trained parameter."""
@@ -104,6 +107,8 @@ def update(learner: Learner, batch: Batch, watch: Stopwatch) -> Outcome:
     if batch.thresholds is None:
         return Outcome(math.nan, math.nan, math.nan, True, None)
     gradient, loss, eta, tokens = summed_gradient(learner, batch, watch)
+    if not tokens.vds.isfinite().all():
+        return Outcome(math.nan, math.nan, math.nan, True, None)
     with watch.phase("update"):
         norm = _norm(gradient)
         skipped = not (math.isfinite(loss) and math.isfinite(norm))
@@ -114,35 +119,67 @@ def update(learner: Learner, batch: Batch, watch: Stopwatch) -> Outcome:
 
 def summed_gradient(learner: Learner, batch: Batch, watch: Stopwatch) -> Summed:
     """Return the loss of the global batch, its gradient, eta, and the tokens' numbers."""
-    objectives = needed(learner.config)
-    parameters = learner.parameters
-    n_sums = n_gradients(learner.config)
-    sums = [[torch.zeros_like(p) for p in parameters] for _ in range(n_sums)]
-    losses = torch.zeros(n_sums, dtype=torch.float64)
-    rows: list[Tensor] = []
     n_parts = len(batch.micro_batches)
     if learner.sharding is not None:
         batch = padded(batch, most(learner.accelerator, n_parts))
-    for index in range(len(batch.micro_batches)):
-        with watch.phase("student"):
-            found, about = _losses(learner, objectives, batch, index)
-        with watch.phase("update"):
-            for row, loss in enumerate(found):
-                _add(sums[row], loss, parameters, keep_graph=row + 1 < len(found))
-                losses[row] += loss.item()
-        rows.append(about)
+    sums = _Sums(learner)
+    rows = [sums.add(part, watch) for part in batch.parts]
     if learner.sharding is not None:
         learner.sharding.release()
     with watch.phase("update"):
-        sums = [_over_processes(learner.accelerator, gradient) for gradient in sums]
-        losses = learner.accelerator.reduce(losses.to(learner.accelerator.device, torch.float32), "sum")
+        gradients = [_over_processes(learner.accelerator, gradient) for gradient in sums.gradients]
+        losses = learner.accelerator.reduce(sums.losses.to(learner.accelerator.device, torch.float32), "sum")
     tokens = Tokens(*gather_rows(learner.accelerator, torch.cat(rows[:n_parts])).unbind(1))
     if learner.config.match_norm:
-        return _matched(learner.config.alpha, sums, losses, tokens)
+        return _matched(learner.config.alpha, gradients, losses, tokens)
     if learner.config.measures_eta:
-        return _normalised(sums, losses, tokens)
+        return _normalised(learner.config, gradients, losses, tokens)
     stated = learner.config.normalisation
-    return Summed(sums[0], float(losses[0]), float(stated) if isinstance(stated, (int, float)) else 1.0, tokens)
+    return Summed(gradients[0], float(losses[0]), float(stated) if isinstance(stated, (int, float)) else 1.0, tokens)
+
+
+class _Sums:
+    """The gradients that are summed apart over the micro-batches of this process, and their losses."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner, self._objectives = learner, needed(learner.config)
+        self._parameters, self._pictures = learner.parameters, learner.picture_features(learner.pair.student)
+        n_sums = n_gradients(learner.config)
+        self.gradients = [[torch.zeros_like(p) for p in self._parameters] for _ in range(n_sums)]
+        self.losses = torch.zeros(n_sums, dtype=torch.float64)
+
+    def add(self, part: Part, watch: Stopwatch, first: int = 0) -> Tensor:
+        """Add a micro-batch, in smaller ones where memory runs out, and return the columns of `Tokens`.
+
+        first: the losses before it have been added.
+
+        Raises:
+            TooLargeError: memory runs out, and the micro-batch cannot be halved.
+        """
+        batches, n = self._learner.micro_batches, len(part.responses)
+        if n > batches.size:
+            return torch.cat([self.add(smaller, watch, first) for smaller in part.cut(batches.size)])
+        about, reached = self._tried(part, watch, first)
+        if about is not None:
+            return about
+        batches.halve(n)  # whatever the failed pass held is free again
+        return self.add(part, watch, reached)
+
+    def _tried(self, part: Part, watch: Stopwatch, first: int) -> tuple[Tensor | None, int]:
+        """Return the columns, None where memory runs out, and how many losses have been added: each whole or not."""
+        row = first
+        try:
+            with watch.phase("student"):
+                losses, about = _losses(self._learner, self._objectives, part, self._pictures)
+            with watch.phase("update"):
+                for row in range(first, len(losses)):
+                    _add(self.gradients[row], losses[row], self._parameters, keep_graph=row + 1 < len(losses))
+                    self.losses[row] += losses[row].item()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None, row
+        return about, len(losses)
 
 
 def needed(config: Config) -> list[Objective]:
@@ -166,50 +203,52 @@ def n_gradients(config: Config) -> int:
     return len(needed(config)) + config.match_norm
 
 
-def _losses(learner: Learner, objectives: Sequence[Objective], batch: Batch, index: int) -> tuple[list[Tensor], Tensor]:
+def _losses(
+    learner: Learner, objectives: Sequence[Objective], part: Part, pictures: PictureFeatures | None = None
+) -> tuple[list[Tensor], Tensor]:
     """The losses of a micro-batch under each objective, and the columns of `Tokens`."""
-    pair, config, responses = learner.pair, learner.config, batch.micro_batches[index]
-    assert batch.thresholds is not None
+    pair, config, responses = learner.pair, learner.config, part.responses
     text_graph = any(objective.trains_text_view for objective in objectives)
     with learner.accelerator.autocast():
-        student = both_views(pair.student, responses, pair.n_ids, text_graph=text_graph)
+        student = both_views(pair.student, responses, pair.n_ids, text_graph=text_graph, features=pictures)
         if learner.sharding is not None:
             student = learner.sharding.even(pair.student, responses, student, text_graph=text_graph)
-    teacher, shown = batch.teacher[index].to(student.image.device), has_image(responses, student.image.device)
+    teacher, shown = part.teacher.to(student.image.device), has_image(responses, student.image.device)
     with torch.set_grad_enabled(config.objective != "grpo"):  # there they are recorded alone
         found = [
             objective_loss_from_hidden(
                 student,
                 teacher,
                 objective,
-                thresholds=batch.thresholds[index],
-                shares=batch.shares[index],
+                thresholds=part.thresholds,
+                shares=part.shares,
                 has_image=shown,
+                vds=part.vds,
                 top_k=config.top_k,
             )
             for objective in objectives
         ]
     losses = [each.loss for each in found]
-    if batch.advantages is not None:
-        losses = grpo.losses(config, _surrogate(learner, batch, index, student), losses)
-    return losses, _columns(found[0].parts, entropy_from_hidden(student.image, student.head), shown)
+    if part.advantages is not None:
+        losses = grpo.losses(config, _surrogate(learner, part, student), losses)
+    return losses, _columns(found[0], shown)
 
 
-def _surrogate(learner: Learner, batch: Batch, index: int, student: HiddenViews) -> Tensor:
+def _surrogate(learner: Learner, part: Part, student: HiddenViews) -> Tensor:
     """The surrogate loss of a micro-batch."""
-    assert batch.advantages is not None
-    ids = grpo.token_ids(batch.micro_batches[index], student.image.device)
-    old = None if batch.sampled is None else batch.sampled[index]
-    pair = grpo.log_probs_and_old(student.image, student.head, ids, old, learner.config.top_p)
-    return grpo_loss(*pair, batch.advantages[index], batch.shares[index]).loss
+    assert part.advantages is not None
+    ids = grpo.token_ids(part.responses, student.image.device)
+    pair = grpo.log_probs_and_old(student.image, student.head, ids, part.sampled, learner.config.top_p)
+    return grpo_loss(*pair, part.advantages, part.shares).loss
 
 
-def _normalised(sums: Sequence[Gradient], losses: Tensor, tokens: Tokens) -> Summed:
-    """The steered loss times eta, and what it does not multiply; `sums` are that, if any, then steered and standard."""
+def _normalised(config: Config, sums: Sequence[Gradient], losses: Tensor, tokens: Tokens) -> Summed:
+    """The steered loss times eta, and the preservation term; `sums` are that, if any, then steered and standard."""
     *rest, steered, standard = sums
     eta = _ratio(_norm(standard), _norm(steered))
-    gradient = [sum((own[place] for own in rest), eta * g) for place, g in enumerate(steered)]
-    return Summed(gradient, float(losses[:-2].sum() + eta * losses[-2]), eta, tokens)
+    of_rest = eta if config.training_objective.eta_scales == "loss" else 1.0
+    gradient = [sum((of_rest * own[place] for own in rest), eta * g) for place, g in enumerate(steered)]
+    return Summed(gradient, float(of_rest * losses[:-2].sum() + eta * losses[-2]), eta, tokens)
 
 
 def _matched(alpha: float, sums: Sequence[Gradient], losses: Tensor, tokens: Tokens) -> Summed:
@@ -219,7 +258,8 @@ def _matched(alpha: float, sums: Sequence[Gradient], losses: Tensor, tokens: Tok
     return Summed(gradient, float(mixed(losses[0], eta * losses[2], alpha)), eta, tokens)
 
 
-def _columns(parts: Decomposition, entropy: Tensor, shown: Tensor) -> Tensor:
+def _columns(found: ObjectiveLoss, shown: Tensor) -> Tensor:
+    parts, entropy = found.parts, found.entropy
     return torch.stack([parts.standard, parts.language, parts.visual, parts.vds, entropy, shown.to(entropy)], dim=1)
 
 

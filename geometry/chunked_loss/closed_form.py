@@ -1,6 +1,6 @@
 """An objective's loss and its gradients at the logits in closed form, in few passes over the ids.
 
-What `objective_loss` and `cotangents` say plainly, for tensors that are large: each view is normalised and
+The definitions of `decompose`, `coefficients` and `cotangents`, computed for large tensors: each view is normalised and
 exponentiated once for all divergences and gradients, and nothing is chosen by a mask, which on a processor takes
 twenty times as long as a product. A loss is linear in the divergences, so all reverse KLs at one view's logits share
 one centring:
@@ -82,13 +82,18 @@ class FourDistributions:
 
 @dataclass(frozen=True)
 class TokenShares:
-    """The shares `[n]` of some tokens in the loss, and which of them follow a picture (None: all)."""
+    """The shares `[n]` of some tokens in the loss, which of them follow a picture (None: all), and their VDS.
+
+    The VDS in nats is None where it has not been measured before.
+    """
 
     shares: Float[Tensor, " n"]
-    has_image: Bool[Tensor, " n"] | None
+    has_image: Bool[Tensor, " n"] | None = None
+    vds: Float[Tensor, " n"] | None = None
 
     def __getitem__(self, rows: slice) -> "TokenShares":
-        return TokenShares(self.shares[rows], None if self.has_image is None else self.has_image[rows])
+        has_image, vds = (None if part is None else part[rows] for part in (self.has_image, self.vds))
+        return TokenShares(self.shares[rows], has_image, vds)
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class LogitGradients:
 
     image: Tensor
     text: Tensor | None
-    """None unless the objective trains the text view."""
+    """None where the loss does not depend on the text view."""
 
 
 def kl_of(a: Distribution, b: Distribution, work: Workspace) -> Float[Tensor, " n"]:
@@ -111,13 +116,15 @@ def kl_of(a: Distribution, b: Distribution, work: Workspace) -> Float[Tensor, " 
     return near.add_(far).sum(dim=-1)
 
 
-def decomposition_of(views: FourDistributions, work: Workspace) -> Decomposition:
-    """Return what `decompose` returns, without a graph."""
+def decomposition_of(
+    views: FourDistributions, work: Workspace, vds: Float[Tensor, " n"] | None = None
+) -> Decomposition:
+    """Return what `decompose` returns, without a graph; `vds` is taken as it is if it has been measured."""
     return Decomposition(
         standard=kl_of(views.p_image, views.q_image, work),
         language=kl_of(views.p_text, views.q_text, work),
         visual=kl_of(views.p_image, views.target, work),
-        vds=kl_of(views.q_image, views.q_text, work),
+        vds=kl_of(views.q_image, views.q_text, work) if vds is None else vds.to(views.q_image.log),
         student_vds=kl_of(views.p_image, views.p_text, work),
     )
 
@@ -129,8 +136,8 @@ def loss_of(
     tokens: TokenShares,
     work: Workspace,
 ) -> ObjectiveLoss:
-    """Return what `objective_loss` returns, without a graph."""
-    parts = decomposition_of(views, work)
+    """Return what `objective_loss` returns, without a graph; the entropy is over the ids of these distributions."""
+    parts = decomposition_of(views, work, tokens.vds)
     found = {"standard": parts.standard, "language": parts.language, "visual": parts.visual}
     if "printed" in objective.terms:
         found["printed"] = kl_of(views.p_text, views.target, work)
@@ -138,19 +145,27 @@ def loss_of(
         found["forward"] = kl_of(views.q_image, views.p_image, work)
     weights = coefficients(objective, parts.vds, thresholds, tokens.has_image).times(tokens.shares)
     loss = torch.stack([(getattr(weights, term) * found[term]).sum() for term in objective.terms if term]).sum()
-    return ObjectiveLoss(loss, parts, weights)
+    return ObjectiveLoss(loss, parts, weights, entropy_of(views.p_image, work))
+
+
+def entropy_of(a: Distribution, work: Workspace) -> Float[Tensor, " n"]:
+    """Return the entropy of each token in nats."""
+    return torch.mul(a.p, a.log, out=work("fall", a.log.shape, a.log)).sum(dim=-1).neg_()
 
 
 def gradients_of(
     views: FourDistributions, weights: Coefficients, objective: Objective, work: Workspace
 ) -> LogitGradients:
-    """Return the gradients of a loss with these weights at the student's logits, in `work`; each row sums to 0."""
+    """Return the gradients of a loss with these weights at the student's logits, in `work`; each row sums to 0.
+
+    The text view has none where the objective does not train it, or no token's loss depends on it.
+    """
     w = {name: getattr(weights, name).unsqueeze(-1) for name in objective.terms if name}
     image = work("image", views.p_image.log.shape, views.p_image.log)
     _gradient(views.p_image, _present(w, standard=views.q_image, visual=views.target), work, image)
     if "forward" in w:  # d KL(q || p) / dz = p - q
         image += w["forward"] * (views.p_image.p - views.q_image.p)
-    if not objective.trains_text_view:
+    if not text_rows(weights, objective).any():
         return LogitGradients(image, None)
     text = work("text", views.p_text.log.shape, views.p_text.log)
     _gradient(views.p_text, _present(w, language=views.q_text, printed=views.target), work, text)
@@ -158,6 +173,15 @@ def gradients_of(
         for weight, a in _present(w, visual=views.p_image, printed=views.p_text):
             text += weight * (views.target.p - a.p)
     return LogitGradients(image, text)
+
+
+def text_rows(weights: Coefficients, objective: Objective) -> Bool[Tensor, " n"]:
+    """Return which tokens' losses depend on the student's text view: with a gate, few of them."""
+    none = torch.zeros_like(weights.standard, dtype=torch.bool)
+    if not objective.trains_text_view:
+        return none
+    follows = weights.visual != 0 if objective.target_follows else none
+    return (weights.language != 0) | (weights.printed != 0) | follows
 
 
 def _present(weights: Mapping[str, Tensor], **distributions: Distribution) -> list[tuple[Tensor, Distribution]]:

@@ -9,39 +9,21 @@ Within a chunk, which is large for the sake of the products with the head, a few
 compared, so that what a processor works on stays in its cache.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from geometry._checks import same_shape
-from geometry.chunked_loss.closed_form import (
-    Distribution,
-    FourDistributions,
-    LogitGradients,
-    TokenShares,
-    Workspace,
-    gradients_of,
-    kl_of,
-    loss_of,
-)
-from geometry.decomposition import Decomposition
+from geometry.chunked_loss.blocks import BlockLoss, WithGradients, blocks, joined
+from geometry.chunked_loss.closed_form import Distribution, TokenShares, Workspace, kl_of, text_rows
 from geometry.four_views import FourViews
-from geometry.lm_head import HiddenViews, LMHeadGradients, chunks, cuts
+from geometry.lm_head import HiddenViews, LMHeadGradients, chunks
 from geometry.loss import ObjectiveLoss, check_tokens
-from geometry.objectives import Coefficients, Objective, Thresholds
-from geometry.topk import spread, top_ids, topk_log_probs
-
-BLOCK_BYTES = 1 << 20
-"""Of one view of the tokens that a processor compares at a time, in float32; sixteen such tensors are
-held, see `Workspace`. Other devices take the whole chunk."""
-
-Record = TypeVar("Record", Decomposition, Coefficients)
+from geometry.objectives import Objective, Thresholds
+from geometry.topk import top_ids, topk_log_probs
 
 
 def objective_loss_from_hidden(
@@ -52,6 +34,7 @@ def objective_loss_from_hidden(
     thresholds: Thresholds | None = None,
     shares: Float[Tensor, " _T"],
     has_image: Bool[Tensor, " _T"] | None = None,
+    vds: Float[Tensor, " _T"] | None = None,
     top_k: int | None = None,
     chunk: int | None = None,
 ) -> ObjectiveLoss:
@@ -64,6 +47,7 @@ def objective_loss_from_hidden(
     Args:
         student, teacher: their widths may differ.
         thresholds, shares, has_image: see `objective_loss`.
+        vds: what `vds_from_hidden` of the teacher returned, if the thresholds were taken from it; else measured here.
         top_k: take the loss over the teacher's `top_k` ids and their tail (`topk_log_probs`); of all ids by default.
         chunk: tokens a chunk; by default as many as keep a view's logits within `lm_head.CHUNK_BYTES`.
 
@@ -71,18 +55,18 @@ def objective_loss_from_hidden(
         ValueError: shapes, dtypes or ids do not fit each other, the thresholds are missing, or chunk is below 1.
     """
     _check_models(student=student, teacher=teacher)
-    check_tokens(student.image.shape[:1], shares=shares, has_image=has_image)
+    check_tokens(student.image.shape[:1], shares=shares, has_image=has_image, vds=vds)
     gradients = _gradients(student, objective)
-    task = _Task(objective, thresholds, top_k, gradients, Workspace())
-    tokens, found = TokenShares(shares, has_image), list[ObjectiveLoss]()
+    task = _Task(BlockLoss(objective, thresholds, Workspace(), top_k), gradients)
+    tokens, found = TokenShares(shares, has_image, vds), list[ObjectiveLoss]()
     with torch.no_grad():
         for rows in chunks(len(shares), student.head.n_ids, chunk):
             found += task.chunk(student, teacher, rows, tokens[rows])
-    loss = torch.stack([part.loss for part in found]).sum()
-    if gradients is not None and gradients.sources:
-        loss = _Known.apply(loss, list(gradients.sums.values()), *gradients.sources.values())
-    parts = _joined(Decomposition, [part.parts for part in found])
-    return ObjectiveLoss(loss, parts, _joined(Coefficients, [part.weights for part in found]))
+    whole = joined(found)
+    if gradients is None:
+        return whole
+    loss = WithGradients.apply(whole.loss, list(gradients.sums.values()), *gradients.sources.values())
+    return replace(whole, loss=loss)
 
 
 @torch.no_grad()
@@ -104,7 +88,7 @@ def vds_from_hidden(
     found, work = [], Workspace()
     for rows in chunks(len(teacher.image), teacher.head.n_ids, chunk):
         image, text = teacher.logits(rows)
-        found += [_vds(image[block], text[block], top_k, work) for block in _blocks(image)]
+        found += [_vds(image[block], text[block], top_k, work) for block in blocks(image)]
         del image, text  # before the next chunk's are made
     return torch.cat(found)
 
@@ -120,11 +104,8 @@ def _vds(image: Tensor, text: Tensor, top_k: int | None, work: Workspace) -> Ten
 class _Task:
     """What to make of each chunk's logits."""
 
-    objective: Objective
-    thresholds: Thresholds | None
-    top_k: int | None
+    block_loss: BlockLoss
     gradients: LMHeadGradients | None
-    work: Workspace
 
     def chunk(
         self, student: HiddenViews, teacher: HiddenViews, rows: slice, tokens: TokenShares
@@ -132,51 +113,31 @@ class _Task:
         """Return the losses of a chunk's blocks, its gradients added; they overwrite the student's logits."""
         views = FourViews(*student.logits(rows), *teacher.logits(rows))
         views.map(_first_token).log_probs()  # refuses other masks; a head masks all tokens alike
-        found = []
-        for block in _blocks(views.student_image):
-            loss, at_logits = self._block(views.map(itemgetter(block)), tokens[block])
+        found, head = [], student.head
+        for block in blocks(views.student_image):
+            logits = views.map(itemgetter(block))
+            loss, at_logits = self.block_loss(logits, tokens[block], wants_gradients=self.gradients is not None)
             found.append(loss)
             if at_logits is not None:
-                head = student.head
-                views.student_image[block] = head.before_cap(at_logits.image, views.student_image[block])
+                views.student_image[block] = head.before_cap(at_logits.image, logits.student_image)
                 if at_logits.text is not None:
-                    views.student_text[block] = head.before_cap(at_logits.text, views.student_text[block])
-        if self.gradients is not None:
-            if self.objective.trains_image_view:
-                self.gradients.add("image", rows, views.student_image)
-            if self.objective.trains_text_view:
-                self.gradients.add("text", rows, views.student_text)
+                    views.student_text[block] = head.before_cap(at_logits.text, logits.student_text)
+        self._add(views, found, rows)
         return found
 
-    def _block(self, logits: FourViews, tokens: TokenShares) -> tuple[ObjectiveLoss, LogitGradients | None]:
-        ids = None if self.top_k is None else top_ids(logits.teacher_image, self.top_k)
-        kept = logits if ids is None else logits.map(lambda view: topk_log_probs(view, ids))
-        views = FourDistributions.normalised(kept, self.work)
-        loss = loss_of(views, self.objective, self.thresholds, tokens, self.work)
-        if self.gradients is None:
-            return loss, None
-        found = gradients_of(views, loss.weights, self.objective, self.work)
-        if ids is None:
-            return loss, found
-        text = None if found.text is None else spread(found.text, logits.student_text, ids)
-        return loss, LogitGradients(spread(found.image, logits.student_image, ids), text)
-
-
-class _Known(torch.autograd.Function):
-    """A number whose gradients in its sources are known before the backward pass, which scales them."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: list[Tensor], *sources: Tensor) -> Tensor:
-        ctx.save_for_backward(*gradients)
-        ctx.dtypes = [source.dtype for source in sources]
-        return value.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
-        # No copy of the head's gradient for `loss.backward()`; never in place, for a graph may be walked twice.
-        scaled = ctx.saved_tensors if scale == 1 else [gradient * scale for gradient in ctx.saved_tensors]
-        return None, None, *(gradient.to(dtype) for gradient, dtype in zip(scaled, ctx.dtypes, strict=True))
+    def _add(self, at_logits: FourViews, losses: list[ObjectiveLoss], rows: slice) -> None:
+        """Carry a chunk's gradients on to the head; of the text view those of the tokens that have one."""
+        gradients, objective = self.gradients, self.block_loss.objective
+        if gradients is None:
+            return
+        if objective.trains_image_view:
+            gradients.add("image", rows, at_logits.student_image)
+        if objective.trains_text_view:
+            (at,) = torch.cat([text_rows(loss.weights, objective) for loss in losses]).nonzero(as_tuple=True)
+            if len(at) == len(at_logits.student_text):
+                gradients.add("text", rows, at_logits.student_text)
+            else:
+                gradients.add("text", rows.start + at, at_logits.student_text[at])
 
 
 def _gradients(student: HiddenViews, objective: Objective) -> LMHeadGradients | None:
@@ -190,16 +151,6 @@ def _gradients(student: HiddenViews, objective: Objective) -> LMHeadGradients | 
 
 def _first_token(view: Tensor) -> Tensor:
     return view[:1]
-
-
-def _blocks(logits: Tensor) -> Iterator[slice]:
-    n_tokens, n_ids = logits.shape
-    return cuts(n_tokens, max(BLOCK_BYTES // (4 * n_ids), 1) if logits.device.type == "cpu" else max(n_tokens, 1))
-
-
-def _joined(kind: type[Record], blocks: Sequence[Record]) -> Record:
-    """Put the vectors of several blocks end to end."""
-    return kind(**{field.name: torch.cat([getattr(part, field.name) for part in blocks]) for field in fields(kind)})
 
 
 def _check_models(**models: HiddenViews) -> None:

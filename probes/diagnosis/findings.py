@@ -18,11 +18,13 @@ from records import ANGLES
 from records.tables.forecast import PRIORS
 from stats import bins_label, bootstrap_interval, bootstrap_of_mean, upper_bins
 from vlm.responses.scoring import training_refusal
+from vlm.responses.truncation import WARNED
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
 
 Tables = Mapping[str, pd.DataFrame]
+ENDS = "do the responses end"
 SEES, LOOKS, GAP, GEOMETRY, FORECAST, PRECISION, STRENGTH = (
     "does the teacher see",
     "does the student look",
@@ -41,7 +43,7 @@ def finding_table(analyzer: "Analyzer", tables: Tables, evidence: Evidence, run_
     """Return the table `findings`: whether the two fit, what was measured, and what it cost."""
     n_prompts = sum(prompt.has_image for prompt in analyzer.prompts.values())
     measured = finding_rows(tables, evidence, n_prompts, analyzer.seed)
-    return pd.DataFrame([*_compatibility(analyzer), *measured, *cost_rows(analyzer, run_options)])
+    return pd.DataFrame([*_compatibility(analyzer), _ends(tables), *measured, *cost_rows(analyzer, run_options)])
 
 
 def halves_notes(tables: Tables) -> dict[str, int]:
@@ -200,6 +202,13 @@ def _compatibility(analyzer: "Analyzer") -> list[Row]:
     ]
     reason = ", ".join(f"{name}: {n}" for name, n in analyzer.asked.left_out.items() if n)
     return [*rows, finding(question, "prompts left out", "", left_out, reason=reason), *_refusals(analyzer, question)]
+
+
+def _ends(tables: Tables) -> Row:
+    """How many of the responses have no end."""
+    share = float(tables["rollouts"]["truncated"].mean())
+    reason = "what is measured says little of how responses end: raise `max_response`" if share > WARNED else ""
+    return finding(ENDS, "truncated responses", "share", share, verdict="many" if reason else "few", reason=reason)
 
 
 def _refusals(analyzer: "Analyzer", question: str) -> list[Row]:

@@ -32,6 +32,7 @@ APART: Final[Mapping[str, str]] = {
     "teacher_device": "",
     "attention": "measured with attention {}, training has sdpa",
     "parameters": "measured at the parameters that {} finds, training changes all; see --freeze-vision",
+    "sampler": "measured on responses that {} sampled, training samples by transformers",
     "rollouts": "measured on responses of {}, the student is trained on its own; add --rollouts to train on a file",
 }
 """Fields of the settings that are not carried by their name, and what is said of one that was given."""
@@ -53,7 +54,7 @@ def training_flags(analyzer: "Analyzer", advice: Recommendation, lr: float | Non
     """
     from probes.corpus import IN_MEMORY  # torch
 
-    pair, asked = analyzer.pair_options, analyzer.prompt_options
+    pair, asked = analyzer.pair_options, analyzer.stated_prompt_options  # training has the same default length
     if advice.objective == "none" or IN_MEMORY in (analyzer.checkpoint, asked.prompts):
         return {}
     flags: dict[str, Any] = {"student": analyzer.checkpoint, "teacher": pair.teacher, "objective": advice.objective}
@@ -67,7 +68,7 @@ def training_flags(analyzer: "Analyzer", advice: Recommendation, lr: float | Non
 
 def left_out(analyzer: "Analyzer") -> list[str]:
     """Say which settings were measured with and are not those of training."""
-    said = _given(analyzer.pair_options) | _given(analyzer.prompt_options)
+    said = _given(analyzer.pair_options) | _given(analyzer.stated_prompt_options)
     if analyzer.stored is not None:
         said["rollouts"] = analyzer.prompt_options.rollouts or "memory"
     if said.get("dtype") in DTYPES:

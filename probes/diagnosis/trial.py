@@ -117,7 +117,7 @@ def trial_table(ground: Ground, steered: Sequence[Setting]) -> pd.DataFrame:
 def _taken(ground: Ground, setting: Setting, measured: pd.DataFrame, shard: int) -> pd.DataFrame:
     """The changes of each token by a setting's steps, which an interrupted run may have taken."""
     shards = ground.analyzer.shards
-    if not shards.has("trial", shard):
+    if shards.due(shard, "trial"):
         shards.add("trial", shard, measured.join(ground.changes(setting)).assign(shard=shard))
     rows = shards.gather("trial")
     return rows[rows["shard"] == shard].reset_index(drop=True)

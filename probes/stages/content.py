@@ -20,8 +20,6 @@ from vlm.views.view import image_view
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
 
-SHARD = 64  # rollouts per shard
-
 
 def partners(prompts: Sequence[Prompt]) -> dict[str, Prompt]:
     """By `prompt_id`, the prompt whose pictures are shown instead; those without a partner are missing."""
@@ -41,7 +39,7 @@ def partners(prompts: Sequence[Prompt]) -> dict[str, Prompt]:
 
 def content_table(analyzer: "Analyzer") -> pd.DataFrame:
     """Return the table `content`: the tokens of the responses whose prompt has a partner."""
-    writer = analyzer.shards
+    writer, size = analyzer.shards, analyzer.prompt_options.batch
     paired = partners(list(analyzer.prompts.values()))
     shown = {name: replace(image_view(analyzer.prompts[name]), images=paired[name].images) for name in paired}
     swapped = analyzer.having(asked=replace(analyzer.asked, text_views=shown))
@@ -49,9 +47,9 @@ def content_table(analyzer: "Analyzer") -> pd.DataFrame:
     if not numbers:
         return pd.DataFrame(columns=list(CONTENT.names))
     with progress("other pictures", len(numbers)) as show:
-        for shard, start in enumerate(range(0, len(numbers), SHARD)):
-            part = numbers[start : start + SHARD]
-            if not writer.has("content", shard):
+        for shard, start in enumerate(range(0, len(numbers), size)):
+            part = numbers[start : start + size]
+            if writer.due(shard, "content"):
                 writer.add("content", shard, _rows(swapped, part, paired))
             show(start + len(part))
     return writer.gather("content")

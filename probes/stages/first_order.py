@@ -124,7 +124,7 @@ def measure_directions(analyzer: "Analyzer", first: Half, second: Half) -> tuple
     shards = analyzer.shards
     with progress("directions", len(PASSES)) as show:
         for shard, name in enumerate(PASSES):
-            if not shards.has("direction_products", shard):
+            if shards.due(shard, "direction_products"):
                 along = descent(analyzer, first, {name: 1.0})
                 shards.add("sensitivity", shard, change_rows(analyzer, second, along, name))
                 shards.add("direction_products", shard, pd.DataFrame([products(analyzer, first, along)]))

@@ -37,7 +37,7 @@ def measure_gradients(
     engine = Gramian(analyzer.pair.student.model, groups, metric=analyzer.metric_factors)
     with progress("gradients", len(units)) as show:
         for shard, part in enumerate(_cut(units, groups)):
-            if not all(shards.has(table, shard) for table in tables):
+            if shards.due(shard, *tables):
                 measured = (
                     _bins(analyzer, groups, part) if _are_corpus_bins(part) else unit_grams(analyzer, engine, part)
                 )
@@ -46,8 +46,14 @@ def measure_gradients(
                     frames = [make(members, grams) for members, grams in rows]
                     shards.add(table, shard, pd.concat(frames, ignore_index=True))
             show(part[-1].unit_id + 1)
-    analyzer.notes["unreached"] = engine.unreached() if engine.reached else []
+    reached = shards.everyone(engine.unreached() if engine.reached else None)
+    analyzer.notes["unreached"] = _in_all([names for names in reached if names is not None])
     return {table: _ordered(shards.gather(table)) for table in tables}
+
+
+def _in_all(lists: Sequence[Sequence[str]]) -> list[str]:
+    """The names that all lists have, in the order of the first."""
+    return [name for name in lists[0] if all(name in names for names in lists)] if lists else []
 
 
 def finite(analyzer: "Analyzer", grams: dict[str, Gram]) -> dict[str, Gram]:

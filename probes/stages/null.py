@@ -29,7 +29,7 @@ def measure_null(analyzer: "Analyzer", units: Sequence[Unit]) -> pd.DataFrame:
     bins, shards = sorted({unit.bin for unit in units}), analyzer.shards
     with progress("null", len(bins)) as show:
         for done, bin_ in enumerate(bins, start=1):
-            if not shards.has("null", bin_):
+            if shards.due(bin_, "null"):
                 members = [unit for unit in units if unit.bin == bin_ and unit.kind != "corpus-bin"]
                 rows = list(null_angles(analyzer, members, analyzer.seed + bin_))
                 shards.add("null", bin_, pd.DataFrame(rows, columns=_COLUMNS))

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cli.progress import progress
-from probes.sampling import SHARD
+from probes.sampling import sample_shards
 from vlm.answers.judge import boxed_answer, is_correct_any
 from vlm.prompts.prompt import Prompt
 from vlm.responses.evaluation import evaluate
 from vlm.responses.rollouts import Rollout, Sampling
+from vlm.responses.truncation import truncation
 from vlm.views.view import text_view
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ def answer_table(analyzer: "Analyzer", samples: int, *, without_image: bool = Fa
         pairs = zip(prompts, views, strict=True)
         prompts = [replace(prompt, messages=view.messages, images=view.images) for prompt, view in pairs]
     per_prompt = max(samples, 1)
-    sampling = Sampling(options.max_response, per_prompt, options.seed, samples == 0, options.batch)
-    with progress("answers", len(prompts) * per_prompt) as show:
-        verdicts = evaluate(analyzer.student, prompts, sampling, progress=show)
-    return pd.DataFrame([rollout_row(n, verdict.prompt, verdict.rollout) for n, verdict in enumerate(verdicts)])
+    sampling = Sampling(options.longest_response, per_prompt, options.seed, samples == 0, options.batch)
+    answers = sample_shards(analyzer.student, prompts, sampling, analyzer.shards, analyzer.vllm_folder)
+    truncation(answers, options.longest_response).settle(allowed=options.allow_truncated)
+    by_id = {prompt.prompt_id: prompt for prompt in prompts}
+    return pd.DataFrame([rollout_row(n, by_id[answer.prompt_id], answer) for n, answer in enumerate(answers)])
 
 
 def stored_answers(analyzer: "Analyzer") -> pd.DataFrame | None:
@@ -59,15 +61,18 @@ def stored_answers(analyzer: "Analyzer") -> pd.DataFrame | None:
 def greedy_answers(analyzer: "Analyzer", questions: Sequence[Prompt]) -> pd.DataFrame:
     """Return a row for each question: the greedy `response`, and whether it is `correct`."""
     options, shards = analyzer.prompt_options, analyzer.shards
-    sampling = Sampling(options.max_response, greedy=True, batch=options.batch)
+    sampling = Sampling(options.longest_response, greedy=True, batch=options.batch)
+    answers: list[Rollout] = []
     with progress("answers", len(questions)) as show:
-        for shard, start in enumerate(range(0, len(questions), SHARD * 2)):
-            part = questions[start : start + SHARD * 2]
-            if not shards.has("answers", shard):
+        for shard, start in enumerate(range(0, len(questions), options.batch)):
+            part = questions[start : start + options.batch]
+            if shards.due(shard, "answers"):
                 verdicts = evaluate(analyzer.pair.student, part, sampling)
+                answers += [verdict.rollout for verdict in verdicts]
                 rows = [{"response": verdict.rollout.text, "correct": verdict.correct} for verdict in verdicts]
                 shards.add("answers", shard, pd.DataFrame(rows))
             show(start + len(part))
+    truncation(answers, options.longest_response).say()
     return shards.gather("answers")
 
 

@@ -8,7 +8,6 @@ import torch
 
 from cli.progress import progress
 from geometry import Decomposition, FourViews, decompose, equal_frequency_bins, token_scores, top_ids, topk_log_probs
-from probes.sampling import SHARD
 from records.tables.support import COMPARED
 from vlm.responses.rollouts import Rollout
 
@@ -21,17 +20,16 @@ _FIELDS = {"vds": "vds", "kl_standard": "standard", "kl_language": "language", "
 
 def score_at_top_k(analyzer: "Analyzer", top_k: Sequence[int]) -> pd.DataFrame:
     """Return the table `support_tokens`: each token scored over all ids and over each K, and binned by both."""
-    size, writer = SHARD * 2, analyzer.shards
+    shards = analyzer.shards
     with progress("scoring", len(analyzer.rollouts)) as show:
-        for shard, start in enumerate(range(0, len(analyzer.rollouts), size)):
-            part = analyzer.rollouts[start : start + size]
-            if not writer.has("support_tokens", shard):
-                read = analyzer.read_by_chunk(part, lambda views: _supports(views, top_k))
-                scored = enumerate(zip(part, read, strict=True), start)
-                frames = [_tokens(analyzer, number, rollout, chunks, top_k) for number, (rollout, chunks) in scored]
-                writer.add("support_tokens", shard, pd.concat(frames, ignore_index=True))
-            show(start + len(part))
-    tokens = writer.gather("support_tokens")
+        for shard, part in enumerate(analyzer.cut()):
+            if shards.due(shard, "support_tokens"):
+                read = analyzer.read_by_chunk(list(part.values()), lambda views: _supports(views, top_k))
+                scored = zip(part.items(), read, strict=True)
+                frames = [_tokens(analyzer, number, rollout, chunks, top_k) for (number, rollout), chunks in scored]
+                shards.add("support_tokens", shard, pd.concat(frames, ignore_index=True))
+            show(max(part) + 1)
+    tokens = shards.gather("support_tokens")
     binned = [binned_tokens(rows, analyzer.bin_options.bins) for _, rows in tokens.groupby("top_k")]
     return pd.concat(binned, ignore_index=True)
 

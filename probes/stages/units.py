@@ -64,20 +64,21 @@ def choose_units(tokens: pd.DataFrame, options: UnitOptions, seed: int) -> list[
 
 
 def _choose(tokens: pd.DataFrame, kind: str, per_bin: PerBin, seed: int) -> list[Unit]:
-    pictured = tokens[tokens["bin"] >= 0]
+    pictured = tokens.loc[tokens["bin"] >= 0, ["bin", "rollout_id", "position", "prompt_id"]]
     lengths = tokens.groupby("rollout_id")["position"].size()
     if kind == "corpus-bin":
         n_trajectories = pictured["rollout_id"].nunique()
         by_bin = enumerate(group for _, group in pictured.groupby("bin"))
         return [_corpus_bin(number, group, lengths, n_trajectories) for number, group in by_bin]
     keys = ["bin", "rollout_id", "position"] if kind == "token" else ["bin", "rollout_id"]
-    candidates = pictured[[*keys, "prompt_id"]].drop_duplicates()
+    candidates = pictured if kind == "token" else pictured[[*keys, "prompt_id"]].drop_duplicates()
     drawn = [_draw(group, per_bin, seed) for _, group in candidates.groupby("bin")]
     chosen = pd.concat(drawn).sort_values(["rollout_id", *keys[2:], "bin"])
     rows = chosen.itertuples(index=False)
     if kind == "token":
         return [_token(number, row, lengths) for number, row in enumerate(rows)]
-    positions = pictured.groupby(["rollout_id", "bin"])["position"].apply(list)
+    members = pictured[pictured["rollout_id"].isin(chosen["rollout_id"])]
+    positions = members.groupby(["rollout_id", "bin"])["position"].apply(list)
     units = [_trajectory_bin(number, row, positions, lengths) for number, row in enumerate(rows)]
     return [_signed(unit, seed) for unit in units] if kind == "signed-bin" else units
 

@@ -30,7 +30,7 @@ def crowded(tmp_path):
 
 
 def test_a_users_own_files_do_no_harm(crowded, checkpoints):
-    pair = (str(checkpoints / "student"), "--teacher", str(checkpoints / "teacher"))
+    pair = (str(checkpoints / "student"), "--teacher", str(checkpoints / "teacher"), "--allow-truncated")
     found = run("vds", *pair, "--limit", "4", "--max-response", "4", "--bins", "2", "--out", "out", cwd=crowded)
     assert found.returncode == 0, found.stderr
     assert (crowded / "out/tokens.parquet").is_file() and (crowded / "out/vds.png").is_file()
@@ -74,7 +74,7 @@ def test_the_wheel_works_without_the_repository(tmp_path, checkpoints):
     subprocess.run(install, check=True, capture_output=True, timeout=240)
     (Path(target) / "libraries.pth").write_text(_libraries_alone(tmp_path))
     vgs = (str(tmp_path / "env/bin/vgs"),)
-    pair = ("--limit", "4", "--max-response", "4", "--bins", "2", "--per-bin", "1", "--out", "out")
+    pair = ("--limit", "4", "--max-response", "4", "--bins", "2", "--per-bin", "1", "--allow-truncated", "--out", "out")
     found = run("angles", *pair, cwd=tmp_path, command=vgs)
     assert found.returncode == 0, found.stderr
     assert (tmp_path / "out/angle_bins.png").is_file()

@@ -113,6 +113,7 @@ def training(subject: Subject) -> str:
             batch=4,
             micro_batch=2,
             max_response=6,
+            allow_truncated=True,
             held_out=2,
             steps=1,
             geometry_every=1,
@@ -245,6 +246,7 @@ def _analyzer(subject: Subject, **options: object) -> Analyzer:
         teacher=str(subject.folder / "teacher"),
         prompts=str(subject.prompt_file),
         max_response=4,
+        allow_truncated=True,
         bins=2,
         **options,
     )

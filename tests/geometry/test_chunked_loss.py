@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from geometry import (
     FourViews,
@@ -19,9 +20,9 @@ from geometry import (
     ObjectiveLoss,
     Thresholds,
     decompose,
+    entropy_from_hidden,
     kl_nats,
     log_probs,
-    objective_loss,
     objective_loss_from_hidden,
     token_shares,
     top_ids,
@@ -29,6 +30,7 @@ from geometry import (
     vds_from_hidden,
 )
 from geometry.chunked_loss.closed_form import Distribution, Workspace, kl_of
+from tests.geometry.plain_loss import plain_objective_loss
 from tests.geometry.problems import normal
 from tests.geometry.test_objectives import EVERY, HAS_IMAGE, LENGTHS, OBJECTIVES
 
@@ -60,7 +62,7 @@ class Problem:
         views += [self.scale * (hidden @ self.teacher_head.weight.T) for hidden in self.teacher]
         kept = [id for id in range(SUPPORT) if id not in MASKED]
         four = FourViews(*(view[:, kept] for view in views))
-        return objective_loss(four, objective, **self.options(objective, options))
+        return plain_objective_loss(four, objective, **self.options(objective, options))
 
     def from_hidden(self, objective: Objective, chunk: int | None = None, **options: Any) -> ObjectiveLoss:
         inputs = *self.student, self.head, *self.teacher, self.teacher_head
@@ -115,7 +117,7 @@ def test_top_k_equals_the_loss_of_buckets(objective: Objective, top_k: int, end:
     views = [head.logits(hidden) for head, hidden in problem.heads_and_hidden()]
     ids = top_ids(views[2], top_k)
     reduced = [topk_log_probs(view, ids) for view in views]
-    expected = objective_loss(FourViews(*reduced), objective, **problem.options(objective, {}))
+    expected = plain_objective_loss(FourViews(*reduced), objective, **problem.options(objective, {}))
     found = problem.from_hidden(objective, chunk=3, top_k=top_k)
     torch.testing.assert_close(found.loss, expected.loss, **EXACT)
     for got, want in zip(problem.gradients(found.loss), problem.gradients(expected.loss), strict=True):
@@ -129,7 +131,7 @@ def test_top_k_equals_the_loss_of_buckets(objective: Objective, top_k: int, end:
 def test_blocks_within_a_chunk_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     problem, objective = Problem(), OBJECTIVES["vgs-lp attached"]
     whole = problem.from_hidden(objective)
-    monkeypatch.setattr("geometry.chunked_loss.loss.BLOCK_BYTES", 3 * SUPPORT * 4)
+    monkeypatch.setattr("geometry.chunked_loss.blocks.BLOCK_BYTES", 3 * SUPPORT * 4)
     found = problem.from_hidden(objective, chunk=7)
     torch.testing.assert_close(found.loss, whole.loss, **EXACT)
     for got, want in zip(problem.gradients(found.loss), problem.gradients(whole.loss), strict=True):
@@ -271,7 +273,7 @@ def test_bfloat16_is_computed_in_float32_from_the_logits_on() -> None:
         [head.logits(h) for h in hs]
         for head, hs in ((problem.head, problem.student), (problem.teacher_head, problem.teacher))
     ]
-    expected = objective_loss(FourViews(*inputs[0], *inputs[1]), objective, **problem.options(objective, {}))
+    expected = plain_objective_loss(FourViews(*inputs[0], *inputs[1]), objective, **problem.options(objective, {}))
     found = problem.from_hidden(objective, chunk=3)
     assert found.loss.dtype == torch.float32
     torch.testing.assert_close(found.loss, expected.loss, rtol=1e-2, atol=0)
@@ -315,6 +317,40 @@ def hidden_problem(n_tokens: int, n_ids: int) -> tuple[list[Any], dict]:
     heads = [LMHead(normal(n_ids, 2, seed=k).float().requires_grad_(k == 4)) for k in (4, 5)]
     inputs = [*student, heads[0], *teacher, heads[1]]
     return inputs, {"thresholds": EDGES, "shares": token_shares([n_tokens])}
+
+
+def test_the_entropy_is_that_of_the_image_view_over_all_ids() -> None:
+    problem, objective = Problem(softcap=2.0), OBJECTIVES["vgs-lp"]
+    expected = entropy_from_hidden(problem.student[0], problem.head)
+    for top_k in (None, 3):
+        found = problem.from_hidden(objective, chunk=3, top_k=top_k).entropy
+        torch.testing.assert_close(found, expected, **EXACT)
+
+
+@pytest.mark.parametrize("top_k", [None, 3])
+def test_a_vds_that_was_measured_before_is_taken_as_it_is(top_k: int | None) -> None:
+    problem, objective = Problem(), OBJECTIVES["vgs-lp"]
+    vds = vds_from_hidden(HiddenViews(*problem.teacher, problem.teacher_head), top_k=top_k)
+    found, again = (problem.from_hidden(objective, vds=v, top_k=top_k) for v in (vds, None))
+    assert torch.equal(found.parts.vds, vds) and torch.equal(found.loss, again.loss)
+    closed = problem.from_hidden(objective, vds=torch.zeros_like(vds))
+    assert float(closed.weights.language.abs().sum()) == 0.0 < float(found.weights.language.abs().sum())
+
+
+def test_the_head_carries_back_the_text_view_of_preserved_tokens_alone() -> None:
+    """Four views forward; back to the hidden states, each token with a gradient. torch counts no product in place."""
+
+    def counted_to_expected(objective: Objective) -> float:
+        problem = Problem(bias=False)
+        with FlopCounterMode(display=False) as counter:
+            weights = problem.from_hidden(objective, chunk=3).weights
+        n_text = int((weights.language != 0).sum())
+        assert 0 < n_text < N_TOKENS or objective.name != "vgs-lp"
+        of_student, of_teacher = 2 * SUPPORT * 4, 2 * SUPPORT * 5
+        expected = 2 * N_TOKENS * (of_student + of_teacher) + (N_TOKENS + n_text) * of_student
+        return counter.get_total_flops() / expected
+
+    assert counted_to_expected(OBJECTIVES["vgs-lp"]) == counted_to_expected(OBJECTIVES["vgs"]) == 1.0
 
 
 @EVERY

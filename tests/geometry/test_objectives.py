@@ -35,9 +35,11 @@ OBJECTIVES = {
     "vgs by token": Objective("vgs", gamma=0.7, average="token"),
     "vgs-lp": Objective("vgs-lp", lambda_=0.3, eta=0.5),
     "vgs-lp attached": Objective("vgs-lp", lambda_=0.3, prior="attached"),
+    "vgs-lp as printed": Objective("vgs-lp", lambda_=0.3, eta=0.5, eta_scales="loss"),
     "adaptive": Objective("adaptive", lambda_=0.3, eta=0.5),
     "adaptive attached": Objective("adaptive", quantile=0.8, low_quantile=0.1, lambda_=0.3, prior="attached"),
     "language-steering": Objective("language-steering", lambda_=0.3, eta=0.6),
+    "language-steering as printed": Objective("language-steering", lambda_=0.3, eta=0.6, eta_scales="loss"),
     "language-steering attached": Objective("language-steering", lambda_=0.3, prior="attached"),
     "language-steering printed": Objective("language-steering", lambda_=0.3, vp="printed"),
     "language-steering printed attached": Objective("language-steering", lambda_=0.3, vp="printed", prior="attached"),
@@ -72,6 +74,8 @@ def twin_of_token(rows: list[Tensor], objective: Objective, low: float, high: fl
     vds = float(plain_kl(q_image, q_text))
     gate = float(has_image and vds > high)
     eta, gamma, lambda_ = objective.eta, objective.gamma, objective.lambda_
+    if objective.eta_scales == "loss":  # eta (standard + gamma steered + lambda preserved), Eq. 18
+        lambda_ = eta * lambda_
     if objective.name == "off-policy":
         return plain_kl(q_image, p_image)
     if objective.name == "standard":
@@ -135,7 +139,7 @@ def test_parts_are_the_decomposition_without_a_graph(objective: Objective) -> No
     found = objective_loss(FourViews(*views), objective, thresholds=Thresholds(0.1, 0.5), shares=shares)
     expected = decompose(FourViews(*views))
     for name in ("standard", "language", "visual", "vds", "student_vds"):
-        assert torch.equal(getattr(found.parts, name), getattr(expected, name))
+        torch.testing.assert_close(getattr(found.parts, name), getattr(expected, name), **EXACT)
         assert not getattr(found.parts, name).requires_grad
 
 
@@ -414,3 +418,15 @@ def test_refuses_shares_of_too_small_a_batch() -> None:
         token_shares([2, 1], n_trajectories=1)
     with pytest.raises(ValueError, match="`n_tokens` must be at least 3, those here, got 2"):
         token_shares([2, 1], "token", n_tokens=2)
+
+
+def test_eta_of_the_whole_loss_is_a_factor_of_it() -> None:
+    """Eq. 18 as printed: the loss with eta is eta times the loss without, and so is its gradient."""
+    drawn = leaves()
+    views = views_of(drawn)
+    losses = [loss_of(views, Objective("vgs-lp", lambda_=0.3, eta=eta, eta_scales="loss")) for eta in (0.5, 1.0)]
+    torch.testing.assert_close(losses[0], 0.5 * losses[1], **EXACT)
+    for half, whole in zip(*(gradients(loss, drawn) for loss in losses), strict=True):
+        torch.testing.assert_close(half, 0.5 * whole, **EXACT)
+    spared = loss_of(views, Objective("vgs-lp", lambda_=0.3, eta=0.5))
+    assert float((spared - losses[0]).detach()) > 1e-3

@@ -76,9 +76,7 @@ def test_any_of_several_accepted_answers_is_right(checkpoints, tmp_path, monkeyp
     """The model's own text in a box, as one of two accepted answers."""
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"problem": "how much?", "answer": ["2", "two"]}) + "\n")
-    monkeypatch.setattr(
-        "vlm.responses.evaluation.generate", lambda *a, **k: [Rollout("0", 0, (1,), "\\boxed{two}", False)]
-    )
+    monkeypatch.setattr("probes.sampling.generate", lambda *a, **k: [Rollout("0", 0, (1,), "\\boxed{two}", False)])
     [row] = run(checkpoints, tmp_path, "--prompts", str(path)).tables["rollouts"].to_dict("records")
     assert (row["correct"], row["boxed"], row["answer"]) == (True, True, "2 or two")
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from probes import angles, sampling
+from probes import angles
 from probes.stages import gradients
 from records import ANGLES, RecordWriter, read_record
 from stats.bootstrap import bootstrap_interval
@@ -186,9 +186,8 @@ def test_the_same_seed_gives_the_same_tables(flags, tmp_path, capsys):
 
 
 def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, monkeypatch):
-    monkeypatch.setattr(sampling, "SHARD", 2)
     monkeypatch.setattr(gradients, "SHARD", 2)
-    argv = [*flags, "--per-bin", "3"]
+    argv = [*flags, "--per-bin", "3", "--batch", "2"]
     assert angles.main([*argv, "--out", str(tmp_path / "whole")]) == 0
     adding = RecordWriter.add
     for stop in ("rollouts", "tokens", "units", "null"):
@@ -204,7 +203,7 @@ def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, mon
     monkeypatch.setattr(RecordWriter, "add", adding)
     assert angles.main([*argv, "--out", str(tmp_path / "parts")]) == 0
     assert files(tmp_path / "parts") == files(tmp_path / "whole")
-    assert not (tmp_path / "parts" / "shards").exists()
+    assert not (tmp_path / "parts" / "pieces").exists()
 
 
 def test_the_batch_changes_no_number(flags, angles_record, tmp_path):

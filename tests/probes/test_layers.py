@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from geometry import OBJECTIVES
-from probes import layers, sampling
+from probes import layers
 from probes.measurement import Measurement
 from probes.stages import gradients
 from records import RecordWriter, read_record
@@ -96,9 +96,8 @@ def undrawn(monkeypatch):
 
 
 def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, monkeypatch, undrawn):
-    monkeypatch.setattr(sampling, "SHARD", 2)
     monkeypatch.setattr(gradients, "SHARD", 2)
-    argv = [*flags, "--per-bin", "2"]
+    argv = [*flags, "--per-bin", "2", "--batch", "2"]
     assert layers.main([*argv, "--out", str(tmp_path / "whole")]) == 0
     adding = RecordWriter.add
 
@@ -126,7 +125,7 @@ def test_the_other_units(flags, tmp_path, unit, undrawn):
 def test_as_a_process(flags, tmp_path):
     out = tmp_path / "out"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    argv = [*flags, "--per-bin", "2", "--scope", "language_model", "--out", str(out)]
+    argv = [*flags, "--per-bin", "2", "--scope", "language_model", "--allow-truncated", "--out", str(out)]
     command = [sys.executable, "-m", "probes.layers", *argv]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

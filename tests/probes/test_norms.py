@@ -99,11 +99,11 @@ def test_an_interrupted_series_is_continued_to_the_same_table(series, setting, f
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Shards, "add", add)
         norms.main(argv)
-    assert (tmp_path / "parts" / "shards" / "norms-000000.parquet").is_file()
+    assert (tmp_path / "parts" / "pieces" / "norms-000000.parquet").is_file()
     monkeypatch.setattr(sampling, "generate", None)  # both had their responses
     with pytest.raises(TypeError):
         norms.main(argv)
-    assert (tmp_path / "parts" / "shards" / "norms-000001.parquet").is_file()
+    assert (tmp_path / "parts" / "pieces" / "norms-000001.parquet").is_file()
     monkeypatch.undo()
     assert norms.main(argv) == 0
     assert (tmp_path / "parts" / "norms.csv").read_bytes() == (folder / "norms.csv").read_bytes()

@@ -176,13 +176,13 @@ def test_killed_while_clearing_no_old_shard_survives(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         open_record(tmp_path, OTHER, overwrite=True)
     monkeypatch.undo()
-    assert (tmp_path / "shards").exists()
+    assert (tmp_path / "pieces").exists()
     assert run(tmp_path, OTHER) == [0, 1, 2]
 
 
 def test_a_half_written_shard_is_not_there(tmp_path):
     begin(tmp_path, n_shards=1)
-    (tmp_path / "shards" / "work-000001.parquet.part").write_bytes(b"PAR1")
+    (tmp_path / "pieces" / "work-000001.parquet.part").write_bytes(b"PAR1")
     assert run(tmp_path) == [1, 2]
 
 

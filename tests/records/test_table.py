@@ -139,6 +139,29 @@ def test_text_has_one_type_however_stored():
 # --- written and read ---
 
 
+def test_categories_are_text(tmp_path):
+    frame = frame_of("tokens", n_rows=6)
+    repeated = frame.astype(dict.fromkeys(["prompt_id", "dependency", "token_text"], "category"))
+    TABLES["tokens"].check(repeated)
+    TABLES["tokens"].write(tmp_path, repeated)
+    written = (tmp_path / "tokens.parquet").read_bytes()
+    TABLES["tokens"].write(tmp_path, frame)
+    assert written == (tmp_path / "tokens.parquet").read_bytes()
+    numbers = frame.assign(token_text=pd.Series([1, 2, 3, 4, 5, 6], dtype="category"))
+    with pytest.raises(RecordError, match=r"token_text \(int64, must be string\)"):
+        TABLES["tokens"].check(numbers)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 3, 7])
+def test_row_groups_join_to_the_whole_table(tmp_path, monkeypatch, n_rows):
+    monkeypatch.setattr("records.table.ROW_GROUP", 3)
+    frame = frame_of("tokens", n_rows=n_rows).astype({"token_text": "category"})
+    TABLES["tokens"].write(tmp_path, frame)
+    again = TABLES["tokens"].read(tmp_path)
+    assert again["token_text"].tolist() == frame["token_text"].tolist()
+    assert again["vds_nats"].tolist() == frame["vds_nats"].tolist()
+
+
 def frames(name: str) -> st.SearchStrategy[pd.DataFrame]:
     """Draw frames of a table; the text of a CSV has no line ends or bytes of zero."""
     table = TABLES[name]

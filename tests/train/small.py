@@ -31,6 +31,7 @@ def small(checkpoints: Path, **changes) -> Config:
         evaluate_every=2,
         geometry_every=3,
         checkpoint_every=3,
+        allow_truncated=True,
     )
     return replace(config, **changes)
 

@@ -70,7 +70,21 @@ def test_the_settings_of_a_run_are_named_as_ever(monkeypatch):
     mix = ["--objective", "grpo+vgs-lp", "--rollouts-per-prompt", "4", "--batch", "16"]
     assert parse(mix).folder == "runs/train-grpo+vgs-lp-a56cfeeed759"
     monkeypatch.setattr(Config, "is_on_cpu", False)  # as where the preset was run
-    assert parse(["--preset", "paper-4b", "--teacher", "t"]).folder == "runs/train-vgs-lp-b7f179a17190"
+    paper = ["--preset", "paper-4b", "--teacher", "t"]
+    assert parse([*paper, "--eta-scales", "steered"]).folder == "runs/train-vgs-lp-b7f179a17190"
+    assert parse(paper).folder != "runs/train-vgs-lp-b7f179a17190"
+
+
+def test_the_published_eta_scales_the_whole_loss_as_printed():
+    def scaled(*argv):
+        return parse([*argv, "--teacher", "t"]).training_objective.eta_scales
+
+    assert scaled("--preset", "paper-2b") == scaled("--eta-scales", "loss") == "loss"
+    assert scaled() == scaled("--eta", "0.41") == scaled("--preset", "paper-2b", "--eta", "measured") == "steered"
+    assert scaled("--preset", "paper-2b", "--objective", "vgs") == "steered"  # it has no other term
+    assert scaled("--preset", "paper-2b", "--eta-scales", "steered") == "steered"
+    assert "eta_scales" not in parse([]).settings == parse(["--eta-scales", "steered"]).settings
+    assert parse(["--eta-scales", "loss"]).settings["eta_scales"] == "loss"
 
 
 def test_on_the_cpu_auto_is_what_was_the_default(monkeypatch):
@@ -244,7 +258,7 @@ def _flags(shown):
 def test_the_table_of_readers_is_what_is_refused(name):
     """A flag is taken by the objectives that read it, and refused by the others."""
     value = {"prior": "attached", "vp": "printed", "quantile_scope": "micro-batch", "rollouts": "x.jsonl", "updates": 2}
-    changes = {name: {"match_norm": True, **value}.get(name, 0.5)}
+    changes = {name: {"match_norm": True, "eta_scales": "loss", **value}.get(name, 0.5)}
     for objective in (*get_args(Name), *get_args(RewardName)):
         if objective in FLAGS_READ_BY[name]:
             assert getattr(Config(objective=objective, **changes), name) == changes[name]

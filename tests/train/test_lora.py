@@ -117,6 +117,40 @@ def test_the_journal_measures_the_adapters(whole):
     assert found.evaluations[-1].losses != found.evaluations[0].losses
 
 
+@pytest.fixture(scope="module")
+def short(checkpoints, tmp_path_factory):
+    """The pair, its student saved in bfloat16."""
+    folder = tmp_path_factory.mktemp("short")
+    pair = load_pair(str(checkpoints / "student"), str(checkpoints / "teacher"))
+    for loaded, name in zip(pair.models, ("student", "teacher"), strict=True):
+        loaded.model.bfloat16().save_pretrained(folder / name)
+        loaded.processor.save_pretrained(folder / name)
+    return folder
+
+
+def base_dtypes(checkpoints):
+    config = small(checkpoints, lora_rank=2, dtype="bfloat16")
+    pair, adapters = prepare_student(load_pair(config.student, config.teacher), config)
+    assert all(parameter.dtype == torch.float32 for parameter in adapters.parameters.values())
+    assert pair.student.model.get_input_embeddings().weight.dtype == torch.float32
+    return {layer.get_base_layer().weight.dtype for layer in adapters.layers.values()}
+
+
+def test_frozen_weights_are_held_in_bfloat16_where_that_changes_none(checkpoints, short):
+    assert base_dtypes(short) == {torch.bfloat16} and base_dtypes(checkpoints) == {torch.float32}
+
+
+def test_holding_weights_in_bfloat16_changes_no_number(short, tmp_path, monkeypatch):
+    flags = {"lora_rank": 2, "lr": 1e-2, "dtype": "bfloat16", "steps": 2, "geometry_every": 1}
+    held = train(small(short, out=str(tmp_path / "held"), **flags))
+    monkeypatch.setattr("train.adapters._hold_exactly", lambda layers: None)
+    wide = train(small(short, out=str(tmp_path / "wide"), **flags))
+    assert lines(held) == lines(wide)
+    ours, theirs = (load_file(folder / "last" / "model.safetensors") for folder in (held, wide))
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert all(ours[name].dtype == theirs[name].dtype for name in theirs)
+
+
 def test_the_seed_draws_the_adapters(checkpoints):
     def drawn(seed):
         torch.rand(seed)  # whatever the global generator's state

@@ -104,6 +104,18 @@ def test_measured_eta_scales_all_but_the_preservation_term(checkpoints, changes)
     assert loss == pytest.approx(its_loss, rel=1e-5)
 
 
+def test_a_measured_eta_may_scale_the_whole_loss(checkpoints):
+    """Eq. 18 as printed: the gradient and loss of Eq. 17 without eta, times the number that is measured."""
+    changes = {"objective": "vgs-lp", "lambda_": 0.5, "eta_scales": "loss"}
+    found, loss, eta, _ = gradient_of(checkpoints, **changes)
+    whole, its_loss, _, _ = gradient_of(checkpoints, **changes | {"eta": "none"})
+    given, given_loss, _, _ = gradient_of(checkpoints, **changes | {"eta": eta})
+    spared, _, other, _ = gradient_of(checkpoints, **changes | {"eta_scales": "steered"})
+    assert relative(found, eta * whole) < 1e-5 and relative(given, found) < 1e-5
+    assert loss == pytest.approx(eta * its_loss, rel=1e-5) and given_loss == pytest.approx(loss, rel=1e-5)
+    assert other == pytest.approx(eta, rel=1e-6) and relative(spared, found) > 1e-2
+
+
 def test_what_eta_is_measured_with(checkpoints):
     def names(**changes):
         return [(o.name, o.terms) for o in needed(small(checkpoints, **changes))]
@@ -120,7 +132,7 @@ def test_a_preservation_term_apart_does_not_run_through_the_image_view(checkpoin
     found = learner(small(checkpoints))
     made = batch(found)
     alone, *_ = needed(found.config)
-    losses, _ = _losses(found, [alone], made, 0)
+    losses, _ = _losses(found, [alone], made.parts[0])
     gradients = torch.autograd.grad(losses[0], found.parameters, allow_unused=True)
     vision = {p for name in ("vision_tower", "merger") for p in found.pair.student.groups[name]}
     pairs = list(zip(found.parameters, gradients, strict=True))
@@ -207,9 +219,9 @@ def test_the_clip_shortens_the_gradient_and_the_journal_has_its_length_before(ch
 def test_a_text_view_that_is_not_trained_has_no_graph(checkpoints, monkeypatch):
     asked = []
 
-    def spy(loaded, responses, n_ids, *, text_graph=True):
+    def spy(loaded, responses, n_ids, *, text_graph=True, features=None):
         asked.append(text_graph and torch.is_grad_enabled())
-        return both_views(loaded, responses, n_ids, text_graph=text_graph)
+        return both_views(loaded, responses, n_ids, text_graph=text_graph, features=features)
 
     monkeypatch.setattr("train.step.both_views", spy)
     for objective, graph in (("standard", False), ("vgs", False), ("vgs-lp", True), ("language-steering", True)):

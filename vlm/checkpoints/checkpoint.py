@@ -27,6 +27,7 @@ from vlm.checkpoints.places import CheckpointError, Place, first_line
 from vlm.checkpoints.precision import DTYPES, QUANTISED, checked_dtype, quantisation, settled_dtype
 from vlm.checkpoints.processors import complete, load_processor
 from vlm.checkpoints.setup_fingerprint import setup_fingerprint
+from vlm.checkpoints.threads import choose_threads
 from vlm.checkpoints.two_views import refuse_misfit, refuse_one_view
 from vlm.checkpoints.waiting import reading
 from vlm.checkpoints.weights import (
@@ -72,6 +73,7 @@ def load_model(
         pad_token_id=processor.tokenizer.pad_token_id,
     )
     model.eval()
+    choose_threads(model)
     if not getattr(model, "hf_device_map", None):
         nn.Module.to(model, place)
     refuse_not_finite(source.place.asked, model)

@@ -49,6 +49,16 @@ def _replaced_by_default(written: dict[str, Any], config: PreTrainedConfig) -> s
     return None
 
 
+def context_of(checkpoint: str) -> int:
+    """Return the longest sequence of prompt and response that a checkpoint states, tokens; no weights are read.
+
+    Raises:
+        CheckpointError: it is no checkpoint that reads pictures.
+    """
+    config = AutoConfig.from_pretrained(readable(checkpoint).base.folder, trust_remote_code=False)
+    return int(config.get_text_config().max_position_embeddings)
+
+
 def n_wanted(base: Place) -> int:
     """Return the number of parameters of the config's model, without building it.
 

@@ -19,16 +19,17 @@ class Batches:
 
     size: items in a batch, now.
     flag: the option that names the size, for messages.
+    fixed: why the size must stay as it is, a clause for messages; empty where it need not.
     """
 
-    def __init__(self, size: int, flag: str) -> None:
-        self.size, self._flag = size, flag
+    def __init__(self, size: int, flag: str, fixed: str = "") -> None:
+        self.size, self._flag, self._fixed = size, flag, fixed
 
     def over(self, n_items: int, work: Callable[[slice], R]) -> Iterator[tuple[slice, R]]:
         """Yield each batch of `n_items` and what `work` makes of it, in order.
 
         Raises:
-            TooLargeError: a batch of one does not fit.
+            TooLargeError: a batch of one does not fit, or one whose size is fixed.
         """
         start = 0
         while start < n_items:
@@ -43,9 +44,18 @@ class Batches:
                 start = part.stop
                 yield part, result
                 continue
-            self._halve(size)  # outside of the handler, whose error still holds the tensors of the failed batch
+            self.halve(size)  # outside of the handler, whose error still holds the tensors of the failed batch
 
-    def _halve(self, size: int) -> None:
+    def halve(self, size: int) -> None:
+        """Go on with half of a size that did not fit.
+
+        Raises:
+            TooLargeError: as `over`.
+        """
+        if self._fixed and size > 1:
+            raise TooLargeError(
+                f"`{self._flag}` of {size} must fit into memory, it does not, and {self._fixed}; give a smaller one"
+            )
         if size == 1:
             raise TooLargeError(
                 f"`{self._flag}` of 1 must fit into memory, it does not; choose a smaller model, shorter responses"

@@ -16,6 +16,8 @@ from transformers import GenerationConfig, GenerationMixin, LogitsProcessor, Log
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
 from vlm.prompts.prompt import Prompt
 from vlm.responses.finite import refuse_logits, whose
+from vlm.responses.halving import Batches
+from vlm.responses.picture_features import PictureFeatures
 from vlm.views.view import encode_prompts, image_view, placed, together
 
 
@@ -49,12 +51,17 @@ class Sampling:
     """Probability that the ids which can be drawn have together, see `nucleus`; 1 for all ids."""
 
 
+Job = tuple[Prompt, int]
+"""A prompt, and which of its responses."""
+
+
 def generate(
     loaded: LoadedModel,
     prompts: Sequence[Prompt],
     sampling: Sampling,
     *,
     progress: Callable[[int], None] = lambda done: None,
+    batches: Batches | None = None,
 ) -> list[Rollout]:
     """Sample `sampling.per_prompt` responses to each prompt, image view, in prompt order.
 
@@ -63,28 +70,36 @@ def generate(
         prompts: the prompts.
         sampling: length, number, seed, batch. Batches are cut by prompt order.
         progress: called with the number of responses done after each batch.
+        batches: halved where memory runs out; those of an earlier call start with what has fitted there. By default
+            `sampling.batch` responses.
 
     Raises:
+        TooLargeError: not even one response fits into memory.
         NotFiniteError: the model's logits are not finite.
     """
     jobs = [(prompt, index) for prompt in prompts for index in range(sampling.per_prompt)]
     rollouts: list[Rollout] = []
-    for start in range(0, len(jobs), sampling.batch):
-        part = jobs[start : start + sampling.batch]
-        found: dict[int, Rollout] = {}
-        for rows in together([image_view(prompt) for prompt, _ in part], loaded.mixes_views):
-            found |= zip(rows, _generate_batch(loaded, [part[row] for row in rows], sampling), strict=True)
-        rollouts += [found[row] for row in sorted(found)]
+    batches = Batches(sampling.batch, "batch") if batches is None else batches
+    for _, drawn in batches.over(len(jobs), lambda part: _generate_part(loaded, jobs[part], sampling)):
+        rollouts += drawn
         progress(len(rollouts))
     return rollouts
 
 
+def _generate_part(loaded: LoadedModel, jobs: Sequence[Job], sampling: Sampling) -> list[Rollout]:
+    """Generate in one pass, or in one for each number of pictures where these cannot be mixed."""
+    rollouts: dict[int, Rollout] = {}
+    for rows in together([image_view(prompt) for prompt, _ in jobs], loaded.mixes_views):
+        rollouts |= zip(rows, _generate_batch(loaded, [jobs[row] for row in rows], sampling), strict=True)
+    return [rollouts[row] for row in sorted(rollouts)]
+
+
 @torch.no_grad()
-def _generate_batch(loaded: LoadedModel, jobs: Sequence[tuple[Prompt, int]], sampling: Sampling) -> list[Rollout]:
+def _generate_batch(loaded: LoadedModel, jobs: Sequence[Job], sampling: Sampling) -> list[Rollout]:
     views = [image_view(prompt) for prompt, _ in jobs]
     inputs = placed(encode_prompts(views, loaded.processor), loaded.device, loaded.dtype)
-    seeds = [_stream_seed(sampling.seed, prompt.prompt_id, index) for prompt, index in jobs]
-    chooser = _Chooser(seeds, loaded.banned_ids, greedy=sampling.greedy, top_p=sampling.top_p, owner=whose(loaded))
+    seeds = [stream_seed(sampling.seed, prompt.prompt_id, index) for prompt, index in jobs]
+    chooser = _Chooser(seeds, loaded.banned_ids, sampling, whose(loaded))
     config = GenerationConfig(
         max_new_tokens=sampling.max_response,
         do_sample=False,
@@ -92,9 +107,10 @@ def _generate_batch(loaded: LoadedModel, jobs: Sequence[tuple[Prompt, int]], sam
         pad_token_id=loaded.processor.tokenizer.pad_token_id,
     )
     generate_: Any = GenerationMixin.generate  # not the family's own, which may drop the sampler
+    shared = PictureFeatures(loaded).inputs(views, inputs) if sampling.per_prompt > 1 else inputs
     ids = generate_(
         loaded.model,
-        **inputs,
+        **shared,
         generation_config=config,
         logits_processor=LogitsProcessorList([chooser]),
         synced_gpus=False,  # each process samples by itself, also from weights that were in shards
@@ -134,45 +150,54 @@ def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
 class _Chooser(LogitsProcessor):
     """Leaves one token in each row: the most probable, or the one at the row's next random number.
 
+    Two float64 tensors `[rows, V]` are held at a time. The host waits once per token, to check that all is finite.
+
     owner: whose logits these are, for messages.
     banned_mass: of each token so far, `[rows]`, in the distribution over all ids.
     """
 
     def __init__(
-        self,
-        seeds: Sequence[int],
-        banned: Sequence[int],
-        *,
-        greedy: bool,
-        top_p: float = 1.0,
-        owner: str = "the model",
+        self, seeds: Sequence[int], banned: Sequence[int], sampling: Sampling, owner: str = "the model"
     ) -> None:
-        self._streams = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._banned = torch.tensor(banned, dtype=torch.long)
-        self._greedy, self._top_p, self._owner = greedy, top_p, owner
+        self._sampling, self._owner = sampling, owner
+        self._uniform = torch.empty(0) if sampling.greedy else _uniform(seeds, sampling.max_response)
         self.banned_mass: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        banned = self._banned.to(scores.device)
-        refuse_logits(scores, self._owner)
-        self.banned_mass.append(torch.softmax(scores.double(), dim=-1)[:, banned].sum(dim=-1))
-        drawable = scores.index_fill(1, banned, -torch.inf)  # before the softmax: what is left has all of the mass
-        refuse_logits(drawable, self._owner)
-        return drawable if self._greedy else self._drawn(drawable)
+        self._banned, self._uniform = self._banned.to(scores.device), self._uniform.to(scores.device)
+        drawable = scores.index_fill(1, self._banned, -torch.inf)  # before the softmax: what is left has all the mass
+        self._refuse(scores, drawable)
+        wide = scores.double()
+        mass = wide[:, self._banned].logsumexp(dim=-1) - wide.logsumexp(dim=-1)
+        self.banned_mass.append(mass.exp())
+        return drawable if self._sampling.greedy else self._drawn(wide.index_fill_(1, self._banned, -torch.inf), scores)
 
-    def _drawn(self, logits: Tensor) -> Tensor:
+    def _refuse(self, scores: Tensor, drawable: Tensor) -> None:
+        largest = torch.stack([scores.amax(dim=-1), drawable.amax(dim=-1)])  # nan where any logit is
+        if not largest.isfinite().all():
+            for logits in (scores, drawable):
+                refuse_logits(logits, self._owner)
+
+    def _drawn(self, logits: Tensor, like: Tensor) -> Tensor:
         """Leave the id at each row's next random number; one without probability is never drawn."""
-        probabilities = torch.softmax(logits.double(), dim=-1)
-        if self._top_p < 1.0:
-            probabilities.masked_fill_(~nucleus(probabilities, self._top_p), 0.0)
-        uniform = torch.stack([torch.rand((), generator=s, dtype=torch.float64) for s in self._streams])
-        cumulative = probabilities.cumsum(dim=-1)
-        threshold = uniform.to(logits.device)[:, None] * cumulative[:, -1:]
+        probabilities = torch.softmax(logits, dim=-1)
+        if self._sampling.top_p < 1.0:
+            probabilities.masked_fill_(~nucleus(probabilities, self._sampling.top_p), 0.0)
+        cumulative = probabilities.cumsum_(dim=-1)
+        number = len(self.banned_mass) - 1
+        threshold = self._uniform[:, number : number + 1] * cumulative[:, -1:]
         chosen = torch.searchsorted(cumulative, threshold, right=True)
-        return torch.full_like(logits, -torch.inf).scatter(1, chosen, 0.0)
+        return torch.full_like(like, -torch.inf).scatter(1, chosen, 0.0)
 
 
-def _stream_seed(seed: int, prompt_id: str, index: int) -> int:
+def _uniform(seeds: Sequence[int], n: int) -> Tensor:
+    """Return the first `n` random numbers of each stream, `[rows, n]`; a larger `n` begins with the same ones."""
+    streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return torch.stack([torch.rand(n, generator=stream, dtype=torch.float64) for stream in streams])
+
+
+def stream_seed(seed: int, prompt_id: str, index: int) -> int:
     """A seed that depends on these three alone, the same on every machine and in every process."""
     digest = hashlib.sha256(f"{seed}/{prompt_id}/{index}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -19,6 +19,7 @@ from vlm.checkpoints.pair import Pair
 from vlm.responses.finite import refuse_logits, whose
 from vlm.responses.halving import Batches
 from vlm.responses.output_layer import handed, head_of, output_layer
+from vlm.responses.picture_features import PictureFeatures
 from vlm.responses.rollouts import Rollout
 from vlm.views.view import Encoded, View, encode, per_token, together
 
@@ -99,7 +100,8 @@ def score(
     for part, both in batches.over(len(rollouts), run):
         for row, (student, teacher) in enumerate(both, part.start):
             rows = slice(None) if positions is None else positions[row]
-            yield FourViews(*student.logits(rows), *teacher.logits(rows))
+            of_student = student.logits(rows)
+            yield FourViews(*of_student, *_moved(teacher.logits(rows), of_student[0].device))
         progress(part.stop)
 
 
@@ -201,17 +203,25 @@ def encoded_logits(loaded: LoadedModel, passes: Passes, n_ids: int, positions: P
     return [found[row].masked_fill(masked, -torch.inf) for row in sorted(found)]
 
 
-def view_hidden(loaded: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]]) -> list[Tensor]:
+def view_hidden(
+    loaded: LoadedModel,
+    views: Sequence[View],
+    responses: Sequence[Sequence[int]],
+    features: PictureFeatures | None = None,
+) -> list[Tensor]:
     """Return the hidden states `[T, d]` of each response under its view: `head_of(...)` of them is `view_logits`.
 
     Differentiable where gradients are enabled. The logits of the response are never made.
+
+    features: what the model's vision tower made of pictures before, to be used again where it can be.
 
     Raises:
         CheckpointError: the model's logits are not one linear map of these.
     """
     found: dict[int, Tensor] = {}
     for rows, encoded in encoded_views(loaded, views, responses):
-        found |= zip(rows, response_hidden(loaded, encoded), strict=True)
+        inputs = encoded if features is None else features.handed([views[row] for row in rows], encoded)
+        found |= zip(rows, response_hidden(loaded, inputs), strict=True)
     return [found[row] for row in sorted(found)]
 
 

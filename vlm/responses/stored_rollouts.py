@@ -55,6 +55,11 @@ class StoredRollouts:
         """The responses alone."""
         return [stored.rollout for stored in self.responses]
 
+    @property
+    def with_ids(self) -> list[Rollout]:
+        """Those whose ids are stated, which show whether a response has ended; text is always ended here."""
+        return [stored.rollout for stored in self.responses if not stored.is_text]
+
     def numbers(self) -> dict[str, Any]:
         """Return how the source was read, for a record."""
         rewards = [stored.reward for stored in self.responses if stored.reward is not None]

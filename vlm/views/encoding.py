@@ -1,18 +1,20 @@
 """Prompts as a processor's tensors: each is processed once, and batches are put together from what is kept.
 
 Processing a picture costs more than all else that is done to a prompt, and a prompt is read by several passes. So the
-tensors of single prompts are kept, up to a number of bytes for each processor, and a batch is made of them by padding
-and concatenation. Whether that is what the processor itself makes of such a batch is found out on the first batch of
-each kind, by running both; where it is not, or where shapes do not fit together, the processor runs on the batch.
+tensors of single prompts are kept, up to a number of bytes for processors that agree, such as those of a student and
+its teacher, and a batch is made of them by padding and concatenation. Whether that is what the processor itself makes
+of such a batch is found out on the first batch of each kind, by running both; where it is not, or where shapes do not
+fit together, the processor runs on the batch.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -22,7 +24,7 @@ from transformers import ProcessorMixin
 from vlm.pictures.picture import Picture
 
 KEPT_BYTES = min(4 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 16)
-"""Of tensors, for each processor."""
+"""Of tensors, for processors that agree."""
 
 Side = Literal["left", "right"]
 REFUSALS = (ValueError, RuntimeError, IndexError, ArithmeticError)
@@ -75,9 +77,24 @@ class Memory:
 _MEMORIES: WeakKeyDictionary[ProcessorMixin, Memory] = WeakKeyDictionary()
 
 
+_ALIKE: WeakValueDictionary[str, Memory] = WeakValueDictionary()
+
+
 def memory_of(processor: ProcessorMixin) -> Memory:
-    """Return what is kept of a processor, as long as the processor lives."""
-    return _MEMORIES.setdefault(processor, Memory())
+    """Return what is kept of a processor and of those that agree with it, as long as one of them lives."""
+    if processor not in _MEMORIES:
+        _MEMORIES[processor] = _ALIKE.setdefault(_rules(processor), Memory())
+    return _MEMORIES[processor]
+
+
+def _rules(processor: ProcessorMixin) -> str:
+    """Digest of how a processor turns text into ids; what it does to pictures is in the key of each prompt."""
+    backend = getattr(processor.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return f"{id(processor)}"
+    rules = {k: v for k, v in json.loads(backend.to_str()).items() if k not in ("padding", "truncation")}
+    about = [type(processor).__qualname__, type(processor.tokenizer).__qualname__, rules]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def single(written: Written, processor: ProcessorMixin) -> dict[str, Tensor]:
@@ -141,7 +158,7 @@ def _key(written: Written, processor: ProcessorMixin) -> bytes:
     """Digest of all that a prompt's tensors depend on, the processor's settings as they are now among them."""
     images: Any = getattr(processor, "image_processor", None)
     plain = {k: v for k, v in vars(processor).items() if isinstance(v, (bool, int, float, str, tuple, list))}
-    about = [written.text, plain, images.to_dict() if hasattr(images, "to_dict") else None]
+    about = [written.text, plain, type(images).__name__, vars(images) if hasattr(images, "to_dict") else None]
     about.append(len(processor.tokenizer) if hasattr(processor.tokenizer, "__len__") else None)
     digest = hashlib.sha256(repr(about).encode("utf-8", "surrogatepass"))
     for picture in written.pictures:

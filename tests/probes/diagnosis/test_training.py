@@ -63,6 +63,7 @@ def test_all_that_was_measured_with_is_carried(tmp_path):
     given = {
         "teacher": "my teachers/the 'one'", "dtype": "bfloat16", "device": "cuda", "split": "test $HOME",
         "rollouts_per_prompt": 3, "max_response": 512, "text_view": "blank", "seed": 7,
+        "allow_truncated": True,
         "columns": "problem=question,answer=solution", "image_root": "-odd/ö", "allow_remote": True, "skip_bad": True,
         "max_pixels": 1000, "min_pixels": 10, "max_prompt": 900, "system_prompt": "# Be \"brief\"\nand 'kind' `x` \\ !",
         "chat_template_args": '{"enable_thinking": false}',
@@ -168,6 +169,7 @@ def diagnosed(checkpoints, tmp_path_factory):
     (folder / "prompts $1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     argv = [checkpoints / "student", "--teacher", checkpoints / "teacher", "--prompts", folder / "prompts $1.jsonl"]
     argv += ["--max-response", "4", "--text-view", "blank", "--seed", "3", "--rollouts-per-prompt", "2", "--bins", "2"]
+    argv += ["--allow-truncated"]  # for the training that follows as a process
     argv += ["--skip-geometry", "--skip-forecast", "--shown", "0", "--lr", "1e-5", "--out", folder / "the record"]
     assert diagnose.main([str(word) for word in argv]) == 0
     return folder, read_record(folder / "the record", "recommendation")

@@ -13,8 +13,8 @@ from probes.diagnosis.trial import PASSES, Tried, setting_name, signed, surely_r
 from probes.stages.first_order import halves
 from probes.stages.real_steps import Ground, Pace
 from records import TABLES, Shards
+from records.shards import ShardFolder
 from records.tables.diagnosis import TRIED
-from records.writing import ShardFolder
 from stats import Interval
 from tests.probes.diagnosis.cases import ORDER, SEES
 

@@ -71,7 +71,7 @@ def expected_products(analyzer, rollouts):
 
 def measured(analyzer, units):
     """The Gram matrix of each unit over the whole model, as a record holds it."""
-    apart = analyzer.having(shards=Shards({}))
+    apart = analyzer.having(shards=Shards())
     tables = stages.measure_gradients(apart, apart.pair.student.groups, units, {"grams": stages.gram_rows})
     return gram_of_rows(tables["grams"].drop(columns="group").groupby("unit_id").sum())
 

@@ -21,7 +21,7 @@ NAN, INF = math.nan, math.inf
 
 
 def drawn(logits, banned=(), n=1, **settings):
-    chooser = _Chooser(range(n), list(banned), **{"greedy": False} | settings)
+    chooser = _Chooser(range(n), list(banned), Sampling(max_response=1, **settings))
     rows = torch.tensor(logits, dtype=torch.float32).expand(n, -1)
     return chooser(torch.zeros(n, 1), rows).argmax(dim=1), chooser.banned_mass[0]
 

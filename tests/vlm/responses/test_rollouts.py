@@ -8,7 +8,9 @@ import torch
 
 from tests import models
 from vlm.checkpoints.checkpoint import load_model
-from vlm.responses.rollouts import Sampling, _Chooser, _stream_seed, generate, nucleus
+from vlm.responses import rollouts
+from vlm.responses.halving import Batches
+from vlm.responses.rollouts import Sampling, _Chooser, generate, nucleus, stream_seed
 from vlm.responses.scoring import view_logits
 from vlm.views.view import image_view
 
@@ -33,7 +35,7 @@ def test_each_token_is_at_its_quantile_of_the_models_distribution(pair):
     [rollout] = generate(loaded, [prompt], Sampling(max_response=8))
     [logits] = view_logits(loaded, [image_view(prompt)], [rollout.token_ids], loaded.n_ids)
     below = torch.softmax(logits.double(), dim=-1).cumsum(dim=-1)
-    stream = torch.Generator().manual_seed(_stream_seed(0, prompt.prompt_id, 0))
+    stream = torch.Generator().manual_seed(stream_seed(0, prompt.prompt_id, 0))
     for row, token in zip(below, rollout.token_ids, strict=True):
         number = torch.rand((), generator=stream, dtype=torch.float64)
         low = row[token - 1] if token else 0.0
@@ -44,12 +46,53 @@ def test_draws_follow_the_softmax():
     """Pearson's statistic over 20,000 draws from six probabilities; 25.7 is the 0.9999 quantile of chi2 with 5."""
     n = 20_000
     logits = torch.tensor([0.0, 1.0, -1.0, 2.0, 0.5, -2.0, 9.0])
-    chooser = _Chooser(range(n), banned=[6], greedy=False)
+    chooser = _Chooser(range(n), [6], Sampling(max_response=1))
     drawn = chooser(torch.zeros(n, 1), logits.expand(n, -1)).argmax(dim=1)
     counts = torch.bincount(drawn, minlength=7)
     expected = n * torch.softmax(logits[:6].double(), dim=0)
     assert counts[6] == 0
     assert ((counts[:6] - expected) ** 2 / expected).sum() < 25.7
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.7])
+def test_tokens_are_bitwise_those_of_one_draw_after_the_other(top_p):
+    """A slow twin: a number of each stream when it is needed, the softmax and its sum written out."""
+    seeds, banned, generator = [3, 7, 11], [1, 498], torch.Generator().manual_seed(0)
+    chooser = _Chooser(seeds, banned, Sampling(max_response=40, top_p=top_p))
+    streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+    for step in range(40):
+        logits = 3.0 * torch.randn(3, 500, generator=generator)
+        probabilities = torch.softmax(logits.index_fill(1, torch.tensor(banned), -torch.inf).double(), dim=-1)
+        if top_p < 1.0:
+            probabilities = probabilities.where(nucleus(probabilities, top_p), 0.0)
+        cumulative = probabilities.cumsum(dim=-1)
+        uniform = torch.stack([torch.rand((), generator=stream, dtype=torch.float64) for stream in streams])
+        expected = [(row <= number * row[-1]).sum() for row, number in zip(cumulative, uniform, strict=True)]
+        kept = logits.clone()
+        assert chooser(torch.zeros(3, 1), logits).argmax(dim=1).tolist() == expected
+        assert torch.equal(logits, kept)
+        mass = torch.softmax(logits.double(), dim=-1)[:, banned].sum(dim=-1)
+        torch.testing.assert_close(chooser.banned_mass[step], mass, rtol=1e-12, atol=0.0)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(pair, monkeypatch, capsys):
+    prompts, tried = models.scenes(6), []
+    whole = generate(pair.student, prompts, Sampling(max_response=4))
+
+    def fits(loaded, jobs, sampling):
+        tried.append(len(jobs))
+        if len(jobs) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return rollouts._generate_batch(loaded, jobs, sampling)
+
+    monkeypatch.setattr(rollouts, "_generate_part", fits)
+    batches, shown = Batches(6, "batch"), []
+    assert generate(pair.student, prompts, Sampling(max_response=4), progress=shown.append, batches=batches) == whole
+    assert tried == [6, 3, 1, 1, 1, 1, 1, 1] and shown == [1, 2, 3, 4, 5, 6]
+    assert "out of memory at a batch of 3, going on with 1" in capsys.readouterr().err
+    tried.clear()
+    assert generate(pair.student, prompts[:2], Sampling(max_response=4), batches=batches) == whole[:2]
+    assert tried == [1, 1]
 
 
 def test_the_nucleus_is_the_fewest_ids_that_have_the_share():
@@ -64,7 +107,7 @@ def test_draws_below_top_p_1_follow_the_softmax_over_the_nucleus():
     """18.4 is the 0.9999 quantile of chi2 with 2; the banned id, the most probable, has no part in the share."""
     n = 20_000
     logits = torch.tensor([0.0, 1.0, -1.0, 2.0, 0.5, -2.0, 9.0])
-    chooser = _Chooser(range(n), banned=[6], greedy=False, top_p=0.8)
+    chooser = _Chooser(range(n), [6], Sampling(max_response=1, top_p=0.8))
     counts = torch.bincount(chooser(torch.zeros(n, 1), logits.expand(n, -1)).argmax(dim=1), minlength=7)
     drawn = torch.tensor([1, 3, 4])
     expected = n * torch.softmax(logits[drawn].double(), dim=0)
@@ -141,5 +184,5 @@ def test_prompts_of_other_names_have_other_streams(pair):
 
 def test_ids_name_the_prompt_and_the_index(pair):
     prompts = [replace(models.scenes(1)[0], prompt_id="p")]
-    rollouts = generate(pair.student, prompts, Sampling(max_response=2, per_prompt=2))
-    assert [rollout.rollout_id for rollout in rollouts] == ["p/0", "p/1"]
+    drawn = generate(pair.student, prompts, Sampling(max_response=2, per_prompt=2))
+    assert [rollout.rollout_id for rollout in drawn] == ["p/0", "p/1"]

@@ -1,6 +1,7 @@
 """Batches put together from single prompts are what the processor makes of the batch, and it runs once a prompt."""
 
 from functools import cache
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -119,7 +120,32 @@ def prompt(n, size=(32, 32)):
     return Prompt(f"p{n}", ({"role": "user", "content": content},), (picture(n, size),), "")
 
 
-def test_a_picture_is_processed_once(monkeypatch):
+@pytest.fixture
+def forgotten(monkeypatch):
+    """Nothing is kept of processors that agree with those of a test."""
+    monkeypatch.setattr("vlm.views.encoding._ALIKE", WeakValueDictionary())
+
+
+def test_processors_that_agree_process_a_picture_once_for_all(monkeypatch, forgotten):
+    """Those of a student and its teacher; another size of pictures or other words are not theirs."""
+    alike, larger = [architecture.processor() for _ in range(2)], architecture.processor()
+    larger.image_processor.size = {"shortest_edge": 64 * 64, "longest_edge": 64 * 64}
+    counted = Counted(monkeypatch, larger)
+    views = [image_view(prompt(n)) for n in range(3)]
+    rows = [encode_prompts([view], processor) for processor in alike for view in views]
+    assert counted.pictures == 3
+    assert all(
+        torch.equal(one["pixel_values"], other["pixel_values"]) for one, other in zip(rows[:3], rows[3:], strict=True)
+    )
+    assert memory_of(alike[0]) is memory_of(alike[1])
+    assert len(encode_prompts(views[:1], larger)["pixel_values"]) > len(rows[0]["pixel_values"])
+    assert counted.pictures == 4
+    other = architecture.processor()
+    other.tokenizer.add_tokens(["unheard"])
+    assert memory_of(other) is not memory_of(alike[0])
+
+
+def test_a_picture_is_processed_once(monkeypatch, forgotten):
     processor = architecture.processor()
     counted = Counted(monkeypatch, processor)
     views = [image_view(prompt(n)) for n in range(4)]

@@ -1,0 +1,118 @@
+"""What would a measurement or a training step take, in memory and time, and does it fit? Nothing is measured.
+
+    python -m probes.plan Qwen/Qwen3-VL-2B-Instruct --teacher Qwen/Qwen3-VL-8B-Instruct --max-response 1024
+    python -m probes.plan student/ --teacher teacher/ --prompts data.parquet --limit 200 --batch 8
+    python -m probes.plan student/ --teacher teacher/ --prompt-tokens 320 --visual-tokens 256 --free-gb 80
+    python -m probes.plan --try 2                              # the times from two prompts that are run
+
+Reads the two configs; weights are neither read nor downloaded unless `--try` asks for a run. The models are run on
+shapes alone, which says what their passes hold and compute; the device's rates are measured in about a second. Prints
+GB and minutes by phase, what is free, whether it fits, and if not what to change, in the order in which it costs least.
+Lengths are those of the prompts where the student's folder has a processor; else they are stated, or assumed and said.
+
+Every probe and the trainer have `--dry-run`, which prints the plan of that very command. A plan that fits neither as it
+is nor with its own changes ends with one line and exit code 2.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+
+from cli.errors import UserError, exit_code
+from cli.options import checked, flag, parser_for, pick
+from probes.settings import BinOptions, PairOptions, PromptOptions, UnitOptions
+
+if TYPE_CHECKING:
+    from vlm.plan.plan import ResourcePlan
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """Plan"""
+
+    prompt_tokens: PositiveInt | None = flag(
+        None, "tokens of a prompt, its picture among them (default: read; 320 where they cannot be)"
+    )
+    visual_tokens: NonNegativeInt | None = flag(
+        None, "tokens of its picture (default: read; 256 where they cannot be)"
+    )
+    free_gb: PositiveFloat | None = flag(
+        None, "plan for so much free memory, in 10^9 bytes (default: what the device has free now)"
+    )
+    try_: NonNegativeInt = flag(0, "prompts that are run to correct the times; loads both models; 0 for none")
+    micro_batch: PositiveInt = flag(16, "of a training step: responses per forward and backward pass")
+    gradient_checkpointing: bool = flag(False, "of a training step: layers run again in the backward pass")
+    lora_rank: NonNegativeInt = flag(0, "of a training step: rank of adapters; 0 for none")
+    steers: bool = flag(False, "of a training step: vgs-lp with a measured eta in place of standard distillation")
+    json: bool = flag(False, "print the plan as JSON: bytes and seconds")
+
+
+_GROUPS = (PairOptions, PromptOptions, BinOptions, UnitOptions, PlanOptions)
+
+
+def plan(student: str = "bundled", **options: Any) -> "ResourcePlan":
+    """Return the plan of a pair: memory and time of loading, rollouts, scoring, gradients and a step of training.
+
+    options: those of `Analyzer`, of `angles`, and the fields of `PlanOptions`. The plan prints as its table; `fits`,
+        `needs`, `seconds` and `changes` are its numbers.
+
+    Raises:
+        UserError: a config, an option or a prompt cannot be read.
+    """
+    from probes.analyzer import Analyzer  # torch and the model libraries
+    from probes.planning import Asked, _n_probed, plan_of
+    from vlm.plan.setting_up import Stated
+    from vlm.plan.work import Settings
+
+    own = {f for group in (UnitOptions, PlanOptions) for f in group.__dataclass_fields__}
+    units = checked(UnitOptions, {name: value for name, value in options.items() if name in own})
+    wanted = checked(PlanOptions, {name: value for name, value in options.items() if name in own})
+    analyzer = Analyzer(student, **{name: value for name, value in options.items() if name not in own})
+    training = Settings(
+        micro_batch=wanted.micro_batch,
+        gradient_checkpointing=wanted.gradient_checkpointing,
+        lora_rank=wanted.lora_rank,
+    )
+    stated = Stated(wanted.prompt_tokens, wanted.visual_tokens)
+    asked = Asked(
+        stated=stated,
+        free_gb=wanted.free_gb,
+        tried=wanted.try_,
+        n_probed=_n_probed(analyzer, units),
+        training=training,
+        steers=wanted.steers,
+    )
+    return plan_of(analyzer, asked)
+
+
+def show(planned: "ResourcePlan", *, as_json: bool = False) -> None:
+    """Print a plan.
+
+    Raises:
+        UserError: it cannot fit, not even with its own changes; the plan is printed before.
+    """
+    from vlm.plan import text
+
+    print(json.dumps(text.as_json(planned), indent=2) if as_json else planned, flush=True)
+    if not planned.can_fit:
+        raise UserError(planned.refusal)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    parsed = parser_for("probes.plan", __doc__, _GROUPS).parse_args(argv)
+
+    def run() -> None:
+        groups = [pick(parsed, group) for group in _GROUPS]
+        options = {name: value for group in groups for name, value in asdict(group).items()}
+        show(plan(parsed.checkpoint, **options), as_json=options["json"])
+
+    return exit_code(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""A plan corrected by a few prompts that are really run."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from vlm.plan.costs import Costs
+from vlm.plan.minutes import Minutes
+from vlm.plan.plan import ResourcePlan, make_plan
+from vlm.plan.rates import Rates
+
+if TYPE_CHECKING:
+    from probes.analyzer import Analyzer
+
+_RUN = ("rollouts", "scoring")
+
+
+def tried_out(analyzer: "Analyzer", plan: ResourcePlan, costs: Costs, rates: Rates, n: int) -> ResourcePlan:
+    """Return the plan with the times of `n` prompts that are sampled and scored, and the lengths of their responses.
+
+    Both models are loaded for it.
+    """
+    options = replace(analyzer.prompt_options, limit=n)
+    few = analyzer.having(_groups={**analyzer._groups, type(options): options})
+    few.tokens  # noqa: B018  # sampled and scored, timed by phase
+    lengths = [len(rollout.token_ids) for rollout in few.rollouts]
+    mean = sum(lengths) / len(lengths)
+    same = replace(plan.work, n_responses=len(lengths), mean_response=mean, phases=_RUN)
+    expected = Minutes(costs, same, plan.settings, rates, {}).seconds()
+    corrections = {phase: few.seconds[phase] / expected[phase] for phase in _RUN}
+    corrections |= {"gradients": corrections["scoring"], "null": corrections["scoring"]}
+    work = replace(plan.work, mean_response=mean)
+    corrected = make_plan(costs, work, plan.settings, plan.room, rates, corrections)
+    truncated = sum(rollout.truncated for rollout in few.rollouts) / len(lengths)
+    note = (
+        f"times from {n} prompts that were run: {corrections['rollouts']:.2g} times what was reckoned for rollouts,"
+        f" {corrections['scoring']:.2g} for scoring; responses of {mean:.0f} tokens on average"
+    )
+    return replace(corrected, truncated=truncated, notes=(*plan.notes, note))

@@ -1,0 +1,160 @@
+"""Memory that runs out in a micro-batch: it is halved, and the step comes out as it would have."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tests.train.small import batch, learner, small, watch, weights
+from train.part import Part
+from train.rollouts import both_views
+from train.sharding import gradients_of
+from train.step import summed_gradient, update
+from vlm.responses.halving import TooLargeError
+
+SAID = "CUDA out of memory. Tried to allocate 2.00 GiB"
+
+
+def flat(summed):
+    return torch.cat([g.flatten() for g in summed.gradient])
+
+
+def fails_from(n_responses: int, real: Callable, calls: list) -> Callable:
+    """A forward pass that memory is too small for, if so many responses are in it."""
+
+    def forward(loaded, responses, n_ids, **kwargs):
+        calls.append(len(responses))
+        if len(responses) >= n_responses:
+            raise torch.OutOfMemoryError(SAID)
+        return real(loaded, responses, n_ids, **kwargs)
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"eta": "none"},
+        {"eta_scales": "loss"},
+        {"objective": "standard"},
+        {"objective": "grpo+standard", "rollouts_per_prompt": 2, "match_norm": True},
+        {"support": "topk:3"},
+    ],
+)
+def test_a_forward_pass_that_fails_is_made_in_smaller_ones(checkpoints, monkeypatch, capsys, changes):
+    found = learner(small(checkpoints, **changes))
+    made = batch(found)
+    whole = summed_gradient(found, made, watch())
+    calls = []
+    monkeypatch.setattr("train.step.both_views", fails_from(3, both_views, calls))
+    parts = summed_gradient(found, made, watch())
+    assert calls[:8] == [6, 3, 1, 1, 1, 1, 1, 1] and found.micro_batches.size == 1
+    assert float((flat(parts) - flat(whole)).norm() / flat(whole).norm()) < 1e-6
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-6) and parts.eta == pytest.approx(whole.eta, rel=1e-5)
+    for own, expected in zip(vars(parts.tokens).values(), vars(whole.tokens).values(), strict=True):
+        torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-6)
+    said = re.findall("note: .*", capsys.readouterr().err)
+    assert said == [f"note: out of memory at a micro_batch of {n}, going on with {n // 2}" for n in (6, 3)]
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_backward_pass_that_fails_adds_nothing_twice(checkpoints, monkeypatch, failing):
+    """With a measured eta three gradients are taken of a micro-batch; those before the failing one are kept."""
+    found = learner(small(checkpoints))
+    made = batch(found)
+    whole, calls = summed_gradient(found, made, watch()), []
+
+    def backward(loss, parameters, *, keep_graph):
+        calls.append(loss)
+        if len(calls) == failing:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+        return gradients_of(loss, parameters, keep_graph=keep_graph)
+
+    monkeypatch.setattr("train.step.gradients_of", backward)
+    parts = summed_gradient(found, made, watch())
+    assert len(calls) == failing + 2 * (3 - failing + 1)
+    assert float((flat(parts) - flat(whole)).norm() / flat(whole).norm()) < 1e-6
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-6) and parts.eta == pytest.approx(whole.eta, rel=1e-6)
+    assert len(parts.tokens.vds) == len(whole.tokens.vds)
+
+
+def test_a_teacher_that_does_not_fit_is_run_in_halves(checkpoints, monkeypatch, capsys):
+    found = learner(small(checkpoints))
+    whole = batch(found)
+    monkeypatch.setattr("train.batch.both_views", fails_from(4, both_views, []))
+    made = batch(found)
+    assert [len(part) for part in made.micro_batches] == [3, 3]
+    assert made.thresholds[0].high == pytest.approx(whole.thresholds[0].high, rel=1e-4)
+    assert "going on with 3" in capsys.readouterr().err
+    assert [len(part) for part in batch(found).micro_batches] == [3, 3]  # for the rest of the run
+    gradients = [flat(summed_gradient(found, one, watch())) for one in (made, whole)]
+    assert float((gradients[0] - gradients[1]).norm() / gradients[1].norm()) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, r"`micro_batch` of 1 must fit into memory, it does not"),
+        (
+            {"quantile_scope": "micro-batch"},
+            r"`micro_batch` of 6 must fit .* `quantile_scope` micro-batch depend on",
+        ),
+    ],
+)
+def test_what_cannot_be_halved_is_refused_and_the_weights_stay(checkpoints, monkeypatch, changes, message):
+    found = learner(small(checkpoints, **changes))
+    made, before = batch(found), weights(found)
+    monkeypatch.setattr("train.step.both_views", fails_from(1, both_views, []))
+    with pytest.raises(TooLargeError, match=message) as caught:
+        update(found, made, watch())
+    assert "\n" not in str(caught.value)
+    assert torch.equal(weights(found), before) and not found.optimizer.state
+
+
+def test_several_processes_do_not_halve(checkpoints, monkeypatch):
+    found = learner(small(checkpoints))
+    made = batch(found)
+    monkeypatch.setattr(type(found.accelerator), "num_processes", property(lambda self: 2))
+    monkeypatch.setattr("train.step.both_views", fails_from(1, both_views, []))
+    found.__dict__.pop("micro_batches")
+    with pytest.raises(TooLargeError, match=r"`micro_batch` of 6 must fit .* with several processes it is not halved"):
+        summed_gradient(found, made, watch())
+
+
+def test_other_errors_are_not_taken_for_it(checkpoints, monkeypatch):
+    found = learner(small(checkpoints))
+    made = batch(found)
+
+    def broken(*args, **kwargs):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr("train.step.both_views", broken)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        summed_gradient(found, made, watch())
+
+
+@pytest.mark.parametrize("changes", [{}, {"objective": "grpo", "top_p": 0.9, "updates": 2, "rollouts_per_prompt": 2}])
+def test_smaller_parts_are_the_part(checkpoints, changes):
+    """Each tensor of a part is cut at the same token."""
+    from train.batch import batches_of_step
+    from train.prompts import prompt_source
+
+    found = learner(small(checkpoints, **changes))
+    (part, *_) = batches_of_step(found, prompt_source(found.config).at(0), 1, watch())[0].parts
+    halves = part.cut(2)
+    assert [r.rollout.rollout_id for half in halves for r in half.responses] == [
+        r.rollout.rollout_id for r in part.responses
+    ]
+
+    def columns(one: Part) -> list[torch.Tensor]:
+        found = [one.teacher.image, one.teacher.text, one.shares, one.vds, one.advantages]
+        if one.sampled is not None:
+            shape = torch.Size([len(one.shares), 200])
+            found += [one.sampled.log_probs, one.sampled.mask(shape)]
+        return [column for column in found if column is not None]
+
+    for whole, *cuts in zip(columns(part), *map(columns, halves), strict=True):
+        assert torch.equal(torch.cat(cuts), whole)
+        assert len(cuts[0]) == sum(r.n_tokens for r in halves[0].responses)

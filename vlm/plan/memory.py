@@ -1,0 +1,179 @@
+"""Memory by phase: what is held at the peak of each, part by part.
+
+Every part is a tensor that the code makes, or a number of them; nothing is fitted. A pass is run on shapes
+(`vlm.plan.passes`); what is done with logits is counted here, chunk by chunk as `geometry.lm_head.CHUNK_BYTES` has it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from geometry.chunked_loss.loss import BLOCK_BYTES
+from geometry.gramian.weight_gramians import GRADIENT_BYTES
+from geometry.gramian.working_set import CPU_BYTES
+from geometry.lm_head import CHUNK_BYTES
+from vlm.checkpoints.checkpoint import DTYPES
+from vlm.plan.costs import SAMPLING_BYTES, Costs, ViewName, quantised_bytes
+from vlm.plan.outline import Outline
+from vlm.plan.passes import Pass
+from vlm.plan.student import adapter_parameters
+from vlm.plan.work import Settings, Work
+from vlm.views.encoding import KEPT_BYTES
+
+READ_BYTES = 2 << 24
+"""Two blocks of a file of weights, while its fingerprint is taken."""
+BLOCKS = 16
+"""Working tensors in which logits are compared, each of a block of tokens."""
+VIEWS: tuple[ViewName, ViewName] = ("image", "text")
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a phase holds at its peak: bytes by part."""
+
+    phase: str
+    parts: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What each phase takes with some settings.
+
+    on_cpu: pictures that are kept, and the process itself, then count as well.
+    """
+
+    costs: Costs
+    work: Work
+    settings: Settings
+    on_cpu: bool
+
+    def needs(self) -> list[Need]:
+        """Return the peaks of the phases that happen."""
+        ways = {
+            "loading": self.loading,
+            "rollouts": self.rollouts,
+            "scoring": self.scoring,
+            "gradients": self.gradients,
+            "null": self.null,
+            "training step": self.training_step,
+        }
+        return [Need(phase, self._held(phase) | ways[phase]()) for phase in self.work.phases]
+
+    def _held(self, phase: str) -> dict[str, int]:
+        """What is there in every phase: weights, and pictures that are kept."""
+        student, teacher = self.weights("student", phase == "training step"), self.weights("teacher")
+        weights = max(student, teacher) if self.settings.offload and not self.on_cpu else student + teacher
+        prompts, kept = self.costs.prompts, 0
+        if self.on_cpu and phase != "loading":
+            kept = 2 * min(prompts.n * prompts.pixel_bytes, KEPT_BYTES)
+        return {"weights": weights, **({"pictures": kept} if kept else {})}
+
+    def weights(self, side: str, trained: bool = False) -> int:
+        """Bytes of a model's weights in its dtype; those of a student that is trained are float32."""
+        outline: Outline = getattr(self.costs, side)
+        if side == "teacher" and self.settings.teacher_dtype == "int8":
+            return quantised_bytes(outline)
+        if trained and not self.settings.lora_rank:
+            return 4 * outline.n_parameters
+        dtype = self.settings.teacher_dtype if side == "teacher" else self.settings.dtype
+        return DTYPES[dtype].itemsize * outline.n_parameters
+
+    def loading(self) -> dict[str, int]:
+        """What reading weights takes besides them."""
+        return {"reading": READ_BYTES}
+
+    def rollouts(self) -> dict[str, int]:
+        """The cache at its longest with one step's tensors, or the pass over the prompts, whichever is more."""
+        costs = self.costs.sampling(self.settings.batch)
+        rows = self.settings.batch * self.costs.student.n_rows
+        if costs.prompt.peak_bytes > costs.cache_bytes + costs.step.peak_bytes + SAMPLING_BYTES * rows:
+            return {"pass over the prompts": costs.prompt.peak_bytes}
+        return {"cache": costs.cache_bytes, "step": costs.step.peak_bytes, "sampling": SAMPLING_BYTES * rows}
+
+    def scoring(self) -> dict[str, int]:
+        """Hidden states of four views, and a pass of the last of them or chunks of logits, whichever is more."""
+        hidden, busiest = 0, 0
+        for outline in (self.costs.student, self.costs.teacher):
+            for view in VIEWS:
+                cost = self.costs.scoring(outline, view, self.settings.batch)
+                busiest = max(busiest, hidden + cost.forward.peak_bytes)
+                hidden += cost.hidden_bytes
+        logits = self._logits(4)
+        if busiest > hidden + logits:
+            return {"pass": busiest}
+        return {"hidden states": hidden, "chunk of logits": logits}
+
+    def gradients(self) -> dict[str, int]:
+        """The graph of a view, the gradients of a chunk of units at the outputs of modules, and cotangents."""
+        n, rows = self.work.probed_in_a_response, 4 * self.costs.student.n_ids
+        graph = max((self.costs.graph(view) for view in VIEWS), key=lambda cost: cost.saved_bytes)
+        a_unit = 2 * sum(self.costs.graph(view).output_bytes for view in VIEWS)
+        units = max(min(n, CPU_BYTES // max(a_unit, 1)), 1)
+        return {
+            "hidden states": self._hidden(self.settings.batch),
+            "logits and cotangents": 9 * n * rows,
+            "graph": graph.forward.live_bytes,
+            "gradients at outputs": units * a_unit,
+            "gradient of a weight": min(GRADIENT_BYTES, 16 * units * self._formed()),
+        }
+
+    def null(self) -> dict[str, int]:
+        """Two gradients of the whole student, graphs of both views, and a weight's gradients in float64."""
+        own = DTYPES[self.settings.dtype].itemsize * self.costs.student.n_parameters
+        largest = max(p.numel() for p in self.costs.student.model.parameters())
+        return {
+            "two gradients": 2 * own,
+            "graphs": sum(self.costs.graph(view).forward.live_bytes for view in VIEWS),
+            "products in float64": 24 * largest,
+            "teacher's logits": 2 * 4 * self.costs.student.n_ids * min(self.work.n_probed // self.work.n_bins, 64),
+        }
+
+    def training_step(self) -> dict[str, int]:
+        """AdamW's state and sums of gradients, beside the graph of a micro-batch with its gradients."""
+        settings, student = self.settings, self.costs.student
+        n_trained = adapter_parameters(student, settings.lora_rank) if settings.lora_rank else student.n_parameters
+        passes = [self.costs.graph("image", settings.micro_batch, settings)]
+        if self.work.trains_text:
+            passes.append(self.costs.graph("text", settings.micro_batch, settings))
+        else:
+            passes.append(self.costs.scoring(student, "text", settings.micro_batch))
+        head = 0 if settings.lora_rank else 4 * student.n_rows * student.width
+        activations = sum(cost.forward.live_bytes for cost in passes)
+        found = {
+            "AdamW": 8 * n_trained,
+            "sums of gradients": 4 * n_trained * self.work.n_gradients,
+            "graph": activations,
+            "backward": max(_beside(cost) for cost in passes),
+            "head's gradient": head,
+        }
+        loss = {**found, "backward": 0, "loss": self._logits(4) + 2 * passes[0].hidden_bytes}
+        update = {"AdamW": 8 * n_trained, "sums of gradients": 4 * n_trained * (self.work.n_gradients + 1)}
+        return max((found, loss, update), key=lambda parts: sum(parts.values()))
+
+    def _formed(self) -> int:
+        """Numbers of the largest matrix whose gradient is formed, as that is cheaper than products of its factors."""
+        length = self.costs.prompts.image.tokens + self.costs.n_response
+        shapes = [tuple(m.weight.shape) for m in self.costs.student.model.modules() if type(m) is nn.Linear]
+        formed = [o * i for o, i in shapes if o * i * (4 * length + 208) < 6 * length * min(o, i) * (length + 34)]
+        return max(formed, default=0)
+
+    def _hidden(self, batch: int) -> int:
+        models = (self.costs.student, self.costs.teacher)
+        return sum(self.costs.scoring(model, view, batch).hidden_bytes for model in models for view in VIEWS)
+
+    def _logits(self, n_views: int) -> int:
+        """Logits of a chunk of tokens, and the working tensors in which they are compared."""
+        n_ids = self.costs.student.n_ids
+        tokens = min(max(CHUNK_BYTES // (4 * n_ids), 1), self.costs.n_response)
+        block = min(max(BLOCK_BYTES // (4 * n_ids), 1), tokens) if self.on_cpu else tokens
+        return 4 * n_ids * (n_views * tokens + BLOCKS * block)
+
+
+def _beside(cost: Pass) -> int:
+    return 0 if cost.backward is None else cost.backward.peak_bytes

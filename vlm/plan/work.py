@@ -1,0 +1,78 @@
+"""What is to be done, and with which settings: what a plan is made for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vlm.plan.inputs import Shown
+
+PHASES = ("loading", "rollouts", "scoring", "gradients", "null", "training step")
+"""Parts of a measurement or a run, in order."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts as a model is shown them, and how many there are.
+
+    image, text: the longest in each view.
+    pixel_bytes: of the pictures of one prompt, as processors make and keep them.
+    """
+
+    image: Shown
+    text: Shown
+    n: int
+    pixel_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be changed for a plan to fit.
+
+    batch: responses in a forward pass; micro_batch: in one of training.
+    dtype, teacher_dtype: of the weights; int8 is for the teacher alone.
+    offload: the model that does not run waits in the machine's memory.
+    """
+
+    batch: int = 16
+    micro_batch: int = 16
+    dtype: str = "float32"
+    teacher_dtype: str = "float32"
+    offload: bool = False
+    gradient_checkpointing: bool = False
+    lora_rank: int = 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much is to be done.
+
+    phases: those that happen, of `PHASES`.
+    n_responses: sampled and scored, of up to `max_response` tokens.
+    mean_response: tokens, for the time; None for `max_response`.
+    n_probed: tokens whose gradients are measured.
+    n_gradients: gradients that a step of training sums apart.
+    per_step: responses of a step of training.
+    n_steps: of training.
+    """
+
+    phases: tuple[str, ...]
+    n_responses: int
+    max_response: int
+    mean_response: float | None = None
+    n_probed: int = 640
+    n_bins: int = 10
+    n_gradients: int = 1
+    trains_text: bool = True
+    per_step: int = 64
+    n_steps: int = 1
+    kept_bytes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> float:
+        """Tokens of a response, for the time."""
+        return self.max_response if self.mean_response is None else self.mean_response
+
+    @property
+    def probed_in_a_response(self) -> int:
+        """Probed tokens that one response has, at most: as many as it is long."""
+        share = -(-self.n_probed // max(self.n_responses, 1))
+        return max(min(2 * share, self.max_response), 1)
