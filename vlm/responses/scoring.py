@@ -100,8 +100,7 @@ def score(
     for part, both in batches.over(len(rollouts), run):
         for row, (student, teacher) in enumerate(both, part.start):
             rows = slice(None) if positions is None else positions[row]
-            of_student = student.logits(rows)
-            yield FourViews(*of_student, *_moved(teacher.logits(rows), of_student[0].device))
+            yield FourViews(*student.logits(rows), *teacher.logits(rows))
         progress(part.stop)
 
 
