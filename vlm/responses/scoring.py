@@ -40,11 +40,13 @@ class ResponseLogits:
 
     image, text: make the logits `[n, V]` under each view; the same function for a prompt without a picture.
     owner: whose logits these are, for messages.
+    device: where they are handed to; None for where they are made.
     """
 
     image: Callable[[Rows], Tensor]
     text: Callable[[Rows], Tensor]
     owner: str
+    device: torch.device | None = None
 
     @torch.no_grad()
     def logits(self, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -53,11 +55,11 @@ class ResponseLogits:
         Raises:
             NotFiniteError: the logits of a token are not finite.
         """
-        image = self.image(rows)
+        image = self.image(rows).to(self.device)
         refuse_logits(image, self.owner)
         if self.text is self.image:
             return image, image
-        text = self.text(rows)
+        text = self.text(rows).to(self.device)
         refuse_logits(text, self.owner)
         return image, text
 
@@ -95,16 +97,8 @@ def score(
     for part, both in batches.over(len(rollouts), run):
         for row, (student, teacher) in enumerate(both, part.start):
             rows = slice(None) if positions is None else positions[row]
-            of_student = student.logits(rows)
-            yield FourViews(*of_student, *_moved(teacher.logits(rows), of_student[0].device))
+            yield FourViews(*student.logits(rows), *teacher.logits(rows))
         progress(part.stop)
-
-
-def _moved(views: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Both views on a device: one tensor where they are one."""
-    image, text = views
-    moved = image.to(device)
-    return moved, moved if text is image else text.to(device)
 
 
 def logit_pairs(
@@ -132,7 +126,8 @@ def response_views(
     rows = [row for row, (image, text) in enumerate(views) if image != text]
     texts = logit_makers(loaded, [views[row][1] for row in rows], [responses[row] for row in rows], n_ids)
     by_row = dict(zip(rows, texts, strict=True))
-    return [ResponseLogits(image, by_row.get(row, image), whose(loaded)) for row, image in enumerate(images)]
+    about = whose(loaded), loaded.hands_to
+    return [ResponseLogits(image, by_row.get(row, image), *about) for row, image in enumerate(images)]
 
 
 @torch.no_grad()
@@ -140,7 +135,7 @@ def logit_makers(
     loaded: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]], n_ids: int
 ) -> list[Callable[[Rows], Tensor]]:
     """Return for each response what makes its logits `[n, V]` at some tokens; call it without gradients."""
-    if loaded.model not in _WHOLE:
+    if loaded.model not in _WHOLE and not loaded.is_spread:
         try:
             hidden = view_hidden(loaded, views, responses)
             head = head_of(loaded, n_ids)
