@@ -7,6 +7,7 @@ from . import diagnose as diagnose
 from . import diagnosis as diagnosis
 from . import layers as layers
 from . import norms as norms
+from . import plan as plan
 from . import sampling as sampling
 from . import sensitivity as sensitivity
 from . import stages as stages

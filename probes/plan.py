@@ -37,9 +37,7 @@ class PlanOptions:
     prompt_tokens: PositiveInt | None = flag(
         None, "tokens of a prompt, its picture among them (default: read; 320 where they cannot be)"
     )
-    visual_tokens: NonNegativeInt | None = flag(
-        None, "tokens of its picture (default: read; 256 where they cannot be)"
-    )
+    visual_tokens: NonNegativeInt | None = flag(None, "tokens of its picture (default: read; 256 where they cannot be)")
     free_gb: PositiveFloat | None = flag(
         None, "plan for so much free memory, in 10^9 bytes (default: what the device has free now)"
     )
@@ -64,7 +62,7 @@ def plan(student: str = "bundled", **options: Any) -> "ResourcePlan":
         UserError: a config, an option or a prompt cannot be read.
     """
     from probes.analyzer import Analyzer  # torch and the model libraries
-    from probes.planning import Asked, _n_probed, plan_of
+    from probes.planning import Asked, n_probed, plan_of
     from vlm.plan.setting_up import Stated
     from vlm.plan.work import Settings
 
@@ -82,7 +80,7 @@ def plan(student: str = "bundled", **options: Any) -> "ResourcePlan":
         stated=stated,
         free_gb=wanted.free_gb,
         tried=wanted.try_,
-        n_probed=_n_probed(analyzer, units),
+        n_probed=n_probed(analyzer, units),
         training=training,
         steers=wanted.steers,
     )
@@ -95,9 +93,7 @@ def show(planned: "ResourcePlan", *, as_json: bool = False) -> None:
     Raises:
         UserError: it cannot fit, not even with its own changes; the plan is printed before.
     """
-    from vlm.plan import text
-
-    print(json.dumps(text.as_json(planned), indent=2) if as_json else planned, flush=True)
+    print(json.dumps(planned.as_json(), indent=2) if as_json else planned, flush=True)
     if not planned.can_fit:
         raise UserError(planned.refusal)
 
@@ -107,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed = parser_for("probes.plan", __doc__, _GROUPS).parse_args(argv)
 
     def run() -> None:
-        groups = [pick(parsed, group) for group in _GROUPS]
+        groups: list[Any] = [pick(parsed, group) for group in _GROUPS]
         options = {name: value for group in groups for name, value in asdict(group).items()}
         show(plan(parsed.checkpoint, **options), as_json=options["json"])
 

@@ -1,15 +1,14 @@
 """The plan of a probe, from the same flags as its measurement: no weights are read, nothing is written."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from probes.probe import Probe
-from probes.settings import PairOptions, PromptOptions, UnitOptions
-from vlm.plan.costs import Costs
-from vlm.plan.plan import ResourcePlan, make_plan
-from vlm.plan.rates import measured_rates
-from vlm.plan.setting_up import Stated, device_named, outlines, read_lengths, room_on, stated_lengths, threads
+from probes.settings import PromptOptions, UnitOptions
+from vlm.plan.outline import Outline
+from vlm.plan.plan import ResourcePlan
+from vlm.plan.setting_up import Models, Stated, draw_up, lengths_of
 from vlm.plan.work import PHASES, Prompts, Settings, Work
 
 if TYPE_CHECKING:
@@ -48,8 +47,8 @@ def plan_of_probe(analyzer: "Analyzer", probe: Probe, values: Sequence[Any], n_m
     """Return the plan of a measurement: the same prompts, settings and checks as the measurement itself."""
     phases = PHASES_OF[probe.name]
     units = next((value for value in values if isinstance(value, UnitOptions)), UnitOptions())
-    n_probed = 0 if "gradients" not in phases else _n_probed(analyzer, units)
-    plan = plan_of(analyzer, Asked(phases=phases, n_probed=n_probed))
+    n_units = 0 if "gradients" not in phases else n_probed(analyzer, units)
+    plan = plan_of(analyzer, Asked(phases=phases, n_probed=n_units))
     if n_models == 1:
         return plan
     note = f"one of {n_models} students: the others take as long, one after the other"
@@ -63,37 +62,20 @@ def plan_of(analyzer: "Analyzer", asked: Asked) -> ResourcePlan:
         UserError: a config, a flag or a prompt cannot be read.
     """
     pair, options = analyzer.pair_options, analyzer.prompt_options
-    device = device_named(pair.device)
-    dtypes = _dtypes(pair, device.type)
-    student, teacher = outlines(analyzer.checkpoint, pair.teacher, dtypes, pair.attention)
-    prompts, notes = _prompts(analyzer, student, asked.stated)
-    settings = replace(asked.training, batch=options.batch, dtype=dtypes[0], teacher_dtype=dtypes[1])
-    work = _work(options, prompts, asked)
-    costs = Costs(student, teacher, prompts, work.max_response)
-    rates = measured_rates(device, student.dtype)
-    room = room_on(device, asked.free_gb)
-    plan = make_plan(costs, work, settings, room, rates)
-    rated = f"{rates.flops / 1e9:.3g} GFLOP/s and {rates.bytes / 1e9:.3g} GB/s measured on {room.device}, {threads()}"
-    plan = replace(plan, notes=(*notes, rated, *plan.notes))
+    dtypes = (pair.dtype, pair.teacher_dtype or pair.dtype)
+    models = Models(analyzer.checkpoint, pair.teacher, dtypes, pair.device, pair.attention)
+
+    def lengths(student: Outline) -> tuple[Prompts, str]:
+        return lengths_of(student, lambda: analyzer.source_prompts, options.limit, options.text_view, asked.stated)
+
+    elsewhere = pair.device_map is not None or pair.teacher_device not in (None, pair.device)
+    settings = replace(asked.training, batch=options.batch, offload=pair.offload, elsewhere=elsewhere)
+    drawn = draw_up(models, lengths, lambda prompts: _work(options, prompts, asked), settings, asked.free_gb)
     if not asked.tried:
-        return plan
+        return drawn.plan
     from probes.trial_run import tried_out  # here, as it loads models
 
-    return tried_out(analyzer, plan, costs, rates, asked.tried)
-
-
-def _prompts(analyzer: "Analyzer", student: Any, stated: Stated) -> tuple[Prompts, list[str]]:
-    """The lengths of the prompts, and where they are from."""
-    options = analyzer.prompt_options
-    is_stated = stated.prompt_tokens is not None or stated.visual_tokens is not None
-    if student.processor is None or is_stated:
-        prompts = stated_lengths(stated, options.limit)
-        where = "as stated" if is_stated else "assumed, as the student has no processor here (--prompt-tokens)"
-    else:
-        prompts = read_lengths(student, analyzer.source_prompts, options.text_view)
-        where = f"the longest of {prompts.n}, read"
-    said = f"prompts of {prompts.image.tokens} tokens with the picture and {prompts.text.tokens} without: {where}"
-    return prompts, [said]
+    return tried_out(analyzer, drawn, asked.tried)
 
 
 def _work(options: PromptOptions, prompts: Prompts, asked: Asked) -> Work:
@@ -108,22 +90,8 @@ def _work(options: PromptOptions, prompts: Prompts, asked: Asked) -> Work:
     )
 
 
-def _n_probed(analyzer: "Analyzer", units: UnitOptions) -> int:
+def n_probed(analyzer: "Analyzer", units: UnitOptions) -> int:
     """Units that are drawn, at most."""
     options, bins = analyzer.prompt_options, analyzer.bin_options.bins
     n_tokens = options.limit * options.rollouts_per_prompt * options.longest_response
     return n_tokens if units.per_bin == "all" else min(bins * units.per_bin, n_tokens)
-
-
-def _dtypes(pair: PairOptions, device: str) -> tuple[str, str]:
-    """The dtypes of student and teacher; `auto` is float32 on a CPU, bfloat16 elsewhere."""
-    auto = "float32" if device == "cpu" else "bfloat16"
-    own = auto if pair.dtype == "auto" else pair.dtype
-    other = pair.teacher_dtype or own
-    return own, auto if other == "auto" else other
-
-
-def options_of(analyzer: "Analyzer") -> dict[str, Any]:
-    """Return an analyzer's settings as keywords."""
-    groups = (analyzer.pair_options, analyzer.prompt_options, analyzer.bin_options)
-    return {name: value for group in groups for name, value in asdict(group).items()}

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vlm.plan.costs import Costs
+from vlm.plan.making import make_plan
 from vlm.plan.minutes import Minutes
-from vlm.plan.plan import ResourcePlan, make_plan
-from vlm.plan.rates import Rates
+from vlm.plan.plan import ResourcePlan
+from vlm.plan.setting_up import DrawnUp
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 _RUN = ("rollouts", "scoring")
 
 
-def tried_out(analyzer: "Analyzer", plan: ResourcePlan, costs: Costs, rates: Rates, n: int) -> ResourcePlan:
+def tried_out(analyzer: "Analyzer", drawn: DrawnUp, n: int) -> ResourcePlan:
     """Return the plan with the times of `n` prompts that are sampled and scored, and the lengths of their responses.
 
     Both models are loaded for it.
     """
+    plan, costs, rates = drawn.plan, drawn.costs, drawn.rates
     options = replace(analyzer.prompt_options, limit=n)
     few = analyzer.having(_groups={**analyzer._groups, type(options): options})
     few.tokens  # noqa: B018  # sampled and scored, timed by phase

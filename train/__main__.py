@@ -22,7 +22,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from cli.errors import exit_code
+from cli.errors import UserError, exit_code
 from cli.options import Parser, pick, program
 from train.config import FLAGS_READ_BY, Config
 from train.presets import PRESETS
@@ -62,11 +62,28 @@ def _run(config: Config) -> None:
     if config.show_prompt:
         print(_shown(config))
         return
+    if config.dry_run:
+        _say_plan(config)
+        return
     folder = train(config)
     if PartialState().is_main_process:
         teacher = [] if config.teacher is None else ["--teacher", config.teacher]
         print(f"run: {folder}")
         print(f"next: {program('probes.compare')} {shlex.join([config.student, str(folder / 'last'), *teacher])}")
+
+
+def _say_plan(config: Config) -> None:
+    """Print the plan of the run.
+
+    Raises:
+        UserError: it cannot fit, not even with its own changes.
+    """
+    from train.plan import plan_of
+
+    plan = plan_of(config)
+    print(plan, flush=True)
+    if not plan.can_fit:
+        raise UserError(plan.refusal)
 
 
 def _shown(config: Config) -> str:

@@ -49,7 +49,7 @@ FLAGS_READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
     **_OWN,
 }
 """For each flag that not every objective reads, the objectives that read it; `match_norm` reads what vgs-lp reads."""
-_STARTED: Final = ("out", "resume", "override", "track", "show_prompt", "allow_truncated", "timeout")
+_STARTED: Final = ("out", "resume", "override", "track", "show_prompt", "dry_run", "allow_truncated", "timeout")
 """Flags that say how a run is started and watched; they do not change what it computes."""
 _STATED_IF_GIVEN: Final = ("left_out", *(f.name for f in fields(Reading)))
 """Flags that a run's config.json names only where they are given."""
@@ -163,6 +163,7 @@ class Config(Reading):
     resume: bool = flag(False, "continue the run in --out, or begin it if there is none")
     override: bool = flag(False, "with --resume: continue although flags or weights have changed")
     show_prompt: bool = flag(False, "print the first prompt as the student is given it, in both views, and end")
+    dry_run: bool = flag(False, "print what the run would take in memory and time, and end: nothing is written")
     timeout: PositiveFloat = flag(2.0, "longest wait of a process for another, hours; then the run ends")
     track: Tracker | None = flag(None, "also log the journal's numbers to this tracker; see train.trackers")
 

@@ -59,12 +59,12 @@ class Costs:
 
         settings: of training; None for gradients of all weights.
         """
-        trained = None if settings is None else (settings.gradient_checkpointing, settings.lora_rank)
+        trained = settings and (settings.gradient_checkpointing, settings.lora_rank, settings.freeze_vision)
 
         def run(n: int) -> Pass:
             if settings is None:
                 return gradient_pass(self.student, self._shown(view), n, self.n_response)
-            with as_trained(self.student, settings.lora_rank, settings.gradient_checkpointing) as (student, weights):
+            with as_trained(self.student, settings) as (student, weights):
                 return gradient_pass(student, self._shown(view), n, self.n_response, weights)
 
         return self._scaled(("graph", str(self.student.dtype), view, trained), run, batch)
@@ -89,9 +89,9 @@ class Costs:
         return self._passes[*key, batch]
 
 
-def quantised_bytes(outline: Outline) -> int:
-    """Bytes of a model whose linear layers, but for the head, are held in 8 bits."""
+def quantised_bytes(outline: Outline, bits: int) -> int:
+    """Bytes of a model whose linear layers, but for the head, are held in so many bits a number."""
     linear = [module for module in outline.model.modules() if isinstance(module, nn.Linear)]
     packed = {module.weight: module.weight.numel() for module in linear if module is not outline.head}
     others = [p for p in outline.model.parameters() if p not in packed]
-    return sum(packed.values()) + sum(p.numel() * 2 for p in others)
+    return sum(packed.values()) * bits // 8 + sum(p.numel() * 2 for p in others)

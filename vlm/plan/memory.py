@@ -9,18 +9,20 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from geometry.chunked_loss.blocks import BLOCK_BYTES
 from geometry.gramian.weight_gramians import GRADIENT_BYTES
 from geometry.gramian.working_set import CPU_BYTES
 from geometry.lm_head import CHUNK_BYTES
-from vlm.checkpoints.checkpoint import DTYPES
+from geometry.token_scores import BLOCK_BYTES
+from vlm.checkpoints.precision import DTYPES
 from vlm.plan.costs import SAMPLING_BYTES, Costs, ViewName, quantised_bytes
 from vlm.plan.outline import Outline
 from vlm.plan.passes import Pass
-from vlm.plan.student import adapter_parameters
+from vlm.plan.student import trained_numbers
 from vlm.plan.work import Settings, Work
 from vlm.views.encoding import KEPT_BYTES
 
+BITS = {"int8": 8, "nf4": 4}
+"""Of a number in the linear layers of a quantised teacher."""
 READ_BYTES = 2 << 24
 """Two blocks of a file of weights, while its fingerprint is taken."""
 BLOCKS = 16
@@ -53,6 +55,16 @@ class Memory:
     settings: Settings
     on_cpu: bool
 
+    @property
+    def batch(self) -> int:
+        """Responses in a forward pass: no more than there are."""
+        return min(self.settings.batch, self.work.n_responses)
+
+    @property
+    def micro_batch(self) -> int:
+        """Responses in a pass of training."""
+        return min(self.settings.micro_batch, self.work.per_step)
+
     def needs(self) -> list[Need]:
         """Return the peaks of the phases that happen."""
         ways = {
@@ -67,18 +79,19 @@ class Memory:
 
     def _held(self, phase: str) -> dict[str, int]:
         """What is there in every phase: weights, and pictures that are kept."""
-        student, teacher = self.weights("student", phase == "training step"), self.weights("teacher")
+        trained = phase == "training step" or self.work.keeps_float32
+        student, teacher = self.weights("student", trained), self.weights("teacher") * (not self.settings.elsewhere)
         weights = max(student, teacher) if self.settings.offload and not self.on_cpu else student + teacher
         prompts, kept = self.costs.prompts, 0
         if self.on_cpu and phase != "loading":
-            kept = 2 * min(prompts.n * prompts.pixel_bytes, KEPT_BYTES)
+            kept = prompts.n_kept * min(prompts.n * prompts.pixel_bytes, KEPT_BYTES)
         return {"weights": weights, **({"pictures": kept} if kept else {})}
 
     def weights(self, side: str, trained: bool = False) -> int:
         """Bytes of a model's weights in its dtype; those of a student that is trained are float32."""
         outline: Outline = getattr(self.costs, side)
-        if side == "teacher" and self.settings.teacher_dtype == "int8":
-            return quantised_bytes(outline)
+        if side == "teacher" and self.settings.teacher_dtype in BITS:
+            return quantised_bytes(outline, BITS[self.settings.teacher_dtype])
         if trained and not self.settings.lora_rank:
             return 4 * outline.n_parameters
         dtype = self.settings.teacher_dtype if side == "teacher" else self.settings.dtype
@@ -90,8 +103,8 @@ class Memory:
 
     def rollouts(self) -> dict[str, int]:
         """The cache at its longest with one step's tensors, or the pass over the prompts, whichever is more."""
-        costs = self.costs.sampling(self.settings.batch)
-        rows = self.settings.batch * self.costs.student.n_rows
+        costs = self.costs.sampling(self.batch)
+        rows = self.batch * self.costs.student.n_rows
         if costs.prompt.peak_bytes > costs.cache_bytes + costs.step.peak_bytes + SAMPLING_BYTES * rows:
             return {"pass over the prompts": costs.prompt.peak_bytes}
         return {"cache": costs.cache_bytes, "step": costs.step.peak_bytes, "sampling": SAMPLING_BYTES * rows}
@@ -101,7 +114,7 @@ class Memory:
         hidden, busiest = 0, 0
         for outline in (self.costs.student, self.costs.teacher):
             for view in VIEWS:
-                cost = self.costs.scoring(outline, view, self.settings.batch)
+                cost = self.costs.scoring(outline, view, self.batch)
                 busiest = max(busiest, hidden + cost.forward.peak_bytes)
                 hidden += cost.hidden_bytes
         logits = self._logits(4)
@@ -116,7 +129,7 @@ class Memory:
         a_unit = 2 * sum(self.costs.graph(view).output_bytes for view in VIEWS)
         units = max(min(n, CPU_BYTES // max(a_unit, 1)), 1)
         return {
-            "hidden states": self._hidden(self.settings.batch),
+            "hidden states": self._hidden(self.batch),
             "logits and cotangents": 9 * n * rows,
             "graph": graph.forward.live_bytes,
             "gradients at outputs": units * a_unit,
@@ -137,18 +150,19 @@ class Memory:
     def training_step(self) -> dict[str, int]:
         """AdamW's state and sums of gradients, beside the graph of a micro-batch with its gradients."""
         settings, student = self.settings, self.costs.student
-        n_trained = adapter_parameters(student, settings.lora_rank) if settings.lora_rank else student.n_parameters
-        passes = [self.costs.graph("image", settings.micro_batch, settings)]
+        n_trained = trained_numbers(student, settings)
+        passes = [self.costs.graph("image", self.micro_batch, settings)]
         if self.work.trains_text:
-            passes.append(self.costs.graph("text", settings.micro_batch, settings))
+            passes.append(self.costs.graph("text", self.micro_batch, settings))
         else:
-            passes.append(self.costs.scoring(student, "text", settings.micro_batch))
+            passes.append(self.costs.scoring(student, "text", self.micro_batch))
         head = 0 if settings.lora_rank else 4 * student.n_rows * student.width
         activations = sum(cost.forward.live_bytes for cost in passes)
         found = {
             "AdamW": 8 * n_trained,
             "sums of gradients": 4 * n_trained * self.work.n_gradients,
             "graph": activations,
+            **_in_16_bits(settings, student),
             "backward": max(_beside(cost) for cost in passes),
             "head's gradient": head,
         }
@@ -173,6 +187,11 @@ class Memory:
         tokens = min(max(CHUNK_BYTES // (4 * n_ids), 1), self.costs.n_response)
         block = min(max(BLOCK_BYTES // (4 * n_ids), 1), tokens) if self.on_cpu else tokens
         return 4 * n_ids * (n_views * tokens + BLOCKS * block)
+
+
+def _in_16_bits(settings: Settings, student: Outline) -> dict[str, int]:
+    """The copies of float32 weights that passes in 16 bits make and keep."""
+    return {} if settings.dtype == "float32" or settings.lora_rank else {"weights in 16 bits": 2 * student.n_parameters}
 
 
 def _beside(cost: Pass) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from geometry.gramian.working_set import CPU_BYTES
-from vlm.checkpoints.checkpoint import DTYPES
+from vlm.checkpoints.precision import DTYPES
 from vlm.plan.costs import Costs
 from vlm.plan.memory import VIEWS
 from vlm.plan.outline import Outline

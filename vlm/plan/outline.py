@@ -5,15 +5,17 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
 
-from vlm.checkpoints.checkpoint import DTYPES, processor_of
+from vlm.checkpoints.checkpoint import processor_of
 from vlm.checkpoints.configs import readable
 from vlm.checkpoints.picture_tokens import PictureTokens
 from vlm.checkpoints.places import CheckpointError, first_line
+from vlm.checkpoints.precision import DTYPES
 from vlm.checkpoints.weights import INDEX, WEIGHTS
 
 
@@ -53,7 +55,7 @@ class Outline:
         return sum(tensor.nbytes for tensor in (*self.model.parameters(), *self.model.buffers()))
 
     @cached_property
-    def head(self) -> nn.Module:
+    def head(self) -> Any:
         """The layer that makes logits."""
         return self.model.get_output_embeddings()
 
@@ -103,9 +105,7 @@ def outline(checkpoint: str, *, dtype: str = "float32", attention: str = "sdpa")
             )
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         raise CheckpointError(f"`checkpoint` {checkpoint} cannot be planned: {first_line(error)}") from None
-    return Outline(
-        source.place.name, model.eval(), _processor(checkpoint), source.base.holds(WEIGHTS, INDEX)
-    )
+    return Outline(source.place.name, model.eval(), _processor(checkpoint), source.base.holds(WEIGHTS, INDEX))
 
 
 @contextmanager

@@ -1,13 +1,11 @@
-"""A plan: memory and time by phase against what there is, and what to change where it does not fit."""
+"""A plan: memory and time by phase against what there is, as text and as plain values."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from vlm.plan.costs import Costs
-from vlm.plan.inputs import counts_the_tower
-from vlm.plan.memory import Memory, Need
-from vlm.plan.minutes import Minutes
-from vlm.plan.rates import Rates
+from cli.tables import aligned
+from vlm.plan.memory import Need
 from vlm.plan.work import Settings, Work
 
 
@@ -58,10 +56,25 @@ class ResourcePlan:
     """Share of responses that `max_response` cuts off; None where it is not known."""
 
     def __str__(self) -> str:
-        """Return the plan as text."""
-        from vlm.plan.text import as_text  # here, as it knows plans
+        return _text(self)
 
-        return as_text(self)
+    def as_json(self) -> dict[str, Any]:
+        """Return the plan as plain values: bytes and seconds."""
+        return {
+            "device": self.room.device,
+            "free_bytes": self.room.free_bytes,
+            "process_bytes": self.room.process_bytes,
+            "peak_bytes": self.peak_bytes,
+            "fits": self.fits,
+            "can_fit": self.can_fit,
+            "phases": {
+                need.phase: {"bytes": dict(need.parts), "seconds": self.seconds[need.phase]} for need in self.needs
+            },
+            "settings": asdict(self.settings),
+            "changes": [{"words": change.words, "peak_bytes": change.peak_bytes} for change in self.changes],
+            "truncated": self.truncated,
+            "notes": list(self.notes),
+        }
 
     @property
     def peak_bytes(self) -> int:
@@ -95,115 +108,28 @@ def gb(n_bytes: float) -> str:
     return f"{n_bytes / 1e9:.3g}"
 
 
-def make_plan(
-    costs: Costs,
-    work: Work,
-    settings: Settings,
-    room: Room,
-    rates: Rates,
-    corrections: Mapping[str, float] | None = None,
-) -> ResourcePlan:
-    """Return the plan of some work with some settings, and what to change if it does not fit."""
-    memory = Memory(costs, work, settings, room.on_cpu)
-    seconds = Minutes(costs, work, settings, rates, corrections or {}).seconds()
-    plan = ResourcePlan(work, settings, room, memory.needs(), seconds, notes=_notes(costs))
-    return plan if plan.fits else replace(plan, changes=tuple(_changes(memory, room)))
+def _text(plan: ResourcePlan) -> str:
+    """Return the table of the phases, and what follows from it."""
+    room = plan.room
+    lines = [_table(plan), ""]
+    if room.process_bytes:
+        lines.append(f"process: {gb(room.process_bytes)} GB of it are libraries and tokenizers, measured now")
+    verdict = "it fits" if plan.fits else "it does not fit"
+    lines.append(f"peak: {gb(plan.peak_bytes)} GB, {gb(room.free_bytes)} GB free on {room.device}: {verdict}")
+    if plan.changes:
+        lines += [f"change: {change.words}: {gb(change.peak_bytes)} GB" for change in plan.changes]
+        lines.append("it fits with these changes" if plan.can_fit else "it does not fit with all of these")
+    share = "unknown" if plan.truncated is None else f"{100 * plan.truncated:.0f} % of those seen"
+    lines.append(f"truncated responses at {plan.work.max_response} tokens: {share}")
+    lines += [f"note: {note}" for note in plan.notes]
+    return "\n".join(lines)
 
 
-def _changes(memory: Memory, room: Room) -> Iterator[Change]:
-    """Yield one change after the other, until all fits; those that do not help are left out."""
-    least = _peak(memory, room)
-    for words, change in _WAYS:
-        while least > room.free_bytes:
-            changed = change(memory, room)
-            if changed is None:
-                break
-            tried = replace(memory, costs=_costs_with(memory.costs, changed), settings=changed)
-            peak = _peak(tried, room)
-            if peak >= least:
-                break
-            memory, least = tried, peak
-            yield Change(words(changed), changed, peak)
-
-
-def _costs_with(costs: Costs, settings: Settings) -> Costs:
-    """The costs of a pair in other dtypes."""
-    wanted = {"student": settings.dtype, "teacher": settings.dtype if settings.teacher_dtype == "int8" else settings.teacher_dtype}
-    changed = {
-        side: getattr(costs, side).in_dtype(dtype)
-        for side, dtype in wanted.items()
-        if str(getattr(costs, side).dtype) != f"torch.{dtype}"
-    }
-    return replace(costs, **changed)
-
-
-def _peak(memory: Memory, room: Room) -> int:
-    return max(need.total for need in memory.needs()) + room.process_bytes
-
-
-Way = tuple[Callable[[Settings], str], Callable[[Memory, Room], Settings | None]]
-
-
-def _smaller_batch(memory: Memory, _: Room) -> Settings | None:
-    settings = memory.settings
-    return replace(settings, batch=settings.batch // 2) if settings.batch > 1 else None
-
-
-def _smaller_micro_batch(memory: Memory, _: Room) -> Settings | None:
-    settings = memory.settings
-    trains = "training step" in memory.work.phases
-    return replace(settings, micro_batch=settings.micro_batch // 2) if trains and settings.micro_batch > 1 else None
-
-
-def _half(memory: Memory, _: Room) -> Settings | None:
-    settings = memory.settings
-    if settings.dtype != "float32":
-        return None
-    return replace(settings, dtype="bfloat16", teacher_dtype="bfloat16")
-
-
-def _int8(memory: Memory, room: Room) -> Settings | None:
-    settings = memory.settings
-    return None if room.on_cpu or settings.teacher_dtype == "int8" else replace(settings, teacher_dtype="int8")
-
-
-def _offload(memory: Memory, room: Room) -> Settings | None:
-    settings = memory.settings
-    if room.on_cpu or settings.offload or "training step" in memory.work.phases:
-        return None
-    teacher_dtype = settings.dtype if settings.teacher_dtype == "int8" else settings.teacher_dtype
-    return replace(settings, offload=True, teacher_dtype=teacher_dtype)
-
-
-def _checkpointed(memory: Memory, _: Room) -> Settings | None:
-    settings, trains = memory.settings, "training step" in memory.work.phases
-    return replace(settings, gradient_checkpointing=True) if trains and not settings.gradient_checkpointing else None
-
-
-def _lora(memory: Memory, _: Room) -> Settings | None:
-    settings, trains = memory.settings, "training step" in memory.work.phases
-    return replace(settings, lora_rank=32) if trains and not settings.lora_rank else None
-
-
-_WAYS: Sequence[Way] = (
-    (lambda s: f"--batch {s.batch}", _smaller_batch),
-    (lambda s: f"--micro-batch {s.micro_batch}", _smaller_micro_batch),
-    (lambda s: f"--dtype {s.dtype}", _half),
-    (lambda s: f"--teacher-dtype {s.teacher_dtype}", _int8),
-    (lambda s: "--offload", _offload),
-    (lambda s: "--gradient-checkpointing", _checkpointed),
-    (lambda s: f"--lora-rank {s.lora_rank}", _lora),
-)
-"""What to change, in the order in which it costs least: words for it, and the settings with it."""
-
-
-def _notes(costs: Costs) -> tuple[str, ...]:
-    prompts, notes = costs.prompts, []
-    if not counts_the_tower(costs.student, prompts.image):
-        notes.append("the vision tower is not counted: without a processor its inputs are not known")
-    if prompts.image.tokens + costs.n_response > costs.student.context:
-        notes.append(
-            f"prompt and response have {prompts.image.tokens + costs.n_response} tokens, more than the context of"
-            f" {costs.student.context}: such prompts are left out"
-        )
-    return tuple(notes)
+def _table(plan: ResourcePlan) -> str:
+    rows, parts = [["phase", "GB", "minutes"]], ["of which, GB"]
+    for need in plan.needs:
+        minutes = plan.seconds[need.phase] / 60
+        times = f" x {plan.work.n_steps}" if need.phase == "training step" and plan.work.n_steps > 1 else ""
+        rows.append([need.phase, gb(need.total + plan.room.process_bytes), f"{minutes:.2g}{times}"])
+        parts.append(", ".join(f"{name} {gb(size)}" for name, size in need.parts.items() if size >= 5e5))
+    return "\n".join(f"{row}  {part}" for row, part in zip(aligned(rows).splitlines(), parts, strict=True))

@@ -1,4 +1,4 @@
-"""What a device does in a second, measured on it in about a second: products, traffic, and the start of an operation."""
+"""What a device does in a second, measured in about that: products, traffic, and the start of an operation."""
 
 import time
 from collections.abc import Callable

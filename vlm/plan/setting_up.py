@@ -1,20 +1,28 @@
 """What a plan starts from: outlines of a pair, the lengths of its prompts, and what the device has."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from geometry.memory import free_bytes
+from vlm.checkpoints.configs import readable
+from vlm.checkpoints.devices import device_of
 from vlm.checkpoints.pair import teacher_named
-from vlm.checkpoints.places import CheckpointError, first_line
+from vlm.checkpoints.places import CheckpointError, Place
+from vlm.checkpoints.precision import QUANTISED, settled_dtype
+from vlm.plan.costs import Costs
 from vlm.plan.inputs import Shown
+from vlm.plan.making import make_plan
 from vlm.plan.outline import Outline, outline
-from vlm.plan.plan import Room
-from vlm.plan.work import Prompts
+from vlm.plan.plan import ResourcePlan, Room
+from vlm.plan.rates import Rates, measured_rates
+from vlm.plan.work import Prompts, Settings, Work
 from vlm.prompts.prompt import Prompt
+from vlm.views.encoding import memory_of
 from vlm.views.lengths import Lengths
 from vlm.views.view import encode_prompts, image_view, prompt_length, text_views
 
@@ -35,21 +43,22 @@ class Stated:
     visual_tokens: int | None = None
 
 
-def outlines(
-    student: str, teacher: str | None, dtypes: tuple[str, str], attention: str = "sdpa"
-) -> tuple[Outline, Outline]:
-    """Return the outlines of a student and its teacher; 8-bit teachers are built in bfloat16.
+def outlines(student: str, teacher: str, dtypes: tuple[str, str], attention: str = "sdpa") -> tuple[Outline, Outline]:
+    """Return the outlines of a student and its teacher; one in 8 or 4 bits computes in bfloat16.
 
     Raises:
-        CheckpointError: one is no checkpoint that reads pictures, or no teacher is named.
+        CheckpointError: one is no checkpoint that reads pictures.
     """
-    named = teacher_named(student, teacher).checkpoint
-    own, other = ("bfloat16" if dtype in ("int8", "nf4") else dtype for dtype in dtypes)
+    own, other = ("bfloat16" if dtype in QUANTISED else dtype for dtype in dtypes)
     first = outline(student, dtype=own, attention=attention)
     try:
-        return first, outline(named, dtype=other, attention=attention)
+        return first, outline(teacher, dtype=other, attention=attention)
     except CheckpointError as error:
         raise CheckpointError(str(error).replace("`checkpoint`", "`teacher`", 1)) from None
+
+
+def _base(checkpoint: str) -> Place:
+    return readable(checkpoint).base
 
 
 def read_lengths(student: Outline, prompts: Sequence[Prompt], text_view: str) -> Prompts:
@@ -85,19 +94,88 @@ def stated_lengths(stated: Stated, n: int) -> Prompts:
     return Prompts(Shown(tokens, visual), Shown(tokens - visual), n)
 
 
-def device_named(asked: str) -> torch.device:
-    """Return the device that is asked for, `auto` for an accelerator if there is one.
+@dataclass(frozen=True)
+class Models:
+    """A pair as it is asked for.
+
+    dtypes: of student and teacher; `auto` is float32 on a CPU, bfloat16 elsewhere.
+    """
+
+    student: str
+    teacher: str | None
+    dtypes: tuple[str, str]
+    device: str = "cpu"
+    attention: str = "sdpa"
+
+
+@dataclass(frozen=True)
+class DrawnUp:
+    """A plan, and what it was reckoned from."""
+
+    plan: ResourcePlan
+    costs: Costs
+    rates: Rates
+
+
+def draw_up(
+    models: Models,
+    lengths: Callable[[Outline], tuple[Prompts, str]],
+    work: Callable[[Prompts], Work],
+    settings: Settings,
+    free_gb: float | None = None,
+) -> DrawnUp:
+    """Return the plan of some work with a pair.
+
+    Args:
+        lengths: given the student, returns its prompts, and where their lengths are from; see `lengths_of`.
+        work: what is to be done with them.
+        settings: with any dtypes; those of `models` are taken.
+        free_gb: see `room_on`.
 
     Raises:
-        CheckpointError: it is not there.
+        UserError: a config, a prompt or the device cannot be used.
     """
-    try:
-        if asked == "auto":
-            return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-        torch.zeros(1, device=asked)
-    except (RuntimeError, AssertionError) as error:
-        raise CheckpointError(f"`device` {asked!r} cannot be used ({first_line(error)}); try cpu") from None
-    return torch.device(asked)
+    device = device_of(models.device)
+    named = teacher_named(models.student, models.teacher).checkpoint
+    own, other = (
+        settled_dtype(dtype, device, partial(_base, checkpoint))
+        for dtype, checkpoint in zip(models.dtypes, (models.student, named), strict=True)
+    )
+    student, teacher = outlines(models.student, named, (own, other), models.attention)
+    prompts, where = lengths(student)
+    prompts = replace(prompts, n_kept=1 + (not _agree(student, teacher)))
+    todo = work(prompts)
+    costs, rates = Costs(student, teacher, prompts, todo.max_response), measured_rates(device, student.dtype)
+    settings = replace(settings, dtype=own, teacher_dtype=other)
+    plan = make_plan(costs, todo, settings, room_on(device, free_gb), rates)
+    rated = f"{rates.flops / 1e9:.3g} GFLOP/s and {rates.bytes / 1e9:.3g} GB/s measured on {device.type}, {threads()}"
+    return DrawnUp(replace(plan, notes=(where, rated, *plan.notes)), costs, rates)
+
+
+def _agree(student: Outline, teacher: Outline) -> bool:
+    """Whether the processors of both share what they make of prompts."""
+    both = [each.processor for each in (student, teacher) if each.processor is not None]
+    return len({id(memory_of(processor)) for processor in both}) < 2
+
+
+def lengths_of(
+    student: Outline, read: Callable[[], Sequence[Prompt]], n: int, text_view: str, stated: Stated = Stated()
+) -> tuple[Prompts, str]:
+    """Return the lengths of the prompts, and a line that says where they are from.
+
+    Args:
+        read: returns the prompts; it is called where the student has a processor and no length is stated.
+        n: their number, where they are not read.
+    """
+    is_stated = stated.prompt_tokens is not None or stated.visual_tokens is not None
+    if student.processor is None or is_stated:
+        prompts = stated_lengths(stated, n)
+        where = "as stated" if is_stated else "assumed, as the student has no processor here"
+    else:
+        prompts = read_lengths(student, read(), text_view)
+        where = f"the longest of {prompts.n}, read"
+    said = f"prompts of {prompts.image.tokens} tokens with the picture and {prompts.text.tokens} without: {where}"
+    return prompts, said
 
 
 def room_on(device: torch.device, free_gb: float | None = None) -> Room:

@@ -37,6 +37,9 @@ _FLOPS: Mapping[Any, Callable[..., int]] = {
     ),
 }
 
+_SEEN: dict[Any, tuple[list[Any], int | None]] = {}
+_MAKES_NEW: dict[Any, bool] = {}
+
 
 class ShapesOnlyError(UserError):
     """A model asks for a number that a run on shapes does not have."""
@@ -141,21 +144,64 @@ class ShapesOnly(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = _placed(func, args, kwargs or {})
-        outcome = func(*args, **kwargs)
+        outcome, flops = _outcome(func, args, kwargs)
         made = _tensors((outcome,))
         if not func.is_view:
-            self._count(func, args, kwargs, outcome, made)
+            self._count(flops, _tensors(args), made)
         for tensor in made:
             self._held.add(tensor)
         return outcome
 
-    def _count(self, func: Any, args: Any, kwargs: Any, outcome: Any, made: Sequence[Tensor]) -> None:
+    def _count(self, flops: int | None, read: Sequence[Tensor], made: Sequence[Tensor]) -> None:
         self.counts.n_ops += 1
-        counter = _FLOPS.get(func.overloadpacket)
-        if counter is not None:
-            self.counts.flops += counter(*args, **kwargs, out_val=outcome)
+        if flops is not None:
+            self.counts.flops += flops
         else:
-            self.counts.moved_bytes += sum(tensor.nbytes for tensor in (*_tensors(args), *made))
+            self.counts.moved_bytes += sum(tensor.nbytes for tensor in (*read, *made))
+
+
+def _outcome(func: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, int | None]:
+    """What an operation returns, and its FLOP, None if it is no product.
+
+    What it makes of shapes depends on shapes alone: it is worked out once, as layers are alike.
+    """
+    key = _key(func, args, kwargs)
+    if key in _SEEN:
+        made, flops = _SEEN[key]
+        fresh = [like and torch.empty_strided(*like[:2], dtype=like[2], device=_META) for like in made]
+        return (tuple(fresh) if len(fresh) > 1 else fresh[0]), flops
+    outcome = func(*args, **kwargs)
+    counter = _FLOPS.get(func.overloadpacket)
+    flops = None if counter is None else counter(*args, **kwargs, out_val=outcome)
+    results = outcome if isinstance(outcome, tuple) else (outcome,)
+    if key is not None and all(isinstance(r, Tensor) and r.is_meta for r in results if r is not None):
+        _SEEN[key] = [None if r is None else (r.shape, r.stride(), r.dtype) for r in results], flops
+    return outcome, flops
+
+
+def _key(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """What the outcome of an operation depends on; None where it is not new tensors, or depends on values."""
+    if func not in _MAKES_NEW:
+        schema = func._schema
+        returned = [result for result in schema.returns if result.alias_info is None]
+        _MAKES_NEW[func] = not schema.is_mutable and len(returned) == len(schema.returns)
+    if not _MAKES_NEW[func]:
+        return None
+    tensors = _tensors((*args, *kwargs.values()))
+    if not tensors or not all(tensor.is_meta for tensor in tensors):
+        return None
+    key = (func, _described(args), tuple((name, _described(value)) for name, value in sorted(kwargs.items())))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.shape, value.stride(), value.dtype
+    return tuple(map(_described, value)) if isinstance(value, (list, tuple)) else (type(value), value)
 
 
 def _tensors(values: Sequence[Any]) -> list[Tensor]:

@@ -10,35 +10,45 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from vlm.families import language_layers
+from vlm.families import language_layers, parameter_groups, scopes
 from vlm.plan.outline import Outline
+from vlm.plan.work import Settings
 
 
 @contextmanager
-def as_trained(
-    outline: Outline, lora_rank: int = 0, gradient_checkpointing: bool = False
-) -> Iterator[tuple[Outline, list[Tensor]]]:
-    """Have the model run as it is trained, and give what is trained: all weights, or those of adapters."""
-    model = outline.model
-    weights: list[Tensor] = list(model.parameters())
+def as_trained(outline: Outline, settings: Settings) -> Iterator[tuple[Outline, list[Tensor]]]:
+    """Have the model run as it is trained, and give what is trained: weights, or those of adapters."""
+    model, rank = outline.model, settings.lora_rank
     with ExitStack() as undo:
-        if lora_rank:
-            adapters = [_adapter(model.get_submodule(name), lora_rank, undo) for name in language_layers(model)]
-            for weight in model.parameters():
-                weight.requires_grad_(False)
-                undo.callback(weight.requires_grad_, True)
-            weights = [matrix for pair in adapters for matrix in pair]
-        if gradient_checkpointing:
+        weights: list[Tensor] = [] if rank else _trained(outline, settings)
+        if rank:
+            for name in language_layers(model):
+                weights += _adapter(model.get_submodule(name), rank, undo)
+        chosen = set(weights)
+        for weight in model.parameters():
+            weight.requires_grad_(weight in chosen)
+            undo.callback(weight.requires_grad_, True)
+        if settings.gradient_checkpointing:
             for layer in [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]:
                 layer.forward = partial(_again, layer.forward)
                 undo.callback(delattr, layer, "forward")
         yield outline, weights
 
 
-def adapter_parameters(outline: Outline, rank: int) -> int:
-    """Numbers in adapters of a rank on all linear layers of the language model."""
-    layers = [outline.model.get_submodule(name) for name in language_layers(outline.model)]
-    return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
+def trained_numbers(outline: Outline, settings: Settings) -> int:
+    """How many numbers are trained: in adapters on all linear layers of the language model, or in weights."""
+    if not settings.lora_rank:
+        return sum(weight.numel() for weight in _trained(outline, settings))
+    layers: list[Any] = [outline.model.get_submodule(name) for name in language_layers(outline.model)]
+    return sum(settings.lora_rank * (layer.in_features + layer.out_features) for layer in layers)
+
+
+def _trained(outline: Outline, settings: Settings) -> list[Tensor]:
+    """The weights that are trained where there are no adapters."""
+    if not settings.freeze_vision:
+        return list(outline.model.parameters())
+    groups = parameter_groups(outline.model)
+    return [weight for name in scopes(groups)["language_model"] for weight in groups[name]]
 
 
 def _adapter(layer: Any, rank: int, undo: ExitStack) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,6 @@
 """What is to be done, and with which settings: what a plan is made for."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from vlm.plan.inputs import Shown
 
@@ -15,12 +14,14 @@ class Prompts:
 
     image, text: the longest in each view.
     pixel_bytes: of the pictures of one prompt, as processors make and keep them.
+    n_kept: how often these are kept: once for processors that agree, else once for each.
     """
 
     image: Shown
     text: Shown
     n: int
     pixel_bytes: int = 0
+    n_kept: int = 1
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Settings:
     batch: responses in a forward pass; micro_batch: in one of training.
     dtype, teacher_dtype: of the weights; int8 is for the teacher alone.
     offload: the model that does not run waits in the machine's memory.
+    elsewhere: the teacher's weights are on other devices, which this plan does not look at.
     """
 
     batch: int = 16
@@ -37,8 +39,10 @@ class Settings:
     dtype: str = "float32"
     teacher_dtype: str = "float32"
     offload: bool = False
+    elsewhere: bool = False
     gradient_checkpointing: bool = False
     lora_rank: int = 0
+    freeze_vision: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Work:
     n_gradients: gradients that a step of training sums apart.
     per_step: responses of a step of training.
     n_steps: of training.
+    keeps_float32: whether the student's weights are float32 in every phase, whatever the dtype, as a trainer has them.
     """
 
     phases: tuple[str, ...]
@@ -64,7 +69,7 @@ class Work:
     trains_text: bool = True
     per_step: int = 64
     n_steps: int = 1
-    kept_bytes: Mapping[str, int] = field(default_factory=dict)
+    keeps_float32: bool = False
 
     @property
     def mean(self) -> float:

@@ -1,0 +1,56 @@
+"""The plan of a run, from its flags: no weights are read, nothing is written."""
+
+from dataclasses import replace
+
+from train.config import Config
+from train.step import n_gradients, needed
+from vlm.plan.outline import Outline
+from vlm.plan.plan import ResourcePlan
+from vlm.plan.setting_up import Models, draw_up, lengths_of
+from vlm.plan.work import Prompts, Settings, Work
+from vlm.prompts.sources import prompt_set
+
+READ = 256
+"""Prompts whose lengths are read."""
+NOTE = "evaluations, measurements of the gradients and checkpoints are not in the time"
+
+
+def plan_of(config: Config, free_gb: float | None = None) -> ResourcePlan:
+    """Return what a run takes: memory by phase, and the time of its steps.
+
+    free_gb: plan for so much free memory, in 10^9 bytes; by default what the device has free now.
+
+    Raises:
+        UserError: a config, a prompt or the device cannot be used.
+    """
+    models = Models(config.student, config.teacher, (config.dtype, config.dtype), config.device)
+
+    def lengths(student: Outline) -> tuple[Prompts, str]:
+        def read() -> list:
+            return prompt_set(config.prompts, limit=READ, split=config.split, reading=config).prompts
+
+        return lengths_of(student, read, READ, config.text_view)
+
+    settings = Settings(
+        batch=config.generation_batch,
+        micro_batch=config.micro_batch,
+        gradient_checkpointing=config.gradient_checkpointing,
+        lora_rank=config.lora_rank,
+        freeze_vision=config.freeze_vision,
+    )
+    plan = draw_up(models, lengths, lambda prompts: _work(config), settings, free_gb).plan
+    return replace(plan, notes=(*plan.notes, NOTE))
+
+
+def _work(config: Config) -> Work:
+    responses = config.batch * config.group_size
+    return Work(
+        ("loading", "rollouts", "training step"),
+        n_responses=responses,
+        max_response=config.longest_response,
+        n_gradients=n_gradients(config),
+        trains_text=any(objective.trains_text_view for objective in needed(config)),
+        per_step=responses,
+        n_steps=config.steps,
+        keeps_float32=True,
+    )
