@@ -101,7 +101,7 @@ def _work(options: PromptOptions, prompts: Prompts, asked: Asked) -> Work:
     return Work(
         tuple(phases),
         n_responses=prompts.n * options.rollouts_per_prompt,
-        max_response=options.max_response,
+        max_response=options.longest_response,
         n_probed=asked.n_probed,
         n_gradients=3 if asked.steers else 1,
         trains_text=asked.steers,
@@ -111,7 +111,7 @@ def _work(options: PromptOptions, prompts: Prompts, asked: Asked) -> Work:
 def _n_probed(analyzer: "Analyzer", units: UnitOptions) -> int:
     """Units that are drawn, at most."""
     options, bins = analyzer.prompt_options, analyzer.bin_options.bins
-    n_tokens = options.limit * options.rollouts_per_prompt * options.max_response
+    n_tokens = options.limit * options.rollouts_per_prompt * options.longest_response
     return n_tokens if units.per_bin == "all" else min(bins * units.per_bin, n_tokens)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from geometry.chunked_loss.loss import BLOCK_BYTES
+from geometry.chunked_loss.blocks import BLOCK_BYTES
 from geometry.gramian.weight_gramians import GRADIENT_BYTES
 from geometry.gramian.working_set import CPU_BYTES
 from geometry.lm_head import CHUNK_BYTES

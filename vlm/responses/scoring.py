@@ -5,7 +5,7 @@ are made of these for the tokens that are asked for, and only while these are re
 map of its hidden states is run again, a response at a time, for each set of tokens.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from weakref import WeakSet
@@ -18,14 +18,11 @@ from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
 from vlm.checkpoints.pair import Pair
 from vlm.responses.finite import refuse_logits, whose
 from vlm.responses.halving import Batches
-from vlm.responses.output_layer import handed, head_of, output_layer
+from vlm.responses.output_layer import head_of
+from vlm.responses.passes import Positions, logits_at, response_hidden, response_logits
 from vlm.responses.picture_features import PictureFeatures
 from vlm.responses.rollouts import Rollout
 from vlm.views.view import Encoded, View, encode, per_token, together
-
-Positions = Sequence[Tensor]
-"""For each response ascending positions of its tokens."""
-
 
 Rows = slice | Tensor
 """Which tokens of a response: a slice, or ascending positions."""
@@ -217,10 +214,17 @@ def view_hidden(
     Raises:
         CheckpointError: the model's logits are not one linear map of these.
     """
+    passes = encoded_views(loaded, views, responses)
+    if features is not None:
+        passes = [(rows, features.handed([views[row] for row in rows], encoded)) for rows, encoded in passes]
+    return encoded_hidden(loaded, passes)
+
+
+def encoded_hidden(loaded: LoadedModel, passes: Passes) -> list[Tensor]:
+    """Return what `view_hidden` does, from inputs made before: no processor runs."""
     found: dict[int, Tensor] = {}
-    for rows, encoded in encoded_views(loaded, views, responses):
-        inputs = encoded if features is None else features.handed([views[row] for row in rows], encoded)
-        found |= zip(rows, response_hidden(loaded, inputs), strict=True)
+    for rows, encoded in passes:
+        found |= zip(rows, response_hidden(loaded, encoded), strict=True)
     return [found[row] for row in sorted(found)]
 
 
@@ -241,7 +245,7 @@ class ResponseView:
         stop = first + int(positions[-1]) + 1
         shape = self._encoded.inputs["input_ids"].shape
         inputs = {k: v[:, :stop] if per_token(v, shape) else v for k, v in self._encoded.inputs.items()}
-        logits = _logits_at(self._loaded, inputs, first + positions.to(self._loaded.device))
+        logits = logits_at(self._loaded, inputs, first + positions.to(self._loaded.device))
         logits = logits[0, :, : self._n_ids].masked_fill(self._masked, -torch.inf)
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
@@ -251,74 +255,6 @@ def _pictured(loaded: LoadedModel, n_ids: int) -> Tensor:
     masked = torch.zeros(n_ids, dtype=torch.bool, device=loaded.device)
     masked[[index for index in loaded.visual_ids if index < n_ids]] = True
     return masked
-
-
-def response_logits(
-    loaded: LoadedModel, encoded: Encoded, n_ids: int, positions: Positions | None = None
-) -> list[Tensor]:
-    """Return each response's logits from one forward pass; the head runs on the columns that are kept alone."""
-    if positions is None:
-        return [logits[:, :n_ids] for logits in _spans(_kept_logits(loaded, encoded), encoded)]
-    columns = [first + at.to(loaded.device) for first, at in zip(encoded.first, positions, strict=True)]
-    kept = torch.cat(columns).unique()  # ascending
-    logits = _logits_at(loaded, encoded.inputs, kept)
-    return [logits[row, torch.searchsorted(kept, at), :n_ids] for row, at in enumerate(columns)]
-
-
-def response_hidden(loaded: LoadedModel, encoded: Encoded) -> list[Tensor]:
-    """Return what the head is handed, in its precision; it runs on a few probes, to see that it is all there is.
-
-    Raises:
-        CheckpointError: as `head_of`.
-    """
-    columns = _columns(encoded)
-    given = handed(loaded, lambda: _forward(loaded, encoded.inputs, columns))
-    hidden = _cut(loaded, given, encoded.inputs, columns)
-    return _spans(hidden.to(output_layer(loaded).weight.dtype), encoded)
-
-
-def _kept_logits(loaded: LoadedModel, encoded: Encoded) -> Tensor:
-    """The model's logits from the first response column on."""
-    return _logits_at(loaded, encoded.inputs, _columns(encoded))
-
-
-def _columns(encoded: Encoded) -> Tensor:
-    """The columns from the first response's on; the last predicts nothing."""
-    ids = encoded.inputs["input_ids"]
-    return torch.arange(min(encoded.first), ids.shape[1] - 1, device=ids.device)
-
-
-def _logits_at(loaded: LoadedModel, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
-    """The model's logits `[B, n, rows]` at ascending columns."""
-    return _cut(loaded, _forward(loaded, inputs, columns), inputs, columns)
-
-
-def _forward(loaded: LoadedModel, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
-    """What one pass returns, asked for some columns: a model that cannot leave columns out returns all."""
-    return loaded.model(**inputs, logits_to_keep=columns, use_cache=False).logits
-
-
-def _cut(loaded: LoadedModel, rows: Tensor, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
-    """Return these columns of what a model made of them, or of all.
-
-    Raises:
-        CheckpointError: there are neither these columns nor all.
-    """
-    every = inputs["input_ids"].shape[1]
-    if rows.shape[1] == len(columns):
-        return rows
-    if rows.shape[1] == every:
-        return rows[:, columns]
-    raise CheckpointError(
-        f"`checkpoint` {loaded.name} must make a row of logits for each token, got {rows.shape[1]} for {every};"
-        " what predicts which token is not known, choose another model"
-    )
-
-
-def _spans(rows: Tensor, encoded: Encoded) -> list[Tensor]:
-    """Cut `[B, columns, ...]` from the first response column on into each response's own rows."""
-    begin, spans = min(encoded.first), zip(encoded.first, encoded.lengths, strict=True)
-    return [rows[row, first - begin : first - begin + n] for row, (first, n) in enumerate(spans)]
 
 
 def training_refusal(loaded: LoadedModel, view: View, response: Sequence[int]) -> str:
