@@ -83,7 +83,7 @@ def test_corpus_bins_go_on_by_halves(analyzer, tokens, monkeypatch, capsys):
 
     monkeypatch.setattr(gradients, "_added_up", full)
     halved, apart = gram_table(analyzer, units)
-    np.testing.assert_allclose(numbers(halved), numbers(expected), rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(numbers(halved), numbers(expected), rtol=1e-5, atol=1e-9)
     assert (
         "note: out of memory for the gradients of 3 corpus-bins at a time, going on with 1" in capsys.readouterr().err
     )
@@ -107,7 +107,7 @@ def test_one_unit_that_does_not_fit_names_what_to_change(analyzer, tokens, monke
 
     monkeypatch.setattr(Gramian, "_chunk", full)
     with pytest.raises(UserError, match=r"room for the gradients of one unit, .* fewer `parameters`, a lower `dtype`"):
-        gram_table(analyzer, choose(tokens, "token", 2))
+        gram_table(analyzer, choose(tokens, "token"))
     assert "note: out of memory for the gradients of" in capsys.readouterr().err
 
 
