@@ -34,6 +34,7 @@ bench: $(STAMP) ## time gradients, losses and training steps against simpler way
 	@$(BIN)/python -m tests.benchmarks.gradients
 	@$(BIN)/python -m tests.benchmarks.loss
 	@$(BIN)/python -m tests.benchmarks.steps
+	@$(BIN)/python -m tests.benchmarks.processes
 
 real-size: $(STAMP) ## run a random 2B student under a 4B teacher within 24 GB, every command's peak against its plan
 	@$(BIN)/python -m tests.benchmarks.real_size

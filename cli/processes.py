@@ -1,7 +1,6 @@
 """Which of several processes this is, as a launcher such as `accelerate launch` says in the environment."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 
@@ -27,7 +26,6 @@ def only_main_speaks() -> Iterator[None]:
             stack.enter_context(redirect_stdout(nowhere))
             stack.enter_context(redirect_stderr(nowhere))
         yield
-        sys.stdout.flush()
 
 
 def refuse_single_process() -> None:

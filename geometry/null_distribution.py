@@ -18,6 +18,9 @@ from geometry.four_views import FourViews
 from geometry.gram import Gram
 from geometry.gramian.backward import IMAGE, TEXT, Forward, gradient, run_view
 
+_AT_ONCE = 1 << 22
+"""Numbers of a gradient that are multiplied at a time."""
+
 NULL_NAMES = ("language", "visual")
 """The gradients of a pair: the language gradient of the first unit, the visual one of the second."""
 
@@ -107,7 +110,17 @@ def _products(
     products = {name: torch.zeros(2, 2, dtype=torch.float64) for name in groups}
     for name, members in groups.items():
         for parameter in members:
-            rows = torch.stack(next(pairs)).flatten(1).double()  # [2, n]
-            moved = rows if metric is None else rows * metric[parameter].flatten()
-            products[name] += (moved @ rows.mT).cpu()
+            factors = None if metric is None else metric[parameter]
+            products[name] += _product_of_pair(*next(pairs), factors).cpu()
     return products
+
+
+def _product_of_pair(one: Tensor, two: Tensor, factors: Tensor | None) -> Float64[Tensor, "2 2"]:
+    """The products of two gradients of a parameter, some of their numbers in float64 at a time."""
+    product = torch.zeros(2, 2, dtype=torch.float64, device=one.device)
+    for start in range(0, one.numel(), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        rows = torch.stack([one.flatten()[part], two.flatten()[part]]).double()
+        moved = rows if factors is None else rows * factors.flatten()[part]
+        product += moved @ rows.mT
+    return product

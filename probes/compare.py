@@ -37,6 +37,7 @@ from cli.errors import OptionError
 from cli.options import flag
 from probes import command, comparison, stages
 from probes.probe import Plan, Probe, Tables
+from probes.processes import refuse_idle
 from probes.settings import BinOptions, PairOptions, PromptOptions, Scope, UnitOptions
 from records.tables.comparison import SIDES
 
@@ -126,6 +127,7 @@ def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     if options.first_order:
         _refuse_other_shapes(*(one.shapes for one in loaded))
     asked = _of_both([one.asked for one in loaded])
+    refuse_idle(len(asked.prompts), analyzer.prompt_options.batch)
     answered = [{prompt.prompt_id for prompt in one.questions} for one in loaded]
     questions = [prompt for prompt in loaded[0].questions if all(prompt.prompt_id in ids for ids in answered)]
     header = _joined([one.header for one in loaded])

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING
 
 from cli import processes
@@ -36,6 +37,7 @@ _PIECE = 4 << 20  # bytes, below what the store takes at once
 _FAILED, _LEFT = "failed", "left"
 
 _team: Team = ALONE
+_times_joined = count()
 
 
 def team() -> Team:
@@ -189,4 +191,5 @@ def _store() -> "Store":
     from torch.distributed import PrefixStore, rendezvous
 
     store, _, _ = next(iter(rendezvous("env://", timeout=TIMEOUT)))
-    return PrefixStore("vgs", store)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return PrefixStore(f"vgs/{attempt}/{next(_times_joined)}", store)

@@ -42,14 +42,10 @@ class PairOptions:
 
     def __post_init__(self) -> None:
         chosen = [name for name in PLACING if getattr(self, name)]
-        if "device_map" in chosen and len(chosen) > 1:
-            raise OptionError(
-                f"`{(set(chosen) - {'device_map'}).pop()}` and `device_map` both place the teacher; give one"
-            )
+        if len(chosen) > 1:
+            raise OptionError(f"`{chosen[0]}` and `{chosen[1]}` both say where the teacher is; leave one out")
         if self.offload and self.teacher_dtype in ("int8", "nf4"):
             raise OptionError(f"`offload` moves whole weights, and {self.teacher_dtype} cannot move; leave one out")
-        if self.offload and self.teacher_device is not None:
-            raise OptionError("`offload` is for two models on one device, got a `teacher_device`; leave one out")
 
 
 PLACING = ("teacher_device", "device_map", "offload")

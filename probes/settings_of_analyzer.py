@@ -5,6 +5,8 @@ from dataclasses import asdict, fields, replace
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from cli.errors import OptionError
 from cli.options import checked
 from probes.settings import ANALYZER_OPTIONS, NO_IDENTITY, BinOptions, MetricOptions, PairOptions, PromptOptions
@@ -33,8 +35,10 @@ class Settings:
         The teacher's dtype is None where it is the student's.
         """
         asked = self.pair_options
-        teacher_device = asked.teacher_device or asked.device
-        dtype = _settled(asked.dtype, asked.device, lambda: self.checkpoint)
+        device = teacher_device = device_of(asked.device)
+        if asked.teacher_device is not None:
+            teacher_device = device_of(asked.teacher_device, "teacher_device")
+        dtype = _settled(asked.dtype, device, lambda: self.checkpoint)
         teacher_dtype = asked.teacher_dtype
         if (teacher_dtype or asked.dtype) == AUTO:
             own = _settled(AUTO, teacher_device, lambda: teacher_named(self.checkpoint, asked.teacher).checkpoint)
@@ -93,6 +97,6 @@ def groups_of(options: Mapping[str, Any]) -> dict[type[Any], Any]:
     return {group: checked(group, options) for group in ANALYZER_OPTIONS}
 
 
-def _settled(asked: str, device: str, checkpoint: Callable[[], str]) -> Any:
+def _settled(asked: str, device: torch.device, checkpoint: Callable[[], str]) -> Any:
     """A dtype that was asked for, or what auto stands for; the checkpoint is looked at where it matters alone."""
-    return settled_dtype(asked, device_of(device), lambda: readable(checkpoint()).base)
+    return settled_dtype(asked, device, lambda: readable(checkpoint()).base)

@@ -32,8 +32,8 @@ _REPOSITORY = Path(__file__).parents[1]
 _TAKE_HOST_INDICES = ("aten.index", "aten.index_put", "aten.index_put_", "aten._index_put_impl_")
 _COPY = ("aten.copy_", "aten._to_copy")
 _MAKERS = (
-    "arange", "as_tensor", "empty", "eye", "from_numpy", "full", "linspace", "ones", "rand", "randint", "randn", "randperm",
-    "tensor", "zeros",
+    "arange", "as_tensor", "empty", "eye", "from_numpy", "full", "linspace", "ones", "rand", "randint", "randn",
+    "randperm", "tensor", "zeros",
 )  # fmt: skip
 _LIKE = tuple(f"{name}_like" for name in ("empty", "full", "ones", "rand", "randn", "zeros"))
 _NEW = tuple(f"new_{name}" for name in ("empty", "full", "ones", "tensor", "zeros"))
@@ -139,7 +139,7 @@ class _Calls(TorchFunctionMode):
         moved = self._run(function, args, rest, self._places.get(source))
         if target is None or target == self._places.get(source):
             return moved
-        if _storage(moved) is not None and _storage(source)._cdata == _storage(moved)._cdata:  # type: ignore[union-attr]
+        if _shares(moved, source):
             moved = moved.clone()
         self._places.put(moved, target)
         return moved
@@ -148,12 +148,11 @@ class _Calls(TorchFunctionMode):
         asked = rest.get("device")
         place = torch.device(asked) if asked is not None else self._places.of_all(_tensors(args)) or _HOST
         made = self._run(function, args, rest, place)
-        if isinstance(made, Tensor) and not (name in ("as_tensor", "from_numpy") and self._places.get(made) == place):
-            same = [
-                t for t in _tensors(args) if _storage(t) is not None and _storage(t)._cdata == _storage(made)._cdata
-            ]  # type: ignore[union-attr]
-            made = made.clone() if same else made
-            self._places.put(made, place)
+        if name in ("as_tensor", "from_numpy") and self._places.get(made) == place:
+            return made
+        if any(_shares(made, source) for source in _tensors(args)):
+            made = made.clone()
+        self._places.put(made, place)
         return made
 
     def _run(self, function: Callable[..., Any], args: tuple, rest: dict[str, Any], place: torch.device | None) -> Any:
@@ -189,6 +188,11 @@ def _storage(tensor: Tensor) -> Any:
             return tensor.untyped_storage()
         except (RuntimeError, NotImplementedError):
             return None
+
+
+def _shares(one: Tensor, other: Tensor) -> bool:
+    first, second = _storage(one), _storage(other)
+    return first is not None and second is not None and first._cdata == second._cdata
 
 
 def _line() -> str:

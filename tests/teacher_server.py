@@ -36,6 +36,10 @@ class TeacherServer:
     models: tuple[str, ...] = ("the-teacher",)
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # more connections than are made at a time: 5 would cut some on a busy machine
+
+
 @contextmanager
 def serving(teacher: LoadedModel) -> Iterator[TeacherServer]:
     """Serve a teacher while the context lasts."""
@@ -69,7 +73,7 @@ def serving(teacher: LoadedModel) -> Iterator[TeacherServer]:
         def log_message(self, *_: Any) -> None:
             """Print nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     about.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -3,14 +3,15 @@
 A *unit* is a row of token weights: its gradient of objective `k` is
 `sum_t weights[t] d<cotangent_k[t], logits[t]> / d theta`. Four backward passes give every objective (see
 `geometry.gram`). Those of a chunk of units run as one and stop at the outputs of the
-modules; there the Gram matrix of each weight is formed from its factors (see `factors`), and the factors are freed.
+modules; there the Gram matrix of each weight is formed from its factors (see `weight_gramians`), and the factors are
+freed. Down to the hidden states below the head one pass of each objective serves all units (see `head`).
 Matrices that belong to no known module, such as a stack of experts or a scaled embedding, are followed through the
 graph to the same factors. All else has its gradients taken as they are: the small parameters of norms and biases, and
 matrices that are used in ways that are not known.
 
 A token's gradient touches only the positions up to it. Units are therefore ordered by their last position, and each
 chunk runs the sequence only as far as it needs. Products are taken in float32 within a weight (float64 if the model
-is), a block of numbers at a time, and summed in float64.
+is; see `wide` for models in 16 bits), a block of numbers at a time, and summed in float64.
 
 A group is a named list of parameters; the whole model is the sum over groups, `total`.
 """
@@ -90,8 +91,9 @@ class Gramian:
         return [name for name, parameter in self._model.named_parameters() if parameter in missing]
 
     def forget(self) -> None:
-        """Forget what units take in memory, so that chunks do not depend on the responses of earlier calls."""
+        """Forget what was seen of responses, so that no bit of a number depends on those of earlier calls."""
         self.room.forget()
+        self.packing = Packing()
 
     def units(self, response: ProbedResponse, weights: Float[Tensor, "U _n"]) -> dict[str, Gram]:
         """Return the Gram matrices `[U, 4, 4]` of the basis gradients of each unit, per parameter group.

@@ -34,7 +34,7 @@ class Head:
             nodes.add(node)
             before = [edge for edge in node.next_functions if edge[0] is not None]
             node = before[0][0] if len(before) == 1 else None
-        if node is None or node.name() not in _HIDDEN or node._input_metadata[0].shape[:1] != (len(logits),):
+        if node is None or node.name() not in _HIDDEN or node._input_metadata[0].shape[0] != len(logits):
             return None
         if node.name() == "AddmmBackward0" and node.next_functions[0][0] is not None:
             return None  # a bias that is trained
@@ -73,12 +73,13 @@ def _leads(sizes: Sequence[int], n_rows: int) -> bool:
 
 _HIDDEN: Mapping[str, int] = {"MmBackward0": 0, "AddmmBackward0": 1}
 """Products, and which of their inputs are the hidden states."""
-_ELEMENTWISE = {"MaskedFillBackward0", "ToCopyBackward0", "MulBackward0", "DivBackward0", "TanhBackward0"}
-_VIEWS = {
-    "SliceBackward0",
-    "SelectBackward0",
-    "ViewBackward0",
-    "UnsafeViewBackward0",
+_ELEMENTWISE = {
+    "MaskedFillBackward0",
+    "ToCopyBackward0",
+    "MulBackward0",
+    "DivBackward0",
+    "TanhBackward0",
     "SqueezeBackward1",
     "UnsqueezeBackward0",
 }
+_VIEWS = {"SliceBackward0", "SelectBackward0", "ViewBackward0", "UnsafeViewBackward0"}

@@ -6,8 +6,8 @@ from forward mode too: along the direction of one loss, another changes by minus
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,21 +20,24 @@ from cli.progress import progress
 from geometry import (
     BASIS,
     Cotangents,
+    FourViews,
     Gram,
     Sensitivity,
     cotangents,
-    push_forward,
     sensitivity,
     token_shares,
     vds_quantile,
 )
+from geometry.lm_head import CHUNK_BYTES, chunks
 from geometry.objective_settings import QUANTILE
 from records.tables.forecast import CHANGED, DIRECTIONS
 from vlm.checkpoints.attention import FORWARD_MODE
 from vlm.prompts.sources import PromptError
 from vlm.responses.finite import refuse_gradients, whose
-from vlm.responses.rollouts import Rollout
-from vlm.responses.scoring import encoded_logits, encoded_views, view_logits
+from vlm.responses.logit_gradients import BackwardPass
+from vlm.responses.logit_tangents import Maker, moving_views
+from vlm.responses.scoring import ResponseLogits, response_views
+from vlm.views.view import View
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
@@ -43,6 +46,8 @@ Direction = dict[nn.Parameter, Tensor]
 
 PASSES = (*BASIS, "gated_language")
 """The directions that are measured; standard is the sum of the first two."""
+COPIES = 4
+"""How many times smaller than a chunk of logits is one that is multiplied with tangents in double precision."""
 _IMAGE, _TEXT = ("standard", "visual", "prior"), ("language", "gated_language", "shift")
 
 
@@ -140,14 +145,14 @@ def descent(analyzer: "Analyzer", half: Half, terms: Mapping[str, float]) -> Dir
     """
     parameters = [p for p in analyzer.pair.student.model.parameters() if p.requires_grad]
     found = {p: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters}
-    for numbers in _batches(analyzer, half.numbers):
-        rollouts = [analyzer.rollouts[number] for number in numbers]
-        cots = [cotangents(views) for views in analyzer.score(rollouts)]
-        for place, names in enumerate((_IMAGE, _TEXT)):
-            chosen = {name: weight for name, weight in terms.items() if name in names}
-            if chosen:
-                seeds = [_seed(half, number, c, chosen) for number, c in zip(numbers, cots, strict=True)]
-                _pull(analyzer, rollouts, place, seeds, found)
+    by_view = tuple({name: weight for name, weight in terms.items() if name in names} for names in (_IMAGE, _TEXT))
+    backward = BackwardPass(analyzer.pair.student, parameters, (bool(by_view[0]), bool(by_view[1])))
+    for _, arrived in analyzer.batches.over(
+        len(half.numbers), lambda part: _pulled(analyzer, half, half.numbers[part], by_view, backward)
+    ):
+        for vector, gradient in zip(found.values(), arrived, strict=True):
+            if gradient is not None:
+                vector += gradient
     factors = analyzer.metric_factors
     for parameter, vector in found.items():
         if factors is not None:
@@ -156,42 +161,68 @@ def descent(analyzer: "Analyzer", half: Half, terms: Mapping[str, float]) -> Dir
     return found
 
 
-def _seed(half: Half, number: int, cots: Cotangents, terms: Mapping[str, float]) -> Tensor:
-    """Minus the gradient of the weighed losses at the logits `[T, V]` of a response."""
+def _pulled(
+    analyzer: "Analyzer",
+    half: Half,
+    numbers: Sequence[int],
+    by_view: Sequence[Mapping[str, float]],
+    backward: BackwardPass,
+) -> list[Tensor | None]:
+    """What arrives at the parameters from some rollouts.
+
+    by_view: the weights of the objectives at the logits of the image view, and of those at the text view's.
+    """
+    pair, views, responses = analyzer.pair, *_inputs(analyzer, numbers)
+    teacher = response_views(pair.teacher, views, responses, pair.n_ids)
+
+    def seeds(row: int, tokens: slice, image: Tensor, text: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        cots = cotangents(FourViews(image, text, *teacher[row].logits(tokens)))
+        at_image, at_text = (_seed(half, numbers[row], tokens, cots, terms) for terms in by_view)
+        return at_image, at_text
+
+    return backward(views, responses, pair.n_ids, seeds)
+
+
+def _seed(half: Half, number: int, tokens: slice, cots: Cotangents, terms: Mapping[str, float]) -> Tensor | None:
+    """Minus the gradient of the weighed losses at the logits `[n, V]` of some tokens; None without a loss."""
+    if not terms:
+        return None
     total = torch.zeros_like(cots.standard)
     for name, weight in terms.items():
-        rows = half.weights(number, name).to(total)
+        rows = half.weights(number, name)[tokens].to(total)
         total -= weight * rows.unsqueeze(1) * getattr(cots, name.removeprefix("gated_"))
     return total
 
 
-def _pull(
-    analyzer: "Analyzer", rollouts: Sequence[Rollout], place: int, seeds: Sequence[Tensor], found: Direction
-) -> None:
-    """Run a view backward and add what arrives at the parameters."""
-    views = [analyzer.views(rollout)[place] for rollout in rollouts]
-    responses = [rollout.token_ids for rollout in rollouts]
-    with torch.enable_grad():
-        logits = view_logits(analyzer.pair.student, views, responses, analyzer.pair.n_ids)
-    seeds = [seed.to(row) for seed, row in zip(seeds, logits, strict=True)]
-    arrived = torch.autograd.grad(logits, list(found), seeds, allow_unused=True)
-    for vector, gradient in zip(found.values(), arrived, strict=True):
-        if gradient is not None:
-            vector += gradient
-
-
 def changes(analyzer: "Analyzer", numbers: Sequence[int], direction: Direction) -> Iterator[tuple[int, Sensitivity]]:
     """Yield each rollout's number and the change of its tokens' losses a unit of the direction."""
-    for part in _batches(analyzer, numbers):
-        rollouts = [analyzer.rollouts[number] for number in part]
-        run = _both_views(analyzer, rollouts)
-        logits, tangents = push_forward(analyzer.pair.student.model, run, direction)
-        rows = zip(part, analyzer.score(rollouts), *logits, *tangents, strict=True)
-        for number, views, image, text, image_tangent, text_tangent in rows:
-            yield (
-                number,
-                sensitivity(replace(views, student_image=image, student_text=text), image_tangent, text_tangent),
-            )
+
+    def work(part: slice) -> list[tuple[int, Sensitivity]]:
+        pair, views, responses = analyzer.pair, *_inputs(analyzer, numbers[part])
+        student = moving_views(pair.student, views, responses, pair.n_ids, direction)
+        teacher = response_views(pair.teacher, views, responses, pair.n_ids)
+        rows = zip(numbers[part], responses, student, teacher, strict=True)
+        return [(number, _sensitivity(len(ids), pair.n_ids, p, q)) for number, ids, p, q in rows]
+
+    for _, done in analyzer.batches.over(len(numbers), work):
+        yield from done
+
+
+def _sensitivity(n_tokens: int, n_ids: int, student: tuple[Maker, Maker], teacher: ResponseLogits) -> Sensitivity:
+    """The change of the losses of a response's tokens, a few tokens at a time."""
+    found = []
+    for tokens in chunks(n_tokens, n_ids, max(CHUNK_BYTES // (COPIES * 4 * n_ids), 1)):
+        image = student[0](tokens)
+        text = image if student[1] is student[0] else student[1](tokens)
+        views = FourViews(image.logits, text.logits, *teacher.logits(tokens))
+        found.append(sensitivity(views, image.tangents, text.tangents))
+    return Sensitivity(**{f.name: torch.cat([getattr(part, f.name) for part in found]) for f in fields(Sensitivity)})
+
+
+def _inputs(analyzer: "Analyzer", numbers: Sequence[int]) -> tuple[list[tuple[View, View]], list[tuple[int, ...]]]:
+    """Both views of some rollouts, and their token ids."""
+    rollouts = [analyzer.rollouts[number] for number in numbers]
+    return [analyzer.views(rollout) for rollout in rollouts], [rollout.token_ids for rollout in rollouts]
 
 
 def change_rows(analyzer: "Analyzer", half: Half, direction: Direction, name: str) -> pd.DataFrame:
@@ -239,28 +270,3 @@ def product_rows(products: pd.DataFrame) -> pd.DataFrame:
     pairs = pd.MultiIndex.from_product([DIRECTIONS, DIRECTIONS], names=["direction_a", "direction_b"])
     table = [float(gram.product(a, b)) for a, b in pairs]
     return pd.DataFrame({"product": table}, index=pairs).reset_index()
-
-
-def _both_views(analyzer: "Analyzer", rollouts: Sequence[Rollout]) -> Callable[[], tuple[list[Tensor], list[Tensor]]]:
-    """What runs the student on both views and returns the logits; of a prompt without a picture the same tensor.
-
-    Processors run here and not there: they cannot take part in forward mode.
-    """
-    views = [analyzer.views(rollout) for rollout in rollouts]
-    responses = [rollout.token_ids for rollout in rollouts]
-    student, support = analyzer.pair.student, analyzer.pair.n_ids
-    rows = [row for row, (a, b) in enumerate(views) if a != b]
-    image = encoded_views(student, [a for a, _ in views], responses)
-    text = encoded_views(student, [views[row][1] for row in rows], [responses[row] for row in rows])
-
-    def run() -> tuple[list[Tensor], list[Tensor]]:
-        seen = encoded_logits(student, image, support)
-        own = dict(zip(rows, encoded_logits(student, text, support), strict=True))
-        return seen, [own.get(row, logits) for row, logits in enumerate(seen)]
-
-    return run
-
-
-def _batches(analyzer: "Analyzer", numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(numbers), analyzer.prompt_options.batch):
-        yield numbers[start : start + analyzer.prompt_options.batch]

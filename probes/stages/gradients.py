@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cli.progress import progress
 from geometry import DenseGradients, Gram, Gramian, ProbedResponse, cotangents, unit_gradients
+from probes.stages.room import note, probed_at_once, room_for, tried
 from probes.stages.tables import product_rows
 from probes.stages.units import Unit
 from vlm.responses.finite import refuse_gradients, whose
@@ -34,10 +35,11 @@ def measure_gradients(
     that no backward pass has reached go into the analyzer's notes, as `unreached`.
     """
     shards = analyzer.shards
-    engine = Gramian(analyzer.pair.student.model, groups, metric=analyzer.metric_factors)
+    engine = Gramian(analyzer.pair.student.model, groups, metric=analyzer.metric_factors, say=note)
     with progress("gradients", len(units)) as show:
         for shard, part in enumerate(_cut(units, groups)):
             if shards.due(shard, *tables):
+                engine.forget()  # a shard is the same whichever were measured before it
                 measured = (
                     _bins(analyzer, groups, part) if _are_corpus_bins(part) else unit_grams(analyzer, engine, part)
                 )
@@ -70,20 +72,41 @@ def finite(analyzer: "Analyzer", grams: dict[str, Gram]) -> dict[str, Gram]:
 def unit_grams(
     analyzer: "Analyzer", engine: Gramian, units: Sequence[Unit]
 ) -> Iterator[tuple[list[Unit], dict[str, Gram]]]:
-    """Yield, a rollout at a time, the units that lie in it and their Gram matrices by group."""
+    """Yield, a rollout or a part of it at a time, the units that lie in it and their Gram matrices by group.
+
+    Raises:
+        TooLargeError: the gradients of one unit do not fit into memory.
+    """
     by_rollout: dict[int, list[Unit]] = {}
     for unit in units:
         by_rollout.setdefault(unit.rollout_id, []).append(unit)
-    probed = probe_responses(analyzer, by_rollout)
-    for (number, members), response in zip(by_rollout.items(), probed, strict=True):
+    most = probed_at_once(analyzer.pair.n_ids)
+    parts = [(number, part) for number, members in by_rollout.items() for part in parted(members, number, most)]
+    places = [(number, _union([unit.positions(number) for unit in part])) for number, part in parts]
+    for (number, members), response in zip(parts, probe_responses(analyzer, places), strict=True):
         weights = [unit.weights_at(number, response.positions, response.cotangents) for unit in members]
-        yield members, finite(analyzer, engine.units(response, torch.stack(weights)))
+        with room_for("the gradients of one unit"):
+            grams = engine.units(response, torch.stack(weights))
+        yield members, finite(analyzer, grams)
 
 
-def probe_responses(analyzer: "Analyzer", units: Mapping[int, Sequence[Unit]]) -> Iterator[ProbedResponse]:
-    """Yield for each rollout number the response at the tokens of its units; logits are made for these tokens alone."""
-    positions = [_union([unit.positions(number) for unit in members]) for number, members in units.items()]
-    rollouts = [analyzer.rollouts[number] for number in units]
+def parted(units: Sequence[Unit], number: int, most: int) -> list[list[Unit]]:
+    """Part the units of a rollout, in order, so that those of a part have at most so many tokens between them."""
+    parts, tokens = list[list[Unit]](), set[int]()
+    for unit in units:
+        own = set(unit.positions(number).tolist())
+        if not parts or len(tokens | own) > most:
+            parts.append([])
+            tokens = set()
+        parts[-1].append(unit)
+        tokens |= own
+    return parts
+
+
+def probe_responses(analyzer: "Analyzer", places: Sequence[tuple[int, Tensor]]) -> Iterator[ProbedResponse]:
+    """Yield for each rollout number the response at these positions; logits are made for these tokens alone."""
+    positions = [at for _, at in places]
+    rollouts = [analyzer.rollouts[number] for number, _ in places]
     pair = analyzer.pair
     scored = analyzer.score(rollouts, positions)
     for rollout, at, views in zip(rollouts, positions, scored, strict=True):
@@ -103,14 +126,33 @@ def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _bins(analyzer: "Analyzer", groups: Groups, units: Sequence[Unit]) -> list[tuple[list[Unit], dict[str, Gram]]]:
-    """The gradients of some corpus-bins, added up over rollouts; each rollout is run once for all of them."""
+    """The Gram matrices of some corpus-bins, of half of them at a time where memory does not hold all."""
+    if len(units) == 1:
+        with room_for("the gradients of one corpus-bin"):
+            measured = _added_up(analyzer, groups, units)
+    else:
+        both = tried(lambda: _added_up(analyzer, groups, units))
+        if both is None:
+            half = len(units) // 2
+            note(f"out of memory for the gradients of {len(units)} corpus-bins at a time, going on with {half}")
+            return [*_bins(analyzer, groups, units[:half]), *_bins(analyzer, groups, units[half:])]
+        measured = both
+    products, grams = measured
+    analyzer.shards.add("bin_grams", units[0].unit_id, product_rows(units, products))
+    return [(list(units), finite(analyzer, grams))]
+
+
+def _added_up(analyzer: "Analyzer", groups: Groups, units: Sequence[Unit]) -> tuple[dict[str, Tensor], dict[str, Gram]]:
+    """The products between corpus-bins, whose gradients are added up over rollouts, each run once for all of them."""
     added = DenseGradients(groups, metric=analyzer.metric_factors)
+    most = probed_at_once(analyzer.pair.n_ids, n_seeds=6 * len(units))
     numbers = sorted({number for unit in units for number in unit.weights})
-    for number, response in zip(numbers, probe_responses(analyzer, dict.fromkeys(numbers, units)), strict=True):
+    every = [(number, _union([unit.positions(number) for unit in units])) for number in numbers]
+    places = [(number, part) for number, at in every for part in at.split(most)]
+    for (number, _), response in zip(places, probe_responses(analyzer, places), strict=True):
         weights = [unit.weights_at(number, response.positions, response.cotangents) for unit in units]
         added.add(unit_gradients(response, torch.stack(weights), groups))
-    analyzer.shards.add("bin_grams", units[0].unit_id, product_rows(units, added.cross_grams()))
-    return [(list(units), finite(analyzer, added.grams()))]
+    return added.cross_grams(), added.grams()
 
 
 def _are_corpus_bins(units: Sequence[Unit]) -> bool:

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from cli.progress import progress
-from geometry import Decomposition, FourViews, decompose, equal_frequency_bins, token_scores, top_ids, topk_log_probs
+from geometry import Decomposition, FourViews, decompose, equal_frequency_bins, top_ids, topk_log_probs
 from records.tables.support import COMPARED
 from vlm.responses.rollouts import Rollout
 
@@ -36,7 +36,7 @@ def score_at_top_k(analyzer: "Analyzer", top_k: Sequence[int]) -> pd.DataFrame:
 
 def _supports(views: FourViews, top_k: Sequence[int]) -> list[Decomposition]:
     """The divergences over all ids, then over each K."""
-    return [token_scores(views).parts, *(compared(views, k) for k in top_k)]
+    return [compared(views, k) for k in (None, *top_k)]
 
 
 def compared(views: FourViews, top_k: int | None) -> Decomposition:

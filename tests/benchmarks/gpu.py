@@ -4,8 +4,9 @@
     python -m tests.benchmarks.gpu --device cpu --student narrow --teacher narrow --responses 2 --max-response 32
 
 Models have random weights in bfloat16 and are made on the device; responses are random words, so that none has to be
-sampled. All response tokens are scored, the gradients of `--bins` times `--per-bin` tokens are measured, a few tokens
-are sampled, and training steps with adapters are taken in turn by standard distillation and by visual steering.
+sampled. All response tokens are scored, the gradients of `--bins` times `--per-bin` tokens are measured, and the fewest
+FLOPs that these need are counted (`tests.benchmarks.floor`). Then a few tokens are sampled, and training steps with
+adapters are taken in turn by standard distillation and by visual steering.
 
 Prints the machine and the tables, and writes them to `gpu.md` in `--out`.
 """
@@ -44,6 +45,7 @@ class GpuOptions:
     batch: PositiveInt = flag(16, "responses per forward pass of the scoring")
     bins: PositiveInt = flag(10, "number of VDS bins")
     per_bin: PositiveInt = flag(64, "tokens probed in each bin")
+    counted: PositiveInt = flag(8, "probed tokens on which the fewest FLOPs are counted")
     sampled: PositiveInt = flag(16, "tokens that are sampled to each prompt")
     micro_batch: PositiveInt = flag(4, "responses per forward and backward pass of a training step")
     lora_rank: PositiveInt = flag(16, "rank of the adapters that are trained")
@@ -71,15 +73,17 @@ def _run(options: GpuOptions) -> None:
     watch = DeviceWatch(device)
     work = gpu_work.prepared(options, watch)
     n_probed = gpu_work.probe(work, options.per_bin, watch)
+    floor = gpu_work.floor_flops(work, options.per_bin, options.counted)
     gpu_work.sample_some(work, options.sampled, watch)
     gpu_work.steps(work, options, watch)
-    seconds = watch.named("gradients").seconds
+    seconds, spent = watch.named("gradients").seconds, time.monotonic() - began
     lines = [
         _caption(options, device, speed),
         phase_table(watch.phases),
         step_table(watch.phases),
-        f"{n_probed} tokens probed in {seconds:.1f} s, {n_probed / seconds:.2f} a second;"
-        f" {time.monotonic() - began:.0f} s in all.",
+        f"{n_probed} tokens probed in {seconds:.1f} s, {n_probed / seconds:.2f} a second. The fewest FLOPs are"
+        f" {floor / 1e12:.3g} T, {floor / speed:.1f} s at the speed of a product of matrices: the floor is"
+        f" {100 * floor / speed / seconds:.0f} % of the time. {spent:.0f} s in all.",
     ]
     text = "\n\n".join(lines)
     print(text)

@@ -9,9 +9,13 @@ from accelerate import Accelerator
 from transformers import Qwen3VLForConditionalGeneration
 
 from bundled.prompts import group_prompts
+from geometry import Cotangents
 from probes import Analyzer, stages
 from probes.settings import UnitOptions
 from tests.benchmarks.device_watch import DeviceWatch
+from tests.benchmarks.flops import floor_of
+from tests.benchmarks.objects import spread
+from tests.benchmarks.ways import Job
 from tests.published import SHAPES, WORDS, Shape, config, processor
 from train.batch import collect
 from train.config import Config
@@ -114,6 +118,26 @@ def probe(work: Work, per_bin: int, watch: DeviceWatch) -> int:
     with watch.phase("gradients", len(units)):
         stages.measure_gradients(analyzer, analyzer.pair.student.groups, units, rows)
     return len(units)
+
+
+def floor_flops(work: Work, per_bin: int, n_counted: int) -> float:
+    """Return the fewest FLOPs at which the gradients of the probed tokens can be compared; see `floor`.
+
+    Counted on `n_counted` tokens of the first response that has probed ones, and scaled to all.
+    """
+    analyzer = work.analyzer
+    units = stages.choose_units(analyzer.tokens, UnitOptions(per_bin=per_bin), seed=0)
+    numbers = {unit.rollout_id for unit in units}
+    number = min(numbers)
+    positions = torch.tensor(sorted(unit.position for unit in units if unit.rollout_id == number))
+    chosen = positions[spread(len(positions), n_counted)]
+    [response] = stages.probe_responses(analyzer, [(number, chosen)])
+    rows = response.cotangents.visual.new_zeros(len(work.rollouts[number].token_ids), response.n_ids)
+    rows[chosen] = response.cotangents.visual  # for all objectives, as their values do not count
+    forwards = response.image_logits, response.text_logits
+    parts = floor_of(Job(work.pair.student.model, *forwards, Cotangents(rows, rows, rows, rows, rows), chosen))
+    per_token = (parts["backward"] + parts["products"]) / len(chosen)
+    return parts["forward"] * len(numbers) + per_token * len(units)
 
 
 def sample_some(work: Work, tokens: int, watch: DeviceWatch) -> None:

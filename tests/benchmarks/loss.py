@@ -27,7 +27,7 @@ from jsonargparse.typing import PositiveFloat, PositiveInt
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
 
-TENSORS = {"plain": 12, "logits": 55, "hidden": 0}
+TENSORS = {"plain": 12, "logits": 8, "hidden": 0}
 """The ways, and how many float32 tensors `[T, V]` each holds at its peak, as measured."""
 
 

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.prompts_growth                                      # up to 2,000 prompts: minutes
     python -m tests.benchmarks.prompts_growth --prompts 64 128 --out runs/bench    # seconds
 
-Each measurement has a process and one thread of its own: `probes.vds`, and `probes.angles` at as many probed tokens
+Each measurement runs in a process of its own: `probes.vds`, and `probes.angles` at the same number of probed tokens
 whatever the number of prompts. Seconds are the processor's, as other jobs disturb these less.
 
 Writes `prompts_growth.csv` and `prompts_growth.png` into `--out`.
@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ _LABELS: Mapping[str, str] = {"cpu_seconds": "CPU seconds", "peak_mb": "peak mem
 class GrowthOptions:
     """What is measured"""
 
-    prompts: list[PositiveInt] = flag((250, 500, 1000, 2000), "numbers of prompts")
+    prompts: Sequence[PositiveInt] = flag((250, 500, 1000, 2000), "numbers of prompts")
     per_bin: PositiveInt = flag(8, "tokens probed in each bin")
     out: Path = flag(Path("figures/gallery/benchmarks"), "folder of the table and the picture", short="FOLDER")
 
@@ -52,9 +53,12 @@ def _run(options: GrowthOptions) -> None:
     from figures.style import styled
 
     flags = {"probes.vds": [], "probes.angles": ["--per-bin", str(options.per_bin)]}
-    frame = pd.DataFrame([_row(module, n, own) for n in options.prompts for module, own in flags.items()])
+    rows: list[dict[str, str | int | float]] = []
     options.out.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(options.out / "prompts_growth.csv", index=False)
+    for n, (module, own) in product(options.prompts, flags.items()):
+        rows.append(_row(module, n, own))
+        frame = pd.DataFrame(rows)
+        frame.to_csv(options.out / "prompts_growth.csv", index=False)  # what is measured so far
     with styled():
         drawn(frame).savefig(options.out / "prompts_growth.png")
     print(frame.to_string(index=False))
@@ -82,7 +86,7 @@ def drawn(frame: "pd.DataFrame") -> "Figure":
     for ax, (column, label) in zip(figure.subplots(1, len(_LABELS)), _LABELS.items(), strict=True):
         for colour, (name, line) in zip(COLOURS.values(), frame.groupby("measurement"), strict=False):
             ax.plot(line["prompts"], line[column], "o-", color=colour, label=name)
-        ax.set(xlabel="prompts", ylabel=label, xlim=(0, None), ylim=(0, None))
+        ax.set(xlabel="prompts", ylabel=label, xlim=(0, None), ylim=(0, 1.08 * frame[column].max()))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 

@@ -1,13 +1,12 @@
 """Peak memory of probe commands at the published vocabulary, each in a process of its own.
 
     python -m tests.benchmarks.reach                      # about an hour on one idle core
-    python -m tests.benchmarks.reach --lengths 512 --only vds
+    python -m tests.benchmarks.reach --length 512 --only vds
 
 The models are random, of width 256 and two layers, in float32. A limit is that of `probes.vds` or `probes.angles` at
 512 response tokens; at 2,048 it is 1.3 times as much.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -16,10 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import pandas as pd
+from jsonargparse.typing import PositiveInt
 
-GROWTH = 1.3
+from cli.options import Parser, flag, pick
+
+LENGTHS, GROWTH = (512, 2048), 1.3
+TRUNCATED = "--allow-truncated"  # a random model hardly ever ends its responses
 _WRITE = "from pathlib import Path; from tests.published import SHAPES, write_pair; import sys; "
 _WRITE += "write_pair(Path(sys.argv[1]), SHAPES['narrow'], SHAPES['narrow'])"
 
@@ -33,8 +37,8 @@ class Reach:
 
 
 REACHES = {
-    "vds": Reach(("probes.vds", "--limit", "16"), 2.0),
-    "angles": Reach(("probes.angles", "--limit", "4", "--per-bin", "1"), 2.5),
+    "vds": Reach(("probes.vds", "--limit", "16", TRUNCATED), 2.0),
+    "angles": Reach(("probes.angles", "--limit", "4", "--per-bin", "1", TRUNCATED), 2.5),
 }
 
 
@@ -80,21 +84,29 @@ def table(pair: Path, lengths: Sequence[int], names: Sequence[str], folder: Path
     return pd.DataFrame(rows)
 
 
+@dataclass(frozen=True)
+class ReachOptions:
+    """What is measured"""
+
+    pair: Path | None = flag(None, "folder with a student and a teacher (default: a random pair)", short="FOLDER")
+    length: PositiveInt | None = flag(None, "response tokens (default: 512, then 2,048)")
+    only: Literal["vds", "angles"] | None = flag(None, "one of the commands (default: both)")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print a table; 1 where a limit is passed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pair", type=Path, help="folder with student and teacher (default: written first)")
-    parser.add_argument("--lengths", type=int, nargs="+", default=[512, 2048], help="response tokens")
-    parser.add_argument("--only", choices=REACHES, nargs="+", default=list(REACHES), help="which commands")
-    options = parser.parse_args(argv)
+    parser = Parser("tests.benchmarks.reach", __doc__)
+    parser.add_options(ReachOptions)
+    options = pick(parser.parse_args(argv), ReachOptions)
     with TemporaryDirectory() as name:
         folder = Path(name)
         pair = options.pair or folder / "pair"
         if options.pair is None:
             subprocess.run([sys.executable, "-c", _WRITE, str(pair)], check=True)
-        found = table(pair, options.lengths, options.only, folder)
-    print(found.to_string(index=False))
-    return int((found["peak_gb"] > found["limit_gb"]).any())
+        lengths = [options.length] if options.length else list(LENGTHS)
+        measured_rows = table(pair, lengths, [options.only] if options.only else list(REACHES), folder)
+    print(measured_rows.to_string(index=False))
+    return int((measured_rows["peak_gb"] > measured_rows["limit_gb"]).any())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from cli.options import parser_for
 from probes import angles, vds
 from probes.settings import OutputOptions
-from tests.benchmarks import gpu, prompts_growth, real_size
+from tests.benchmarks import gpu, gpu_work, prompts_growth, real_size
 from tests.benchmarks.own_process import CommandFailedError, Measured, measured
 from tests.benchmarks.random_checkpoints import ensure_checkpoint, n_bytes
 from tests.published import SHAPES
@@ -39,7 +39,7 @@ def test_a_random_checkpoint_loads_as_any_other(checkpoint):
     weights = dict(loaded.model.named_parameters())
     assert {weight.dtype for weight in weights.values()} == {torch.bfloat16}
     assert sum(weight.nbytes for weight in weights.values()) == n_bytes(SHAPES["narrow"], torch.bfloat16)
-    matrix = weights["model.language_model.layers.0.mlp.up_proj.weight"].float()
+    matrix = weights["model.language_model.layers.0.mlp.up_proj.weight"].detach().float()
     assert 0.019 < float(matrix.std()) < 0.021 and abs(float(matrix.mean())) < 1e-3
     assert bool((weights["model.language_model.norm.weight"] == 1).all())
 
@@ -130,13 +130,41 @@ def test_a_narrow_pair_goes_through_all_commands(tmp_path, capsys):
 # --- one GPU ---
 
 
-def test_the_gpu_script_runs_at_small_size_on_the_cpu(tmp_path, capsys):
-    lengths = ["--max-response", "6", "--responses", "2", "--sampled", "2", "--bins", "2", "--per-bin", "2"]
-    flags = ["--device", "cpu", *SMALL, *lengths, "--rounds", "1", "--lora-rank", "2", "--out", str(tmp_path)]
+def test_the_gpu_script_runs_at_small_size_on_the_cpu(tmp_path, capsys, monkeypatch):
+    arms = {name: gpu_work.ARMS[name] for name in ("standard", "vgs-lp, eta measured")}
+    monkeypatch.setattr(gpu_work, "ARMS", arms)
+    lengths = [
+        "--max-response",
+        "4",
+        "--responses",
+        "2",
+        "--sampled",
+        "1",
+        "--bins",
+        "2",
+        "--per-bin",
+        "2",
+        "--counted",
+        "1",
+    ]
+    flags = [
+        "--device",
+        "cpu",
+        "--dtype",
+        "float32",
+        *SMALL,
+        *lengths,
+        "--rounds",
+        "1",
+        "--lora-rank",
+        "2",
+        "--out",
+        str(tmp_path),
+    ]
     assert gpu.main(flags) == 0
     said = (tmp_path / "gpu.md").read_text()
     assert capsys.readouterr().out == said
-    assert "narrow <- narrow, random weights, bfloat16" in said and "CPU, 1 thread(s)" in said
+    assert "narrow <- narrow, random weights, float32" in said and "CPU, 1 thread(s)" in said
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said.splitlines() if line.startswith("| ")]
     phases = {row[0]: row for row in rows if len(row) == 4}
     assert {"score", "gradients", "sample", "standard", "vgs-lp, eta measured"} <= phases.keys()
@@ -144,6 +172,8 @@ def test_the_gpu_script_runs_at_small_size_on_the_cpu(tmp_path, capsys):
     ratios = {row[0]: row[2] for row in rows if len(row) == 3}
     assert ratios["standard"] == "1.000" and float(ratios["vgs-lp, eta measured"]) > 0
     assert "4 tokens probed in " in said
+    share = float(said.partition("the floor is ")[2].split()[0])
+    assert 0 < share <= 100
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is an accelerator")

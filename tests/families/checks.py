@@ -20,7 +20,7 @@ from train.config import Config
 from train.loop import train
 from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.responses.output_layer import head_of
-from vlm.responses.rollouts import Rollout, Sampling, _stream_seed, generate
+from vlm.responses.rollouts import Rollout, Sampling, generate, stream_seed
 from vlm.responses.scoring import ResponseView, view_hidden, view_logits
 from vlm.views.view import View, encode_prompts
 
@@ -227,7 +227,7 @@ def _assert_heads_agree(subject: Subject, loaded: LoadedModel) -> None:
 
 
 def _assert_drawn(student: LoadedModel, view: View, rollout: Rollout, seed: int) -> None:
-    stream = torch.Generator().manual_seed(_stream_seed(seed, rollout.prompt_id, rollout.index))
+    stream = torch.Generator().manual_seed(stream_seed(seed, rollout.prompt_id, rollout.index))
     with torch.no_grad():
         inputs = plain_inputs(student, view, rollout.token_ids)
         rows = student.model.get_output_embeddings().weight.shape[0]

@@ -1,7 +1,8 @@
 """Every probe on a small pair, by one process or several; launched by `test_processes`.
 
-    python -m tests.probes.all_probes CHECKPOINTS OUT [STOP]
+    python -m tests.probes.all_probes CHECKPOINTS OUT PROBES [STOP]
 
+PROBES: names with commas between.
 STOP: a table at whose second shard the process that makes it is interrupted.
 """
 
@@ -9,13 +10,14 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
+import pandas as pd
 import torch
 
 from probes import Analyzer, processes
 from records import Shards
 
 SETTINGS = {"limit": 6, "max_response": 4, "bins": 2, "batch": 2, "allow_truncated": True}
-ONE_BY_ONE = {
+OPTIONS = {
     "vds": {},
     "angles": {"per_bin": 2, "precision_check": 2},
     "layers": {"per_bin": 2},
@@ -23,7 +25,12 @@ ONE_BY_ONE = {
     "accuracy": {},
     "sensitivity": {"check": True, "check_sgd_lr": (1e-3,), "check_adamw_lr": (1e-4,)},
     "diagnose": {"per_bin": 2, "trial_steps": 2, "shown": 1},
+    "norms": {"per_bin": 2},
+    "compare": {"per_bin": 2, "accuracy_prompts": 4, "examples": 2, "first_order": False},
 }
+SERIES = ("norms", "compare")
+MEMORY = "memory"
+"""`angles` in memory; each process writes its table `units`."""
 
 
 def analyzer(checkpoints: Path, folder: Path | None, **settings: object) -> Analyzer:
@@ -33,38 +40,34 @@ def analyzer(checkpoints: Path, folder: Path | None, **settings: object) -> Anal
     )
 
 
-def measure(checkpoints: Path, out: Path) -> None:
-    """Write a record of each probe; a second one of `angles` is held in memory and written as one table."""
-    for name, options in ONE_BY_ONE.items():
-        getattr(analyzer(checkpoints, out / name), name)(**options)
-    series = analyzer(checkpoints, out / "norms")
-    series.norms(str(checkpoints / "teacher"), per_bin=2)
-    both = analyzer(checkpoints, out / "compare")
-    both.compare(str(checkpoints / "teacher"), per_bin=2, accuracy_prompts=4, examples=2)
-    in_memory = analyzer(checkpoints, None).angles(per_bin=2)
-    in_memory.units.to_parquet(out / f"memory-{processes.team().rank}.parquet", index=False)
+def measure(checkpoints: Path, out: Path, name: str) -> None:
+    """Write the record of a probe."""
+    if name == MEMORY:
+        units = analyzer(checkpoints, None).angles(**OPTIONS["angles"]).units
+        units.to_parquet(out / f"{MEMORY}-{processes.team().rank}.parquet", index=False)
+        return
+    others = [str(checkpoints / "teacher")] if name in SERIES else []
+    getattr(analyzer(checkpoints, out / name), name)(*others, **OPTIONS[name])
 
 
 class Interrupt(KeyboardInterrupt):
     """What stops a run."""
 
 
-def main(checkpoints: Path, out: Path, stop: str = "") -> None:
-    """Measure, or interrupt the probe `angles`."""
+def main(checkpoints: Path, out: Path, names: str, stop: str = "") -> None:
+    """Measure, or be interrupted."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     adding = Shards.add
 
-    def add(self: Shards, table: str, shard: int, frame: object) -> None:
+    def add(self: Shards, table: str, shard: int, frame: pd.DataFrame) -> None:
         if (table, shard) == (stop, 1):
             raise Interrupt
-        adding(self, table, shard, frame)  # type: ignore[arg-type]
+        adding(self, table, shard, frame)
 
     with processes.joined(), patch.object(Shards, "add", add):
-        if stop:
-            analyzer(checkpoints, out / "angles").angles(**ONE_BY_ONE["angles"])
-        else:
-            measure(checkpoints, out)
+        for name in names.split(","):
+            measure(checkpoints, out, name)
 
 
 if __name__ == "__main__":

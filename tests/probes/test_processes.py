@@ -13,6 +13,8 @@ from records import read_record
 from tests.launch import accelerate_launch, together
 from tests.probes import all_probes
 
+pytestmark = pytest.mark.timeout(900)  # processes that are started on a busy machine take minutes
+
 NOTES = {"seconds", "processes", "versions", "training"}
 TIMED = {"findings"}
 """Tables with seconds and memory."""
@@ -33,49 +35,61 @@ def same(one: Path, other: Path) -> None:
         assert first.notes[name] == second.notes[name], name
 
 
-@pytest.fixture(scope="module")
-def alone(checkpoints, tmp_path_factory):
-    """Return the folder with the records of every probe, of one process."""
-    out = tmp_path_factory.mktemp("alone")
-    (ended,) = together(1, "-m", "tests.probes.all_probes", str(checkpoints), str(out))
+def alone(checkpoints: Path, folder: Path, *names: str) -> Path:
+    """Return a folder with what one process writes."""
+    folder.mkdir()
+    (ended,) = together(1, *_words(checkpoints, folder, *names))
     assert ended.code == 0, ended.err[-3000:]
-    return out
+    return folder
 
 
-def same_everywhere(alone: Path, out: Path, n: int) -> None:
-    for name in (*all_probes.ONE_BY_ONE, "norms", "compare"):
-        same(alone / name, out / name)
-        assert read_record(out / name).notes["processes"] == n
-    held = pd.read_parquet(alone / "memory-0.parquet")
+def _words(checkpoints: Path, folder: Path, *names: str) -> list[str]:
+    return ["-m", "tests.probes.all_probes", str(checkpoints), str(folder), ",".join(names)]
+
+
+def same_everywhere(one: Path, several: Path, n: int) -> None:
+    """Require that `n` processes have written the records that one has."""
+    for folder in filter(Path.is_dir, one.iterdir()):
+        same(folder, several / folder.name)
+        assert read_record(several / folder.name).notes["processes"] == n
+    held = pd.read_parquet(one / "memory-0.parquet")
     for rank in range(n):
-        pd.testing.assert_frame_equal(pd.read_parquet(out / f"memory-{rank}.parquet"), held, check_exact=True)
+        pd.testing.assert_frame_equal(pd.read_parquet(several / f"memory-{rank}.parquet"), held, check_exact=True)
 
 
-def test_two_processes_that_accelerate_starts_make_the_records_of_one(checkpoints, alone, tmp_path):
-    ended = accelerate_launch(2, "tests.probes.all_probes", str(checkpoints), str(tmp_path))
+@pytest.fixture(scope="module")
+def angles(checkpoints, tmp_path_factory):
+    """Return a folder with angles of one process, in a record and in memory."""
+    return alone(checkpoints, tmp_path_factory.mktemp("processes") / "one", "angles", "memory")
+
+
+def test_two_processes_that_accelerate_starts_make_the_record_of_one(checkpoints, angles, tmp_path):
+    _, *words = _words(checkpoints, tmp_path, "angles", "memory")
+    ended = accelerate_launch(2, *words)
     assert ended.code == 0, ended.err[-3000:]
-    same_everywhere(alone, tmp_path, 2)
-    assert ended.err.count("directions: 5/5") == 2  # sensitivity and diagnose: one process speaks
+    same_everywhere(angles, tmp_path, 2)
+    assert ended.err.count("null: 2/2") == 2  # one of the two speaks, in each measurement
 
 
 @pytest.mark.slow
-def test_three_processes_make_the_records_of_one(checkpoints, alone, tmp_path):
-    main, *others = together(3, "-m", "tests.probes.all_probes", str(checkpoints), str(tmp_path))
+def test_three_processes_make_every_record_of_one(checkpoints, tmp_path):
+    names = (*all_probes.OPTIONS, "memory")
+    one, three = alone(checkpoints, tmp_path / "one", *names), tmp_path / "three"
+    three.mkdir()
+    main, *others = together(3, *_words(checkpoints, three, *names))
     assert main.code == 0, main.err[-3000:]
     assert [(other.code, other.out, other.err) for other in others] == [(0, "", "")] * 2
-    same_everywhere(alone, tmp_path, 3)
+    same_everywhere(one, three, 3)
 
 
-def test_what_two_processes_have_begun_one_completes(checkpoints, alone, tmp_path):
-    words = ("-m", "tests.probes.all_probes", str(checkpoints), str(tmp_path))
-    for table in ("tokens", "units"):
-        ended = together(2, *words, table)
-        assert [each.code for each in ended] != [0, 0]
-        assert sum("Interrupt" in each.err for each in ended) >= 1
+def test_what_two_processes_have_begun_one_completes(checkpoints, angles, tmp_path):
+    ended = together(2, *_words(checkpoints, tmp_path, "angles"), "units")
+    assert all(each.code for each in ended)
+    assert sum("Interrupt" in each.err.splitlines()[-1] for each in ended if each.err) >= 1
     left = {path.name for path in (tmp_path / "angles" / "pieces").iterdir()}
-    assert {"tokens-000001.parquet", "units-000000.parquet"} <= left and "units-000001.parquet" not in left
-    all_probes.analyzer(checkpoints, tmp_path / "angles").angles(**all_probes.ONE_BY_ONE["angles"])
-    same(alone / "angles", tmp_path / "angles")
+    assert "tokens-000001.parquet" in left and "units-000001.parquet" not in left
+    all_probes.measure(checkpoints, tmp_path, "angles")
+    same(angles / "angles", tmp_path / "angles")
 
 
 def test_more_processes_than_batches_are_one_line(checkpoints, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from probes import accuracy, angles, sampling, vds
 from records import read_record
+from records.shards import SHARDS
 from vlm.responses import truncation
 
 COMMANDS = {"vds": (vds, ()), "angles": (angles, ("--per-bin", "2"))}
@@ -25,7 +26,7 @@ def test_responses_are_stored_before_they_are_refused_and_the_record_continues(h
     said = capsys.readouterr().err
     assert said.splitlines()[-1].startswith("error: ")
     assert "are truncated at `max_response` 2, above 80 %" in said
-    assert [path.name for path in (here / "record" / "shards").iterdir()] == ["rollouts-000000.parquet"]
+    assert [path.name for path in (here / "record" / SHARDS).glob("*.parquet")] == ["rollouts-000000.parquet"]
     monkeypatch.setattr(sampling, "generate", None)  # the responses are read back
     assert probe.main([*argv, "--allow-truncated"]) == 0
     assert "warning: " in capsys.readouterr().err
@@ -38,7 +39,7 @@ def test_accuracy(here, flags, capsys, monkeypatch):
     argv = [flags[0], "--limit", "8", "--max-response", "2", "--batch", "3", "--out", "record"]
     assert accuracy.main(argv) == 2
     assert "are truncated at `max_response` 2, above 80 %" in capsys.readouterr().err
-    assert len(list((here / "record" / "shards").iterdir())) == 3
+    assert len(list((here / "record" / SHARDS).glob("*.parquet"))) == 3
     monkeypatch.setattr(sampling, "generate", None)
     assert accuracy.main([*argv, "--allow-truncated"]) == 0
     assert read_record(here / "record").table("rollouts")["truncated"].mean() > 0.8

@@ -43,7 +43,7 @@ def main(checkpoints: Path, out: Path) -> None:
         processes = found.accelerator.num_processes
         found = {"gradient": flat, "rewarded": rewarded, "about": about, "gram": gram, "processes": processes}
         torch.save(found, out / "step.pt")
-    train(small(checkpoints, out=str(out / "run")))
+    train(small(checkpoints, micro_batch=3, generation_batch=3, out=str(out / "run")))
 
 
 if __name__ == "__main__":

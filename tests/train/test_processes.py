@@ -1,14 +1,13 @@
 """Two processes do what one does."""
 
-import os
-import subprocess
-import sys
+from dataclasses import asdict
 
 import pytest
 import torch
 
 from records.journal import read_journal
 from records.journal_lines import LOSSES
+from tests.launch import accelerate_launch
 from tests.train import both
 
 
@@ -16,12 +15,8 @@ from tests.train import both
 def folders(checkpoints, tmp_path_factory):
     """What one process wrote, and what two that accelerate launched."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
-    command += ["-m", "tests.train.both", str(checkpoints), str(two)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
+    ended = accelerate_launch(2, "tests.train.both", str(checkpoints), str(two))
+    assert ended.code == 0, ended.err[-3000:]
     both.main(checkpoints, one)
     return one, two
 
@@ -41,6 +36,9 @@ def test_two_processes_write_the_journal_of_one(folders):
     one, two = (read_journal(folder / "run") for folder in folders)
     for ours, theirs in ((one.steps[0], two.steps[0]), (one.evaluations[0], two.evaluations[0])):
         assert theirs.losses == pytest.approx(ours.losses, rel=1e-5)
+    mine, shared = (asdict(journal.evaluations[0]) | {"seconds": 0.0} for journal in (one, two))
+    assert shared == mine  # bit by bit: the weights are the same, and so are the micro-batches
+    assert (folders[1] / "run" / "held_out.json").read_bytes() == (folders[0] / "run" / "held_out.json").read_bytes()
     for name in LOSSES:
         found = two.steps[0].losses_by_step_bin[name]
         assert found == pytest.approx(one.steps[0].losses_by_step_bin[name], rel=1e-4)

@@ -29,9 +29,9 @@ def test_refused_before_the_first_step_and_continued(checkpoints, tmp_path, caps
     assert len(json.loads(stored)["rollouts"]) == 4 and not (out / JOURNAL).read_text()
     assert main([*flags(config), "--resume"]) == 2
     assert main([*flags(config), "--resume", "--allow-truncated"]) == 0
-    shown = capsys.readouterr()
-    assert "warning: 4 of 4 responses" in shown.err and "warning: 100 % of the responses are truncated" in shown.err
-    assert "100 % truncated, " in shown.out and "(4 of 4 without a box, 100 % truncated" in shown.out
+    shown = "".join(capsys.readouterr())
+    assert "warning: 4 of 4 responses" in shown and "warning: 100 % of the responses are truncated" in shown
+    assert "100 % truncated, " in shown and "(4 of 4 without a box, 100 % truncated" in shown
     assert (out / "held_out.json").read_bytes() == stored
     journal = read_journal(out)
     assert journal.steps[0].truncated_share == 1.0 and journal.evaluations[0].truncated_share == 1.0
@@ -55,4 +55,4 @@ class Line:
 )
 def test_the_first_step_with_many_is_warned_of(monkeypatch, capsys, shares, is_warned):
     _warn_truncated(Journal(monkeypatch, *shares), 64)
-    assert ("are truncated at `max_response` 64: raise it" in capsys.readouterr().err) is is_warned
+    assert ("are truncated at `max_response` 64: raise it" in capsys.readouterr().out) is is_warned

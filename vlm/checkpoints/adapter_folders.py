@@ -1,5 +1,6 @@
 """Folders of PEFT adapters: each is read as its base with the adapter merged into the weights."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from vlm.checkpoints.places import CheckpointError, Place, first_line, locate
-from vlm.checkpoints.weights import INDEX, WEIGHTS, files_fingerprint, weight_files
+from vlm.checkpoints.weights import INDEX, WEIGHTS, files_fingerprint, place_fingerprint, weight_files
 
 SETTINGS, ADAPTER = "adapter_config.json", "adapter_model.safetensors"
 _PROCESSORS = ("processor_config.json", "preprocessor_config.json")
@@ -82,7 +83,7 @@ def _base(place: Place, named: str, revision: object) -> Place:
 
 
 def weights_fingerprint(checkpoint: str) -> str:
-    """Return the sha256 (16 hex digits) over the names and bytes of a checkpoint's weight files.
+    """Return the sha256 (16 hex digits) over the names of a checkpoint's weight files and what they hold.
 
     Files that are not read do not count. For an adapter it is over its own file and the fingerprint of its base.
 
@@ -94,10 +95,21 @@ def weights_fingerprint(checkpoint: str) -> str:
 
 def source_fingerprint(source: Source) -> str:
     """Return `weights_fingerprint` of a source."""
-    whole = files_fingerprint(source.base.folder, weight_files(source.base))
+    return _fingerprint(source, place_fingerprint)
+
+
+def bytes_fingerprint(checkpoint: str) -> str:
+    """Return the fingerprint over the bytes of the files, also of a hub id: what earlier versions called it by."""
+    return _fingerprint(
+        source_of(checkpoint), lambda place, files, start: files_fingerprint(place.folder, files, start)
+    )
+
+
+def _fingerprint(source: Source, over: Callable[[Place, Sequence[str], str], str]) -> str:
+    whole = over(source.base, weight_files(source.base), "")
     if not source.is_adapter:
         return whole
-    return files_fingerprint(source.place.folder, [adapter_file(source.place), SETTINGS], start=whole)
+    return over(source.place, [adapter_file(source.place), SETTINGS], whole)
 
 
 def adapter_file(place: Place) -> str:

@@ -29,6 +29,7 @@ from vlm.checkpoints.processors import complete, load_processor
 from vlm.checkpoints.setup_fingerprint import setup_fingerprint
 from vlm.checkpoints.threads import choose_threads
 from vlm.checkpoints.two_views import refuse_misfit, refuse_one_view
+from vlm.checkpoints.waiting import reading
 from vlm.checkpoints.weights import (
     n_held,
     refuse_differing,
@@ -142,13 +143,14 @@ def _laid_out(place: torch.device, dtype: str, spread: bool) -> dict[str, Any]:
 
 
 def _read_model(source: Source, dtype: str, attention: str, laid_out: dict[str, Any]) -> PreTrainedModel:
-    base, held = source.base, n_held(source.base, weight_files(source.base))
+    base, files = source.base, weight_files(source.base)
+    held = n_held(base, files)
     if source.is_adapter and (dtype in QUANTISED or laid_out):
         raise CheckpointError(
             f"`checkpoint` {source.place.asked} is an adapter, which is merged into whole weights on one device; leave"
             " out int8, nf4 and device_map, or merge it first"
         )
-    with _named(base):
+    with _named(base), reading(base.name, base.folder, files):
         refuse_larger(base, n_wanted(base), held)
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             base.folder,

@@ -30,7 +30,7 @@ def device_of(asked: str, argument: str = "device") -> torch.device:
         device = torch.device(asked)
     except RuntimeError as error:
         raise _unusable(asked, argument, error) from None
-    if device.index is None and device.type == _type_of_accelerator():
+    if device.index is None and device.type == kind_of_accelerator():
         device = _own(device, argument)
     _try(device, asked, argument)
     return device
@@ -45,6 +45,12 @@ def device_name(asked: str) -> str:
     return device_of(asked).type if asked == AUTO else asked
 
 
+def kind_of_accelerator() -> str | None:
+    """Return the kind of the machine's accelerator, such as cuda; None without one."""
+    device = torch.accelerator.current_accelerator(check_available=True)
+    return None if device is None else device.type
+
+
 def say(line: str) -> None:
     """Print a line on stderr, of several processes the first alone."""
     if os.environ.get("RANK", "0") == "0":
@@ -55,13 +61,8 @@ def _accelerator() -> torch.device | None:
     """The machine's accelerator, unless it lacks float64 (mps) or accelerate was told to stay on the CPU."""
     if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes"):
         return None
-    device = torch.accelerator.current_accelerator(check_available=True)
-    return None if device is None or device.type == "mps" else torch.device(device.type)
-
-
-def _type_of_accelerator() -> str | None:
-    device = torch.accelerator.current_accelerator(check_available=True)
-    return None if device is None else device.type
+    kind = kind_of_accelerator()
+    return None if kind is None or kind == "mps" else torch.device(kind)
 
 
 def _own(device: torch.device, argument: str) -> torch.device:

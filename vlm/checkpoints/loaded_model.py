@@ -1,6 +1,6 @@
 """A loaded model: what is read off it, its tokenizer and its processor."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, ProcessorMixin
 
+from vlm.checkpoints.devices import kind_of_accelerator
 from vlm.checkpoints.picture_tokens import PictureTokens
 from vlm.checkpoints.places import CheckpointError
 from vlm.checkpoints.setup_fingerprint import setup_fingerprint
@@ -26,6 +27,7 @@ class LoadedModel:
     most_ids: ids from it on are neither drawn nor scored; None for all of the tokenizer's.
     quantised: int8 or nf4 if the weights are held in 8 or 4 bits.
     runs_on: the device, of a model that waits on the CPU for its turn.
+    hands_to: the device that a teacher's logits go to, its student's; None for its own.
     """
 
     name: str
@@ -37,6 +39,7 @@ class LoadedModel:
     most_ids: int | None = None
     quantised: str | None = None
     runs_on: torch.device | None = None
+    hands_to: torch.device | None = None
 
     def describe(self) -> dict[str, Any]:
         """What identifies the model in a record."""
@@ -106,8 +109,7 @@ class LoadedModel:
         """Where its inputs go and its logits come from; of a model on several devices the first accelerator."""
         if self.runs_on is not None:
             return self.runs_on
-        laid_out = getattr(self.model, "hf_device_map", None)
-        return next(self.model.parameters()).device if not laid_out else _first(laid_out.values())
+        return _first(self._laid_out) if self._laid_out else next(self.model.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -125,12 +127,19 @@ class LoadedModel:
         return f"{self.dtype_name}, {self.model.config._attn_implementation} attention, on {self._places}"
 
     @property
+    def is_spread(self) -> bool:
+        """Whether its layers are on several devices, so that no weight can be taken for there."""
+        return len(set(self._laid_out)) > 1
+
+    @property
+    def _laid_out(self) -> list[str]:
+        """Where accelerate has put the parts of the model; empty for one that was moved as a whole."""
+        return [_place(named) for named in (getattr(self.model, "hf_device_map", None) or {}).values()]
+
+    @property
     def _places(self) -> str:
-        laid_out = getattr(self.model, "hf_device_map", None)
-        if laid_out:
-            return " and ".join(
-                sorted({str(torch.device(place)) if place != "disk" else place for place in laid_out.values()})
-            )
+        if self._laid_out:
+            return " and ".join(sorted(set(self._laid_out)))
         return str(self.device) + (", in memory between its turns" if self.runs_on is not None else "")
 
     @cached_property
@@ -138,10 +147,14 @@ class LoadedModel:
         return parameter_groups(self.model)
 
 
-def _first(places: Iterable[str | int | torch.device]) -> torch.device:
+def _place(named: str | int | torch.device) -> str:
+    """The name of a place as accelerate has it: a number stands for an accelerator."""
+    return f"{kind_of_accelerator() or 'cuda'}:{named}" if isinstance(named, int) else str(named)
+
+
+def _first(places: Sequence[str]) -> torch.device:
     """The first of some places that computes: weights in memory or on the disk visit another."""
-    computing = [place for place in places if str(place) not in ("cpu", "disk")]
-    return torch.device(computing[0] if computing else "cpu")
+    return torch.device(next((place for place in places if place not in ("cpu", "disk")), "cpu"))
 
 
 def all_end_ids(stated: Any, processor: ProcessorMixin) -> tuple[int, ...]:

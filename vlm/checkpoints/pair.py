@@ -1,17 +1,23 @@
 """Load a teacher and a student, and make sure that they speak of the same tokens."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vlm.checkpoints.adapter_folders import bytes_fingerprint
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel, check_vision, load_model
 from vlm.checkpoints.devices import AUTO
 from vlm.checkpoints.places import locate
 from vlm.checkpoints.precision import QUANTISED
 from vlm.checkpoints.tokens import differences, refuse_other_tokens
 from vlm.names import resolve
+
+_TEACHER_S = {"checkpoint": "`teacher`", "dtype": "`teacher_dtype`", "device": "`teacher_device`"}
+_ITS = re.compile("^`(" + "|".join(_TEACHER_S) + ")`")
+"""How messages about a teacher begin; those about a student name its own options."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,10 @@ def load_teacher(teacher: NamedTeacher, **settings: Any) -> LoadedModel:
     try:
         loaded = load_model(teacher.checkpoint, **settings)
     except CheckpointError as error:
-        raise CheckpointError(str(error).replace("`checkpoint`", "`teacher`", 1)) from None
-    if teacher.fingerprint and teacher.fingerprint != loaded.fingerprint:
+        raise CheckpointError(_ITS.sub(lambda its: _TEACHER_S[its[1]], str(error), count=1)) from None
+    if teacher.fingerprint not in ("", loaded.fingerprint) and teacher.fingerprint != bytes_fingerprint(
+        teacher.checkpoint
+    ):
         raise CheckpointError(
             f"{teacher.pair_file} names a teacher with fingerprint {teacher.fingerprint}, but its weights have"
             f" {loaded.fingerprint}; give --teacher to use it all the same"
@@ -136,6 +144,7 @@ def pair_of(student: LoadedModel, teacher: LoadedModel) -> Pair:
     warnings = (*student.notes, *teacher.notes, *differences(student, teacher))
     if n_ids < student.n_ids:
         student = replace(student, most_ids=n_ids)
+    teacher = replace(teacher, hands_to=student.device)
     return Pair(student, teacher, n_ids, warnings)
 
 

@@ -6,6 +6,7 @@ repository that changes meanwhile cannot mix two states.
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Any
 from huggingface_hub import snapshot_download
 
 from cli.errors import UserError
+from vlm.checkpoints.waiting import DownloadBar
 from vlm.names import resolve
 
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _BESIDE_WEIGHTS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")  # all but weights and code
 
 
@@ -65,7 +68,17 @@ class Place:
     def fetch(self, files: Sequence[str]) -> None:
         """Bring further files of a hub id onto this machine; nothing for a folder."""
         if self.hub_id:
-            snapshot_download(self.hub_id, revision=self.commit, allow_patterns=list(files))
+            patterns = list(files)
+            snapshot_download(self.hub_id, revision=self.commit, allow_patterns=patterns, tqdm_class=DownloadBar)
+
+    def hub_hash(self, file: str) -> str | None:
+        """Return the hash of a file that the hub gave it: sha256 of a large one, git's sha1 of others.
+
+        The hub's cache keeps files under it. None for a file that is kept elsewhere or otherwise.
+        """
+        blob = (self.folder / file).resolve()
+        is_kept = self.hub_id is not None and blob.parent.name == "blobs" and _HASH.fullmatch(blob.name)
+        return blob.name if is_kept else None
 
 
 def locate(checkpoint: str) -> Place:
@@ -83,7 +96,9 @@ def locate(checkpoint: str) -> Place:
     if at and (not revision or Path(hub_id).is_dir()):
         raise CheckpointError(f"`checkpoint` {asked} must be a folder, or a hub id and a revision of it: ID@REVISION")
     try:
-        folder = snapshot_download(hub_id, revision=revision or None, allow_patterns=list(_BESIDE_WEIGHTS))
+        folder = snapshot_download(
+            hub_id, revision=revision or None, allow_patterns=list(_BESIDE_WEIGHTS), tqdm_class=DownloadBar
+        )
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"`checkpoint` {asked} is neither a checkpoint folder nor on the hub: {first_line(error)}"

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from vlm.checkpoints.places import CheckpointError, Place, first_line
+from vlm.checkpoints.waiting import fingerprinting
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _TOO_LARGE = 2  # times as many parameters as the files hold: the config is of another model
@@ -63,13 +64,27 @@ def _is_inside(file: str, ending: str = ".safetensors") -> bool:
 
 def files_fingerprint(folder: Path, files: Sequence[str], start: str = "") -> str:
     """Return the sha256 (16 hex digits) over the names and bytes of files, in this order, and `start` before them."""
-    digest = hashlib.sha256(start.encode())
-    for file in files:
-        digest.update(file.encode())
-        with (folder / file).open("rb") as weights:
-            while block := weights.read(1 << 24):
-                digest.update(block)
+    digest, n_read = hashlib.sha256(start.encode()), 0
+    with fingerprinting(folder, files) as show:
+        for file in files:
+            digest.update(file.encode())
+            with (folder / file).open("rb") as weights:
+                while block := weights.read(1 << 24):
+                    digest.update(block)
+                    show(n_read := n_read + len(block))
     return digest.hexdigest()[:16]
+
+
+def place_fingerprint(place: Place, files: Sequence[str], start: str = "") -> str:
+    """Return the sha256 (16 hex digits) over the names of files and what they hold, in this order, `start` before them.
+
+    What a file of the hub's cache holds is known by the hash that the hub gave it. All others are read.
+    """
+    hashes = [place.hub_hash(file) for file in files]
+    if None in hashes:
+        return files_fingerprint(place.folder, files, start)
+    named = "".join(f"{file} {known}\n" for file, known in zip(files, hashes, strict=True))
+    return hashlib.sha256(f"{start}{named}".encode()).hexdigest()[:16]
 
 
 def tensors_fingerprint(model: nn.Module) -> str:

@@ -168,10 +168,13 @@ class _Chooser(LogitsProcessor):
         self._banned, self._uniform = self._banned.to(scores.device), self._uniform.to(scores.device)
         drawable = scores.index_fill(1, self._banned, -torch.inf)  # before the softmax: what is left has all the mass
         self._refuse(scores, drawable)
-        wide = scores.double()
-        mass = wide[:, self._banned].logsumexp(dim=-1) - wide.logsumexp(dim=-1)
-        self.banned_mass.append(mass.exp())
-        return drawable if self._sampling.greedy else self._drawn(wide.index_fill_(1, self._banned, -torch.inf), scores)
+        self.banned_mass.append(self._mass(scores))
+        return drawable if self._sampling.greedy else self._drawn(drawable)
+
+    def _mass(self, scores: Tensor) -> Tensor:
+        weights = scores.double()
+        weights.sub_(weights.amax(dim=-1, keepdim=True)).exp_()
+        return weights[:, self._banned].sum(dim=-1) / weights.sum(dim=-1)
 
     def _refuse(self, scores: Tensor, drawable: Tensor) -> None:
         largest = torch.stack([scores.amax(dim=-1), drawable.amax(dim=-1)])  # nan where any logit is
@@ -179,16 +182,16 @@ class _Chooser(LogitsProcessor):
             for logits in (scores, drawable):
                 refuse_logits(logits, self._owner)
 
-    def _drawn(self, logits: Tensor, like: Tensor) -> Tensor:
+    def _drawn(self, logits: Tensor) -> Tensor:
         """Leave the id at each row's next random number; one without probability is never drawn."""
-        probabilities = torch.softmax(logits, dim=-1)
+        probabilities = torch.softmax(logits, dim=-1, dtype=torch.float64)
         if self._sampling.top_p < 1.0:
             probabilities.masked_fill_(~nucleus(probabilities, self._sampling.top_p), 0.0)
         cumulative = probabilities.cumsum_(dim=-1)
         number = len(self.banned_mass) - 1
         threshold = self._uniform[:, number : number + 1] * cumulative[:, -1:]
         chosen = torch.searchsorted(cumulative, threshold, right=True)
-        return torch.full_like(like, -torch.inf).scatter(1, chosen, 0.0)
+        return torch.full_like(logits, -torch.inf).scatter(1, chosen, 0.0)
 
 
 def _uniform(seeds: Sequence[int], n: int) -> Tensor:

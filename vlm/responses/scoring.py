@@ -5,7 +5,7 @@ are made of these for the tokens that are asked for, and only while these are re
 map of its hidden states is run again, a response at a time, for each set of tokens.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from weakref import WeakSet
@@ -18,14 +18,11 @@ from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
 from vlm.checkpoints.pair import Pair
 from vlm.responses.finite import refuse_logits, whose
 from vlm.responses.halving import Batches
-from vlm.responses.output_layer import handed, head_of, output_layer
+from vlm.responses.output_layer import head_of
+from vlm.responses.passes import Positions, logits_at, response_hidden, response_logits
 from vlm.responses.picture_features import PictureFeatures
 from vlm.responses.rollouts import Rollout
 from vlm.views.view import Encoded, View, encode, per_token, together
-
-Positions = Sequence[Tensor]
-"""For each response ascending positions of its tokens."""
-
 
 Rows = slice | Tensor
 """Which tokens of a response: a slice, or ascending positions."""
@@ -43,11 +40,13 @@ class ResponseLogits:
 
     image, text: make the logits `[n, V]` under each view; the same function for a prompt without a picture.
     owner: whose logits these are, for messages.
+    device: where they are handed to; None for where they are made.
     """
 
     image: Callable[[Rows], Tensor]
     text: Callable[[Rows], Tensor]
     owner: str
+    device: torch.device | None = None
 
     @torch.no_grad()
     def logits(self, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -56,11 +55,11 @@ class ResponseLogits:
         Raises:
             NotFiniteError: the logits of a token are not finite.
         """
-        image = self.image(rows)
+        image = self.image(rows).to(self.device)
         refuse_logits(image, self.owner)
         if self.text is self.image:
             return image, image
-        text = self.text(rows)
+        text = self.text(rows).to(self.device)
         refuse_logits(text, self.owner)
         return image, text
 
@@ -98,16 +97,8 @@ def score(
     for part, both in batches.over(len(rollouts), run):
         for row, (student, teacher) in enumerate(both, part.start):
             rows = slice(None) if positions is None else positions[row]
-            of_student = student.logits(rows)
-            yield FourViews(*of_student, *_moved(teacher.logits(rows), of_student[0].device))
+            yield FourViews(*student.logits(rows), *teacher.logits(rows))
         progress(part.stop)
-
-
-def _moved(views: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Both views on a device: one tensor where they are one."""
-    image, text = views
-    moved = image.to(device)
-    return moved, moved if text is image else text.to(device)
 
 
 def logit_pairs(
@@ -135,7 +126,8 @@ def response_views(
     rows = [row for row, (image, text) in enumerate(views) if image != text]
     texts = logit_makers(loaded, [views[row][1] for row in rows], [responses[row] for row in rows], n_ids)
     by_row = dict(zip(rows, texts, strict=True))
-    return [ResponseLogits(image, by_row.get(row, image), whose(loaded)) for row, image in enumerate(images)]
+    about = whose(loaded), loaded.hands_to
+    return [ResponseLogits(image, by_row.get(row, image), *about) for row, image in enumerate(images)]
 
 
 @torch.no_grad()
@@ -143,7 +135,7 @@ def logit_makers(
     loaded: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]], n_ids: int
 ) -> list[Callable[[Rows], Tensor]]:
     """Return for each response what makes its logits `[n, V]` at some tokens; call it without gradients."""
-    if loaded.model not in _WHOLE:
+    if loaded.model not in _WHOLE and not loaded.is_spread:
         try:
             hidden = view_hidden(loaded, views, responses)
             head = head_of(loaded, n_ids)
@@ -222,10 +214,17 @@ def view_hidden(
     Raises:
         CheckpointError: the model's logits are not one linear map of these.
     """
+    passes = encoded_views(loaded, views, responses)
+    if features is not None:
+        passes = [(rows, features.handed([views[row] for row in rows], encoded)) for rows, encoded in passes]
+    return encoded_hidden(loaded, passes)
+
+
+def encoded_hidden(loaded: LoadedModel, passes: Passes) -> list[Tensor]:
+    """Return what `view_hidden` does, from inputs made before: no processor runs."""
     found: dict[int, Tensor] = {}
-    for rows, encoded in encoded_views(loaded, views, responses):
-        inputs = encoded if features is None else features.handed([views[row] for row in rows], encoded)
-        found |= zip(rows, response_hidden(loaded, inputs), strict=True)
+    for rows, encoded in passes:
+        found |= zip(rows, response_hidden(loaded, encoded), strict=True)
     return [found[row] for row in sorted(found)]
 
 
@@ -246,7 +245,7 @@ class ResponseView:
         stop = first + int(positions[-1]) + 1
         shape = self._encoded.inputs["input_ids"].shape
         inputs = {k: v[:, :stop] if per_token(v, shape) else v for k, v in self._encoded.inputs.items()}
-        logits = _logits_at(self._loaded, inputs, first + positions.to(self._loaded.device))
+        logits = logits_at(self._loaded, inputs, first + positions.to(self._loaded.device))
         logits = logits[0, :, : self._n_ids].masked_fill(self._masked, -torch.inf)
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
@@ -256,74 +255,6 @@ def _pictured(loaded: LoadedModel, n_ids: int) -> Tensor:
     masked = torch.zeros(n_ids, dtype=torch.bool, device=loaded.device)
     masked[[index for index in loaded.visual_ids if index < n_ids]] = True
     return masked
-
-
-def response_logits(
-    loaded: LoadedModel, encoded: Encoded, n_ids: int, positions: Positions | None = None
-) -> list[Tensor]:
-    """Return each response's logits from one forward pass; the head runs on the columns that are kept alone."""
-    if positions is None:
-        return [logits[:, :n_ids] for logits in _spans(_kept_logits(loaded, encoded), encoded)]
-    columns = [first + at.to(loaded.device) for first, at in zip(encoded.first, positions, strict=True)]
-    kept = torch.cat(columns).unique()  # ascending
-    logits = _logits_at(loaded, encoded.inputs, kept)
-    return [logits[row, torch.searchsorted(kept, at), :n_ids] for row, at in enumerate(columns)]
-
-
-def response_hidden(loaded: LoadedModel, encoded: Encoded) -> list[Tensor]:
-    """Return what the head is handed, in its precision; it runs on a few probes, to see that it is all there is.
-
-    Raises:
-        CheckpointError: as `head_of`.
-    """
-    columns = _columns(encoded)
-    given = handed(loaded, lambda: _forward(loaded, encoded.inputs, columns))
-    hidden = _cut(loaded, given, encoded.inputs, columns)
-    return _spans(hidden.to(output_layer(loaded).weight.dtype), encoded)
-
-
-def _kept_logits(loaded: LoadedModel, encoded: Encoded) -> Tensor:
-    """The model's logits from the first response column on."""
-    return _logits_at(loaded, encoded.inputs, _columns(encoded))
-
-
-def _columns(encoded: Encoded) -> Tensor:
-    """The columns from the first response's on; the last predicts nothing."""
-    ids = encoded.inputs["input_ids"]
-    return torch.arange(min(encoded.first), ids.shape[1] - 1, device=ids.device)
-
-
-def _logits_at(loaded: LoadedModel, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
-    """The model's logits `[B, n, rows]` at ascending columns."""
-    return _cut(loaded, _forward(loaded, inputs, columns), inputs, columns)
-
-
-def _forward(loaded: LoadedModel, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
-    """What one pass returns, asked for some columns: a model that cannot leave columns out returns all."""
-    return loaded.model(**inputs, logits_to_keep=columns, use_cache=False).logits
-
-
-def _cut(loaded: LoadedModel, rows: Tensor, inputs: Mapping[str, Tensor], columns: Tensor) -> Tensor:
-    """Return these columns of what a model made of them, or of all.
-
-    Raises:
-        CheckpointError: there are neither these columns nor all.
-    """
-    every = inputs["input_ids"].shape[1]
-    if rows.shape[1] == len(columns):
-        return rows
-    if rows.shape[1] == every:
-        return rows[:, columns]
-    raise CheckpointError(
-        f"`checkpoint` {loaded.name} must make a row of logits for each token, got {rows.shape[1]} for {every};"
-        " what predicts which token is not known, choose another model"
-    )
-
-
-def _spans(rows: Tensor, encoded: Encoded) -> list[Tensor]:
-    """Cut `[B, columns, ...]` from the first response column on into each response's own rows."""
-    begin, spans = min(encoded.first), zip(encoded.first, encoded.lengths, strict=True)
-    return [rows[row, first - begin : first - begin + n] for row, (first, n) in enumerate(spans)]
 
 
 def training_refusal(loaded: LoadedModel, view: View, response: Sequence[int]) -> str:

@@ -37,7 +37,8 @@ def choose(tokens, kind, per_bin="all", seed=0, normalise=False):
 
 def response_of(analyzer, number, units):
     """The response of a rollout at the tokens of units."""
-    [response] = stages.probe_responses(analyzer, {number: units})
+    positions = torch.cat([unit.positions(number) for unit in units]).unique()
+    [response] = stages.probe_responses(analyzer, [(number, positions)])
     return response
 
 

@@ -1,10 +1,14 @@
 """Hub ids with and without a revision, read from a cache without any network; folders whose names hold an @."""
 
+import hashlib
+import json
 import shutil
+import sys
 
 import pytest
 
-from vlm.checkpoints import places
+from vlm.checkpoints import places, waiting, weights
+from vlm.checkpoints.adapter_folders import bytes_fingerprint, weights_fingerprint
 from vlm.checkpoints.checkpoint import CheckpointError, check_vision, load_model
 from vlm.checkpoints.pair import load_pair
 
@@ -83,3 +87,76 @@ def test_weights_that_are_not_in_the_cache_are_refused(hub):
     (hub / "snapshots" / FIRST / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="me/student@v1 has no file named model.safetensors"):
         load_model("me/student@v1")
+
+
+def stored_as_the_hub_does(snapshot):
+    """Move a snapshot's weights to a blob with their hash as its name; return the blob."""
+    weights_file = snapshot / "model.safetensors"
+    blob = snapshot.parents[1] / "blobs" / hashlib.sha256(weights_file.read_bytes()).hexdigest()
+    blob.parent.mkdir(exist_ok=True)
+    weights_file.rename(blob)
+    weights_file.symlink_to(blob)
+    return blob
+
+
+def test_what_the_hub_has_hashed_is_not_read_again(hub, monkeypatch):
+    first, second = (stored_as_the_hub_does(hub / "snapshots" / commit) for commit in (FIRST, SECOND))
+    of_bytes = bytes_fingerprint("me/student@v1")
+    monkeypatch.setattr(weights, "files_fingerprint", lambda *_: pytest.fail("read"))
+    fingerprints = weights_fingerprint("me/student@v1"), weights_fingerprint("me/student")
+    assert fingerprints[0] == load_model("me/student@v1").fingerprint
+    assert len({*fingerprints, of_bytes}) == 3  # of other weights another, and not the one over bytes
+    link = hub / "snapshots" / FIRST / "model.safetensors"
+    link.unlink()
+    link.symlink_to(second)
+    assert weights_fingerprint("me/student@v1") == fingerprints[1] and first.is_file()
+
+
+def test_a_file_that_the_hub_did_not_name_is_read(hub, checkpoints):
+    """Such as one in a folder that is a link into the cache, or a blob under another name."""
+    blob = stored_as_the_hub_does(hub / "snapshots" / FIRST)
+    of_folder = weights_fingerprint(str(checkpoints / "student"))
+    assert weights_fingerprint(str(hub / "snapshots" / FIRST)) == of_folder
+    link = hub / "snapshots" / FIRST / "model.safetensors"
+    link.unlink()
+    link.symlink_to(blob.rename(blob.with_name("mine")))
+    assert weights_fingerprint("me/student@v1") == of_folder
+
+
+def test_a_pair_json_of_an_earlier_version_still_names_its_teacher(hub, checkpoints, tmp_path):
+    """It has the fingerprint over the bytes of a teacher on the hub."""
+    stored_as_the_hub_does(hub / "snapshots" / FIRST)
+    student = tmp_path / "mine"
+    shutil.copytree(checkpoints / "student", student)
+    for fingerprint, fits in ((bytes_fingerprint("me/student@v1"), True), ("0" * 16, False)):
+        (student / "pair.json").write_text(json.dumps({"teacher": "me/student@v1", "fingerprint": fingerprint}))
+        if fits:
+            assert load_pair(str(student)).teacher.name == "me/student@v1"
+        else:
+            with pytest.raises(CheckpointError, match="names a teacher with fingerprint 0000"):
+                load_pair(str(student))
+
+
+def test_large_weights_are_announced_and_their_fingerprint_shows_progress(checkpoints, monkeypatch, capsys):
+    load_model(str(checkpoints / "student"))
+    assert "GB" not in capsys.readouterr().err
+    monkeypatch.setattr(waiting, "LARGE_BYTES", 1)
+    load_model(str(checkpoints / "student"))
+    said = capsys.readouterr().err
+    assert "reading the weights of" in said and "student: 0.0 GB" in said
+    assert "student in 0 s" in said and "fingerprint of student, MB: 0/0" in said
+
+
+def test_in_a_log_a_download_that_takes_long_is_a_line_now_and_then(monkeypatch, capsys):
+    monkeypatch.setattr(waiting, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    with waiting.DownloadBar(total=3, desc="weights", name="huggingface_hub.snapshot_download") as bar:
+        for _ in range(3):
+            bar.update(1)
+            bar.refresh()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= 3 and all(line.startswith("weights") for line in lines) and "3/3" in lines[-1]
+    monkeypatch.setattr(waiting, "LINE_EVERY_S", 100.0)
+    with waiting.DownloadBar(total=3, desc="weights") as bar:
+        bar.update(3)
+    assert capsys.readouterr().err == ""

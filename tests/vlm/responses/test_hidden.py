@@ -14,8 +14,9 @@ from tests.vlm import test_families as families
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
 from vlm.prompts.prompt import Prompt
 from vlm.responses.output_layer import head_of
+from vlm.responses.passes import response_hidden, response_logits
 from vlm.responses.rollouts import Sampling, generate
-from vlm.responses.scoring import response_hidden, response_logits, view_hidden, view_logits
+from vlm.responses.scoring import view_hidden, view_logits
 from vlm.views.view import Encoded, image_view, text_view
 
 

@@ -22,7 +22,7 @@ from tests.vlm.test_families import TEXT, words
 from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.responses.output_layer import head_of
 from vlm.responses.output_map import NoOutputMap, OutputMap
-from vlm.responses.scoring import response_hidden, response_logits
+from vlm.responses.passes import response_hidden, response_logits
 from vlm.views.view import Encoded
 
 LAYERS = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 8, "head_dim": 8}

@@ -86,14 +86,13 @@ def test_a_model_without_a_linear_head_is_run_a_chunk_at_a_time(checkpoints, sam
 
 
 def with_memory_for(loaded, most: int):
-    """Let forward passes of more rows run out of memory."""
+    """Let forward passes of more rows run out of memory; return the hook."""
 
     def check(module, args, inputs):
         if len(inputs["input_ids"]) > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 5.00 GiB")
 
-    loaded.model.register_forward_pre_hook(check, with_kwargs=True)
-    return loaded
+    return loaded.model.register_forward_pre_hook(check, with_kwargs=True)
 
 
 @pytest.mark.parametrize("side", ["student", "teacher"])
