@@ -15,12 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import pandas as pd
 from jsonargparse.typing import PositiveInt
 
 from cli.options import Parser, flag, pick
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LENGTHS, GROWTH = (512, 2048), 1.3
 TRUNCATED = "--allow-truncated"  # a random model hardly ever ends its responses
@@ -68,8 +70,10 @@ def _peak_kb(status: Path) -> int:
     return int(lines[0].split()[1]) if lines else 0
 
 
-def table(pair: Path, lengths: Sequence[int], names: Sequence[str], folder: Path) -> pd.DataFrame:
+def table(pair: Path, lengths: Sequence[int], names: Sequence[str], folder: Path) -> "pd.DataFrame":
     """Return a row for each command and length, printed as it is measured."""
+    import pandas as pd  # here, so that --help is fast
+
     rows = []
     for name in names:
         for length in lengths:

@@ -16,6 +16,7 @@ MOST_CPU_SECONDS = 1.5
 
 NO_COMMANDS = {
     "cli.vgs": "runs the commands",
+    "tests.benchmarks.own_process": "launched by benchmarks",
     "tests.families.run": "launched by a test",
     "tests.probes.all_probes": "launched by a test",
     "tests.train.both": "launched by a test",
