@@ -65,8 +65,10 @@ def plan_of(analyzer: "Analyzer", asked: Asked) -> ResourcePlan:
     dtypes = (pair.dtype, pair.teacher_dtype or pair.dtype)
     models = Models(analyzer.checkpoint, pair.teacher, dtypes, pair.device, pair.attention)
 
-    def lengths(student: Outline) -> tuple[Prompts, str]:
-        return lengths_of(student, lambda: analyzer.source_prompts, options.limit, options.text_view, asked.stated)
+    def lengths(student: Outline, context: int) -> tuple[Prompts, str]:
+        room = context - options.longest_response
+        stated = replace(asked.stated, longest=min(room, options.max_prompt or room))
+        return lengths_of(student, lambda: analyzer.source_prompts, options.limit, options.text_view, stated)
 
     elsewhere = pair.device_map is not None or pair.teacher_device not in (None, pair.device)
     settings = replace(asked.training, batch=options.batch, offload=pair.offload, elsewhere=elsewhere)

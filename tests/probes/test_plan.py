@@ -90,3 +90,26 @@ def test_a_few_prompts_that_are_run_say_how_long_responses_are(checkpoints):
 def test_an_unknown_option_is_named(outlines):
     with pytest.raises(OptionError, match="no_such"):
         command.plan(str(outlines / "student"), no_such=1)
+
+
+@pytest.mark.parametrize("words", [[], ["--prompt-tokens", "40", "--visual-tokens", "16"]])
+def test_responses_above_the_context_are_refused_before_any_mask_of_theirs_is_made(outlines, capsys, words):
+    assert command.main([*pair(outlines), "--limit", "4", "--max-response", "999999999", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "must leave room for a prompt in the context of both models: it may have 0 tokens" in line
+    train = ["--student", str(outlines / "student"), "--teacher", str(outlines / "teacher"), "--dry-run"]
+    assert train_command.main([*train, "--max-response", "999999999"]) == 2
+
+
+def test_a_plan_leaves_out_the_prompts_that_its_command_leaves_out(outlines, capsys, tmp_path):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text("".join(json.dumps({"problem": " ".join(["red"] * n)}) + "\n" for n in (2, 3, 40)))
+    words = ["--prompts", str(file), "--max-response", "8"]
+    for more, said in (([], "the longest of 3, read"), (["--max-prompt", "20"], "the longest of 2, read; 1 more")):
+        assert command.main([*pair(outlines), *words, *more]) == 0
+        assert said in capsys.readouterr().out
+
+
+def test_memory_without_end_is_planned_for(outlines, capsys):
+    assert command.main([*pair(outlines), "--limit", "4", "--max-response", "8", "--free-gb", "inf", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["fits"]

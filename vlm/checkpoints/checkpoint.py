@@ -19,7 +19,7 @@ from transformers import (
 from transformers.utils import logging
 
 from vlm.checkpoints.adapter_folders import Source, merged, source_fingerprint
-from vlm.checkpoints.attention import refuse_remote_attention
+from vlm.checkpoints.attention import refuse_unusable_attention
 from vlm.checkpoints.configs import n_wanted, readable
 from vlm.checkpoints.devices import AUTO, device_of
 from vlm.checkpoints.loaded_model import LoadedModel, all_end_ids
@@ -63,7 +63,7 @@ def load_model(
         CheckpointError: what was asked for cannot be loaded, or not in this way.
     """
     checked_dtype(dtype)
-    refuse_remote_attention(attention)
+    refuse_unusable_attention(attention)
     place, source = device_of(device), readable(checkpoint)
     dtype = settled_dtype(dtype, place, lambda: source.base)
     model = _read_model(source, dtype, attention, _laid_out(place, dtype, spread))

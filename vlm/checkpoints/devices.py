@@ -30,6 +30,8 @@ def device_of(asked: str, argument: str = "device") -> torch.device:
         device = torch.device(asked)
     except RuntimeError as error:
         raise _unusable(asked, argument, error) from None
+    if device.type == CPU.type:
+        return CPU
     if device.index is None and device.type == kind_of_accelerator():
         device = _own(device, argument)
     _try(device, asked, argument)
@@ -39,9 +41,13 @@ def device_of(asked: str, argument: str = "device") -> torch.device:
 def device_name(asked: str) -> str:
     """Return what a record says of a device: `auto` as the kind that it stands for, without the process's number.
 
+    There is one CPU, whatever number is put to it.
+
     Raises:
         CheckpointError: as `device_of`.
     """
+    if asked.partition(":")[0] == CPU.type:
+        return CPU.type
     return device_of(asked).type if asked == AUTO else asked
 
 
@@ -87,4 +93,8 @@ def _try(device: torch.device, asked: str, argument: str) -> None:
 
 
 def _unusable(asked: str, argument: str, error: BaseException) -> CheckpointError:
-    return CheckpointError(f"`{argument}` {asked!r} cannot be used ({first_line(error)}); try auto or cpu")
+    said = first_line(error)
+    if said.startswith("Expected one of"):  # a list of every kind that torch has a name for
+        said = "torch has no device of that kind"
+    said = said.partition(". ")[0]  # what follows is advice for those who build torch
+    return CheckpointError(f"`{argument}` {asked!r} cannot be used ({said}); try auto or cpu")

@@ -37,10 +37,12 @@ class Stated:
 
     prompt_tokens: of a prompt, those of its pictures among them.
     visual_tokens: those of its pictures.
+    longest: of a prompt that is kept: behind it there is room for a full response; None for any.
     """
 
     prompt_tokens: int | None = None
     visual_tokens: int | None = None
+    longest: int | None = None
 
 
 def outlines(student: str, teacher: str, dtypes: tuple[str, str], attention: str = "sdpa") -> tuple[Outline, Outline]:
@@ -61,25 +63,43 @@ def _base(checkpoint: str) -> Place:
     return readable(checkpoint).base
 
 
-def read_lengths(student: Outline, prompts: Sequence[Prompt], text_view: str) -> Prompts:
-    """Return the prompts by the longest of them; only its pictures are processed, and a few that check the counting.
+def read_lengths(
+    student: Outline, prompts: Sequence[Prompt], text_view: str, longest: int | None = None
+) -> tuple[Prompts, int]:
+    """Return the prompts by the longest that is kept, and how many are too long.
+
+    Only its pictures are processed, and a few that check the counting.
+
+    longest: tokens that a prompt may have; None for any.
 
     Raises:
         PictureError, ViewError: a picture cannot be read, or the processor or the chat template refuses a prompt.
+        CheckpointError: no prompt is kept.
     """
     assert student.processor is not None
     lengths = Lengths(student.processor)
     counted = [lengths.of(image_view(prompt)) for prompt in prompts]
-    longest = max(range(len(prompts)), key=counted.__getitem__)
-    view, text = image_view(prompts[longest]), text_views(prompts, text_view)[longest]
+    kept = [i for i, n in enumerate(counted) if longest is None or n <= longest]
+    if not kept:
+        raise _no_room(longest, min(counted))
+    most = max(kept, key=counted.__getitem__)
+    view, text = image_view(prompts[most]), text_views(prompts, text_view)[most]
     n_image, n_text = (prompt_length(each, student.processor) for each in (view, text))
     pixels = [t for t in encode_prompts([view], student.processor).values() if t.is_floating_point()]
-    uneven = len(set(counted)) > 1
-    return Prompts(
+    uneven = len({counted[i] for i in kept}) > 1
+    read = Prompts(
         Shown(n_image, max(n_image - n_text, 0), view, uneven),
         Shown(n_text, 0, text, uneven),
-        len(prompts),
+        len(kept),
         sum(t.nbytes for t in pixels),
+    )
+    return read, len(prompts) - len(kept)
+
+
+def _no_room(longest: int | None, tokens: int) -> CheckpointError:
+    return CheckpointError(
+        f"`max_response` and `max_prompt` must leave room for a prompt in the context of both models: it may have"
+        f" {max(longest or 0, 0)} tokens, the shortest has {tokens}; lower `max_response` or give shorter prompts"
     )
 
 
@@ -91,6 +111,8 @@ def stated_lengths(stated: Stated, n: int) -> Prompts:
         raise CheckpointError(
             f"`prompt_tokens` must hold `visual_tokens` and what frames them, got {tokens} and {visual}; raise it"
         )
+    if stated.longest is not None and tokens > stated.longest:
+        raise _no_room(stated.longest, tokens)
     return Prompts(Shown(tokens, visual), Shown(tokens - visual), n)
 
 
@@ -119,7 +141,7 @@ class DrawnUp:
 
 def draw_up(
     models: Models,
-    lengths: Callable[[Outline], tuple[Prompts, str]],
+    lengths: Callable[[Outline, int], tuple[Prompts, str]],
     work: Callable[[Prompts], Work],
     settings: Settings,
     free_gb: float | None = None,
@@ -127,7 +149,8 @@ def draw_up(
     """Return the plan of some work with a pair.
 
     Args:
-        lengths: given the student, returns its prompts, and where their lengths are from; see `lengths_of`.
+        lengths: given the student and the context of both models, tokens, returns the prompts, and where their
+            lengths are from; see `lengths_of`.
         work: what is to be done with them.
         settings: with any dtypes; those of `models` are taken.
         free_gb: see `room_on`.
@@ -142,7 +165,7 @@ def draw_up(
         for dtype, checkpoint in zip(models.dtypes, (models.student, named), strict=True)
     )
     student, teacher = outlines(models.student, named, (own, other), models.attention)
-    prompts, where = lengths(student)
+    prompts, where = lengths(student, min(student.context, teacher.context))
     prompts = replace(prompts, n_kept=1 + (not _agree(student, teacher)))
     todo = work(prompts)
     costs, rates = Costs(student, teacher, prompts, todo.max_response), measured_rates(device, student.dtype)
@@ -172,8 +195,8 @@ def lengths_of(
         prompts = stated_lengths(stated, n)
         where = "as stated" if is_stated else "assumed, as the student has no processor here"
     else:
-        prompts = read_lengths(student, read(), text_view)
-        where = f"the longest of {prompts.n}, read"
+        prompts, n_out = read_lengths(student, read(), text_view, stated.longest)
+        where = f"the longest of {prompts.n}, read" + (f"; {n_out} more are too long and left out" if n_out else "")
     said = f"prompts of {prompts.image.tokens} tokens with the picture and {prompts.text.tokens} without: {where}"
     return prompts, said
 
@@ -184,7 +207,7 @@ def room_on(device: torch.device, free_gb: float | None = None) -> Room:
     On a CPU the memory of this process counts as free: the command that is planned takes its place.
     """
     process = resident_bytes() if device.type == "cpu" else 0
-    free = free_bytes(device) + process if free_gb is None else int(free_gb * 1e9)
+    free = free_bytes(device) + process if free_gb is None else int(min(free_gb * 1e9, 2**63))
     return Room(device.type, free, process)
 
 

@@ -66,12 +66,17 @@ def test_an_accelerator_without_float64_is_passed_over(two_gpus, monkeypatch):
     assert device_of("auto") == CPU
 
 
-@pytest.mark.parametrize("asked", ["xpu:9", "gpu", "", "cuda:77"])
+@pytest.mark.parametrize("asked", ["xpu:9", "gpu", "", "cuda:77", "mps"])
 def test_a_device_that_is_not_there_is_one_line_that_names_the_option(asked):
     with pytest.raises(CheckpointError) as caught:
         device_of(asked, "teacher_device")
     said = str(caught.value)
     assert said.startswith(f"`teacher_device` {asked!r} cannot be used (") and "\n" not in said
+    assert len(said) < 200  # torch's lists of kinds and advice on building it are left out
+
+
+def test_there_is_one_cpu_whatever_its_number():
+    assert device_of("cpu:3") == CPU and device_name("cpu:3") == "cpu"
 
 
 @pytest.mark.parametrize("flag", ["--device", "--teacher-device"])
@@ -86,6 +91,8 @@ def test_a_command_refuses_a_device_that_is_not_there(checkpoints, capsys, flag)
     ("argv", "said"),
     [
         (["--attention", "me/kernel"], "`attention` must be code that is installed"),
+        (["--attention", "spda"], "`attention` must be one of eager, flash_attention_2,"),
+        (["--attention", "paged|sdpa"], "`attention` must be one of eager, flash_attention_2,"),
         (["--teacher-dtype", "int8", "--offload"], "`offload` moves whole weights"),
         (["--teacher-device", "cpu", "--offload"], "both say where the teacher is"),
         (["--device-map", "auto", "--offload"], "both say where the teacher is"),
