@@ -4,14 +4,15 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse, IncompleteRead
+from time import monotonic
 from typing import Any
 
 _LONGEST = 300  # characters of what a server says
 
 
 class NoAnswer(Exception):
-    """Nothing came back: no server, a broken connection, or too long a wait; or the server says that it is broken."""
+    """Nothing came back: no server, a broken connection, or too long a wait."""
 
 
 class RefusedRequest(Exception):
@@ -27,8 +28,8 @@ def exchange(address: str, key: str | None, timeout_s: float, body: Mapping[str,
     """Send a request and return the JSON object that comes back.
 
     Args:
-        key: sent as a bearer token; None for none.
-        timeout_s: how long an answer is waited for.
+        key: sent as a bearer token, and masked in what the server says; None for none.
+        timeout_s: how long an answer is waited for, from its first byte to its last, too.
         body: what is posted; without one the address is read.
 
     Raises:
@@ -39,9 +40,9 @@ def exchange(address: str, key: str | None, timeout_s: float, body: Mapping[str,
     request = urllib.request.Request(address, data, headers)
     try:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout_s) as answer:
-            content = json.loads(answer.read())
+            content = json.loads(_content(answer, timeout_s))
     except urllib.error.HTTPError as error:
-        raise RefusedRequest(f"answers {error.code}: {_complaint(error)}") from None
+        raise RefusedRequest(f"answers {error.code}: {_complaint(error, key)}") from None
     except ValueError:
         content = None
     except (HTTPException, OSError) as error:
@@ -51,8 +52,20 @@ def exchange(address: str, key: str | None, timeout_s: float, body: Mapping[str,
     return content
 
 
-def _complaint(error: urllib.error.HTTPError) -> str:
-    """Return what the server says of a refused request, in one line."""
+def _content(answer: HTTPResponse, timeout_s: float) -> bytes:
+    """Read an answer; a socket's own limit is for each piece of it."""
+    last, pieces = monotonic() + timeout_s, []
+    while piece := answer.read1(1 << 20):
+        pieces.append(piece)
+        if monotonic() > last:
+            raise TimeoutError
+    if answer.length:  # what was announced and did not come
+        raise IncompleteRead(b"", answer.length)
+    return b"".join(pieces)
+
+
+def _complaint(error: urllib.error.HTTPError, key: str | None) -> str:
+    """Return what the server says of a refused request, in one line without the key."""
     try:
         text = error.read(10_000).decode(errors="replace")
     except (HTTPException, OSError):
@@ -63,6 +76,7 @@ def _complaint(error: urllib.error.HTTPError) -> str:
     except (ValueError, KeyError, TypeError, AttributeError):
         pass  # no object of OpenAI's form
     line = " ".join((text or str(error.reason)).split())
+    line = line.replace(key, "***") if key else line
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
 
 

@@ -98,7 +98,7 @@ def connect(url: str, model: str | None, top_k: int, timeout_s: float = 600.0) -
         model: the name under which the teacher is served; by default the only one.
 
     Raises:
-        ServedTeacherError: the address is none, or no server answers there, or it serves another model or several.
+        ServedTeacherError: the address or the key is none, or no server answers there, or it serves another model or several.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
@@ -107,6 +107,8 @@ def connect(url: str, model: str | None, top_k: int, timeout_s: float = 600.0) -
             f" the environment variable {KEY_VARIABLE}"
         )
     base, key = url.rstrip("/").removesuffix("/v1") + "/v1", os.environ.get(KEY_VARIABLE)
+    if key and not (key.isascii() and key.isprintable()):
+        raise ServedTeacherError(f"{KEY_VARIABLE} must be one line of ASCII letters, digits and signs, as a header is")
     try:
         listed = _asked(f"{base}/models", key, min(timeout_s, 60.0))
     except NoAnswer as error:
@@ -152,7 +154,12 @@ def _read(answer: Mapping[str, Any], rollout: Rollout, tokenizer: Any) -> Report
         if not isinstance(value, list):
             raise ServedTeacherError(f"`teacher_url`: the answer must have `{name}`; a server of vLLM gives it")
     assert isinstance(ids, list) and isinstance(rows, list)
-    if len(rows) != len(ids) or len(ids) <= n:
+    if len(ids) <= n:
+        raise ServedTeacherError(
+            f"`teacher_url`: the answer must have the tokens of the prompt and the {n} of response"
+            f" {rollout.rollout_id}, got {len(ids)} in `prompt_token_ids`"
+        )
+    if len(rows) != len(ids):
         raise ServedTeacherError(
             f"`teacher_url`: the answer must have `prompt_logprobs` for each of {len(ids)} tokens, got {len(rows)}"
         )
