@@ -98,7 +98,8 @@ def connect(url: str, model: str | None, top_k: int, timeout_s: float = 600.0) -
         model: the name under which the teacher is served; by default the only one.
 
     Raises:
-        ServedTeacherError: the address or the key is none, or no server answers there, or it serves another model or several.
+        ServedTeacherError: the address or the key is none, or no server answers there, or it serves another model or
+            several.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
