@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
+from cli import processes
 from cli.errors import UserError, exit_code
 from cli.options import checked, flag, parser_for, pick
 from probes.settings import BinOptions, PairOptions, PromptOptions, UnitOptions
@@ -99,7 +100,9 @@ def show(planned: "ResourcePlan", *, as_json: bool = False) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit code."""
+    """Run the command; return the exit code. Of several processes the main one plans, for itself alone."""
+    if processes.rank():
+        return 0
     parsed = parser_for("probes.plan", __doc__, _GROUPS).parse_args(argv)
 
     def run() -> None:

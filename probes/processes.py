@@ -128,7 +128,9 @@ class StoreTeam:
     def fail(self, error: BaseException) -> None:
         """Tell the others of an error, unless one of them was first; the main process stays until they know."""
         kind = "user" if isinstance(error, UserError) else "stopped"
-        words = str(error) if isinstance(error, (UserError, Stopped)) else f"{type(error).__name__}: {error}"
+        words = str(error)
+        if not isinstance(error, (UserError, Stopped)):
+            words = ": ".join(filter(None, (type(error).__name__, words)))
         try:
             if self._store.add(f"{_FAILED}/first", 1) == 1:
                 where = "" if kind == "user" else f"process {self.rank + 1} of {self.size} has failed: "

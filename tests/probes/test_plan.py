@@ -113,3 +113,12 @@ def test_a_plan_leaves_out_the_prompts_that_its_command_leaves_out(outlines, cap
 def test_memory_without_end_is_planned_for(outlines, capsys):
     assert command.main([*pair(outlines), "--limit", "4", "--max-response", "8", "--free-gb", "inf", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fits"]
+
+
+def test_of_several_processes_one_prints_the_plan(outlines, capsys, monkeypatch):
+    said = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        assert command.main([*pair(outlines), "--limit", "4", "--max-response", "8"]) == 0
+        said.append(capsys.readouterr().out)
+    assert "it fits" in said[0] and not said[1]

@@ -151,6 +151,7 @@ def test_what_is_shared_arrives_whole_and_in_order():
         (OptionError("`limit` must be 1"), UserError, "`limit` must be 1"),
         (Stopped("logits"), Stopped, "has failed: logits"),
         (KeyError("a"), Stopped, "has failed: KeyError: 'a'"),
+        (KeyboardInterrupt(), Stopped, "has failed: KeyboardInterrupt"),
     ],
 )
 def test_who_waits_for_a_process_that_fails_fails_too(failing, error, kind, words):
