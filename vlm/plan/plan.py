@@ -125,11 +125,16 @@ def _text(plan: ResourcePlan) -> str:
     return "\n".join(lines)
 
 
+def _short(minutes: float) -> str:
+    """Return minutes, two digits, without a power of ten where they are few."""
+    return f"{minutes:.2g}" if minutes >= 0.001 else "<0.001"
+
+
 def _table(plan: ResourcePlan) -> str:
     rows, parts = [["phase", "GB", "minutes"]], ["of which, GB"]
     for need in plan.needs:
         minutes = plan.seconds[need.phase] / 60
         times = f" x {plan.work.n_steps}" if need.phase == "training step" and plan.work.n_steps > 1 else ""
-        rows.append([need.phase, gb(need.total + plan.room.process_bytes), f"{minutes:.2g}{times}"])
+        rows.append([need.phase, gb(need.total + plan.room.process_bytes), f"{_short(minutes)}{times}"])
         parts.append(", ".join(f"{name} {gb(size)}" for name, size in need.parts.items() if size >= 5e5))
     return "\n".join(f"{row}  {part}" for row, part in zip(aligned(rows).splitlines(), parts, strict=True))

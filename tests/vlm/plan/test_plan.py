@@ -95,3 +95,12 @@ def test_time_is_products_traffic_and_operations():
 def test_rates_are_measured():
     found = measured_rates("cpu", torch.float32)
     assert 1e8 < found.flops < 1e14 and 1e8 < found.bytes < 1e13 and 0 < found.start_seconds < 0.1
+
+
+def test_short_times_are_no_powers_of_ten(costs):
+    plan = make_plan(costs, Work(("loading",), 8, 32), Settings(), Room("cpu", 10**10), RATES)
+    rows = {
+        seconds: str(replace(plan, seconds={"loading": seconds})).splitlines()[1].split()[2]
+        for seconds in (1e-4, 0.6, 90.0)
+    }
+    assert rows == {1e-4: "<0.001", 0.6: "0.01", 90.0: "1.5"}
