@@ -64,6 +64,10 @@ class LMHead:
         masked = [index for index in self.masked if index < self.n_ids]
         return logits.index_fill_(1, torch.tensor(masked, device=logits.device), -torch.inf) if masked else logits
 
+    def to(self, device: torch.device | str) -> "LMHead":
+        """Return the same with its weights on a device; those that are there are not copied."""
+        return replace(self, weight=self.weight.to(device), bias=None if self.bias is None else self.bias.to(device))
+
     def before_cap(self, gradient: Float[Tensor, "n _V"], logits: Float[Tensor, "n _V"]) -> Float[Tensor, "n _V"]:
         """Return the gradient at the results of the linear map from the one at these logits.
 

@@ -15,6 +15,7 @@ import geometry
 from cli.errors import OptionError
 from cli.options import flag
 from geometry.objective_settings import (
+    ALPHA,
     GAMMA,
     LAMBDA,
     PUBLISHED_ETA,
@@ -26,13 +27,14 @@ from geometry.objective_settings import (
     Preservation,
     Prior,
 )
+from train.refusals import refuse_eta, refuse_unread, refuse_values
 from vlm.prompts.reading import Reading
 
 RewardName = Literal["grpo", "grpo+standard", "grpo+vgs-lp"]
 """Objectives with a reward, alone or mixed with a distillation loss (arXiv:2606.00564, Eq. 22)."""
 Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow", "comet_ml", "aim", "clearml", "swanlab", "dvclive"]
 """Trackers that accelerate can log to."""
-ALPHA: Final = 0.3  # arXiv:2606.00564, Eq. 22
+TeacherDtype = Literal["auto", "float32", "bfloat16", "float16", "float64", "int8", "nf4"]
 GROUP_SIZE: Final = 4  # responses per prompt where a reward compares them
 _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "alpha": ("grpo+standard", "grpo+vgs-lp"),
@@ -49,9 +51,12 @@ FLAGS_READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
     **_OWN,
 }
 """For each flag that not every objective reads, the objectives that read it; `match_norm` reads what vgs-lp reads."""
-_STARTED: Final = ("out", "resume", "override", "track", "show_prompt", "dry_run", "allow_truncated", "timeout")
-"""Flags that say how a run is started and watched; they do not change what it computes."""
-_STATED_IF_GIVEN: Final = ("left_out", *(f.name for f in fields(Reading)))
+_STARTED: Final = (
+    "out", "resume", "override", "track", "show_prompt", "dry_run", "allow_truncated", "timeout", "teacher_device",
+    "device_map",
+)  # fmt: skip
+"""Flags that say how a run is started and watched, and where its teacher is; they do not change what it computes."""
+_STATED_IF_GIVEN: Final = ("left_out", "attention", "teacher_dtype", *(f.name for f in fields(Reading)))
 """Flags that a run's config.json names only where they are given."""
 
 
@@ -74,6 +79,16 @@ class Config(Reading):
         " student that was saved in 16 bits",
     )
     device: str = flag("auto", "where the models run: auto (an accelerator if there is one), cpu, cuda, cuda:1")
+    attention: str = flag("sdpa", "attention implementation: sdpa, eager, flash_attention_2 or another of transformers")
+    teacher_dtype: TeacherDtype | None = flag(
+        None,
+        "the teacher's dtype; auto: float32 on the CPU, elsewhere the teacher's own; int8 and nf4: 8 and 4 bits (extra"
+        " quantised) (default: as --dtype)",
+    )
+    teacher_device: str | None = flag(None, "where the teacher runs (default: where the student does)")
+    device_map: Literal["auto"] | None = flag(
+        None, "auto: the teacher's layers over all accelerators, and in memory where these are full; one process alone"
+    )
 
     prompts: str = flag(
         "bundled",
@@ -169,10 +184,10 @@ class Config(Reading):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _refuse_unread(self)
+        refuse_unread(self, _OWN)
         _ = self.training_objective, self.top_k  # each refuses values of its own
-        _refuse_eta(self)
-        _refuse_values(self)
+        refuse_eta(self)
+        refuse_values(self)
 
     @property
     def has_rewards(self) -> bool:
@@ -294,53 +309,3 @@ class Config(Reading):
         from records import fingerprint  # here, as it loads pandas
 
         return self.out or f"runs/train-{self.objective}-{fingerprint(self.settings)}"
-
-
-def _refuse_unread(config: Config) -> None:
-    """Refuse a flag of the trainer that the objective does not read; `geometry.Objective` refuses its own."""
-    for f in fields(config):
-        value, readers = getattr(config, f.name), _OWN.get(f.name)
-        if readers and config.objective not in readers and value != f.default:
-            raise OptionError(
-                f"`{f.name}` belongs to {' and '.join(readers)}: '{config.objective}' does not read it, got {value};"
-                " leave it out"
-            )
-
-
-def _refuse_eta(config: Config) -> None:
-    """Refuse a factor of the loss where nothing is steered, and a published one where it was not published for."""
-    name, eta = config.objective, config.eta
-    published = PUBLISHED_ETA.get(config.preset.removeprefix("paper-"))
-    is_published_for = name in ("vgs", "vgs-lp") and config.gamma == GAMMA
-    if published is not None and eta == published and not is_published_for:
-        raise OptionError(
-            f"`eta` {published} of {config.preset} is published for vgs at gamma {GAMMA:g} alone;"
-            " give --eta measured or none"
-        )
-    if config.has_rewards and eta not in (None, "none"):
-        raise OptionError(f"`eta` must be none for '{name}', Eq. 22 has none, got {eta}; leave it out")
-    if isinstance(eta, float) and not config.steers:
-        raise OptionError(f"`eta` must be measured or none for '{name}' without steering, got {eta}")
-
-
-def _refuse_values(config: Config) -> None:
-    """Refuse values that are out of range, or that do not go together."""
-    name = config.objective
-    if config.override and not config.resume:
-        raise OptionError("`override` belongs to `resume`: give both or neither")
-    if config.quantile_scope != "batch" and not config.training_objective.is_gated:
-        raise OptionError(f"`quantile_scope` must be batch for '{name}', which has no gates; leave it out")
-    if config.has_rewards and config.group_size < 2:
-        raise OptionError(
-            f"`rollouts_per_prompt` must be at least 2 for '{name}', whose advantages compare the responses of a prompt"
-        )
-    if not 0.0 <= config.alpha <= 1.0:
-        raise OptionError(f"`alpha` must lie in [0, 1], got {config.alpha}; the paper's is {ALPHA}")
-    if not 0.0 < config.top_p <= 1.0:
-        raise OptionError(f"`top_p` must lie in (0, 1], got {config.top_p}; 1 draws from all ids")
-    if config.batch % config.updates:
-        raise OptionError(f"`batch` must be a multiple of `updates`, got {config.batch} and {config.updates}")
-    if config.lora_targets is not None and not config.lora_rank:
-        raise OptionError(f"`lora_targets` belongs to `lora_rank`, got {config.lora_targets!r} and rank 0: give both")
-    if config.lora_rank and config.freeze_vision:
-        raise OptionError("`freeze_vision` belongs to rank 0: adapters are in the language model alone, leave it out")

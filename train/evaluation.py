@@ -14,6 +14,7 @@ from train.learner import Learner
 from train.rollouts import Response, both_views, has_image, sampled_rollouts
 from train.sharing import shared
 from train.step import Tokens
+from train.teacher import teacher_views
 from vlm.prompts.prompt import Prompt
 from vlm.responses.evaluation import Verdict, accuracy, evaluate
 from vlm.responses.rollouts import Rollout, Sampling
@@ -106,7 +107,7 @@ def _tokens(learner: Learner, responses: Sequence[Response]) -> Tokens:
     pair = learner.pair
 
     def scored(part: Sequence[Response]) -> list[Tensor]:
-        student, teacher = (both_views(loaded, part, pair.n_ids) for loaded in (pair.student, pair.teacher))
+        student, teacher = both_views(pair.student, part, pair.n_ids), teacher_views(learner, part)
         shares = torch.ones(len(student.image), device=student.image.device)
         parts = objective_loss_from_hidden(student, teacher, Objective("standard"), shares=shares).parts
         shown = has_image(part, parts.vds.device).to(parts.vds)

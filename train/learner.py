@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from geometry import LMHead
 from records.journal_lines import PHASES
 from train.adapters import Adapters
 from train.config import Config
@@ -18,6 +19,7 @@ from train.sharding import Sharding, whole_optimizer, whole_weights
 from vlm.checkpoints.loaded_model import LoadedModel
 from vlm.checkpoints.pair import Pair
 from vlm.responses.halving import Batches
+from vlm.responses.output_layer import head_of
 from vlm.responses.picture_features import PictureFeatures
 from vlm.responses.rollouts import Rollout
 
@@ -85,6 +87,18 @@ class Learner:
         if self.config.group_size == 1 or (self.sharding is not None and loaded is self.pair.student):
             return None
         return PictureFeatures(loaded)
+
+    def teacher_precision(self) -> AbstractContextManager[Any]:
+        """Return the context in which the teacher runs: autocast as the student's, unless it has a dtype of its own."""
+        if self.config.teacher_dtype is None:
+            return self.accelerator.autocast()
+        return torch.autocast(self.pair.teacher.device.type, enabled=False)
+
+    @cached_property
+    def teacher_head(self) -> LMHead:
+        """The teacher's head where the loss is: its own weights, or a copy of weights that are elsewhere."""
+        teacher = self.pair.teacher
+        return head_of(teacher, self.pair.n_ids).to(teacher.hands_to or teacher.device)
 
     @property
     def part(self) -> tuple[int, int]:

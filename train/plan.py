@@ -23,7 +23,13 @@ def plan_of(config: Config, free_gb: float | None = None) -> ResourcePlan:
     Raises:
         UserError: a config, a prompt or the device cannot be used.
     """
-    models = Models(config.student, config.teacher, (config.dtype, config.dtype), config.device)
+    models = Models(
+        config.student,
+        config.teacher,
+        (config.dtype, config.teacher_dtype or config.dtype),
+        config.device,
+        config.attention,
+    )
 
     def lengths(student: Outline) -> tuple[Prompts, str]:
         def read() -> list:
@@ -37,6 +43,7 @@ def plan_of(config: Config, free_gb: float | None = None) -> ResourcePlan:
         gradient_checkpointing=config.gradient_checkpointing,
         lora_rank=config.lora_rank,
         freeze_vision=config.freeze_vision,
+        elsewhere=config.device_map is not None or config.teacher_device not in (None, config.device),
     )
     plan = draw_up(models, lengths, lambda prompts: _work(config), settings, free_gb).plan
     return replace(plan, notes=(*plan.notes, NOTE))

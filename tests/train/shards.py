@@ -17,7 +17,7 @@ from train.config import Config
 from train.learner import Learner
 from train.loop import train
 from train.prompts import prompt_source
-from train.run import prepare_student
+from train.models import prepare_student
 from train.sharding import asked_for, shard, whole
 from train.step import summed_gradient, update
 from vlm.checkpoints.pair import load_pair

@@ -83,7 +83,7 @@ def test_a_backward_pass_that_fails_adds_nothing_twice(checkpoints, monkeypatch,
 def test_a_teacher_that_does_not_fit_is_run_in_halves(checkpoints, monkeypatch, capsys):
     found = learner(small(checkpoints))
     whole = batch(found)
-    monkeypatch.setattr("train.batch.both_views", fails_from(4, both_views, []))
+    monkeypatch.setattr("train.teacher.both_views", fails_from(4, both_views, []))
     made = batch(found)
     assert [len(part) for part in made.micro_batches] == [3, 3]
     assert made.thresholds[0].high == pytest.approx(whole.thresholds[0].high, rel=1e-4)
