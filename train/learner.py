@@ -73,14 +73,24 @@ class Learner:
     def micro_batches(self) -> Batches:
         """How many responses are in a pass; fewer from where memory has run out, unless the result would change.
 
-        Processes share the number of passes, and quantiles of a micro-batch depend on what is in it.
+        Processes with shards of one student run the same passes, and quantiles of a micro-batch depend on what is in
+        it. Other processes meet before and after their passes alone.
         """
         fixed = ""
-        if self.accelerator.num_processes > 1:
-            fixed = "with several processes it is not halved while they wait for each other"
+        if self.sharding is not None:
+            fixed = "it is not halved for a student in shards, whose processes run the same passes"
         elif self.config.quantile_scope == "micro-batch":
             fixed = "the quantiles of `quantile_scope` micro-batch depend on it"
         return Batches(self.config.micro_batch, "micro_batch", fixed)
+
+    @cached_property
+    def passes(self) -> Batches:
+        """How many responses are in a pass whose result depends on no other response, and for which no process waits.
+
+        Fewer from where memory has run out, in any number of processes: in evaluation, in measurements of the gradients
+        and before the updates of a step.
+        """
+        return Batches(self.config.micro_batch, "micro_batch")
 
     def picture_features(self, loaded: LoadedModel) -> PictureFeatures | None:
         """Return what shares pictures among the responses to a prompt in a step; None where each has a prompt alone."""

@@ -13,7 +13,8 @@ from geometry.objective_settings import Name
 from tests import models
 from tests.train.small import flags, small
 from train.__main__ import main, parse
-from train.config import FLAGS_READ_BY, GROUP_SIZE, Config, RewardName
+from train.config import Config
+from train.flags import FLAGS_READ_BY, GROUP_SIZE, RewardName
 from train.presets import PRESETS
 
 REWARD = {"objective": "grpo", "rollouts_per_prompt": 2}
