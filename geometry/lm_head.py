@@ -12,8 +12,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import linear
 
-from geometry.divergence import log_probs
-
 CHUNK_BYTES = 40 << 20
 """Of the logits of one view of a chunk in float32; five or six such tensors live at a time. Each chunk reads the whole
 head several times: the products take twice the time a token with 8 MiB, and little less with 80. Accelerators want a
@@ -128,13 +126,6 @@ class LMHeadGradients:
             _add_product(self.sums["weight"][:n_ids], gradient.T, hidden[rows])
         if "bias" in self.sums:
             self.sums["bias"][:n_ids] += gradient.sum(dim=0, dtype=self.sums["bias"].dtype)
-
-
-@torch.no_grad()
-def entropy_from_hidden(hidden: Hidden, head: LMHead, *, chunk: int | None = None) -> Float[Tensor, " _T"]:
-    """Return the entropy in nats of each token's distribution, by chunks."""
-    found = (log_probs(head.logits(hidden[rows])) for rows in chunks(len(hidden), head.n_ids, chunk))
-    return torch.cat([-(log_p.exp() * log_p.nan_to_num(neginf=0.0)).sum(dim=-1) for log_p in found])
 
 
 def chunks(n_tokens: int, n_ids: int, chunk: int | None = None) -> Iterator[slice]:

@@ -58,21 +58,24 @@ class Flags(Reading):
     )
     student: str = flag("bundled", "folder or hub id of the student, or bundled")
     teacher: str | None = flag(None, "folder or hub id of the teacher (default: the one in the student's pair.json)")
+
     dtype: Literal["auto", "float32", "bfloat16"] = flag(
         "auto",
-        "dtype of the models; the student's weights stay float32; auto: float32 on the CPU, elsewhere bfloat16 for a"
+        "what the models run in; the student's weights stay float32; auto: float32 on the CPU, elsewhere bfloat16 for a"
         " student that was saved in 16 bits",
+        group="Devices and dtypes",
     )
     device: str = flag("auto", "where the models run: auto (an accelerator if there is one), cpu, cuda, cuda:1")
     attention: str = flag("sdpa", "attention implementation: sdpa, eager, flash_attention_2 or another of transformers")
     teacher_dtype: TeacherDtype | None = flag(
         None,
-        "the teacher's dtype; auto: float32 on the CPU, elsewhere the teacher's own; int8 and nf4: 8 and 4 bits (extra"
-        " quantised) (default: as --dtype)",
+        "what the teacher is held and run in; auto: float32 on the CPU, elsewhere what it was saved in; int8, nf4: 8,"
+        " 4 bits (extra quantised) (default: as --dtype)",
     )
     teacher_device: str | None = flag(None, "where the teacher runs (default: where the student does)")
     device_map: Literal["auto"] | None = flag(
-        None, "auto: the teacher's layers over all accelerators, and in memory where these are full; one process alone"
+        None,
+        "auto spreads the teacher's layers over all accelerators, and over memory where these are full; one process",
     )
 
     prompts: str = flag(
@@ -104,8 +107,8 @@ class Flags(Reading):
     )
     eta_scales: EtaScales | None = flag(
         None,
-        "whether eta multiplies the steered loss alone, or the whole loss, the preservation term too, as in Eq. 18"
-        " (default: steered; with the published eta of paper-2b and paper-4b loss)",
+        "what eta multiplies: the steered loss alone, or the whole loss with its preservation term, as in Eq. 18"
+        " (default: steered; loss with the published eta of paper-2b and paper-4b)",
     )
     average: Average = flag("trajectory", "whether the loss is a mean over responses or over tokens")
     support: str = flag(
@@ -139,9 +142,11 @@ class Flags(Reading):
     clip_norm: PositiveFloat | Literal["none"] = flag(1.0, "largest norm of a step's gradient")
 
     micro_batch: PositiveInt = flag(
-        16, "responses per forward and backward pass; the gradient does not depend on it", group="Memory"
+        16,
+        "responses per forward and backward pass, halved where memory runs out; the gradient does not depend on it",
+        group="Memory",
     )
-    generation_batch: PositiveInt = flag(64, "responses that are generated together")
+    generation_batch: PositiveInt = flag(64, "responses that are generated together, halved where memory runs out")
     gradient_checkpointing: bool = flag(False, "keep only the inputs of layers; run them again in the backward pass")
 
     lora_rank: NonNegativeInt = flag(
