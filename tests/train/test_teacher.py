@@ -15,9 +15,11 @@ from train import train
 from train.__main__ import main, parse
 from train.config import Config
 from train.folder import CONFIG
+from train.plan import plan_of
 from train.step import summed_gradient
 from train.teacher import teacher_views
 from vlm.checkpoints.pair import load_pair
+from vlm.checkpoints.places import CheckpointError
 
 EVERY = {"steps": 1, "evaluate_every": 1, "geometry_every": 1, "held_out": 2, "batch": 2, "max_response": 3}
 
@@ -148,3 +150,16 @@ def test_a_run_goes_on_with_its_teacher_elsewhere(checkpoints, tmp_path):
 def test_both_places_at_once_are_refused_from_python():
     with pytest.raises(OptionError, match="`teacher_device` and `device_map`"):
         Config(teacher_device="cpu", device_map="auto")
+
+
+def test_a_plan_counts_the_teacher_where_and_in_what_it_is(checkpoints):
+    def loading(**changes):
+        (need,) = (n for n in plan_of(small(checkpoints, **changes), free_gb=100.0).needs if n.phase == "loading")
+        return need.parts["weights"]
+
+    both = loading()
+    teacher = 2 * (both - loading(teacher_dtype="bfloat16"))
+    assert loading(teacher_device="cpu") == loading(device="cpu", teacher_device="auto") == both
+    with pytest.raises(CheckpointError, match="`teacher_device` 'xpu:9' cannot be used"):
+        loading(teacher_device="xpu:9")
+    assert 0 < teacher < both
