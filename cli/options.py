@@ -117,7 +117,10 @@ def _help_text(text: str, kind: Any, default: Any, readers: Sequence[str]) -> st
     """Return a flag's help: its text, the objectives that read it, what it admits if that is mixed, and its default."""
     is_mixed = get_origin(kind) in (Union, UnionType) and any(get_origin(one) is Literal for one in get_args(kind))
     about = [kind_words(kind)] if is_mixed else []
-    if default is not None and default is not False and "default:" not in text:
+    said, _, rest = text.partition(" (default: ")
+    if rest.endswith(")"):  # a default that is said in words comes last, as others do
+        text, about = said, [*about, f"default: {rest[:-1]}"]
+    elif default is not None and default is not False and "default:" not in text:
         about.append(f"default: {_shown(default)}")
     objectives = f" [{', '.join(readers)}]" if readers else ""
     return text + objectives + (f" ({'; '.join(about)})" if about else "")
@@ -206,7 +209,10 @@ def kind_words(kind: Any) -> str:
     'a whole number or all'
     """
     if get_origin(kind) in (Union, UnionType):
-        return " or ".join(kind_words(one) for one in get_args(kind) if one is not type(None))
+        kinds = [one for one in get_args(kind) if one is not type(None)]
+        words = [choice for one in kinds if get_origin(one) is Literal for choice in get_args(one)]
+        others = [kind_words(one) for one in kinds if get_origin(one) is not Literal]
+        return " or ".join([*others, *([kind_words(Literal[tuple(words)])] if words else [])])
     if get_origin(kind) is Literal:
         choices = [str(choice) for choice in get_args(kind)]
         return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"

@@ -12,8 +12,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import linear
 
-from geometry.divergence import log_probs
-
 CHUNK_BYTES = 40 << 20
 """Of the logits of one view of a chunk in float32; five or six such tensors live at a time. Each chunk reads the whole
 head several times: the products take twice the time a token with 8 MiB, and little less with 80. Accelerators want a
@@ -63,6 +61,10 @@ class LMHead:
         logits = scaled_and_capped(logits, self.scale, self.softcap)
         masked = [index for index in self.masked if index < self.n_ids]
         return logits.index_fill_(1, torch.tensor(masked, device=logits.device), -torch.inf) if masked else logits
+
+    def to(self, device: torch.device | str) -> "LMHead":
+        """Return the same with its weights on a device; those that are there are not copied."""
+        return replace(self, weight=self.weight.to(device), bias=None if self.bias is None else self.bias.to(device))
 
     def before_cap(self, gradient: Float[Tensor, "n _V"], logits: Float[Tensor, "n _V"]) -> Float[Tensor, "n _V"]:
         """Return the gradient at the results of the linear map from the one at these logits.
@@ -124,13 +126,6 @@ class LMHeadGradients:
             _add_product(self.sums["weight"][:n_ids], gradient.T, hidden[rows])
         if "bias" in self.sums:
             self.sums["bias"][:n_ids] += gradient.sum(dim=0, dtype=self.sums["bias"].dtype)
-
-
-@torch.no_grad()
-def entropy_from_hidden(hidden: Hidden, head: LMHead, *, chunk: int | None = None) -> Float[Tensor, " _T"]:
-    """Return the entropy in nats of each token's distribution, by chunks."""
-    found = (log_probs(head.logits(hidden[rows])) for rows in chunks(len(hidden), head.n_ids, chunk))
-    return torch.cat([-(log_p.exp() * log_p.nan_to_num(neginf=0.0)).sum(dim=-1) for log_p in found])
 
 
 def chunks(n_tokens: int, n_ids: int, chunk: int | None = None) -> Iterator[slice]:

@@ -35,5 +35,7 @@ QUANTILE: Final = 0.7
 """Quantile of the VDS above which a token is preserved, arXiv:2606.00564, Eq. 16, 21, 24."""
 LOW_QUANTILE: Final = 0.4
 """Quantile of the VDS up to which the adaptive objective does not steer, arXiv:2606.00564, Eq. 24."""
+ALPHA: Final = 0.3
+"""Share of the distillation loss in a mix with a reward, arXiv:2606.00564, Eq. 22."""
 PUBLISHED_ETA: Final[Mapping[str, float]] = {"2b": 0.41, "4b": 0.36}
 """eta by the size of the student, at gamma = 2 with visual steering: arXiv:2606.00564, Appendix."""

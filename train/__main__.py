@@ -24,7 +24,8 @@ from collections.abc import Sequence
 
 from cli.errors import UserError, exit_code
 from cli.options import Parser, pick, program
-from train.config import FLAGS_READ_BY, Config
+from train.config import Config
+from train.flags import FLAGS_READ_BY, Flags
 from train.presets import PRESETS
 
 FIRST = 64
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser(preset: str) -> Parser:
     parser = Parser("train", __doc__)
     parser.add_argument("--config", action="config", help="YAML file with values for these flags")
-    parser.add_options(Config, PRESETS[preset], FLAGS_READ_BY)
+    parser.add_options(Flags, PRESETS[preset], FLAGS_READ_BY)
     return parser
 
 

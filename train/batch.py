@@ -16,7 +16,8 @@ from geometry import HiddenViews, Thresholds, token_shares, vds_from_hidden
 from train.grpo import Sampled, advantages, before_updates
 from train.learner import Learner, Stopwatch, gather_rows, most
 from train.part import Part
-from train.rollouts import MicroBatch, Response, both_views, has_image, responses_to, sample
+from train.rollouts import MicroBatch, Response, has_image, responses_to, sample
+from train.teacher import teacher_views
 from vlm.answers.judge import is_correct_any
 from vlm.prompts.prompt import Prompt
 from vlm.responses.picture_features import PictureFeatures
@@ -97,7 +98,7 @@ def collect(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopw
     config = learner.config
     with watch.phase("rollout"), learner.whole(), learner.accelerator.autocast():
         responses = _responses(learner, prompts, seed)
-    with watch.phase("teacher"), torch.no_grad(), learner.accelerator.autocast():
+    with watch.phase("teacher"), torch.no_grad():
         pictures, batches = learner.picture_features(learner.pair.teacher), learner.micro_batches
         cuts = list(batches.over(len(responses), lambda rows: _scored(learner, responses[rows], pictures)))
     micro_batches, scored = [responses[rows] for rows, _ in cuts], [one for _, one in cuts]
@@ -151,8 +152,10 @@ def _responses(learner: Learner, prompts: Sequence[Prompt], seed: int) -> list[R
     config = learner.config
     if learner.offline is not None:
         return responses_to(prompts, learner.offline, config, learner.part)
-    speaker = learner.pair.teacher if config.objective == "off-policy" else learner.pair.student
-    return sample(speaker, config, prompts, seed, learner.part)
+    if config.objective != "off-policy":
+        return sample(learner.pair.student, config, prompts, seed, learner.part)
+    with learner.teacher_precision():
+        return sample(learner.pair.teacher, config, prompts, seed, learner.part)
 
 
 def _about(response: Response) -> list[float]:
@@ -184,7 +187,7 @@ class _Scored:
 
 
 def _scored(learner: Learner, responses: MicroBatch, pictures: PictureFeatures | None) -> _Scored:
-    views = both_views(learner.pair.teacher, responses, learner.pair.n_ids, features=pictures)
+    views = teacher_views(learner, responses, pictures)
     if not learner.config.training_objective.is_gated:
         is_finite = bool(views.image.isfinite().all() and views.text.isfinite().all())
         return _Scored(views.to("cpu"), None, views.image.new_zeros(0), is_finite)

@@ -1,171 +1,34 @@
-"""The flags of a run: one frozen dataclass whose fields are the flags, and the presets that fill it.
+"""What the flags of a run mean together, which of them identify it, and what makes no sense.
 
-A preset replaces the defaults of the flags that are not typed. Nothing here loads torch before a `Config` is made, so
-that `--help` and a wrong flag are answered at once.
+Nothing here loads torch before a `Config` is made.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Final, Literal, cast, get_args
 
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-
 import geometry
 from cli.errors import OptionError
-from cli.options import flag
-from geometry.objective_settings import (
-    GAMMA,
-    LAMBDA,
-    PUBLISHED_ETA,
-    QUANTILE,
-    READ_BY,
-    Average,
-    EtaScales,
-    Name,
-    Preservation,
-    Prior,
-)
+from geometry.objective_settings import ALPHA, GAMMA, PUBLISHED_ETA, READ_BY, EtaScales, Name
+from train.flags import GROUP_SIZE, OWN, Flags, RewardName
 from vlm.prompts.reading import Reading
 
-RewardName = Literal["grpo", "grpo+standard", "grpo+vgs-lp"]
-"""Objectives with a reward, alone or mixed with a distillation loss (arXiv:2606.00564, Eq. 22)."""
-Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow", "comet_ml", "aim", "clearml", "swanlab", "dvclive"]
-"""Trackers that accelerate can log to."""
-ALPHA: Final = 0.3  # arXiv:2606.00564, Eq. 22
-GROUP_SIZE: Final = 4  # responses per prompt where a reward compares them
-_OWN: Final[Mapping[str, tuple[str, ...]]] = {
-    "alpha": ("grpo+standard", "grpo+vgs-lp"),
-    "eta_scales": READ_BY["eta_scales"],
-    "match_norm": ("grpo+standard",),
-    "rollouts": get_args(Name),
-    "top_p": ("grpo",),
-    "updates": get_args(RewardName),
-}
-FLAGS_READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
-    **{name: (*by, "grpo+vgs-lp") if "vgs-lp" in by else by for name, by in READ_BY.items()},
-    "quantile_scope": (*READ_BY["quantile"], "grpo+vgs-lp"),
-    "eta": READ_BY["eta"],
-    **_OWN,
-}
-"""For each flag that not every objective reads, the objectives that read it; `match_norm` reads what vgs-lp reads."""
-_STARTED: Final = ("out", "resume", "override", "track", "show_prompt", "dry_run", "allow_truncated", "timeout")
-"""Flags that say how a run is started and watched; they do not change what it computes."""
-_STATED_IF_GIVEN: Final = ("left_out", *(f.name for f in fields(Reading)))
+_STARTED: Final = (
+    "out", "resume", "override", "track", "show_prompt", "dry_run", "allow_truncated", "timeout", "teacher_device",
+    "device_map",
+)  # fmt: skip
+"""Flags that say how a run is started and watched, and where its teacher is; they do not change what it computes."""
+_STATED_IF_GIVEN: Final = ("left_out", "attention", "teacher_dtype", *(f.name for f in fields(Reading)))
 """Flags that a run's config.json names only where they are given."""
 
 
 @dataclass(frozen=True)
-class Config(Reading):
+class Config(Flags):
     """The flags of a run.
 
     Raises:
         OptionError: flags that make no sense, alone or together.
     """
-
-    preset: Literal["bundled", "paper-2b", "paper-4b", "paper-teacher"] = flag(
-        "bundled", "fills the flags that are not typed", group="Models"
-    )
-    student: str = flag("bundled", "folder or hub id of the student, or bundled")
-    teacher: str | None = flag(None, "folder or hub id of the teacher (default: the one in the student's pair.json)")
-    dtype: Literal["auto", "float32", "bfloat16"] = flag(
-        "auto",
-        "dtype of the models; the student's weights stay float32; auto: float32 on the CPU, elsewhere bfloat16 for a"
-        " student that was saved in 16 bits",
-    )
-    device: str = flag("auto", "where the models run: auto (an accelerator if there is one), cpu, cuda, cuda:1")
-
-    prompts: str = flag(
-        "bundled",
-        "bundled, a .jsonl, .json or .parquet file, a datasets folder, a benchmark or a hub id",
-        group="Prompts",
-    )
-    split: str = flag("train", "split of a datasets folder or hub id (a benchmark: its own, unless another than train)")
-    held_out_prompts: str | None = flag(None, "prompts to evaluate on (default: the first of --prompts)")
-    held_out: PositiveInt = flag(200, "number of prompts to evaluate on")
-    left_out: NonNegativeInt = flag(0, "number of prompts, the last of --prompts, that are kept for another evaluation")
-    text_view: Literal["drop", "blank", "other"] = flag("drop", "what replaces the picture in the text view")
-
-    objective: Name | RewardName = flag(
-        "vgs-lp", "the loss; a flag with [names] is read by these objectives alone", group="Objective"
-    )
-    gamma: NonNegativeFloat = flag(GAMMA, "strength of the steering")
-    lambda_: NonNegativeFloat = flag(LAMBDA, "strength of the preservation term")
-    quantile: float = flag(QUANTILE, "quantile of VDS above which a token is preserved")
-    quantile_scope: Literal["batch", "micro-batch"] = flag(
-        "batch", "tokens whose VDS gives the quantiles: those of an update in all processes, or of one micro-batch"
-    )
-    prior: Prior = flag("detached", "whether the visual target follows the student's text view")
-    vp: Preservation = flag("gated", "visual preservation: gated Eq. 11, or Eq. 21 as printed")
-    eta: PositiveFloat | Literal["measured", "none"] | None = flag(
-        None,
-        "factor of the steered loss; measured on each step's batch: one or two more backward passes"
-        " (default: measured; with a reward none, as in Eq. 22)",
-    )
-    eta_scales: EtaScales | None = flag(
-        None,
-        "whether eta multiplies the steered loss alone, or the whole loss, the preservation term too, as in Eq. 18"
-        " (default: steered; with the published eta of paper-2b and paper-4b loss)",
-    )
-    average: Average = flag("trajectory", "whether the loss is a mean over responses or over tokens")
-    support: str = flag(
-        "full", "ids in the divergences: full, or topk:K, the teacher's K most probable ids and one bucket for the rest"
-    )
-
-    alpha: float = flag(ALPHA, "share of the distillation loss in the mix", group="Mix with a reward")
-    match_norm: bool = flag(
-        False, "a control: the distillation gradient of grpo+standard, scaled to the norm of vgs-lp's in each step"
-    )
-    updates: PositiveInt = flag(1, "updates per step; the rollouts of a step are cut into as many parts")
-
-    batch: PositiveInt = flag(64, "prompts per step, over all processes", group="Rollouts")
-    rollouts_per_prompt: PositiveInt | None = flag(
-        None, f"responses per prompt, at temperature 1 (default: 1; with a reward {GROUP_SIZE})"
-    )
-    max_response: PositiveInt | None = flag(
-        None, "longest response, tokens (default: 1024, or an eighth of a context below 4096; bundled: 64)"
-    )
-    allow_truncated: bool = flag(False, "go on although more than 80 % of the responses are truncated")
-    top_p: float = flag(1.0, "responses are drawn from the most probable ids with this share of the probability")
-    rollouts: str | None = flag(
-        None,
-        "a .jsonl or .parquet file with responses to train on, off-policy whatever the objective (default: sampled by"
-        " the student; by the teacher for off-policy)",
-    )
-
-    steps: PositiveInt = flag(100, "number of steps, each with its own rollouts", group="Optimizer")
-    lr: PositiveFloat = flag(3e-4, "learning rate of AdamW, constant")
-    weight_decay: NonNegativeFloat = flag(0.01, "weight decay of AdamW")
-    clip_norm: PositiveFloat | Literal["none"] = flag(1.0, "largest norm of a step's gradient")
-
-    micro_batch: PositiveInt = flag(
-        16, "responses per forward and backward pass; the gradient does not depend on it", group="Memory"
-    )
-    generation_batch: PositiveInt = flag(64, "responses that are generated together")
-    gradient_checkpointing: bool = flag(False, "keep only the inputs of layers; run them again in the backward pass")
-
-    lora_rank: NonNegativeInt = flag(
-        0,
-        "rank of adapters that are trained in place of the weights; 0 for none",
-        group="Adapters and frozen weights",
-    )
-    lora_targets: str | None = flag(
-        None, "regular expression: linear layers and experts that get adapters (default: all of attention and MLP)"
-    )
-    freeze_vision: bool = flag(False, "do not train the vision tower")
-
-    evaluate_every: NonNegativeInt = flag(25, "steps between evaluations; 0: none", group="Evaluation and checkpoints")
-    geometry_every: NonNegativeInt = flag(25, "steps between measurements of the five gradients; 0: none")
-    checkpoint_every: PositiveInt = flag(25, "steps between checkpoints")
-
-    seed: NonNegativeInt = flag(0, "seed of the prompts and of the rollouts", group="Run")
-    out: str | None = flag(None, "folder of the run (default: runs/train-<objective>-<fingerprint>)")
-    resume: bool = flag(False, "continue the run in --out, or begin it if there is none")
-    override: bool = flag(False, "with --resume: continue although flags or weights have changed")
-    show_prompt: bool = flag(False, "print the first prompt as the student is given it, in both views, and end")
-    dry_run: bool = flag(False, "print what the run would take in memory and time, and end: nothing is written")
-    timeout: PositiveFloat = flag(2.0, "longest wait of a process for another, hours; then the run ends")
-    track: Tracker | None = flag(None, "also log the journal's numbers to this tracker; see train.trackers")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -299,7 +162,7 @@ class Config(Reading):
 def _refuse_unread(config: Config) -> None:
     """Refuse a flag of the trainer that the objective does not read; `geometry.Objective` refuses its own."""
     for f in fields(config):
-        value, readers = getattr(config, f.name), _OWN.get(f.name)
+        value, readers = getattr(config, f.name), OWN.get(f.name)
         if readers and config.objective not in readers and value != f.default:
             raise OptionError(
                 f"`{f.name}` belongs to {' and '.join(readers)}: '{config.objective}' does not read it, got {value};"
@@ -344,3 +207,5 @@ def _refuse_values(config: Config) -> None:
         raise OptionError(f"`lora_targets` belongs to `lora_rank`, got {config.lora_targets!r} and rank 0: give both")
     if config.lora_rank and config.freeze_vision:
         raise OptionError("`freeze_vision` belongs to rank 0: adapters are in the language model alone, leave it out")
+    if config.teacher_device is not None and config.device_map is not None:
+        raise OptionError("`teacher_device` and `device_map` both say where the teacher is; leave one out")

@@ -11,9 +11,10 @@ from geometry import Objective, objective_loss_from_hidden
 from records.journal_lines import EvaluationLine
 from train.journal_lines import binned, edges_of, means
 from train.learner import Learner
-from train.rollouts import Response, both_views, has_image, sampled_rollouts
+from train.rollouts import Response, both_views, generation_batches, has_image, sampled_rollouts
 from train.sharing import shared
 from train.step import Tokens
+from train.teacher import teacher_views
 from vlm.prompts.prompt import Prompt
 from vlm.responses.evaluation import Verdict, accuracy, evaluate
 from vlm.responses.rollouts import Rollout, Sampling
@@ -93,9 +94,10 @@ def _verdicts(learner: Learner, prompts: Sequence[Prompt]) -> list[Verdict]:
     """The student's greedy answers, judged."""
     config, student = learner.config, learner.pair.student
     greedy = Sampling(config.longest_response, greedy=True, batch=config.generation_batch)
+    batches = generation_batches(config.generation_batch)
 
     def answered(part: Sequence[Prompt]) -> list[tuple[Rollout, bool | None]]:
-        return [(verdict.rollout, verdict.correct) for verdict in evaluate(student, part, greedy)]
+        return [(verdict.rollout, verdict.correct) for verdict in evaluate(student, part, greedy, batches=batches)]
 
     found = shared(learner.accelerator, prompts, config.generation_batch, answered)
     return [Verdict(prompt, rollout, correct) for prompt, (rollout, correct) in zip(prompts, found, strict=True)]
@@ -105,14 +107,17 @@ def _tokens(learner: Learner, responses: Sequence[Response]) -> Tokens:
     """The losses of the tokens over all ids, whatever the student is trained on."""
     pair = learner.pair
 
-    def scored(part: Sequence[Response]) -> list[Tensor]:
-        student, teacher = (both_views(loaded, part, pair.n_ids) for loaded in (pair.student, pair.teacher))
+    def scored(part: Sequence[Response]) -> Tensor:
+        student, teacher = both_views(pair.student, part, pair.n_ids), teacher_views(learner, part)
         shares = torch.ones(len(student.image), device=student.image.device)
         parts = objective_loss_from_hidden(student, teacher, Objective("standard"), shares=shares).parts
         shown = has_image(part, parts.vds.device).to(parts.vds)
         unread = torch.zeros_like(parts.vds)
         rows = torch.stack([parts.standard, parts.language, parts.visual, parts.vds, unread, shown], dim=1)
-        return [rows.cpu()]
+        return rows.cpu()
 
-    rows = shared(learner.accelerator, responses, learner.config.micro_batch, scored)
+    def in_passes(part: Sequence[Response]) -> list[Tensor]:
+        return [rows for _, rows in learner.passes.over(len(part), lambda cut: scored(part[cut]))]
+
+    rows = shared(learner.accelerator, responses, learner.config.micro_batch, in_passes)
     return Tokens(*torch.cat(rows).unbind(1))

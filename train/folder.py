@@ -81,19 +81,43 @@ def _begin(folder: Path, config: Config, models: Mapping[str, Any]) -> None:
     elif not config.resume:
         raise RecordError(f"`{folder}` holds a run: pass `--resume`, or choose another `--out`")
     elif not config.override:
-        _refuse_change(path, content)
+        _refuse_change(path, content, config)
     write_json(path, content)
 
 
-def _refuse_change(path: Path, content: Mapping[str, Any]) -> None:
+def _refuse_change(path: Path, content: Mapping[str, Any], config: Config) -> None:
     made_with = _read(path)
     if made_with.get("settings", {}).get("device") == "auto":  # whichever there is
         made_with["settings"]["device"] = content["settings"]["device"]
+    _call_as_today(made_with, content, config)
     if (other := difference(made_with, content)) is not None:
         raise RecordError(
-            f"`{path}` has `{other.field}` {other.left!r}, not {other.right!r}: "
+            f"`{path}` has `{other.field}` {other.left!r}, not {other.right!r}{_meaning(other.field)}: "
             "pass `--override`, or choose another `--out`"
         )
+
+
+def _call_as_today(made_with: Mapping[str, Any], content: Mapping[str, Any], config: Config) -> None:
+    """Replace fingerprints of hub ids that earlier versions called otherwise, where the weights are the same."""
+    from vlm.checkpoints.adapter_folders import was_called  # here, as it loads torch
+    from vlm.checkpoints.pair import teacher_named
+
+    before, now = made_with.get("weights", {}), content.get("weights", {})
+    for side in ("student", "teacher"):
+        if before.get(side) in (None, now.get(side)):
+            continue
+        named = config.student if side == "student" else teacher_named(config.student, config.teacher).checkpoint
+        if was_called(named, before[side]):
+            before[side] = now[side]
+
+
+def _meaning(field: str) -> str:
+    """What it means that a fingerprint differs, as a clause."""
+    kind, _, side = field.partition(".")
+    words = {"weights": "the weights", "setup": "config, tokenizer or processor"}
+    if kind not in words:
+        return ""
+    return f" ({words[kind]} of the {side} have changed since the run began)"
 
 
 def _read(path: Path) -> dict[str, Any]:

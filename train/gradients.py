@@ -6,6 +6,7 @@ added up.
 """
 
 import time
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,12 @@ from geometry import (
 )
 from geometry.gramian.backward import IMAGE
 from geometry.lm_head import LMHeadGradients, chunks
+from geometry.memory import is_out_of_memory
 from records.journal_lines import GeometryLine
 from train.batch import Batch
 from train.learner import Learner
-from train.rollouts import MicroBatch, both_views, has_image
+from train.part import Part
+from train.rollouts import both_views, has_image
 from vlm.families import scopes
 
 
@@ -53,8 +56,8 @@ def batch_grams(learner: Learner, batch: Batch) -> dict[str, Gram]:
     }
     groups = {name: members for name, members in trained.items() if members}
     sums = {parameter: parameter.new_zeros(1, len(BASIS), *parameter.shape) for parameter in learner.parameters}
-    for micro_batch, teacher, shares in zip(batch.micro_batches, batch.teacher, batch.shares, strict=True):
-        _add(learner, sums, micro_batch, teacher, shares)
+    for part in batch.parts:
+        _add(learner, sums, part)
     gradients = DenseGradients(groups)
     gradients.add({parameter: learner.accelerator.reduce(g, "sum") for parameter, g in sums.items()})
     return {name: gram[0] for name, gram in gradients.grams().items()}
@@ -70,28 +73,66 @@ def named_angles(gram: Gram) -> dict[str, float]:
     return {name: float(gram.angle_deg(*pair)) for name, pair in ANGLES.items()}
 
 
-def _add(
-    learner: Learner, sums: dict[nn.Parameter, Tensor], responses: MicroBatch, teacher: HiddenViews, shares: Tensor
-) -> None:
-    """Add the four gradients of a micro-batch; tokens without a picture have weight 0."""
-    pair, parameters = learner.pair, list(sums)
+Sums = dict[nn.Parameter, Tensor]
+"""The four gradients of each parameter, `[1, 4, ...]`."""
+
+
+def _add(learner: Learner, sums: Sums, part: Part, first: int = 0) -> None:
+    """Add the gradients of a micro-batch, in smaller ones where memory runs out.
+
+    first: the number of those of `BASIS` that have been added.
+
+    Raises:
+        TooLargeError: not even one response fits into memory.
+    """
+    passes, n = learner.passes, len(part.responses)
+    if n > passes.size:
+        for smaller in part.cut(passes.size):
+            _add(learner, sums, smaller, first)
+        return
+    reached = _tried(learner, sums, part, first)
+    if reached < len(BASIS):
+        passes.halve(n)  # whatever the failed pass held is free again
+        _add(learner, sums, part, reached)
+
+
+def _tried(learner: Learner, sums: Sums, part: Part, first: int) -> int:
+    """Return how many gradients of `BASIS` have been added, each whole or not: fewer than all if memory runs out."""
+    row = first
+    try:
+        student, at_heads = _views(learner, part)
+        for row in range(first, len(BASIS)):
+            _add_row(sums, row, student, at_heads[BASIS[row]].sums)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return row
+    return len(BASIS)
+
+
+def _views(learner: Learner, part: Part) -> tuple[HiddenViews, dict[str, LMHeadGradients]]:
+    """The student's views of a micro-batch and the gradients at its head; tokens without a picture have weight 0."""
+    pair, responses = learner.pair, part.responses
     with learner.accelerator.autocast():
         student = both_views(pair.student, responses, pair.n_ids)
-    at_heads = _at_heads(student, teacher.to(student.image.device), shares * has_image(responses, shares.device))
-    for row, objective in enumerate(BASIS):
-        found = at_heads[objective].sums
-        sources = {"image": student.image, "text": student.text, "weight": student.head.weight}
-        sources |= {} if student.head.bias is None else {"bias": student.head.bias}
-        known = [name for name in found if sources[name].requires_grad]
-        if not known:  # of the text view, where no prompt has a picture, and with the head frozen
-            continue
-        seeds = [found[name].to(sources[name]) for name in known]
-        gradients = torch.autograd.grad(
-            [sources[name] for name in known], parameters, seeds, retain_graph=True, allow_unused=True
-        )
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            if gradient is not None:
-                sums[parameter][0, row] += gradient
+    weights = part.shares * has_image(responses, part.shares.device)
+    return student, _at_heads(student, part.teacher.to(student.image.device), weights)
+
+
+def _add_row(sums: Sums, row: int, student: HiddenViews, at_head: Mapping[str, Tensor]) -> None:
+    """Carry one gradient from the head on to the parameters, and add it once all of it is there."""
+    sources = {"image": student.image, "text": student.text, "weight": student.head.weight}
+    sources |= {} if student.head.bias is None else {"bias": student.head.bias}
+    known = [name for name in at_head if sources[name].requires_grad]
+    if not known:  # of the text view, where no prompt has a picture, and with the head frozen
+        return
+    seeds, parameters = [at_head[name].to(sources[name]) for name in known], list(sums)
+    gradients = torch.autograd.grad(
+        [sources[name] for name in known], parameters, seeds, retain_graph=True, allow_unused=True
+    )
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            sums[parameter][0, row] += gradient
 
 
 def _at_heads(student: HiddenViews, teacher: HiddenViews, weights: Tensor) -> dict[str, LMHeadGradients]:

@@ -37,6 +37,16 @@ class Sampled:
     drawable: Tensor | None
     """Token and id of every entry of the nucleus, `[K, 2]`; None for all ids."""
 
+    @classmethod
+    def joined(cls, several: "Sequence[Sampled]") -> "Sampled":
+        """Return what they say of the tokens of several stretches, one after the other."""
+        log_probs, drawable, n_before = torch.cat([one.log_probs for one in several]), list[Tensor](), 0
+        for one in several:
+            if one.drawable is not None:
+                drawable.append(one.drawable + one.drawable.new_tensor([n_before, 0]))
+            n_before += len(one.log_probs)
+        return cls(log_probs, torch.cat(drawable) if drawable else None)
+
     def of_tokens(self, tokens: slice) -> "Sampled":
         """Return what they say of some of the tokens."""
         if self.drawable is None:
@@ -84,16 +94,27 @@ def sampled(hidden: Tensor, head: LMHead, ids: Tensor, top_p: float) -> Sampled:
 
 
 def before_updates(learner: Learner, micro_batches: Sequence[MicroBatch]) -> list[Sampled]:
-    """Return what the present weights, which sampled these responses, say of them."""
-    loaded, top_p = learner.pair.student, learner.config.top_p
-    found = []
-    for part in micro_batches:
-        with torch.no_grad(), learner.accelerator.autocast():
-            views, responses = [image_view(r.prompt) for r in part], [r.rollout.token_ids for r in part]
-            hidden = torch.cat(view_hidden(loaded, views, responses))
-        head = head_of(loaded, learner.pair.n_ids)
-        found.append(sampled(hidden, head, token_ids(part, hidden.device), top_p))
-    return found
+    """Return what the present weights, which sampled these responses, say of them.
+
+    Raises:
+        TooLargeError: not even one response fits into memory.
+    """
+
+    def says(part: MicroBatch) -> Sampled:
+        passes = learner.passes.over(len(part), lambda rows: _before_updates(learner, part[rows]))
+        return Sampled.joined([said for _, said in passes])
+
+    return [says(part) for part in micro_batches]
+
+
+def _before_updates(learner: Learner, part: MicroBatch) -> Sampled:
+    loaded = learner.pair.student
+    with torch.no_grad(), learner.accelerator.autocast():
+        hidden = torch.cat(
+            view_hidden(loaded, [image_view(r.prompt) for r in part], [r.rollout.token_ids for r in part])
+        )
+    ids = token_ids(part, hidden.device)
+    return sampled(hidden, head_of(loaded, learner.pair.n_ids), ids, learner.config.top_p)
 
 
 def log_probs_and_old(

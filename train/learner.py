@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from geometry import LMHead
 from records.journal_lines import PHASES
 from train.adapters import Adapters
 from train.config import Config
@@ -18,6 +19,7 @@ from train.sharding import Sharding, whole_optimizer, whole_weights
 from vlm.checkpoints.loaded_model import LoadedModel
 from vlm.checkpoints.pair import Pair
 from vlm.responses.halving import Batches
+from vlm.responses.output_layer import head_of
 from vlm.responses.picture_features import PictureFeatures
 from vlm.responses.rollouts import Rollout
 
@@ -71,20 +73,42 @@ class Learner:
     def micro_batches(self) -> Batches:
         """How many responses are in a pass; fewer from where memory has run out, unless the result would change.
 
-        Processes share the number of passes, and quantiles of a micro-batch depend on what is in it.
+        Processes with shards of one student run the same passes, and quantiles of a micro-batch depend on what is in
+        it. Other processes meet before and after their passes alone.
         """
         fixed = ""
-        if self.accelerator.num_processes > 1:
-            fixed = "with several processes it is not halved while they wait for each other"
+        if self.sharding is not None:
+            fixed = "it is not halved for a student in shards, whose processes run the same passes"
         elif self.config.quantile_scope == "micro-batch":
             fixed = "the quantiles of `quantile_scope` micro-batch depend on it"
         return Batches(self.config.micro_batch, "micro_batch", fixed)
+
+    @cached_property
+    def passes(self) -> Batches:
+        """How many responses are in a pass whose result depends on no other response, and for which no process waits.
+
+        Fewer from where memory has run out, in any number of processes: in evaluation, in measurements of the gradients
+        and before the updates of a step.
+        """
+        return Batches(self.config.micro_batch, "micro_batch")
 
     def picture_features(self, loaded: LoadedModel) -> PictureFeatures | None:
         """Return what shares pictures among the responses to a prompt in a step; None where each has a prompt alone."""
         if self.config.group_size == 1 or (self.sharding is not None and loaded is self.pair.student):
             return None
         return PictureFeatures(loaded)
+
+    def teacher_precision(self) -> AbstractContextManager[Any]:
+        """Return the context in which the teacher runs: autocast as the student's, unless it has a dtype of its own."""
+        if self.config.teacher_dtype is None:
+            return self.accelerator.autocast()
+        return torch.autocast(self.pair.teacher.device.type, enabled=False)
+
+    @cached_property
+    def teacher_head(self) -> LMHead:
+        """The teacher's head where the loss is: its own weights, or a copy of weights that are elsewhere."""
+        teacher = self.pair.teacher
+        return head_of(teacher, self.pair.n_ids).to(teacher.hands_to or teacher.device)
 
     @property
     def part(self) -> tuple[int, int]:

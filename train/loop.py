@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cli.errors import Stopped
 from cli.progress import Show, say
+from geometry.memory import is_out_of_memory
 from records.files import write_json
 from records.journal import JournalWriter
 from records.journal_lines import Line, StepLine
@@ -30,6 +31,7 @@ from train.step import together, update
 from train.trackers import tracked
 from vlm.checkpoints.checkpoint import quiet
 from vlm.responses.finite import NotFiniteError
+from vlm.responses.halving import TooLargeError
 from vlm.responses.truncation import WARNED
 
 PATIENCE = 3
@@ -46,9 +48,15 @@ def train(config: Config) -> Path:
     Raises:
         OptionError, RecordError, CheckpointError, PromptError: what was asked for cannot be done.
         NotFiniteError: a model's logits are not finite before the first step.
+        TooLargeError: memory is too small for one response, or for what is held between the passes.
         TrainingError: losses or gradients have not been finite for `PATIENCE` steps, or logits no longer are.
     """
     quiet()
+    with _memory_explained():
+        return _train(config)
+
+
+def _train(config: Config) -> Path:
     start = load(config)
     with opened(config, start.identity, start.accelerator), tracked(start.accelerator, config, start.folder):
         run = restore(start)
@@ -60,6 +68,20 @@ def train(config: Config) -> Path:
             _save(run)
             _evaluate(run)
     return run.folder
+
+
+@contextmanager
+def _memory_explained() -> Iterator[None]:
+    """Say in one line that memory has run out where nothing can be cut smaller."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TooLargeError(
+            "memory must hold both models, the gradients that are summed and the optimizer's moments, and it does not;"
+            " `--dry-run` says what takes how much, and what to change"
+        ) from None
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from train.config import Config
 from train.step import n_gradients, needed
+from vlm.checkpoints.devices import device_of
 from vlm.plan.outline import Outline
 from vlm.plan.plan import ResourcePlan
 from vlm.plan.setting_up import Models, Stated, draw_up, lengths_of
@@ -23,7 +24,13 @@ def plan_of(config: Config, free_gb: float | None = None) -> ResourcePlan:
     Raises:
         UserError: a config, a prompt or the device cannot be used.
     """
-    models = Models(config.student, config.teacher, (config.dtype, config.dtype), config.device)
+    models = Models(
+        config.student,
+        config.teacher,
+        (config.dtype, config.teacher_dtype or config.dtype),
+        config.device,
+        config.attention,
+    )
 
     def lengths(student: Outline, context: int) -> tuple[Prompts, str]:
         room = context - config.longest_response
@@ -40,9 +47,22 @@ def plan_of(config: Config, free_gb: float | None = None) -> ResourcePlan:
         gradient_checkpointing=config.gradient_checkpointing,
         lora_rank=config.lora_rank,
         freeze_vision=config.freeze_vision,
+        elsewhere=_is_elsewhere(config),
     )
     plan = draw_up(models, lengths, lambda prompts: _work(config), settings, free_gb).plan
     return replace(plan, notes=(*plan.notes, NOTE))
+
+
+def _is_elsewhere(config: Config) -> bool:
+    """Whether the teacher's weights are on another device than the student's.
+
+    Raises:
+        CheckpointError: a device is not there.
+    """
+    if config.device_map is not None:
+        return not config.is_on_cpu
+    asked = config.teacher_device
+    return asked is not None and device_of(asked, "teacher_device") != device_of(config.device)
 
 
 def _work(config: Config) -> Work:

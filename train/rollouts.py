@@ -68,12 +68,12 @@ def sampled_rollouts(speaker: LoadedModel, config: Config, prompts: Sequence[Pro
     sampling = Sampling(
         config.longest_response, config.group_size, seed, batch=config.generation_batch, top_p=config.top_p
     )
-    return generate(speaker, prompts, sampling, batches=_generation_batches(config.generation_batch))
+    return generate(speaker, prompts, sampling, batches=generation_batches(config.generation_batch))
 
 
 @cache
-def _generation_batches(size: int) -> Batches:
-    """Batches that stay as small as memory has made them for the rest of the process."""
+def generation_batches(size: int) -> Batches:
+    """Return how many responses are sampled together; fewer, until the process ends, from where memory runs out."""
     return Batches(size, "generation_batch")
 
 

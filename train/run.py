@@ -7,7 +7,7 @@ steps, bit by bit on a CPU, as one that was never stopped.
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,20 +21,18 @@ from records import RecordError
 from records.files import write_json
 from records.journal import JournalWriter
 from train import checkpoint, trackers
-from train.activation_checkpointing import checkpoint_activations
-from train.adapters import Adapters, add_adapters
+from train.adapters import Adapters
 from train.checkpoint import Progress, Teacher
 from train.config import Config
 from train.evaluation import own_responses
 from train.fitting import fitting_source
 from train.learner import Learner
+from train.models import load_models, load_trained, prepare_student, refuse_places
 from train.prompts import PromptSource, prompt_source
 from train.rollouts import Response, read_offline_rollouts
 from train.sharding import asked_for, shard
-from vlm.checkpoints.checkpoint import load_model
 from vlm.checkpoints.devices import AUTO, say
-from vlm.checkpoints.pair import Pair, load_pair, pair_of, teacher_of
-from vlm.families import scopes
+from vlm.checkpoints.pair import Pair, pair_of, teacher_of
 from vlm.names import resolve
 from vlm.prompts.prompt import Prompt
 from vlm.responses.rollouts import Rollout
@@ -111,19 +109,14 @@ def load(config: Config) -> Start:
         OptionError, CheckpointError, PromptError: what was asked for cannot be done.
         NotFiniteError: a model's logits are not finite.
     """
+    refuse_places(config)
     accelerator = _accelerator(config)
     least = accelerator.num_processes * config.updates
     if config.batch < least:
         raise OptionError(f"`batch` must be at least {least}, a prompt per process and update, got {config.batch}")
     plugin = asked_for(accelerator, config)
     source = prompt_source(config)
-    pair = load_pair(
-        config.student,
-        config.teacher,
-        dtype="float32",
-        teacher_dtype=config.precision,
-        device=str(accelerator.device),
-    )
+    pair = load_models(config, str(accelerator.device))
     source = fitting_source(source, pair, config, is_heard=accelerator.is_main_process)
     _refuse_not_finite(pair, source.held_out)
     pair, adapters = prepare_student(pair, config)
@@ -154,24 +147,6 @@ def _accelerator(config: Config) -> Accelerator:
     )
 
 
-def prepare_student(pair: Pair, config: Config) -> tuple[Pair, Adapters | None]:
-    """Return the pair with its student as `config` trains it, and the student's adapters if it has any.
-
-    Raises:
-        OptionError: the adapters cannot be made.
-        CheckpointError: no layer of the student can run again in the backward pass.
-    """
-    adapters = None
-    if config.lora_rank:
-        adapters = add_adapters(pair.student, config)
-        pair = replace(pair, student=replace(pair.student))  # a new object, so that its parameters are listed again
-    if config.freeze_vision:
-        _freeze_vision(pair)
-    if config.gradient_checkpointing:
-        checkpoint_activations(pair.student.model)
-    return pair, adapters
-
-
 def restore(start: Start) -> Run:
     """Return the run as its last checkpoint left it, or as it is before its first step; its folder must be held.
 
@@ -182,7 +157,7 @@ def restore(start: Start) -> Run:
     config, accelerator, folder, pair = start.config, start.accelerator, start.folder, start.pair
     say(f"models: student {pair.student.running}, runs in {config.precision}; teacher {pair.teacher.running}")
     if start.adapters is None and (folder / checkpoint.LAST).exists():
-        student = load_model(str(folder / checkpoint.LAST), dtype="float32", device=str(accelerator.device))
+        student = load_trained(config, str(folder / checkpoint.LAST), str(accelerator.device))
         pair, _ = prepare_student(pair_of(student, pair.teacher), config)
     sharding = None if start.plugin is None else shard(pair.student, accelerator, start.plugin)
     trained = [parameter for parameter in pair.student.model.parameters() if parameter.requires_grad]
@@ -205,14 +180,6 @@ def _refuse_not_finite(pair: Pair, prompts: Sequence[Prompt]) -> None:
     shown = image_view(next((prompt for prompt in prompts if prompt.has_image), prompts[0]))
     for loaded in pair.models:
         logit_pairs(loaded, [(shown, shown)], [loaded.end_ids[:1]], pair.n_ids)
-
-
-def _freeze_vision(pair: Pair) -> None:
-    groups = pair.student.groups
-    language = set(scopes(groups)["language_model"])
-    for name, parameters in groups.items():
-        for parameter in parameters:
-            parameter.requires_grad_(name in language)
 
 
 def _teacher(config: Config, pair: Pair) -> Teacher:

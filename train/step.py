@@ -2,7 +2,7 @@
 
 The loss of a step is `sum_t share_t loss_t` over the tokens of all processes, with shares and VDS quantiles of that
 global batch. Its gradient is a sum over tokens, so that how tokens are cut into micro-batches or dealt to processes
-changes nothing. Where memory runs out in one process, a micro-batch is halved and the step goes on; a loss whose
+changes nothing. Where memory runs out, a process halves its micro-batch and the step goes on; a loss whose
 gradient has been added is not added again for the halves.
 
 eta = |g_standard| / |g_steered| (arXiv:2606.00564, Eq. 15, 20, 23, with g_steered = g_standard + gamma g_s; for the

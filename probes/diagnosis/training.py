@@ -26,11 +26,7 @@ APART: Final[Mapping[str, str]] = {
     "limit": "",
     "batch": "",
     "dtype": "the models were measured in {}, training has float32 and bfloat16",
-    "teacher_dtype": "the teacher was measured in {}, training has one `dtype`",
-    "device_map": "",
     "offload": "",
-    "teacher_device": "",
-    "attention": "measured with attention {}, training has sdpa",
     "parameters": "measured at the parameters that {} finds, training changes all; see --freeze-vision",
     "sampler": "measured on responses that {} sampled, training samples by transformers",
     "rollouts": "measured on responses of {}, the student is trained on its own; add --rollouts to train on a file",
@@ -62,6 +58,8 @@ def training_flags(analyzer: "Analyzer", advice: Recommendation, lr: float | Non
         flags |= {"gamma": advice.gamma, "lambda": advice.lambda_, "prior": advice.prior}
     flags |= {"dtype": pair.dtype} if pair.dtype in DTYPES[1:] else {}
     given = {name: value for group in (pair, asked) for name, value in _given(group).items() if name not in APART}
+    if given.get("teacher_dtype") == "auto":  # the default of a diagnosis; that of training is as good a choice
+        del given["teacher_dtype"]
     flags |= given | _fitting(analyzer) | {"lr": lr}
     return {name: value for name, value in flags.items() if value is not None}
 
@@ -73,8 +71,6 @@ def left_out(analyzer: "Analyzer") -> list[str]:
         said["rollouts"] = analyzer.prompt_options.rollouts or "memory"
     if said.get("dtype") in DTYPES:
         del said["dtype"]
-    if said.get("teacher_dtype") == "auto":
-        del said["teacher_dtype"]
     return [words.format(said[name]) for name, words in APART.items() if words and name in said]
 
 

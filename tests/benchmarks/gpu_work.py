@@ -20,7 +20,7 @@ from tests.published import SHAPES, WORDS, Shape, config, processor
 from train.batch import collect
 from train.config import Config
 from train.learner import Learner, Stopwatch
-from train.run import prepare_student
+from train.models import prepare_student
 from train.step import update
 from vlm.checkpoints.pair import Pair
 from vlm.prompts.prompt import Prompt

@@ -2,18 +2,22 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 from zlib import crc32
 
 import torch
 
-from geometry import total
+from geometry import HiddenViews, total
 from tests.train.small import batch, learner, small, watch
-from train.batch import batches_of_step
+from train.batch import Batch, batches_of_step
 from train.gradients import batch_grams
+from train.learner import Learner
 from train.loop import train
 from train.prompts import prompt_source
+from train.rollouts import MicroBatch, both_views
 from train.step import summed_gradient
+from vlm.checkpoints.loaded_model import LoadedModel
 
 
 def reward_gradient(checkpoints: Path) -> torch.Tensor:
@@ -29,6 +33,21 @@ def reward_gradient(checkpoints: Path) -> torch.Tensor:
     return torch.cat([g.flatten() for g in summed_gradient(found, second, watch()).gradient])
 
 
+def halved_gradient(found: Learner, made: Batch) -> torch.Tensor:
+    """The gradient of a batch, where memory holds one response at a time in the last process alone."""
+    rank, n = found.part
+
+    def forward(loaded: LoadedModel, responses: MicroBatch, n_ids: int, **settings: Any) -> HiddenViews:
+        if rank == n - 1 and len(responses) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return both_views(loaded, responses, n_ids, **settings)
+
+    with patch("train.step.both_views", forward):
+        gradient = summed_gradient(found, made, watch()).gradient
+    assert found.micro_batches.size == (1 if rank == n - 1 else 2)
+    return torch.cat([g.flatten() for g in gradient])
+
+
 def main(checkpoints: Path, out: Path) -> None:
     torch.set_num_threads(1)
     out.mkdir(exist_ok=True)
@@ -36,12 +55,20 @@ def main(checkpoints: Path, out: Path) -> None:
     made = batch(found)
     gradient, loss, eta, tokens = summed_gradient(found, made, watch())
     gram = torch.from_numpy(total(batch_grams(found, made)).values)
+    halved = halved_gradient(found, made)
     rewarded = reward_gradient(checkpoints)
     about = torch.tensor([loss, eta, len(tokens.vds), len(made.lengths)], dtype=torch.float64)
     if found.accelerator.is_main_process:
         flat = torch.cat([g.flatten() for g in gradient])
         processes = found.accelerator.num_processes
-        found = {"gradient": flat, "rewarded": rewarded, "about": about, "gram": gram, "processes": processes}
+        found = {
+            "gradient": flat,
+            "halved": halved,
+            "rewarded": rewarded,
+            "about": about,
+            "gram": gram,
+            "processes": processes,
+        }
         torch.save(found, out / "step.pt")
     train(small(checkpoints, micro_batch=3, generation_batch=3, out=str(out / "run")))
 

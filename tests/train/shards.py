@@ -16,8 +16,8 @@ from train.batch import batches_of_step
 from train.config import Config
 from train.learner import Learner
 from train.loop import train
+from train.models import prepare_student
 from train.prompts import prompt_source
-from train.run import prepare_student
 from train.sharding import asked_for, shard, whole
 from train.step import summed_gradient, update
 from vlm.checkpoints.pair import load_pair

@@ -13,7 +13,8 @@ from geometry.objective_settings import Name
 from tests import models
 from tests.train.small import flags, small
 from train.__main__ import main, parse
-from train.config import FLAGS_READ_BY, GROUP_SIZE, Config, RewardName
+from train.config import Config
+from train.flags import FLAGS_READ_BY, GROUP_SIZE, RewardName
 from train.presets import PRESETS
 
 REWARD = {"objective": "grpo", "rollouts_per_prompt": 2}
@@ -241,7 +242,7 @@ def test_help_has_the_manual_and_groups_and_says_who_reads_a_flag(capsys, monkey
     assert "    python -m train --objective grpo+vgs-lp " in shown
     titles = [group for f in fields(Config) if (group := f.metadata["group"])]
     groups = [f"{group}:" for group in (*titles[1:], titles[0])]  # those that are inherited come last
-    assert [line for line in shown.splitlines() if line in groups] == groups and len(groups) == 11
+    assert [line for line in shown.splitlines() if line in groups] == groups and len(groups) == 12
     read_by = {name: by for name, by in FLAGS_READ_BY.items() if name in {f.name for f in fields(Config)}}
     for name, by in read_by.items():
         [line] = [text for text in _flags(shown) if text.split()[0] == "--" + name.rstrip("_").replace("_", "-")]

@@ -18,7 +18,7 @@ from train.config import Config
 from train.gradients import batch_grams
 from train.learner import Learner
 from train.loop import train
-from train.run import prepare_student
+from train.models import prepare_student
 from train.step import summed_gradient
 from vlm.checkpoints.pair import load_pair
 from vlm.families import language_layers

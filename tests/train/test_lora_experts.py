@@ -16,7 +16,7 @@ from tests.train.small import batch, learner, small, watch
 from train.gradients import batch_grams
 from train.learner import Learner
 from train.loop import train
-from train.run import prepare_student
+from train.models import prepare_student
 from train.step import summed_gradient
 from vlm.checkpoints.pair import load_pair
 from vlm.families import language_layers, language_stacks

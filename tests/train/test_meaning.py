@@ -11,7 +11,6 @@ import torch
 
 from geometry import kl_nats, log_probs, token_shares
 from tests.train.small import batch, both_logits, learner, small, watch
-from train import batch as batches
 from train.rollouts import both_views, has_image
 from train.step import summed_gradient
 
@@ -62,7 +61,7 @@ def blind(monkeypatch):
         views = both_views(loaded, responses, n_ids, **others)
         return replace(views, image=views.text)
 
-    monkeypatch.setattr(batches, "both_views", text_alone)  # of a batch, which only teachers score
+    monkeypatch.setattr("train.teacher.both_views", text_alone)
 
 
 def own_use(found, made, held=None):

@@ -2,14 +2,22 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
-from tests.train.small import batch, learner, small, watch, weights
+import vlm.responses.rollouts as rollouts_module
+from geometry import total
+from tests.train.small import batch, flags, learner, small, watch, weights
+from train import gradients, grpo
+from train.__main__ import main
+from train.evaluation import evaluation_line, own_responses
+from train.gradients import batch_grams
 from train.part import Part
-from train.rollouts import both_views
-from train.sharding import gradients_of
+from train.prompts import prompt_source
+from train.rollouts import both_views, generation_batches
+from train.sharding import Sharding, gradients_of
 from train.step import summed_gradient, update
 from vlm.responses.halving import TooLargeError
 
@@ -83,7 +91,7 @@ def test_a_backward_pass_that_fails_adds_nothing_twice(checkpoints, monkeypatch,
 def test_a_teacher_that_does_not_fit_is_run_in_halves(checkpoints, monkeypatch, capsys):
     found = learner(small(checkpoints))
     whole = batch(found)
-    monkeypatch.setattr("train.batch.both_views", fails_from(4, both_views, []))
+    monkeypatch.setattr("train.teacher.both_views", fails_from(4, both_views, []))
     made = batch(found)
     assert [len(part) for part in made.micro_batches] == [3, 3]
     assert made.thresholds[0].high == pytest.approx(whole.thresholds[0].high, rel=1e-4)
@@ -113,14 +121,11 @@ def test_what_cannot_be_halved_is_refused_and_the_weights_stay(checkpoints, monk
     assert torch.equal(weights(found), before) and not found.optimizer.state
 
 
-def test_several_processes_do_not_halve(checkpoints, monkeypatch):
-    found = learner(small(checkpoints))
-    made = batch(found)
-    monkeypatch.setattr(type(found.accelerator), "num_processes", property(lambda self: 2))
-    monkeypatch.setattr("train.step.both_views", fails_from(1, both_views, []))
-    found.__dict__.pop("micro_batches")
-    with pytest.raises(TooLargeError, match=r"`micro_batch` of 6 must fit .* with several processes it is not halved"):
-        summed_gradient(found, made, watch())
+def test_a_student_in_shards_is_not_halved(checkpoints, monkeypatch):
+    """Each of its processes must run the passes that the others run."""
+    found = replace(learner(small(checkpoints)), sharding=Sharding(torch.nn.Linear(1, 1), [], True))
+    with pytest.raises(TooLargeError, match=r"`micro_batch` of 6 must fit .* it is not halved for a student in shards"):
+        found.micro_batches.halve(6)
 
 
 def test_other_errors_are_not_taken_for_it(checkpoints, monkeypatch):
@@ -139,7 +144,6 @@ def test_other_errors_are_not_taken_for_it(checkpoints, monkeypatch):
 def test_smaller_parts_are_the_part(checkpoints, changes):
     """Each tensor of a part is cut at the same token."""
     from train.batch import batches_of_step
-    from train.prompts import prompt_source
 
     found = learner(small(checkpoints, **changes))
     (part, *_) = batches_of_step(found, prompt_source(found.config).at(0), 1, watch())[0].parts
@@ -158,3 +162,106 @@ def test_smaller_parts_are_the_part(checkpoints, changes):
     for whole, *cuts in zip(columns(part), *map(columns, halves), strict=True):
         assert torch.equal(torch.cat(cuts), whole)
         assert len(cuts[0]) == sum(r.n_tokens for r in halves[0].responses)
+
+
+def fails_above(n_items: int, real: Callable, count: Callable, calls: list) -> Callable:
+    """A function that memory is too small for, if `count` of its arguments is above a number."""
+
+    def work(*args, **kwargs):
+        calls.append(count(*args))
+        if calls[-1] > n_items:
+            raise torch.OutOfMemoryError(SAID)
+        return real(*args, **kwargs)
+
+    return work
+
+
+@pytest.fixture
+def few_at_a_time(monkeypatch):
+    """Let memory hold two responses in generation, and return how many were tried at a time."""
+    calls: list[int] = []
+    real = rollouts_module._generate_part
+    monkeypatch.setattr(rollouts_module, "_generate_part", fails_above(2, real, lambda _, jobs, __: len(jobs), calls))
+    generation_batches.cache_clear()
+    yield calls
+    generation_batches.cache_clear()
+
+
+def test_generation_stays_small_over_steps_and_evaluations(checkpoints, few_at_a_time, capsys):
+    found = learner(small(checkpoints))
+    prompts = prompt_source(found.config).at(0)
+    made = batch(found)
+    assert few_at_a_time[:3] == [6, 3, 1] and set(few_at_a_time[3:]) == {1}
+    few_at_a_time.clear()
+    batch(found, 1)
+    own = own_responses(found, prompts)
+    evaluation_line(found, 0, prompts[:2], own)
+    assert set(few_at_a_time) == {1}
+    assert capsys.readouterr().err.count("out of memory at a generation_batch") == 2
+    assert len(made.responses) == 6
+
+
+def test_an_evaluation_that_does_not_fit_is_made_in_smaller_passes(checkpoints, monkeypatch, capsys):
+    found = learner(small(checkpoints))
+    made = batch(found)
+    prompts = prompt_source(found.config).at(0)[:2]
+    whole = evaluation_line(found, 0, prompts, made.responses)
+    calls: list[int] = []
+    monkeypatch.setattr(type(found.accelerator), "num_processes", property(lambda self: 2))
+    monkeypatch.setattr("train.sharing.gather_object", lambda made: made)
+    monkeypatch.setattr("train.evaluation.both_views", fails_above(3, both_views, lambda _, part, __: len(part), calls))
+    line = evaluation_line(found, 0, prompts, made.responses)
+    assert calls == [6, 3, 3, 2] and found.passes.size == 3  # the fixed responses, then two of its own
+    for name, loss in whole.losses.items():
+        assert line.losses[name] == pytest.approx(loss, rel=1e-5)
+    monkeypatch.setattr("train.evaluation.both_views", fails_above(0, both_views, lambda _, part, __: len(part), []))
+    with pytest.raises(TooLargeError, match="`micro_batch` of 1 must fit into memory"):
+        evaluation_line(found, 0, prompts, made.responses)
+
+
+@pytest.mark.parametrize("failing", [0, 1, 3])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_measurement_of_the_gradients_adds_nothing_twice(checkpoints, monkeypatch, capsys, failing, processes):
+    found = learner(small(checkpoints))
+    made = batch(found)
+    whole = total(batch_grams(found, made)).values
+    real, calls = gradients._add_row, []
+
+    def add_row(sums, row, student, at_head):
+        calls.append(len(student.image))
+        if len(calls) == failing + 1:
+            raise torch.OutOfMemoryError(SAID)
+        real(sums, row, student, at_head)
+
+    monkeypatch.setattr(gradients, "_add_row", add_row)
+    monkeypatch.setattr(type(found.accelerator), "num_processes", property(lambda self: processes))
+    parts = total(batch_grams(found, made)).values
+    assert len(calls) == failing + 1 + 2 * (4 - failing)
+    assert parts == pytest.approx(whole, rel=1e-5, abs=1e-9)
+    assert "out of memory at a micro_batch of 6, going on with 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_the_sampling_weights_are_asked_in_smaller_passes(checkpoints, monkeypatch, top_p):
+    found = learner(small(checkpoints, objective="grpo", top_p=top_p, updates=2, rollouts_per_prompt=2))
+    part = batch(found).micro_batches[0]
+    (whole,) = grpo.before_updates(found, [part])
+    real = grpo._before_updates
+    monkeypatch.setattr(grpo, "_before_updates", fails_above(4, real, lambda _, some: len(some), []))
+    first, again = grpo.before_updates(found, [part, part])
+    assert found.passes.size == 3 and torch.equal(first.log_probs, again.log_probs)
+    torch.testing.assert_close(first.log_probs, whole.log_probs, rtol=1e-5, atol=1e-6)
+    if top_p < 1.0:
+        assert torch.equal(first.drawable, whole.drawable)
+
+
+@pytest.mark.parametrize("place", ["train.run.load_models", "train.gradients.DenseGradients", "train.step._apply"])
+def test_what_cannot_be_cut_is_one_line(checkpoints, tmp_path, monkeypatch, capsys, place):
+    def too_large(*args, **kwargs):
+        raise torch.OutOfMemoryError(SAID)
+
+    monkeypatch.setattr(place, too_large)
+    config = small(checkpoints, out=str(tmp_path / "run"), steps=1, evaluate_every=0, geometry_every=1)
+    assert main(flags(config)) == 2
+    [line] = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error: ")]
+    assert "memory must hold both models" in line and "`--dry-run` says" in line

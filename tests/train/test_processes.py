@@ -31,6 +31,12 @@ def test_two_processes_sum_to_the_gradient_of_one(folders):
     torch.testing.assert_close(two["gram"], one["gram"], rtol=1e-4, atol=1e-6 * one["gram"].abs().max().item())
 
 
+def test_one_process_whose_memory_runs_out_halves_by_itself(folders):
+    for folder in folders:
+        saved = torch.load(folder / "step.pt", weights_only=True)
+        assert (saved["halved"] - saved["gradient"]).norm() < 1e-5 * saved["gradient"].norm()
+
+
 def test_two_processes_write_the_journal_of_one(folders):
     """The first step, before rounding can change a response."""
     one, two = (read_journal(folder / "run") for folder in folders)

@@ -15,7 +15,7 @@ from records import JournalError, RecordError, read_journal
 from tests.train.small import flags, small
 from train import Config, TrainingError, read_run, train
 from train.__main__ import main
-from train.config import RewardName
+from train.flags import RewardName
 
 
 @pytest.fixture(scope="module")

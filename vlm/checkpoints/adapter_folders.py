@@ -105,6 +105,16 @@ def bytes_fingerprint(checkpoint: str) -> str:
     )
 
 
+def was_called(checkpoint: str, fingerprint: str) -> bool:
+    """Return whether an earlier version called the weights of a hub id by this fingerprint; that reads all of them.
+
+    Folders are called as they were, and are not read.
+    """
+    source = source_of(checkpoint)
+    on_hub = source.place.hub_id is not None or source.base.hub_id is not None
+    return on_hub and bytes_fingerprint(checkpoint) == fingerprint
+
+
 def _fingerprint(source: Source, over: Callable[[Place, Sequence[str], str], str]) -> str:
     whole = over(source.base, weight_files(source.base), "")
     if not source.is_adapter:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vlm.checkpoints.adapter_folders import bytes_fingerprint
+from vlm.checkpoints.adapter_folders import was_called
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel, check_vision, load_model
 from vlm.checkpoints.devices import AUTO
 from vlm.checkpoints.places import locate
@@ -120,9 +120,8 @@ def load_teacher(teacher: NamedTeacher, **settings: Any) -> LoadedModel:
         loaded = load_model(teacher.checkpoint, **settings)
     except CheckpointError as error:
         raise CheckpointError(_ITS.sub(lambda its: _TEACHER_S[its[1]], str(error), count=1)) from None
-    if teacher.fingerprint not in ("", loaded.fingerprint) and teacher.fingerprint != bytes_fingerprint(
-        teacher.checkpoint
-    ):
+    is_called_so = teacher.fingerprint in ("", loaded.fingerprint)
+    if not is_called_so and not was_called(teacher.checkpoint, teacher.fingerprint):
         raise CheckpointError(
             f"{teacher.pair_file} names a teacher with fingerprint {teacher.fingerprint}, but its weights have"
             f" {loaded.fingerprint}; give --teacher to use it all the same"

@@ -19,17 +19,19 @@ QUANTISED = ("int8", "nf4")
 """8-bit integers, and the 4-bit numbers of QLoRA (arXiv:2305.14314)."""
 
 
-def checked_dtype(asked: str) -> str:
+def checked_dtype(asked: str, argument: str = "dtype") -> str:
     """Return a dtype as it was asked for.
+
+    argument: the option that has the name, for messages.
 
     Raises:
         CheckpointError: there is none of this name, or bitsandbytes is missing.
     """
     names = (AUTO, *DTYPES, *QUANTISED)
     if asked not in names:
-        raise CheckpointError(f"`dtype` must be one of {', '.join(names)}, got {asked!r}")
+        raise CheckpointError(f"`{argument}` must be one of {', '.join(names)}, got {asked!r}")
     if asked in QUANTISED and find_spec("bitsandbytes") is None:
-        raise CheckpointError(f"`dtype` {asked} needs bitsandbytes: pip install 'vgs-geometry[quantised]'")
+        raise CheckpointError(f"`{argument}` {asked} needs bitsandbytes: pip install 'vgs-geometry[quantised]'")
     return asked
 
 

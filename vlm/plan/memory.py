@@ -82,6 +82,8 @@ class Memory:
         trained = phase == "training step" or self.work.keeps_float32
         student, teacher = self.weights("student", trained), self.weights("teacher") * (not self.settings.elsewhere)
         weights = max(student, teacher) if self.settings.offload and not self.on_cpu else student + teacher
+        if trained and self.settings.elsewhere:
+            weights += self._copied_head()
         prompts, kept = self.costs.prompts, 0
         if self.on_cpu and phase != "loading":
             kept = prompts.n_kept * min(prompts.n * prompts.pixel_bytes, KEPT_BYTES)
@@ -92,10 +94,15 @@ class Memory:
         outline: Outline = getattr(self.costs, side)
         if side == "teacher" and self.settings.teacher_dtype in BITS:
             return quantised_bytes(outline, BITS[self.settings.teacher_dtype])
-        if trained and not self.settings.lora_rank:
+        if trained and (self.work.keeps_float32 or not self.settings.lora_rank):
             return 4 * outline.n_parameters
         dtype = self.settings.teacher_dtype if side == "teacher" else self.settings.dtype
         return DTYPES[dtype].itemsize * outline.n_parameters
+
+    def _copied_head(self) -> int:
+        """Bytes of the copy of a teacher's head that training keeps where the loss is."""
+        teacher, dtype = self.costs.teacher, DTYPES.get(self.settings.teacher_dtype, DTYPES["bfloat16"])
+        return dtype.itemsize * teacher.n_rows * teacher.width
 
     def loading(self) -> dict[str, int]:
         """What reading weights takes besides them."""

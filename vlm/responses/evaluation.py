@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from vlm.answers.judge import boxed_answer, is_correct_any
 from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.prompts.prompt import Prompt
+from vlm.responses.halving import Batches
 from vlm.responses.rollouts import Rollout, Sampling, generate
 
 
@@ -29,11 +30,12 @@ def evaluate(
     sampling: Sampling,
     *,
     progress: Callable[[int], None] = lambda done: None,
+    batches: Batches | None = None,
 ) -> list[Verdict]:
-    """Answer every prompt and judge the answers, in prompt order."""
+    """Answer every prompt and judge the answers, in prompt order; see `generate` for the arguments."""
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
     judged = []
-    for rollout in generate(loaded, prompts, sampling, progress=progress):
+    for rollout in generate(loaded, prompts, sampling, progress=progress, batches=batches):
         prompt = by_id[rollout.prompt_id]
         judged.append(Verdict(prompt, rollout, is_correct_any(rollout.text, prompt.answers)))
     return judged

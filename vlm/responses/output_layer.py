@@ -4,6 +4,7 @@ from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import torch
+from accelerate.utils import align_module_device
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -18,7 +19,8 @@ _MAPS: WeakKeyDictionary[nn.Module, OutputMap] = WeakKeyDictionary()
 def head_of(loaded: LoadedModel, n_ids: int) -> LMHead:
     """Return the end of a model, over the ids below `n_ids`, those that stand for pictures masked.
 
-    Its weight is the model's parameter: a gradient in one is a gradient in the other. Scale and cap are measured.
+    Its weight is the model's parameter: a gradient in one is a gradient in the other. Of a layer that waits in memory
+    for its turn (`accelerate`) it is a copy, where the layer runs. Scale and cap are measured.
 
     Raises:
         CheckpointError: the model's logits are neither results of a linear output layer nor those scaled or capped.
@@ -30,7 +32,9 @@ def head_of(loaded: LoadedModel, n_ids: int) -> LMHead:
             handed(loaded, lambda: loaded.model(input_ids=torch.tensor([[word, word]], device=loaded.device)).logits)
     shape = _MAPS.get(loaded.model, OutputMap())
     masked = tuple(index for index in loaded.visual_ids if index < n_ids)
-    return LMHead(layer.weight, layer.bias, n_ids=n_ids, masked=masked, scale=shape.scale, softcap=shape.softcap)
+    with align_module_device(layer):
+        weight, bias = layer.weight, layer.bias
+    return LMHead(weight, bias, n_ids=n_ids, masked=masked, scale=shape.scale, softcap=shape.softcap)
 
 
 def handed(loaded: LoadedModel, forward: Callable[[], Tensor]) -> Tensor:
@@ -44,7 +48,11 @@ def handed(loaded: LoadedModel, forward: Callable[[], Tensor]) -> Tensor:
 
     def take(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
         taken.append(inputs[0])
-        return (probes(inputs[0], layer),)
+        return (probed(inputs[0]),)
+
+    def probed(hidden: Tensor) -> Tensor:
+        with align_module_device(layer):
+            return probes(hidden.to(layer.weight.device), layer)
 
     hook = layer.register_forward_pre_hook(take)
     try:
@@ -52,7 +60,7 @@ def handed(loaded: LoadedModel, forward: Callable[[], Tensor]) -> Tensor:
     finally:
         hook.remove()
     (hidden,) = taken
-    _note_map(loaded, layer, probes(hidden, layer), logits.detach())
+    _note_map(loaded, layer, probed(hidden), logits.detach())
     return hidden
 
 
@@ -77,7 +85,9 @@ def _note_map(loaded: LoadedModel, layer: nn.Linear, probed: Tensor, logits: Ten
 
     Weights that are not finite say nothing of it: their losses are not finite either.
     """
-    results = linear(probed, layer.weight, layer.bias)
+    with align_module_device(layer):
+        results = linear(probed, layer.weight, layer.bias)
+    logits = logits.to(results.device)
     if not results.isfinite().all():
         return
     try:

@@ -63,12 +63,12 @@ def test_all_that_was_measured_with_is_carried(tmp_path):
     given = {
         "teacher": "my teachers/the 'one'", "dtype": "bfloat16", "device": "cuda", "split": "test $HOME",
         "rollouts_per_prompt": 3, "max_response": 512, "text_view": "blank", "seed": 7,
-        "allow_truncated": True,
+        "allow_truncated": True, "teacher_dtype": "nf4", "teacher_device": "cuda:1", "attention": "eager",
         "columns": "problem=question,answer=solution", "image_root": "-odd/ö", "allow_remote": True, "skip_bad": True,
         "max_pixels": 1000, "min_pixels": 10, "max_prompt": 900, "system_prompt": "# Be \"brief\"\nand 'kind' `x` \\ !",
         "chat_template_args": '{"enable_thinking": false}',
     }  # fmt: skip
-    assert given.keys() | {"prompts"} == {
+    assert given.keys() | {"prompts", "device_map"} == {  # which does not go together with teacher_device
         f.name for group in (PairOptions, PromptOptions) for f in fields(group) if f.name not in APART
     } | {"dtype"}
     analyzer = Analyzer("a student", **given)
@@ -105,8 +105,7 @@ def test_defaults_are_left_to_their_default(tmp_path):
         ({"dtype": "float16"}, ["the models were measured in float16, training has float32 and bfloat16"]),
         ({"dtype": "float64"}, ["the models were measured in float64, training has float32 and bfloat16"]),
         ({"dtype": "bfloat16"}, []),
-        ({"teacher_dtype": "bfloat16"}, ["the teacher was measured in bfloat16, training has one `dtype`"]),
-        ({"attention": "eager"}, ["measured with attention eager, training has sdpa"]),
+        ({"teacher_dtype": "nf4", "attention": "eager", "teacher_device": "cpu"}, []),
         (
             {"parameters": "mlp"},
             ["measured at the parameters that mlp finds, training changes all; see --freeze-vision"],
@@ -194,7 +193,7 @@ def test_the_command_runs_as_it_is_printed_and_trains_with_what_was_measured(dia
     assert {"prompts", "max_response", "text_view", "seed", "rollouts_per_prompt", "teacher", "lr"} <= shared
     unstated = shared - trained.keys()  # named where they are given alone
     assert {name: trained[name] for name in shared - unstated} == {name: measured[name] for name in shared - unstated}
-    assert {measured[name] for name in unstated} <= {None, False}
+    assert all(measured[name] == Config.__dataclass_fields__[name].default for name in unstated)
     assert trained["student"] == str(checkpoints / "student") and trained["prompts"].endswith("prompts $1.jsonl")
     choice = dict(zip(record.recommendation["setting"], record.recommendation["choice"], strict=True))
     assert trained["objective"] == choice["objective"]

@@ -45,6 +45,21 @@ def test_weights_count_in_their_dtypes(costs):
     assert quantised_bytes(costs.teacher, 8) < 2 * teacher
 
 
+def test_a_teacher_elsewhere_leaves_its_head_where_it_is_trained_under(costs):
+    head = costs.teacher.n_rows * costs.teacher.width
+    for dtype, itemsize in (("float32", 4), ("bfloat16", 2), ("int8", 2)):
+        found = needs(costs, Settings(elsewhere=True, teacher_dtype=dtype))
+        student = 4 * costs.student.n_parameters
+        assert found["scoring"].parts["weights"] == student
+        assert found["training step"].parts["weights"] == student + itemsize * head
+
+
+def test_a_trainer_keeps_float32_under_adapters_too(costs):
+    settings = Settings(dtype="bfloat16", teacher_dtype="bfloat16", lora_rank=2)
+    found = needs(costs, settings, keeps_float32=True)["training step"].parts["weights"]
+    assert found == 4 * costs.student.n_parameters + 2 * costs.teacher.n_parameters
+
+
 def test_a_step_counts_adams_state_sums_and_graph(costs):
     found = needs(costs, Settings(micro_batch=4), n_gradients=3)["training step"].parts
     assert found["AdamW"] == 8 * costs.student.n_parameters
