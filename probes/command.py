@@ -62,8 +62,8 @@ def _measure_in(team: "Team", probe: Probe, parsed: Any) -> None:
 
 
 def _say_what_runs(analyzer: "Analyzer") -> None:
-    print(analyzer.running, file=sys.stderr, flush=True)
     _say_prompts(analyzer)
+    print(analyzer.running, file=sys.stderr, flush=True)
 
 
 def _say_prompts(analyzer: "Analyzer") -> None:

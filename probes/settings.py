@@ -60,7 +60,7 @@ class WidePairOptions(PairOptions):
         "float32", f"the student's dtype: first-order changes and steps are lost in 16 bits; {DTYPE_HELP}"
     )
     teacher_dtype: TeacherDtype | None = flag(
-        "auto", f"the teacher's dtype; {DTYPE_HELP}; int8 and nf4: 8 and 4 bits (extra quantised)"
+        "auto", "the teacher's dtype; auto: on a CPU the student's; int8 and nf4: 8 and 4 bits (extra quantised)"
     )
 
 

@@ -32,7 +32,7 @@ class Settings:
     def settled_options(self) -> PairOptions:
         """The models, each `auto` replaced by what it stands for with these checkpoints on this machine.
 
-        The teacher's dtype is None where it is the student's.
+        The teacher's dtype is None where it is the student's, as `auto` is for a teacher on the CPU.
         """
         asked = self.pair_options
         device = teacher_device = device_of(asked.device)
@@ -40,7 +40,9 @@ class Settings:
             teacher_device = device_of(asked.teacher_device, "teacher_device")
         dtype = _settled(asked.dtype, device, lambda: self.checkpoint)
         teacher_dtype = asked.teacher_dtype
-        if (teacher_dtype or asked.dtype) == AUTO:
+        if teacher_dtype == AUTO and teacher_device.type == "cpu":
+            teacher_dtype = None  # else a student in float64 had a teacher in float32
+        elif (teacher_dtype or asked.dtype) == AUTO:
             own = _settled(AUTO, teacher_device, lambda: teacher_named(self.checkpoint, asked.teacher).checkpoint)
             teacher_dtype = None if own == dtype else own
         return replace(asked, dtype=dtype, teacher_dtype=teacher_dtype, device=device_name(asked.device))

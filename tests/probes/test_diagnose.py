@@ -175,7 +175,7 @@ def test_the_whole_of_it(flags, tmp_path, capsys):
     tables = read_record(out, "units", "bins", "layers", "readings", "precision", *TABLES).tables
     assert set(tables["bins"]["scope"]) == {"all", "language_model"} and len(tables["pictures"]) == 2
     questions = list(tables["findings"]["question"].unique())
-    assert questions[0] == "do the two fit" and questions[-1] == "what a full run would cost" and len(questions) == 11
+    assert questions[0] == "do the two fit" and questions[-1] == "what a full run would cost" and len(questions) == 12
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4 + 2
     assert list(tables["recommendation"]["setting"][:5]) == ["verdict", "objective", "gamma", "lambda", "prior"]
