@@ -75,7 +75,7 @@ def plan(student: str = "bundled", **options: Any) -> "ResourcePlan":
         gradient_checkpointing=wanted.gradient_checkpointing,
         lora_rank=wanted.lora_rank,
     )
-    stated = Stated(wanted.prompt_tokens, wanted.visual_tokens)
+    stated = Stated(analyzer.prompt_options.limit, wanted.prompt_tokens, wanted.visual_tokens)
     asked = Asked(
         stated=stated,
         free_gb=wanted.free_gb,

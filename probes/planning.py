@@ -35,7 +35,7 @@ class Asked:
     """What a plan is asked for besides an analyzer's settings; see `probes.plan.PlanOptions`."""
 
     phases: Sequence[str] = PHASES
-    stated: Stated = Stated()
+    stated: Stated | None = None
     free_gb: float | None = None
     tried: int = 0
     n_probed: int = 640
@@ -61,12 +61,14 @@ def plan_of(analyzer: "Analyzer", asked: Asked) -> ResourcePlan:
     Raises:
         UserError: a config, a flag or a prompt cannot be read.
     """
-    pair, options = analyzer.pair_options, analyzer.prompt_options
-    dtypes = (pair.dtype, pair.teacher_dtype or pair.dtype)
+    pair, options, settled = analyzer.pair_options, analyzer.prompt_options, analyzer.settled_options
+    dtypes = (settled.dtype, settled.teacher_dtype or settled.dtype)
     models = Models(analyzer.checkpoint, pair.teacher, dtypes, pair.device, pair.attention)
+    stated = asked.stated or Stated(options.limit)
 
-    def lengths(student: Outline) -> tuple[Prompts, str]:
-        return lengths_of(student, lambda: analyzer.source_prompts, options.limit, options.text_view, asked.stated)
+    def lengths(student: Outline, context: int) -> tuple[Prompts, str]:
+        most = context - options.longest_response
+        return lengths_of(student, lambda: analyzer.source_prompts, options.text_view, most, stated)
 
     elsewhere = pair.device_map is not None or pair.teacher_device not in (None, pair.device)
     settings = replace(asked.training, batch=options.batch, offload=pair.offload, elsewhere=elsewhere)

@@ -6,7 +6,7 @@ from train.config import Config
 from train.step import n_gradients, needed
 from vlm.plan.outline import Outline
 from vlm.plan.plan import ResourcePlan
-from vlm.plan.setting_up import Models, draw_up, lengths_of
+from vlm.plan.setting_up import Models, Stated, draw_up, lengths_of
 from vlm.plan.work import Prompts, Settings, Work
 from vlm.prompts.sources import prompt_set
 
@@ -23,13 +23,13 @@ def plan_of(config: Config, free_gb: float | None = None) -> ResourcePlan:
     Raises:
         UserError: a config, a prompt or the device cannot be used.
     """
-    models = Models(config.student, config.teacher, (config.dtype, config.dtype), config.device)
+    models = Models(config.student, config.teacher, (config.precision, config.precision), config.device)
 
-    def lengths(student: Outline) -> tuple[Prompts, str]:
+    def lengths(student: Outline, context: int) -> tuple[Prompts, str]:
         def read() -> list:
             return prompt_set(config.prompts, limit=READ, split=config.split, reading=config).prompts
 
-        return lengths_of(student, read, READ, config.text_view)
+        return lengths_of(student, read, config.text_view, context - config.longest_response, Stated(READ))
 
     settings = Settings(
         batch=config.generation_batch,

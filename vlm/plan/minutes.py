@@ -47,8 +47,10 @@ class Minutes:
         return {phase: ways[phase]() * self.corrections.get(phase, 1.0) for phase in self.work.phases}
 
     def _loading(self) -> float:
+        """Files are hashed, weights are written; a slow disk takes longer."""
         models = (self.costs.student, self.costs.teacher)
-        return sum(4 * outline.n_parameters for outline in models) / self.rates.bytes
+        files = sum(DTYPES[outline.saved_in].itemsize * outline.n_parameters for outline in models)
+        return files / self.rates.hashed_bytes + sum(2 * outline.weight_bytes for outline in models) / self.rates.bytes
 
     def _sampled(self, n: int, batch: int) -> float:
         batch = min(batch, n)

@@ -15,7 +15,7 @@ from vlm.checkpoints.checkpoint import processor_of
 from vlm.checkpoints.configs import readable
 from vlm.checkpoints.picture_tokens import PictureTokens
 from vlm.checkpoints.places import CheckpointError, first_line
-from vlm.checkpoints.precision import DTYPES
+from vlm.checkpoints.precision import DTYPES, own_dtype
 from vlm.checkpoints.weights import INDEX, WEIGHTS
 
 
@@ -26,12 +26,14 @@ class Outline:
     name: as it was asked for.
     processor: None where the folder holds none that can be loaded.
     has_weights: whether its weights are on this machine.
+    saved_in: the dtype that its config says its weights were saved in.
     """
 
     name: str
     model: PreTrainedModel
     processor: ProcessorMixin | None = None
     has_weights: bool = False
+    saved_in: str = "float32"
 
     def in_dtype(self, dtype: str) -> "Outline":
         """Return the outline with its weights in another dtype."""
@@ -105,7 +107,8 @@ def outline(checkpoint: str, *, dtype: str = "float32", attention: str = "sdpa")
             )
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         raise CheckpointError(f"`checkpoint` {checkpoint} cannot be planned: {first_line(error)}") from None
-    return Outline(source.place.name, model.eval(), _processor(checkpoint), source.base.holds(WEIGHTS, INDEX))
+    has_weights, saved_in = source.base.holds(WEIGHTS, INDEX), own_dtype(source.base)
+    return Outline(source.place.name, model.eval(), _processor(checkpoint), has_weights, saved_in)
 
 
 @contextmanager

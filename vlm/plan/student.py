@@ -43,6 +43,16 @@ def trained_numbers(outline: Outline, settings: Settings) -> int:
     return sum(settings.lora_rank * (layer.in_features + layer.out_features) for layer in layers)
 
 
+def short_numbers(outline: Outline, settings: Settings) -> int:
+    """Return how many frozen weights a trainer holds in bfloat16, as `train.adapters` does in a bfloat16 run.
+
+    These are the weights of adapted layers, if the checkpoint was saved in bfloat16 and no entry is changed by it.
+    """
+    if not settings.lora_rank or (settings.dtype, outline.saved_in) != ("bfloat16", "bfloat16"):
+        return 0
+    return sum(outline.model.get_submodule(name).weight.numel() for name in language_layers(outline.model))  # type: ignore[union-attr, operator]
+
+
 def _trained(outline: Outline, settings: Settings) -> list[Tensor]:
     """The weights that are trained where there are no adapters."""
     if not settings.freeze_vision:

@@ -32,6 +32,7 @@ class Settings:
     dtype, teacher_dtype: of the weights; int8 is for the teacher alone.
     offload: the model that does not run waits in the machine's memory.
     elsewhere: the teacher's weights are on other devices, which this plan does not look at.
+    max_pixels: of a picture; None where the lengths of the prompts have it in them.
     """
 
     batch: int = 16
@@ -43,6 +44,7 @@ class Settings:
     gradient_checkpointing: bool = False
     lora_rank: int = 0
     freeze_vision: bool = False
+    max_pixels: int | None = None
 
 
 @dataclass(frozen=True)
