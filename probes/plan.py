@@ -18,6 +18,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
@@ -40,6 +41,9 @@ class PlanOptions:
     visual_tokens: NonNegativeInt | None = flag(None, "tokens of its picture (default: read; 256 where they cannot be)")
     free_gb: PositiveFloat | None = flag(
         None, "plan for so much free memory, in 10^9 bytes (default: what the device has free now)"
+    )
+    seen: str | None = flag(
+        None, "folder of an earlier record: how long its responses are, for the time and the truncated share"
     )
     try_: NonNegativeInt = flag(0, "prompts that are run to correct the times; loads both models; 0 for none")
     micro_batch: PositiveInt = flag(16, "of a training step: responses per forward and backward pass")
@@ -80,7 +84,8 @@ def plan(student: str = "bundled", **options: Any) -> "ResourcePlan":
         stated=stated,
         free_gb=wanted.free_gb,
         tried=wanted.try_,
-        n_probed=n_probed(analyzer, units),
+        seen=None if wanted.seen is None else Path(wanted.seen),
+        n_probed=n_probed(analyzer, units.per_bin),
         training=training,
         steers=wanted.steers,
     )

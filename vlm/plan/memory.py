@@ -81,7 +81,8 @@ class Memory:
         """What is there in every phase: weights, and pictures that are kept."""
         trained = phase == "training step" or self.work.keeps_float32
         student = self.trained_weights(is_read=phase == "loading") if trained else self.weights("student")
-        teacher = self.weights("teacher") * (not self.settings.elsewhere)
+        is_here = self.work.has_teacher and not self.settings.elsewhere
+        teacher = self.weights("teacher") if is_here else 0
         weights = max(student, teacher) if self.settings.offload and not self.on_cpu else student + teacher
         prompts, kept = self.costs.prompts, 0
         if self.on_cpu and phase != "loading":

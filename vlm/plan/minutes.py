@@ -48,7 +48,7 @@ class Minutes:
 
     def _loading(self) -> float:
         """Files are hashed, weights are written; a slow disk takes longer."""
-        models = (self.costs.student, self.costs.teacher)
+        models = (self.costs.student, self.costs.teacher) if self.work.has_teacher else (self.costs.student,)
         files = sum(DTYPES[outline.saved_in].itemsize * outline.n_parameters for outline in models)
         return files / self.rates.hashed_bytes + sum(2 * outline.weight_bytes for outline in models) / self.rates.bytes
 

@@ -1,4 +1,4 @@
-"""A plan as text: what is planned, a table of the phases, what the numbers rest on, then the verdict and the changes."""
+"""A plan as text: what is planned, a table of the phases, what the numbers rest on, the verdict and the changes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -35,10 +35,10 @@ def _title(plan: "ResourcePlan") -> str:
     batch = f"batch {settings.batch}"
     if "training step" in work.phases:
         batch += f", micro-batch {settings.micro_batch}"
-    return (
-        f"plan: student {student} ({settings.dtype}), teacher {teacher} ({settings.teacher_dtype}),"
-        f" on {plan.room.device}; {batch}; responses of up to {work.max_response} tokens"
-    )
+    models = f"student {student} ({settings.dtype})"
+    if work.has_teacher:
+        models += f", teacher {teacher} ({settings.teacher_dtype})"
+    return f"plan: {models}, on {plan.room.device}; {batch}; responses of up to {work.max_response} tokens"
 
 
 def _table(plan: "ResourcePlan") -> list[str]:

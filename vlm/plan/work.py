@@ -74,6 +74,11 @@ class Work:
     keeps_float32: bool = False
 
     @property
+    def has_teacher(self) -> bool:
+        """Whether a teacher takes part."""
+        return not {"loading", "rollouts"}.issuperset(self.phases)
+
+    @property
     def mean(self) -> float:
         """Tokens of a response, for the time."""
         return self.max_response if self.mean_response is None else self.mean_response
