@@ -120,6 +120,7 @@ def _work(analyzer: "Analyzer", prompts: Prompts, asked: Asked, seen: Sequence[S
         n_responses=n_responses,
         max_response=options.longest_response,
         mean_response=mean if seen else None,
+        steps_in_a_batch=seen[0].steps_at(options.longest_response, options.batch) if seen else None,
         n_probed=min(asked.n_probed, math.ceil(n_responses * mean)),
         n_gradients=3 if asked.steers else 1,
         trains_text=asked.steers,

@@ -35,6 +35,12 @@ class Seen:
         """Return the mean number of tokens, none having more than `longest`."""
         return sum(min(n, longest) for n in self.n_tokens) / len(self.n_tokens)
 
+    def steps_at(self, longest: int, batch: int) -> float:
+        """Return the tokens of the longest response of a batch, on average over batches in the order of responses."""
+        cut = [min(n, longest) for n in self.n_tokens]
+        most = [max(cut[start : start + batch]) for start in range(0, len(cut), batch)]
+        return sum(most) / len(most)
+
     def truncated_at(self, longest: int) -> float:
         """Return the share that is longer than `longest`, or cut before it ended."""
         both = zip(self.n_tokens, self.is_cut, strict=True)

@@ -86,10 +86,11 @@ def test_a_dry_run_of_training_writes_nothing(outlines, capsys, tmp_path, monkey
     assert "x 3" in capsys.readouterr().out and not list(tmp_path.iterdir())
 
 
-def test_a_few_prompts_that_are_run_say_how_long_responses_are(checkpoints):
+def test_a_few_prompts_that_are_run_say_how_long_responses_are(checkpoints, capsys):
     options = {"teacher": str(checkpoints / "teacher"), "limit": 4, "max_response": 4, "device": "cpu"}
     plan = command.plan(str(checkpoints / "student"), try_=2, **options)
     assert plan.truncated is not None and 0 <= plan.truncated <= 1
+    assert " of 2 responses " in capsys.readouterr().err  # not those of all four prompts
     assert any("times from 2 prompts that were run" in note for note in plan.notes)
 
 
@@ -150,6 +151,7 @@ def test_an_earlier_record_says_how_many_responses_are_truncated():
     rows = [{"n_tokens": n, "truncated": n == 12} for n in (4, 8, 10, 12)]
     seen = Seen("a record", [row["n_tokens"] for row in rows], [row["truncated"] for row in rows])
     assert [seen.truncated_at(n) for n in (16, 12, 10, 8, 3)] == [0.25, 0.25, 0.25, 0.5, 1.0]
+    assert seen.steps_at(11, batch=2) == (8 + 11) / 2
     assert seen.mean_at(8) == (4 + 3 * 8) / 4
 
 

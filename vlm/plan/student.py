@@ -50,7 +50,8 @@ def short_numbers(outline: Outline, settings: Settings) -> int:
     """
     if not settings.lora_rank or (settings.dtype, outline.saved_in) != ("bfloat16", "bfloat16"):
         return 0
-    return sum(outline.model.get_submodule(name).weight.numel() for name in language_layers(outline.model))  # type: ignore[union-attr, operator]
+    layers: list[Any] = [outline.model.get_submodule(name) for name in language_layers(outline.model)]
+    return sum(layer.weight.numel() for layer in layers)
 
 
 def _trained(outline: Outline, settings: Settings) -> list[Tensor]:

@@ -54,6 +54,7 @@ class Work:
     phases: those that happen, of `PHASES`.
     n_responses: sampled and scored, of up to `max_response` tokens.
     mean_response: tokens, for the time; None for `max_response`.
+    steps_in_a_batch: tokens of the longest response of a batch, on average; None for the mean.
     n_probed: tokens whose gradients are measured.
     n_gradients: gradients that a step of training sums apart.
     per_step: responses of a step of training.
@@ -65,6 +66,7 @@ class Work:
     n_responses: int
     max_response: int
     mean_response: float | None = None
+    steps_in_a_batch: float | None = None
     n_probed: int = 640
     n_bins: int = 10
     n_gradients: int = 1
