@@ -5,13 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transformers import GenerationConfig
-
 from cli.errors import OptionError
 from records import RecordError, read_record
-from vlm.checkpoints.checkpoint import LoadedModel
-from vlm.checkpoints.configs import readable
-from vlm.plan.outline import Outline
+from vlm.plan.outline import Outline, reader_of
 from vlm.plan.plan import ResourcePlan
 
 if TYPE_CHECKING:
@@ -81,11 +77,7 @@ def stored_by(analyzer: "Analyzer", student: Outline) -> list[Seen]:
     """
     if analyzer.stored is None or student.processor is None:
         return []
-    source = readable(analyzer.checkpoint)
-    student.model.generation_config = GenerationConfig(
-        eos_token_id=source.base.read("generation_config.json").get("eos_token_id")
-    )
-    reader = LoadedModel(student.name, student.model, student.processor, "")
+    reader = reader_of(analyzer.checkpoint, student)
     stored = analyzer.stored.to(analyzer.source_prompts, reader, student.n_ids, analyzer.prompt_options)
     lengths = [len(rollout.token_ids) for rollout in stored.rollouts]
     return [Seen("`rollouts`", lengths, [rollout.truncated for rollout in stored.rollouts])]

@@ -12,10 +12,9 @@ from vlm.plan.inputs import Shown
 from vlm.plan.making import make_plan
 from vlm.plan.memory import Memory
 from vlm.plan.outline import outline
-from vlm.plan.plan import Room
+from vlm.plan.plan import Room, duration, gb
 from vlm.plan.rates import Rates, measured_rates
 from vlm.plan.shapes_only import Counts
-from vlm.plan.text import duration, gb
 from vlm.plan.work import PHASES, Prompts, Settings, Work
 
 RATES = Rates(flops=1e12, bytes=1e11, start_seconds=1e-5, device="cpu")
