@@ -51,7 +51,7 @@ def _measure_in(team: "Team", probe: Probe, parsed: Any) -> None:
     if output.dry_run:
         _say_plan(analyzer, probe, own, others)
         return
-    analyzer.begun = _say_prompts
+    analyzer.begun = _say_what_runs
     measured = analyzer.measure(probe, *others, folder=output.out or "runs/{name}", **own)
     if team.rank:
         return
@@ -59,6 +59,11 @@ def _measure_in(team: "Team", probe: Probe, parsed: Any) -> None:
     print(measured)
     written = [("picture", path) for path in measured.save()] + [("file", path) for path in measured.others]
     print(f"record: {measured.path}", *(f"{kind}: {path}" for kind, path in written), sep="\n")
+
+
+def _say_what_runs(analyzer: "Analyzer") -> None:
+    print(analyzer.running, file=sys.stderr, flush=True)
+    _say_prompts(analyzer)
 
 
 def _say_prompts(analyzer: "Analyzer") -> None:

@@ -22,7 +22,6 @@ from probes.settings_of_analyzer import Settings, groups_of
 from probes.stored_responses import StoredResponses
 from records import Shards
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel, in_precision, model_in_memory, quiet
-from vlm.checkpoints.devices import say
 from vlm.checkpoints.optimizer_state import AdamMetric, adam_metric_of, state_file
 from vlm.checkpoints.pair import Pair, load_student, load_teacher, pair_of, teacher_named
 from vlm.checkpoints.turns import taking_turns
@@ -142,7 +141,6 @@ class Corpus(Settings):
                 teacher_named(self.checkpoint, self.pair_options.teacher)  # refuses before anything large is read
             pair = pair_of(self._loaded_student, self.teacher)
             pair = taking_turns(pair) if self.pair_options.offload else pair
-        say(f"models: student {pair.student.running}; teacher {pair.teacher.running}")
         for warning in pair.warnings:
             print(f"note: {warning}", file=sys.stderr)
         return pair
@@ -162,12 +160,14 @@ class Corpus(Settings):
     @property
     def student(self) -> LoadedModel:
         """The student; alone, where the teacher has not been needed so far."""
-        return self.pair.student if "pair" in self.__dict__ else self._student_alone
+        return self.pair.student if "pair" in self.__dict__ else self._loaded_student
 
-    @cached_property
-    def _student_alone(self) -> LoadedModel:
-        say(f"model: {self._loaded_student.running}")
-        return self._loaded_student
+    @property
+    def running(self) -> str:
+        """Return a line about the models that are loaded: dtype, attention and device."""
+        if "pair" in self.__dict__:
+            return f"models: student {self.pair.student.running}; teacher {self.pair.teacher.running}"
+        return f"model: {self._loaded_student.running}"
 
     @cached_property
     def prompt_set(self) -> PromptSet:

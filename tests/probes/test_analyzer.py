@@ -218,7 +218,7 @@ def test_advice_is_numbers(analyzer):
     [
         ({"limits": 3}, "`limits` is no option of an analyzer"),
         ({"limit": 0}, "`limit` must be a whole number above 0, got 0"),
-        ({"dtype": "int8"}, "`dtype` must be one of float32, .*, got int8"),
+        ({"dtype": "int8"}, "`dtype` must be one of auto, float32, .*, got int8"),
         ({"prompts": [{"prompt": "x"}]}, "prompt"),
         ({"prompts": "nowhere.parquet"}, "`prompts`"),
         ({"teacher": "nowhere/at-all"}, "`teacher`"),

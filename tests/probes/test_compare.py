@@ -90,7 +90,7 @@ def test_a_checkpoint_compared_with_itself_has_not_changed(before, exact, tmp_pa
 def of_the_same_rollouts(probe, checkpoint, exact, rollouts, out, monkeypatch, *argv):
     """A record of another probe, the checkpoint being given other responses for its own."""
     with monkeypatch.context() as patch:
-        patch.setattr(sampling, "generate", lambda loaded, prompts, settings: rollouts)
+        patch.setattr(sampling, "generate", lambda loaded, prompts, settings, **_: rollouts)
         assert probe.main([str(checkpoint), *exact, *SHORT, *argv, "--out", str(out)]) == 0
     return out
 
