@@ -61,12 +61,16 @@ class AnswerOptions:
     without_image: bool = flag(False, "leave the pictures out of the prompts")
 
 
+def refuse(analyzer: "Analyzer", options: AnswerOptions) -> None:
+    """Refuse further samples of answers that are there already."""
+    if analyzer.stored is not None and (options.samples or options.without_image):
+        raise OptionError("`samples` and `without_image` belong to answers that are sampled; leave `rollouts` out")
+
+
 def plan(analyzer: "Analyzer", options: AnswerOptions) -> Plan:
     """Return what identifies a record of answers: one model alone."""
     from vlm.prompts.prompt import prompts_fingerprint
 
-    if analyzer.stored is not None and (options.samples or options.without_image):
-        raise OptionError("`samples` and `without_image` belong to answers that are sampled; leave `rollouts` out")
     student = analyzer.student
     stages.stored_answers(analyzer)
     header = {
@@ -123,7 +127,7 @@ def _unanswered(rollouts: "pd.DataFrame", n: int) -> str:
     return f"not judged: {n} of {len(rollouts)} responses, whose prompts state no answer"
 
 
-PROBE = Probe("accuracy", measure, summary, (AskedOptions,), (AnswerOptions,), plan=plan)
+PROBE = Probe("accuracy", measure, summary, (AskedOptions,), (AnswerOptions,), refuse=refuse, plan=plan)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

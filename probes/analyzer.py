@@ -150,6 +150,8 @@ class Analyzer(Corpus):
 
     def _planned(self, probe: Probe, *values: Any) -> tuple[Mapping[str, Any], Callable[[], Tables]]:
         """Return what identifies a record of these values, and what measures its tables."""
+        if probe.refuse:
+            probe.refuse(self, *values)
         plan = probe.plan(self, *values) if probe.plan else Plan(self.header(probe, *values))
         return plan.header, plan.measure or partial(probe.measure, self, *values)
 

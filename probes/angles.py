@@ -28,7 +28,7 @@ from cli.errors import OptionError
 from cli.options import flag
 from cli.tables import aligned
 from probes import command, stages
-from probes.probe import Plan, Probe, Tables
+from probes.probe import Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
 from probes.text import ANGLE_TITLES, cell, with_interval
 
@@ -48,7 +48,7 @@ class CheckOptions:
     )
 
 
-def plan(analyzer: "Analyzer", units: UnitOptions, checks: CheckOptions) -> Plan:
+def refuse(analyzer: "Analyzer", units: UnitOptions, checks: CheckOptions) -> None:
     """Refuse a check of the dtype that serves as the truth, and of units that no single response holds."""
     if checks.precision_check:
         stages.reference_dtype(analyzer.settled_options)
@@ -56,7 +56,6 @@ def plan(analyzer: "Analyzer", units: UnitOptions, checks: CheckOptions) -> Plan
             raise OptionError(
                 "`precision_check` measures units of one response again, got `unit` corpus-bin; leave it out"
             )
-    return Plan(analyzer.header(PROBE, units, checks))
 
 
 def measure(analyzer: "Analyzer", options: UnitOptions, checks: CheckOptions) -> Tables:
@@ -108,7 +107,7 @@ def _cells(row: dict) -> list[str | float | int]:
     return [row["bin"], row["n_units"], *divergences, *angles, *nulls]
 
 
-PROBE = Probe("angles", measure, summary, ANALYZER_OPTIONS, (UnitOptions, CheckOptions), plan=plan)
+PROBE = Probe("angles", measure, summary, ANALYZER_OPTIONS, (UnitOptions, CheckOptions), refuse=refuse)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

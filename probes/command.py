@@ -49,7 +49,7 @@ def _measure_in(team: "Team", probe: Probe, parsed: Any) -> None:
         print(said)
         return
     if output.dry_run:
-        _say_plan(analyzer, probe, own, 1 + len(others))
+        _say_plan(analyzer, probe, own, others)
         return
     analyzer.begun = _say_what_runs
     measured = analyzer.measure(probe, *others, folder=output.out or "runs/{name}", **own)
@@ -70,8 +70,8 @@ def _say_prompts(analyzer: "Analyzer") -> None:
     print(*analyzer.prompt_set.lines, sep="\n", file=sys.stderr, flush=True)
 
 
-def _say_plan(analyzer: "Analyzer", probe: Probe, own: Mapping[str, Any], n_models: int) -> None:
+def _say_plan(analyzer: "Analyzer", probe: Probe, own: Mapping[str, Any], others: Sequence[str]) -> None:
     from probes.plan import show
     from probes.planning import plan_of_probe
 
-    show(plan_of_probe(analyzer, probe, probe.values(own), n_models))
+    show(plan_of_probe(analyzer, probe, probe.values(own), others))

@@ -106,10 +106,8 @@ class Side:
     answers: "pd.DataFrame | None"
 
 
-def plan(analyzer: "Analyzer", *values: Any) -> Plan:
-    """Load both sides once, so that two that do not fit are refused before either is measured."""
-    from vlm.prompts.prompt import prompts_fingerprint
-
+def refuse(analyzer: "Analyzer", *values: Any) -> None:
+    """Refuse other than two checkpoints, and first-order changes with attention that has no such derivative."""
     *others, options = values
     if options.first_order:
         stages.refuse_attention(analyzer)
@@ -119,7 +117,14 @@ def plan(analyzer: "Analyzer", *values: Any) -> Plan:
             f"`checkpoints` must be two, BEFORE and AFTER, got {len(checkpoints)} ({', '.join(checkpoints)});"
             " `bundled` names the bundled student"
         )
-    sides = _with_teachers(analyzer, checkpoints)
+
+
+def plan(analyzer: "Analyzer", *values: Any) -> Plan:
+    """Load both sides once, so that two that do not fit are refused before either is measured."""
+    from vlm.prompts.prompt import prompts_fingerprint
+
+    *others, options = values
+    sides = _with_teachers(analyzer, [analyzer.checkpoint, *others])
     loaded: list[_Loaded] = []
     for name, one in sides.items():
         is_shared = bool(loaded) and analyzer.pair_options.teacher is not None
@@ -275,7 +280,14 @@ def summary(measured: "Measurement", options: CompareOptions) -> str:
 
 
 PROBE = Probe(
-    "compare", measure, summary, (ModelOptions, PromptOptions, BinOptions), (CompareOptions,), series=True, plan=plan
+    "compare",
+    measure,
+    summary,
+    (ModelOptions, PromptOptions, BinOptions),
+    (CompareOptions,),
+    series=True,
+    refuse=refuse,
+    plan=plan,
 )
 
 

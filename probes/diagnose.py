@@ -68,10 +68,14 @@ class DiagnosisOptions:
     shown: NonNegativeInt = flag(4, "responses shown token by token, with their pictures, in the report")
 
 
-def plan(analyzer: "Analyzer", options: DiagnosisOptions, run_options: RunOptions) -> Plan:
-    """Return a header that also says how units are chosen, which pictures of them state."""
+def refuse(analyzer: "Analyzer", options: DiagnosisOptions, run_options: RunOptions) -> None:
+    """Refuse a forecast with attention that has no derivative along a direction."""
     if not options.skip_forecast:
         stages.refuse_attention(analyzer)
+
+
+def plan(analyzer: "Analyzer", options: DiagnosisOptions, run_options: RunOptions) -> Plan:
+    """Return a header that also says how units are chosen, which pictures of them state."""
     return Plan(analyzer.header(PROBE, options, run_options, _units(options)))
 
 
@@ -155,6 +159,7 @@ PROBE = Probe(
     (WidePairOptions, PromptOptions, BinOptions),
     (DiagnosisOptions, RunOptions),
     measurement="Advice",
+    refuse=refuse,
     plan=plan,
 )
 

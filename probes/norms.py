@@ -47,10 +47,15 @@ class SeriesUnitOptions(UnitOptions):
     per_bin: PositiveInt | Literal["all"] = flag(16, "units probed in each bin, drawn at random, or all")
 
 
+def refuse(analyzer: "Analyzer", *values: Any) -> None:
+    """Refuse checkpoints without the optimizer's state that the metric needs."""
+    *others, _ = values
+    analyzer.refuse_missing_states(analyzer.checkpoint, *others)
+
+
 def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     """Load every checkpoint once, so that one that does not fit is refused before any is measured."""
     *others, options = values
-    analyzer.refuse_missing_states(analyzer.checkpoint, *others)
     first = analyzer.apart()
     joined, students, states = first.header(PROBE, options), [], []
     analyzer.asked = first.asked
@@ -117,7 +122,7 @@ def norm_table(norms: "pd.DataFrame", scope: str) -> str:
     return f"{caption}\n{aligned([[*titles, *ANGLE_TITLES.values()], *lines])}"
 
 
-PROBE = Probe("norms", measure, summary, ANALYZER_OPTIONS, (SeriesUnitOptions,), series=True, plan=plan)
+PROBE = Probe("norms", measure, summary, ANALYZER_OPTIONS, (SeriesUnitOptions,), series=True, refuse=refuse, plan=plan)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

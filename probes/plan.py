@@ -3,12 +3,22 @@
     python -m probes.plan Qwen/Qwen3-VL-2B-Instruct --teacher Qwen/Qwen3-VL-8B-Instruct --max-response 1024
     python -m probes.plan student/ --teacher teacher/ --prompts data.parquet --limit 200 --batch 8
     python -m probes.plan student/ --teacher teacher/ --prompt-tokens 320 --visual-tokens 256 --free-gb 80
-    python -m probes.plan --try 2                              # the times from two prompts that are run
+    python -m probes.plan --seen runs/earlier                  # times and truncation from an earlier record's responses
+    python -m probes.plan --try 2                              # times from two prompts that are run
 
-Reads the two configs; weights are neither read nor downloaded unless `--try` asks for a run. The models are run on
-shapes alone, which says what their passes hold and compute; the device's rates are measured in about a second. Prints
-GB and minutes by phase, what is free, whether it fits, and if not what to change, in the order in which it costs least.
-Lengths are those of the prompts where the student's folder has a processor; else they are stated, or assumed and said.
+Reads the two configs. Weights are neither read nor downloaded unless `--try` asks for a run. The models are run on
+shapes alone, which says how much memory and how many operations their passes need. The device's rates are measured in
+about a second. Prompts are those of `--prompts` where the student's folder has a processor; else their lengths are
+stated, or assumed, and the plan says so.
+
+Prints, from top to bottom:
+
+    plan      the models, their dtypes, the device, the batch, the longest response
+    a table   memory at the peak of each phase (GB, 10^9 bytes), its time, and what takes the memory
+    note      what the numbers rest on
+    truncated the share of responses that would be cut, if it can be forecast
+    peak      the largest need against the memory that is free, and whether it fits
+    change    if it does not fit: flags to change, in order of cost, each with the GB that it saves
 
 Every probe and the trainer have `--dry-run`, which prints the plan of that very command. A plan that fits neither as it
 is nor with its own changes ends with one line and exit code 2.
@@ -18,6 +28,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
@@ -41,6 +52,9 @@ class PlanOptions:
     visual_tokens: NonNegativeInt | None = flag(None, "tokens of its picture (default: read; 256 where they cannot be)")
     free_gb: PositiveFloat | None = flag(
         None, "plan for so much free memory, in 10^9 bytes (default: what the device has free now)"
+    )
+    seen: str | None = flag(
+        None, "folder of an earlier record: how long its responses are, for the time and the truncated share"
     )
     try_: NonNegativeInt = flag(0, "prompts that are run to correct the times; loads both models; 0 for none")
     micro_batch: PositiveInt = flag(16, "of a training step: responses per forward and backward pass")
@@ -76,12 +90,13 @@ def plan(student: str = "bundled", **options: Any) -> "ResourcePlan":
         gradient_checkpointing=wanted.gradient_checkpointing,
         lora_rank=wanted.lora_rank,
     )
-    stated = Stated(wanted.prompt_tokens, wanted.visual_tokens)
+    stated = Stated(analyzer.prompt_options.limit, wanted.prompt_tokens, wanted.visual_tokens)
     asked = Asked(
         stated=stated,
         free_gb=wanted.free_gb,
         tried=wanted.try_,
-        n_probed=n_probed(analyzer, units),
+        seen=None if wanted.seen is None else Path(wanted.seen),
+        n_probed=n_probed(analyzer, units.per_bin),
         training=training,
         steers=wanted.steers,
     )

@@ -43,6 +43,8 @@ class Probe:
     options: tuple[type[Any], ...] = ()
     measurement: str = "Measurement"
     series: bool = False
+    refuse: Callable[..., None] | None = None
+    """Given what `measure` is given, refuses options that make no sense together; it reads no weights."""
     plan: "Callable[..., Plan] | None" = None
     """Given what `measure` is given, refuses what makes no sense and returns what to measure; see `Plan`."""
 

@@ -74,15 +74,21 @@ class StepOptions:
     after: str | None = flag(None, "a later checkpoint: how much of the way to it was first-order")
 
 
-def plan(analyzer: "Analyzer", options: StepOptions) -> Plan:
+def refuse(analyzer: "Analyzer", options: StepOptions) -> None:
     """Refuse a fresh optimizer's steps in the metric of another, and a later checkpoint that is none."""
-    from vlm.checkpoints.checkpoint import check_vision, fingerprints
+    from vlm.checkpoints.checkpoint import check_vision
 
     if options.check and analyzer.metric_options.metric == "adam":
         raise OptionError("`check` takes steps from a fresh optimizer, got --metric adam; leave one of the two out")
     if options.after is not None:
         check_vision(options.after)
     stages.refuse_attention(analyzer)
+
+
+def plan(analyzer: "Analyzer", options: StepOptions) -> Plan:
+    """Return a header that also says which later checkpoint the step is compared with."""
+    from vlm.checkpoints.checkpoint import fingerprints
+
     header = analyzer.header(PROBE, options)
     if options.after is not None:
         header["weights"]["after"], header["setup"]["after"] = fingerprints(options.after)
@@ -219,6 +225,7 @@ PROBE = Probe(
     summary,
     (WidePairOptions, HalvedPromptOptions, BinOptions, MetricOptions),
     (StepOptions,),
+    refuse=refuse,
     plan=plan,
 )
 

@@ -14,6 +14,7 @@ from vlm.checkpoints.configs import readable
 from vlm.checkpoints.devices import AUTO, device_name, device_of
 from vlm.checkpoints.optimizer_state import STATE, state_file
 from vlm.checkpoints.pair import teacher_named
+from vlm.checkpoints.places import CheckpointError
 from vlm.checkpoints.precision import settled_dtype
 
 
@@ -43,7 +44,10 @@ class Settings:
         if teacher_dtype == AUTO and teacher_device.type == "cpu":
             teacher_dtype = None  # else a student in float64 had a teacher in float32
         elif (teacher_dtype or asked.dtype) == AUTO:
-            own = _settled(AUTO, teacher_device, lambda: teacher_named(self.checkpoint, asked.teacher).checkpoint)
+            try:
+                own = _settled(AUTO, teacher_device, lambda: teacher_named(self.checkpoint, asked.teacher).checkpoint)
+            except CheckpointError:  # no teacher: refused where one is needed
+                own = dtype
             teacher_dtype = None if own == dtype else own
         return replace(asked, dtype=dtype, teacher_dtype=teacher_dtype, device=device_name(asked.device))
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from probes.seen_responses import Seen
+from records import Shards
 from vlm.plan.making import make_plan
 from vlm.plan.minutes import Minutes
 from vlm.plan.plan import ResourcePlan
@@ -21,15 +23,19 @@ def tried_out(analyzer: "Analyzer", drawn: DrawnUp, n: int) -> ResourcePlan:
     """
     plan, costs, rates = drawn.plan, drawn.costs, drawn.rates
     options = replace(analyzer.prompt_options, limit=n)
-    few = analyzer.having(_groups={**analyzer._groups, type(options): options})
+    fresh = {"prompt_options": options, "shards": Shards(), "seconds": {}}
+    few = analyzer.having(_groups={**analyzer._groups, type(options): options}, **fresh)
+    for name in ("prompt_set", "asked", "answered", "rollouts", "tokens"):  # those of all prompts
+        few.__dict__.pop(name, None)
     few.tokens  # noqa: B018  # sampled and scored, timed by phase
     lengths = [len(rollout.token_ids) for rollout in few.rollouts]
     mean = sum(lengths) / len(lengths)
-    same = replace(plan.work, n_responses=len(lengths), mean_response=mean, phases=_RUN)
+    steps = Seen("", lengths, [False] * len(lengths)).steps_at(plan.work.max_response, plan.settings.batch)
+    same = replace(plan.work, n_responses=len(lengths), mean_response=mean, steps_in_a_batch=steps, phases=_RUN)
     expected = Minutes(costs, same, plan.settings, rates, {}).seconds()
     corrections = {phase: few.seconds[phase] / expected[phase] for phase in _RUN}
     corrections |= {"gradients": corrections["scoring"], "null": corrections["scoring"]}
-    work = replace(plan.work, mean_response=mean)
+    work = replace(plan.work, mean_response=mean, steps_in_a_batch=steps)
     corrected = make_plan(costs, work, plan.settings, plan.room, rates, corrections)
     truncated = sum(rollout.truncated for rollout in few.rollouts) / len(lengths)
     note = (

@@ -27,7 +27,7 @@ def plan_of(config: Config, free_gb: float | None = None) -> ResourcePlan:
     models = Models(
         config.student,
         config.teacher,
-        (config.dtype, config.teacher_dtype or config.dtype),
+        (config.precision, config.teacher_dtype or config.precision),
         config.device,
         config.attention,
     )
@@ -38,8 +38,7 @@ def plan_of(config: Config, free_gb: float | None = None) -> ResourcePlan:
         def read() -> list:
             return prompt_set(config.prompts, limit=READ, split=config.split, reading=config).prompts
 
-        stated = Stated(longest=min(room, config.max_prompt or room))
-        return lengths_of(student, read, READ, config.text_view, stated)
+        return lengths_of(student, read, config.text_view, min(room, config.max_prompt or room), Stated(READ))
 
     settings = Settings(
         batch=config.generation_batch,

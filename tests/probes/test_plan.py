@@ -1,5 +1,6 @@
 """`vgs plan` and `--dry-run`: what they print, what they refuse, and that they read no weights and write nothing."""
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -7,10 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from cli.errors import OptionError
+from probes import Analyzer, accuracy, vds
 from probes import plan as command
-from probes import vds
+from probes.planning import Asked, plan_of
+from probes.seen_responses import Seen
 from train import __main__ as train_command
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +44,9 @@ def test_a_plan_names_phases_peak_and_what_it_rests_on(outlines):
     assert done.returncode == 0 and not done.stderr, done.stderr
     for phase in ("loading", "rollouts", "scoring", "gradients", "training step"):
         assert phase in done.stdout
-    assert "it fits" in done.stdout and "the longest of 4, read" in done.stdout
+    first, *_, last = done.stdout.splitlines()
+    assert first.startswith("plan: student ") and "responses of up to 8 tokens" in first
+    assert last.endswith("it fits") and "the longest of 4, read" in done.stdout
     assert "truncated responses at 8 tokens: unknown" in done.stdout
 
 
@@ -80,10 +86,11 @@ def test_a_dry_run_of_training_writes_nothing(outlines, capsys, tmp_path, monkey
     assert "x 3" in capsys.readouterr().out and not list(tmp_path.iterdir())
 
 
-def test_a_few_prompts_that_are_run_say_how_long_responses_are(checkpoints):
+def test_a_few_prompts_that_are_run_say_how_long_responses_are(checkpoints, capsys):
     options = {"teacher": str(checkpoints / "teacher"), "limit": 4, "max_response": 4, "device": "cpu"}
     plan = command.plan(str(checkpoints / "student"), try_=2, **options)
     assert plan.truncated is not None and 0 <= plan.truncated <= 1
+    assert " of 2 responses " in capsys.readouterr().err  # not those of all four prompts
     assert any("times from 2 prompts that were run" in note for note in plan.notes)
 
 
@@ -96,7 +103,7 @@ def test_an_unknown_option_is_named(outlines):
 def test_responses_above_the_context_are_refused_before_any_mask_of_theirs_is_made(outlines, capsys, words):
     assert command.main([*pair(outlines), "--limit", "4", "--max-response", "999999999", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "must leave room for a prompt in the context of both models: it may have 0 tokens" in line
+    assert "must leave room for a prompt in the context of both models: it leaves 0 tokens" in line
     train = ["--student", str(outlines / "student"), "--teacher", str(outlines / "teacher"), "--dry-run"]
     assert train_command.main([*train, "--max-response", "999999999"]) == 2
 
@@ -105,7 +112,10 @@ def test_a_plan_leaves_out_the_prompts_that_its_command_leaves_out(outlines, cap
     file = tmp_path / "prompts.jsonl"
     file.write_text("".join(json.dumps({"problem": " ".join(["red"] * n)}) + "\n" for n in (2, 3, 40)))
     words = ["--prompts", str(file), "--max-response", "8"]
-    for more, said in (([], "the longest of 3, read"), (["--max-prompt", "20"], "the longest of 2, read; 1 more")):
+    for more, said in (
+        ([], "the longest of 3, read"),
+        (["--max-prompt", "20"], "the longest of 2, read; 1 without room"),
+    ):
         assert command.main([*pair(outlines), *words, *more]) == 0
         assert said in capsys.readouterr().out
 
@@ -122,3 +132,110 @@ def test_of_several_processes_one_prints_the_plan(outlines, capsys, monkeypatch)
         assert command.main([*pair(outlines), "--limit", "4", "--max-response", "8"]) == 0
         said.append(capsys.readouterr().out)
     assert "it fits" in said[0] and not said[1]
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "named"),
+    [
+        ("angles", ["--unit", "corpus-bin", "--precision-check", "2"], "`precision_check`"),
+        ("compare", [], "`checkpoints` must be two"),
+        ("sensitivity", ["--attention", "flash_attention_2"], "`attention` must be"),
+        ("diagnose", ["--attention", "flash_attention_2"], "`attention` must be"),
+        ("norms", ["nowhere"], "nowhere"),
+        ("norms", ["--metric", "adam"], "training.pt"),
+        ("vds", ["--max-response", "100000"], "`max_response` must leave room"),
+    ],
+)
+def test_a_dry_run_refuses_what_needs_no_weights_to_be_refused(outlines, capsys, module, words, named):
+    command_of = importlib.import_module(f"probes.{module}")
+    student, *others = pair(outlines)
+    more = [word for word in words if word == "nowhere"]
+    flags = [word for word in words if word != "nowhere"]
+    assert command_of.main([student, *more, *others, "--limit", "4", *flags, "--dry-run"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and named in line
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--free-gb", "0"], "`--free-gb` must be a number above 0"),
+        (["--prompt-tokens", "0"], "`--prompt-tokens` must be a whole number above 0"),
+        (["--prompt-tokens", "5", "--visual-tokens", "5"], "`prompt_tokens` must hold `visual_tokens`"),
+        (["--prompt-tokens", "300", "--max-response", "100000"], "`max_response` must leave room"),
+        (["--seen", "nowhere"], "`seen` must be the folder of a record"),
+    ],
+)
+def test_values_that_make_no_sense_are_one_line(outlines, capsys, words, named):
+    try:
+        code = command.main([*pair(outlines), "--limit", "4", *words])
+    except SystemExit as ended:  # a flag's own type
+        code = ended.code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert code == 2 and named in line
+
+
+def test_a_teacher_without_pictures_is_refused(outlines, capsys, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}))
+    assert command.main([str(outlines / "student"), "--teacher", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "`teacher`" in line and "text-only" in line
+
+
+def test_an_earlier_record_says_how_many_responses_are_truncated():
+    rows = [{"n_tokens": n, "truncated": n == 12} for n in (4, 8, 10, 12)]
+    seen = Seen("a record", [row["n_tokens"] for row in rows], [row["truncated"] for row in rows])
+    assert [seen.truncated_at(n) for n in (16, 12, 10, 8, 3)] == [0.25, 0.25, 0.25, 0.5, 1.0]
+    assert seen.steps_at(11, batch=2) == (8 + 11) / 2
+    assert seen.mean_at(8) == (4 + 3 * 8) / 4
+
+
+def test_lengths_of_a_record_enter_the_plan(checkpoints, tmp_path):
+    analyzer = Analyzer(
+        str(checkpoints / "student"),
+        teacher=str(checkpoints / "teacher"),
+        folder=tmp_path / "record",
+        device="cpu",
+        limit=4,
+        max_response=8,
+        allow_truncated=True,
+    )
+    measured = analyzer.vds()
+    n_tokens, cut = measured.rollouts["n_tokens"], measured.rollouts["truncated"]
+    options = {"teacher": str(checkpoints / "teacher"), "limit": 4, "device": "cpu"}
+    plan = command.plan(str(checkpoints / "student"), seen=str(tmp_path / "record"), max_response=4, **options)
+    assert plan.truncated == pytest.approx(((n_tokens > 4) | cut).mean())
+    assert plan.work.mean_response == pytest.approx(n_tokens.clip(upper=4).mean())
+    assert f"{100 * plan.truncated:.0f} % of those seen" in str(plan)
+
+
+def test_stored_responses_are_read_in_a_dry_run(outlines, capsys, tmp_path):
+    prompt = Analyzer(str(outlines / "student"), limit=4).source_prompts[0]
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt_id": prompt.prompt_id, "response_ids": [9] * 6}))
+    words = [*pair(outlines), "--limit", "4", "--rollouts", str(path), "--dry-run"]
+    assert vds.main([*words, "--max-response", "4"]) == 2
+    assert "`max_response` must be at least 6" in capsys.readouterr().err
+    assert vds.main([*words, "--max-response", "8", "--allow-truncated"]) == 0
+    said = capsys.readouterr().out
+    assert "truncated responses at 8 tokens: 100 % of those seen" in said and "rollouts  " not in said
+
+
+def test_answers_of_a_student_without_a_teacher_are_planned(outlines, capsys):
+    student, *_ = pair(outlines)
+    assert accuracy.main([student, "--device", "cpu", "--limit", "4", "--max-response", "8", "--dry-run"]) == 0
+    assert "teacher" not in capsys.readouterr().out
+
+
+def test_auto_is_the_checkpoints_own_dtype_on_an_accelerator(outlines, tmp_path, monkeypatch):
+    for folder, dtype in (("student", "float16"), ("teacher", "bfloat16")):
+        shutil.copytree(outlines / folder, tmp_path / folder)
+        path = tmp_path / folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"dtype": dtype}))
+    monkeypatch.setattr("probes.settings_of_analyzer.device_of", lambda *_: torch.device("cuda"))
+    taken = []
+    monkeypatch.setattr("probes.planning.draw_up", lambda models, *_: taken.append(models) or 1 / 0)
+    analyzer = Analyzer(str(tmp_path / "student"), teacher=str(tmp_path / "teacher"), max_response=8)
+    with pytest.raises(ZeroDivisionError):
+        plan_of(analyzer, Asked())
+    assert taken[0].dtypes == ("float16", "bfloat16")

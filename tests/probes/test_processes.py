@@ -83,11 +83,11 @@ def test_three_processes_make_every_record_of_one(checkpoints, tmp_path):
 
 
 def test_what_two_processes_have_begun_one_completes(checkpoints, angles, tmp_path):
-    ended = together(2, *_words(checkpoints, tmp_path, "angles"), "units")
+    ended = together(2, *_words(checkpoints, tmp_path, "angles"), "null")
     assert all(each.code for each in ended)
     assert sum("Interrupt" in each.err.splitlines()[-1] for each in ended if each.err) >= 1
     left = {path.name for path in (tmp_path / "angles" / "pieces").iterdir()}
-    assert "tokens-000001.parquet" in left and "units-000001.parquet" not in left
+    assert "tokens-000001.parquet" in left and "null-000001.parquet" not in left
     all_probes.measure(checkpoints, tmp_path, "angles")
     same(angles / "angles", tmp_path / "angles")
 

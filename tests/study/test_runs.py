@@ -107,7 +107,7 @@ def test_answers_to_other_prompts_are_refused(folder, flags, tmp_path):
         (["--answers", "0"], "`--answers` must be a whole number above 0"),
         (["--answers", "7"], "`answers` must be at least 8"),
         (["--arms", "grpo", "--batch", "6"], "`batch` must give a multiple of 4 rollouts for arm 'grpo', got 6"),
-        (["--device", "abacus"], "`--device` must be one of cpu, auto"),
+        (["--device", "abacus"], "`device` 'abacus' cannot be used"),
     ],
 )
 def test_wrong_flags_are_one_line(command, tmp_path, words, complaint, capsys):

@@ -44,12 +44,13 @@ class Costs:
         def run(n: int) -> Pass:
             return scoring_pass(outline, self._shown(view), n, self.n_response)
 
-        return self._scaled(("scoring", outline is self.teacher, str(outline.dtype), view), run, batch)
+        key = ("scoring", outline is self.teacher, str(outline.dtype), self._shown(view).tokens, view)
+        return self._scaled(key, run, batch)
 
     def sampling(self, batch: int) -> SamplingCosts:
         """Return the cost of sampling a batch of responses."""
         n = min(batch, 2)
-        key = (str(self.student.dtype), n)
+        key = (str(self.student.dtype), self.prompts.image.tokens, n)
         if key not in self._sampling:
             self._sampling[key] = sampling_costs(self.student, self.prompts.image, n, self.n_response)
         return self._sampling[key].times(batch / n)
@@ -67,7 +68,7 @@ class Costs:
             with as_trained(self.student, settings) as (student, weights):
                 return gradient_pass(student, self._shown(view), n, self.n_response, weights)
 
-        return self._scaled(("graph", str(self.student.dtype), view, trained), run, batch)
+        return self._scaled(("graph", str(self.student.dtype), self._shown(view).tokens, view, trained), run, batch)
 
     def _shown(self, view: ViewName) -> Shown:
         return self.prompts.image if view == "image" else self.prompts.text

@@ -26,12 +26,14 @@ class Shown:
     visual: of these, those of pictures.
     view: the prompt itself, where there is one.
     uneven: whether the rows of a batch differ in length.
+    n_pictures: that the visual tokens belong to.
     """
 
     tokens: int
     visual: int = 0
     view: View | None = None
     uneven: bool = True
+    n_pictures: int = 1
 
     def inputs(self, outline: Outline, batch: int, n_response: int = 0) -> dict[str, Tensor]:
         """Return a model's inputs for `batch` rows of this prompt and a response: whole numbers are real, pixels are
@@ -74,6 +76,13 @@ def _grid(outline: Outline, visual: int) -> dict[str, Tensor]:
     height = next(h for h in range(isqrt(visual), 0, -1) if visual % h == 0)
     pixels = torch.empty(visual * merge**2, channels * frames * patch**2, dtype=outline.dtype, device="meta")
     return {"pixel_values": pixels, "image_grid_thw": torch.tensor([[1, height * merge, visual // height * merge]])}
+
+
+def pixels_of_a_token(outline: Outline) -> int:
+    """Pixels that make a visual token, for towers that merge square patches; 0 for others."""
+    tower = getattr(outline.model.config, "vision_config", None)
+    sizes = [getattr(tower, name, 0) for name in ("patch_size", "spatial_merge_size")]
+    return (sizes[0] * sizes[1]) ** 2 if _grid(outline, 1) else 0
 
 
 def counts_the_tower(outline: Outline, shown: Shown) -> bool:

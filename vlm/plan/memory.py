@@ -17,7 +17,7 @@ from vlm.checkpoints.precision import DTYPES
 from vlm.plan.costs import SAMPLING_BYTES, Costs, ViewName, quantised_bytes
 from vlm.plan.outline import Outline
 from vlm.plan.passes import Pass
-from vlm.plan.student import trained_numbers
+from vlm.plan.student import short_numbers, trained_numbers
 from vlm.plan.work import Settings, Work
 from vlm.views.encoding import KEPT_BYTES
 
@@ -80,7 +80,9 @@ class Memory:
     def _held(self, phase: str) -> dict[str, int]:
         """What is there in every phase: weights, and pictures that are kept."""
         trained = phase == "training step" or self.work.keeps_float32
-        student, teacher = self.weights("student", trained), self.weights("teacher") * (not self.settings.elsewhere)
+        student = self.trained_weights(is_read=phase == "loading") if trained else self.weights("student")
+        is_here = self.work.has_teacher and not self.settings.elsewhere
+        teacher = self.weights("teacher") if is_here else 0
         weights = max(student, teacher) if self.settings.offload and not self.on_cpu else student + teacher
         if trained and self.settings.elsewhere:
             weights += self._copied_head()
@@ -89,15 +91,21 @@ class Memory:
             kept = prompts.n_kept * min(prompts.n * prompts.pixel_bytes, KEPT_BYTES)
         return {"weights": weights, **({"pictures": kept} if kept else {})}
 
-    def weights(self, side: str, trained: bool = False) -> int:
-        """Bytes of a model's weights in its dtype; those of a student that is trained are float32."""
+    def weights(self, side: str) -> int:
+        """Bytes of a model's weights in its dtype."""
         outline: Outline = getattr(self.costs, side)
         if side == "teacher" and self.settings.teacher_dtype in BITS:
             return quantised_bytes(outline, BITS[self.settings.teacher_dtype])
-        if trained and (self.work.keeps_float32 or not self.settings.lora_rank):
-            return 4 * outline.n_parameters
         dtype = self.settings.teacher_dtype if side == "teacher" else self.settings.dtype
         return DTYPES[dtype].itemsize * outline.n_parameters
+
+    def trained_weights(self, *, is_read: bool = False) -> int:
+        """Bytes of the weights of a student that is trained: float32, frozen ones of adapted layers 16 bits if exact.
+
+        is_read: while the checkpoint is loaded, before there are adapters.
+        """
+        short = 0 if is_read else short_numbers(self.costs.student, self.settings)
+        return 4 * self.costs.student.n_parameters - 2 * short
 
     def _copied_head(self) -> int:
         """Bytes of the copy of a teacher's head that training keeps where the loss is."""
@@ -198,7 +206,9 @@ class Memory:
 
 def _in_16_bits(settings: Settings, student: Outline) -> dict[str, int]:
     """The copies of float32 weights that passes in 16 bits make and keep."""
-    return {} if settings.dtype == "float32" or settings.lora_rank else {"weights in 16 bits": 2 * student.n_parameters}
+    if settings.dtype == "float32" or settings.lora_rank:
+        return {}
+    return {"weights in 16 bits": 2 * trained_numbers(student, settings)}
 
 
 def _beside(cost: Pass) -> int:

@@ -47,8 +47,10 @@ class Minutes:
         return {phase: ways[phase]() * self.corrections.get(phase, 1.0) for phase in self.work.phases}
 
     def _loading(self) -> float:
-        models = (self.costs.student, self.costs.teacher)
-        return sum(4 * outline.n_parameters for outline in models) / self.rates.bytes
+        """Files are hashed, weights are written; a slow disk takes longer."""
+        models = (self.costs.student, self.costs.teacher) if self.work.has_teacher else (self.costs.student,)
+        files = sum(DTYPES[outline.saved_in].itemsize * outline.n_parameters for outline in models)
+        return files / self.rates.hashed_bytes + sum(2 * outline.weight_bytes for outline in models) / self.rates.bytes
 
     def _sampled(self, n: int, batch: int) -> float:
         batch = min(batch, n)
@@ -56,14 +58,15 @@ class Minutes:
         rows = batch * student.n_rows
         drawing = Counts(moved_bytes=80 * rows, n_ops=20)
         step = self.rates.seconds(costs.step, self._bytes(student)) + self.rates.seconds(drawing)
-        return -(-n // batch) * (self.rates.seconds(costs.prompt) + self._mean * step)
+        n_steps = self._mean if self.work.steps_in_a_batch is None else self.work.steps_in_a_batch
+        return -(-n // batch) * (self.rates.seconds(costs.prompt) + n_steps * step)
 
     def _scored(self, n: int, batch: int, both: bool = True) -> float:
         batch, share = min(batch, n), self._mean / self.work.max_response
         models = (self.costs.student, self.costs.teacher) if both else (self.costs.teacher,)
         passes = [self.costs.scoring(model, view, batch) for model in models for view in VIEWS]
-        forward = sum(self.rates.seconds(cost.forward) for cost in passes)
-        return n / batch * share * forward + n * self._mean * self._logits_of_a_token(models)
+        forward = sum(self.rates.seconds(cost.forward.times(share)) for cost in passes)
+        return n / batch * forward + n * self._mean * self._logits_of_a_token(models)
 
     def _logits_of_a_token(self, models: tuple[Outline, ...]) -> float:
         """The heads of four views, and what their logits are compared with."""
@@ -78,7 +81,7 @@ class Minutes:
         in_chunk = max(CPU_BYTES // max(2 * sum(graph.output_bytes for graph in graphs), 1), 1)
         n_chunks = max(work.n_probed / in_chunk, min(work.n_probed, work.n_responses))
         share = self._share_of_length
-        forward = sum(self.rates.seconds(graph.forward) for graph in graphs) * share
+        forward = sum(self.rates.seconds(graph.forward.times(share)) for graph in graphs)
         products = self.rates.seconds(Counts(flops=_products(student, self._length)))
         head = self.rates.seconds(Counts(flops=2 * 4 * 4 * student.n_ids * student.width))
         return (
@@ -89,12 +92,12 @@ class Minutes:
 
     def _null(self) -> float:
         """For each pair both views, then a gradient of language, visual, and visual with shift: four passes back."""
-        seconds = 0.0
+        seconds, share = 0.0, self._share_of_length
         for view in VIEWS:
             graph = self.costs.graph(view)
             assert graph.backward is not None
-            forward, backward = self.rates.seconds(graph.forward), self.rates.seconds(graph.backward)
-            seconds += self._share_of_length * (forward + 2 * backward)
+            forward, backward = (self.rates.seconds(part.times(share)) for part in (graph.forward, graph.backward))
+            seconds += forward + 2 * backward
         pairs = self.work.n_probed
         products = self.rates.seconds(Counts(moved_bytes=6 * 12 * self.costs.student.n_parameters))
         return pairs * (seconds + products) + self._scored(pairs, self.settings.batch, both=False)
@@ -110,8 +113,8 @@ class Minutes:
             graph = self.costs.graph(view, settings.micro_batch, settings)
             assert graph.backward is not None
             has_graph = view == "image" or work.trains_text
-            backward = work.n_gradients * self.rates.seconds(graph.backward) if has_graph else 0.0
-            passes += share * (self.rates.seconds(graph.forward) + backward)
+            backward = work.n_gradients * self.rates.seconds(graph.backward.times(share)) if has_graph else 0.0
+            passes += self.rates.seconds(graph.forward.times(share)) + backward
         loss = work.per_step * self._mean * self._logits_of_a_token((student, self.costs.teacher))
         update = self.rates.seconds(Counts(moved_bytes=4 * UPDATE_PASSES * student.n_parameters))
         return sampled + teacher + n_parts * passes + 2 * work.n_gradients * loss + update

@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
+from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig, PreTrainedModel, ProcessorMixin
 
 from vlm.checkpoints.checkpoint import processor_of
 from vlm.checkpoints.configs import readable
+from vlm.checkpoints.loaded_model import LoadedModel
 from vlm.checkpoints.picture_tokens import PictureTokens
 from vlm.checkpoints.places import CheckpointError, first_line
-from vlm.checkpoints.precision import DTYPES
+from vlm.checkpoints.precision import DTYPES, own_dtype
 from vlm.checkpoints.weights import INDEX, WEIGHTS
 
 
@@ -26,12 +27,14 @@ class Outline:
     name: as it was asked for.
     processor: None where the folder holds none that can be loaded.
     has_weights: whether its weights are on this machine.
+    saved_in: the dtype that its config says its weights were saved in.
     """
 
     name: str
     model: PreTrainedModel
     processor: ProcessorMixin | None = None
     has_weights: bool = False
+    saved_in: str = "float32"
 
     def in_dtype(self, dtype: str) -> "Outline":
         """Return the outline with its weights in another dtype."""
@@ -105,7 +108,16 @@ def outline(checkpoint: str, *, dtype: str = "float32", attention: str = "sdpa")
             )
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         raise CheckpointError(f"`checkpoint` {checkpoint} cannot be planned: {first_line(error)}") from None
-    return Outline(source.place.name, model.eval(), _processor(checkpoint), source.base.holds(WEIGHTS, INDEX))
+    has_weights, saved_in = source.base.holds(WEIGHTS, INDEX), own_dtype(source.base)
+    return Outline(source.place.name, model.eval(), _processor(checkpoint), has_weights, saved_in)
+
+
+def reader_of(checkpoint: str, outline: Outline) -> LoadedModel:
+    """Return what reads responses as the loaded checkpoint would; it has no weights, and the outline's processor."""
+    assert outline.processor is not None
+    ends = readable(checkpoint).base.read("generation_config.json").get("eos_token_id")
+    outline.model.generation_config = GenerationConfig(eos_token_id=ends)
+    return LoadedModel(outline.name, outline.model, outline.processor, "")
 
 
 @contextmanager

@@ -1,10 +1,12 @@
-"""What a device does in a second, measured in about that: products, traffic, and the start of an operation."""
+"""What a device does in a second, measured in about that: products, traffic, operations, and hashing of files."""
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from vlm.plan.shapes_only import Counts
 
@@ -17,13 +19,16 @@ _WIDTH, _ROWS = 2048, 512
 class Rates:
     """Products in FLOP a second, traffic in bytes a second, and seconds before an operation begins.
 
+    start_seconds: those of a layer that is called from Python, as the layers of a model are.
     device: on which they were measured.
+    hashed_bytes: of files a second, as fingerprints are taken.
     """
 
     flops: float
     bytes: float
     start_seconds: float
     device: str
+    hashed_bytes: float = 1e9
 
     def seconds(self, counts: Counts, weight_bytes: int = 0) -> float:
         """Return the time of a run: its products, or the reading of the weights where that is more, then the rest.
@@ -39,14 +44,20 @@ def measured_rates(device: torch.device | str, dtype: torch.dtype) -> Rates:
     a = torch.randn(_ROWS, _WIDTH, device=device).to(dtype)
     b = torch.randn(_WIDTH, _WIDTH, device=device).to(dtype)
     large = torch.zeros(1 << 24, device=device)
-    small = torch.zeros(8, device=device)
+    layers = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.SiLU()).to(device)
+    small = torch.zeros(1, 8, device=device)
+    data = bytes(1 << 22)
     product = _each(lambda: a @ b, device)
     copy = _each(lambda: large.add_(1.0), device)
+    hashing = _each(lambda: hashlib.sha256(data).digest(), "cpu")
+    with torch.no_grad():
+        start = _each(lambda: layers(small), device) / len(layers)
     return Rates(
         2 * _ROWS * _WIDTH**2 / product,
         2 * large.nbytes / copy,
-        _each(lambda: small.add_(1.0), device),
+        start,
         str(torch.device(device).type),
+        len(data) / hashing,
     )
 
 

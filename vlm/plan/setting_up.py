@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from cli.errors import OptionError
 from geometry.memory import free_bytes
 from vlm.checkpoints.configs import readable
 from vlm.checkpoints.devices import device_of
@@ -33,16 +34,17 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class Stated:
-    """Lengths that are stated; None for what is to be read.
+    """What is stated of the prompts; None for lengths that are to be read.
 
+    n: how many prompts there are, where they are not read.
     prompt_tokens: of a prompt, those of its pictures among them.
     visual_tokens: those of its pictures.
-    longest: of a prompt that is kept: behind it there is room for a full response; None for any.
     """
+
+    n: int
 
     prompt_tokens: int | None = None
     visual_tokens: int | None = None
-    longest: int | None = None
 
 
 def outlines(student: str, teacher: str, dtypes: tuple[str, str], attention: str = "sdpa") -> tuple[Outline, Outline]:
@@ -63,64 +65,61 @@ def _base(checkpoint: str) -> Place:
     return readable(checkpoint).base
 
 
-def read_lengths(
-    student: Outline, prompts: Sequence[Prompt], text_view: str, longest: int | None = None
-) -> tuple[Prompts, int]:
-    """Return the prompts by the longest that is kept, and how many are too long.
-
-    Only its pictures are processed, and a few that check the counting.
-
-    longest: tokens that a prompt may have; None for any.
+def read_lengths(student: Outline, prompts: Sequence[Prompt], text_view: str, most: int) -> Prompts:
+    """Return the prompts of at most `most` tokens by the longest of them; pictures of few are processed.
 
     Raises:
+        OptionError: none is so short.
         PictureError, ViewError: a picture cannot be read, or the processor or the chat template refuses a prompt.
-        CheckpointError: no prompt is kept.
     """
     assert student.processor is not None
     lengths = Lengths(student.processor)
     counted = [lengths.of(image_view(prompt)) for prompt in prompts]
-    kept = [i for i, n in enumerate(counted) if longest is None or n <= longest]
+    kept = [number for number, n_tokens in enumerate(counted) if n_tokens <= most]
     if not kept:
-        raise _no_room(longest, min(counted))
-    most = max(kept, key=counted.__getitem__)
-    view, text = image_view(prompts[most]), text_views(prompts, text_view)[most]
+        raise _no_room(min(counted), most)
+    longest = max(kept, key=counted.__getitem__)
+    view, text = image_view(prompts[longest]), text_views(prompts, text_view)[longest]
     n_image, n_text = (prompt_length(each, student.processor) for each in (view, text))
     pixels = [t for t in encode_prompts([view], student.processor).values() if t.is_floating_point()]
-    uneven = len({counted[i] for i in kept}) > 1
-    read = Prompts(
-        Shown(n_image, max(n_image - n_text, 0), view, uneven),
+    uneven = len({counted[number] for number in kept}) > 1
+    return Prompts(
+        Shown(n_image, max(n_image - n_text, 0), view, uneven, max(len(view.images), 1)),
         Shown(n_text, 0, text, uneven),
         len(kept),
         sum(t.nbytes for t in pixels),
     )
-    return read, len(prompts) - len(kept)
 
 
-def _no_room(longest: int | None, tokens: int) -> CheckpointError:
-    return CheckpointError(
-        f"`max_response` and `max_prompt` must leave room for a prompt in the context of both models: it may have"
-        f" {max(longest or 0, 0)} tokens, the shortest has {tokens}; lower `max_response` or give shorter prompts"
+def _no_room(n_tokens: int, most: int) -> OptionError:
+    return OptionError(
+        f"`max_response` must leave room for a prompt in the context of both models: it leaves {max(most, 0)} tokens,"
+        f" and the shortest prompt has {n_tokens}; lower it"
     )
 
 
-def stated_lengths(stated: Stated, n: int) -> Prompts:
-    """Return prompts of stated lengths, or of those that stand for what is not stated."""
+def stated_lengths(stated: Stated, most: int) -> Prompts:
+    """Return prompts of stated lengths, or of those that stand for what is not stated.
+
+    Raises:
+        OptionError: they are longer than `most`, or too short for their pictures.
+    """
     visual = VISUAL_TOKENS if stated.visual_tokens is None else stated.visual_tokens
     tokens = stated.prompt_tokens or visual + PROMPT_TOKENS - VISUAL_TOKENS
     if visual + 2 > tokens:
-        raise CheckpointError(
+        raise OptionError(
             f"`prompt_tokens` must hold `visual_tokens` and what frames them, got {tokens} and {visual}; raise it"
         )
-    if stated.longest is not None and tokens > stated.longest:
-        raise _no_room(stated.longest, tokens)
-    return Prompts(Shown(tokens, visual), Shown(tokens - visual), n)
+    if tokens > most:
+        raise _no_room(tokens, most)
+    return Prompts(Shown(tokens, visual), Shown(tokens - visual), stated.n)
 
 
 @dataclass(frozen=True)
 class Models:
     """A pair as it is asked for.
 
-    dtypes: of student and teacher; `auto` is float32 on a CPU, bfloat16 elsewhere.
+    dtypes: of student and teacher, as they are loaded: none is `auto`.
     """
 
     student: str
@@ -149,8 +148,8 @@ def draw_up(
     """Return the plan of some work with a pair.
 
     Args:
-        lengths: given the student and the context of both models, tokens, returns the prompts, and where their
-            lengths are from; see `lengths_of`.
+        lengths: given the student and the shorter context of both, tokens, returns the prompts and where their lengths
+            are from; see `lengths_of`.
         work: what is to be done with them.
         settings: with any dtypes; those of `models` are taken.
         free_gb: see `room_on`.
@@ -169,6 +168,7 @@ def draw_up(
     prompts = replace(prompts, n_kept=1 + (not _agree(student, teacher)))
     todo = work(prompts)
     costs, rates = Costs(student, teacher, prompts, todo.max_response), measured_rates(device, student.dtype)
+    own, other = models.dtypes
     settings = replace(settings, dtype=own, teacher_dtype=other)
     plan = make_plan(costs, todo, settings, room_on(device, free_gb), rates)
     rated = f"{rates.flops / 1e9:.3g} GFLOP/s and {rates.bytes / 1e9:.3g} GB/s measured on {device.type}, {threads()}"
@@ -182,21 +182,23 @@ def _agree(student: Outline, teacher: Outline) -> bool:
 
 
 def lengths_of(
-    student: Outline, read: Callable[[], Sequence[Prompt]], n: int, text_view: str, stated: Stated = Stated()
+    student: Outline, read: Callable[[], Sequence[Prompt]], text_view: str, most: int, stated: Stated
 ) -> tuple[Prompts, str]:
     """Return the lengths of the prompts, and a line that says where they are from.
 
     Args:
         read: returns the prompts; it is called where the student has a processor and no length is stated.
-        n: their number, where they are not read.
+        most: tokens of the longest prompt that has room for a response; longer ones are left out.
     """
     is_stated = stated.prompt_tokens is not None or stated.visual_tokens is not None
     if student.processor is None or is_stated:
-        prompts = stated_lengths(stated, n)
+        prompts = stated_lengths(stated, most)
         where = "as stated" if is_stated else "assumed, as the student has no processor here"
     else:
-        prompts, n_out = read_lengths(student, read(), text_view, stated.longest)
-        where = f"the longest of {prompts.n}, read" + (f"; {n_out} more are too long and left out" if n_out else "")
+        source = read()
+        prompts = read_lengths(student, source, text_view, most)
+        n_out = len(source) - prompts.n
+        where = f"the longest of {prompts.n}, read" + (f"; {n_out} without room for a response left out" * bool(n_out))
     said = f"prompts of {prompts.image.tokens} tokens with the picture and {prompts.text.tokens} without: {where}"
     return prompts, said
 

@@ -43,6 +43,17 @@ def trained_numbers(outline: Outline, settings: Settings) -> int:
     return sum(settings.lora_rank * (layer.in_features + layer.out_features) for layer in layers)
 
 
+def short_numbers(outline: Outline, settings: Settings) -> int:
+    """Return how many frozen weights a trainer holds in bfloat16, as `train.adapters` does in a bfloat16 run.
+
+    These are the weights of adapted layers, if the checkpoint was saved in bfloat16 and no entry is changed by it.
+    """
+    if not settings.lora_rank or (settings.dtype, outline.saved_in) != ("bfloat16", "bfloat16"):
+        return 0
+    layers: list[Any] = [outline.model.get_submodule(name) for name in language_layers(outline.model)]
+    return sum(layer.weight.numel() for layer in layers)
+
+
 def _trained(outline: Outline, settings: Settings) -> list[Tensor]:
     """The weights that are trained where there are no adapters."""
     if not settings.freeze_vision:

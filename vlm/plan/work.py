@@ -32,6 +32,7 @@ class Settings:
     dtype, teacher_dtype: of the weights; int8 is for the teacher alone.
     offload: the model that does not run waits in the machine's memory.
     elsewhere: the teacher's weights are on other devices, which this plan does not look at.
+    max_pixels: of a picture; None where the lengths of the prompts have it in them.
     """
 
     batch: int = 16
@@ -43,6 +44,7 @@ class Settings:
     gradient_checkpointing: bool = False
     lora_rank: int = 0
     freeze_vision: bool = False
+    max_pixels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Work:
     phases: those that happen, of `PHASES`.
     n_responses: sampled and scored, of up to `max_response` tokens.
     mean_response: tokens, for the time; None for `max_response`.
+    steps_in_a_batch: tokens of the longest response of a batch, on average; None for the mean.
     n_probed: tokens whose gradients are measured.
     n_gradients: gradients that a step of training sums apart.
     per_step: responses of a step of training.
@@ -63,6 +66,7 @@ class Work:
     n_responses: int
     max_response: int
     mean_response: float | None = None
+    steps_in_a_batch: float | None = None
     n_probed: int = 640
     n_bins: int = 10
     n_gradients: int = 1
@@ -70,6 +74,11 @@ class Work:
     per_step: int = 64
     n_steps: int = 1
     keeps_float32: bool = False
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether a teacher takes part."""
+        return not {"loading", "rollouts"}.issuperset(self.phases)
 
     @property
     def mean(self) -> float:

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from tests import published
+from vlm.families import language_layers
 from vlm.plan.costs import Costs, quantised_bytes
 from vlm.plan.inputs import Shown
 from vlm.plan.making import make_plan
 from vlm.plan.memory import Memory
 from vlm.plan.outline import outline
-from vlm.plan.plan import Room
+from vlm.plan.plan import Room, duration, gb
 from vlm.plan.rates import Rates, measured_rates
 from vlm.plan.shapes_only import Counts
 from vlm.plan.work import PHASES, Prompts, Settings, Work
@@ -42,6 +43,8 @@ def test_weights_count_in_their_dtypes(costs):
     student, teacher = costs.student.n_parameters, costs.teacher.n_parameters
     assert found["scoring"].parts["weights"] == 2 * student + 4 * teacher
     assert found["training step"].parts["weights"] == 4 * student + 4 * teacher  # a trained student is float32
+    alone = needs(costs, Settings(), phases=("loading", "rollouts"))
+    assert alone["loading"].parts["weights"] == 4 * student
     assert quantised_bytes(costs.teacher, 8) < 2 * teacher
 
 
@@ -54,10 +57,17 @@ def test_a_teacher_elsewhere_leaves_its_head_where_it_is_trained_under(costs):
         assert found["training step"].parts["weights"] == student + itemsize * head
 
 
-def test_a_trainer_keeps_float32_under_adapters_too(costs):
+@pytest.mark.parametrize(("saved_in", "short"), [("bfloat16", True), ("float32", False)])
+def test_frozen_weights_of_adapted_layers_are_held_in_16_bits_where_exact(costs, saved_in, short):
+    student = replace(costs.student, saved_in=saved_in)
     settings = Settings(dtype="bfloat16", teacher_dtype="bfloat16", lora_rank=2)
-    found = needs(costs, settings, keeps_float32=True)["training step"].parts["weights"]
-    assert found == 4 * costs.student.n_parameters + 2 * costs.teacher.n_parameters
+    run = {"phases": ("loading", "rollouts", "training step"), "keeps_float32": True}
+    found = needs(replace(costs, student=student), settings, **run)
+    teacher = 2 * costs.teacher.n_parameters
+    adapted = sum(student.model.get_submodule(name).weight.numel() for name in language_layers(student.model))
+    assert found["loading"].parts["weights"] == 4 * student.n_parameters + teacher  # before there are adapters
+    held = 4 * student.n_parameters - 2 * adapted * short + teacher
+    assert found["training step"].parts["weights"] == found["rollouts"].parts["weights"] == held
 
 
 def test_a_step_counts_adams_state_sums_and_graph(costs):
@@ -92,6 +102,64 @@ def test_changes_come_in_order_until_all_fits(costs):
     peaks = [plan.peak_bytes, *(change.peak_bytes for change in plan.changes)]
     assert peaks == sorted(peaks, reverse=True) and peaks[-1] <= room.free_bytes
     assert "--batch" not in plan.changes[0].words.replace("--micro-batch", "")  # a batch does not help a step
+    assert sum(change.gain_bytes for change in plan.changes) == plan.peak_bytes - peaks[-1]
+    assert all(f"{change.words}  {gb(change.gain_bytes)} GB less" in str(plan) for change in plan.changes[:1])
+
+
+def test_what_changes_no_number_is_tried_first(costs):
+    least = make_plan(costs, work(), Settings(micro_batch=8), Room("cuda", 1), RATES)
+    names = [change.words.split()[0] for change in least.changes]
+    assert set(names) >= {"--micro-batch", "--gradient-checkpointing", "--dtype"}
+    assert names.index("--gradient-checkpointing") < names.index("--dtype")
+    assert not least.can_fit and str(least).splitlines()[-1] == "it does not fit even with all these changes"
+
+
+def test_a_trainer_is_told_of_its_own_batch_and_of_no_quantised_teacher(costs):
+    run = work(phases=("loading", "rollouts", "training step"), keeps_float32=True)
+    free = Room("cuda", 1)
+    words = [change.words for change in make_plan(costs, run, Settings(micro_batch=8), free, RATES).changes]
+    assert not any(word.startswith(("--batch", "--teacher-dtype", "--offload")) for word in words)
+    rolled = replace(run, phases=("rollouts",))
+    words = [change.words for change in make_plan(costs, rolled, Settings(batch=8), free, RATES).changes]
+    assert words[0].startswith("--generation-batch ")
+
+
+def test_offload_gives_way_to_an_8_bit_teacher_where_that_takes_less(costs):
+    scored = replace(work(phases=("loading", "scoring")))
+    plan = make_plan(costs, scored, Settings(dtype="bfloat16", teacher_dtype="bfloat16"), Room("cuda", 1), RATES)
+    flags = [change.words for change in plan.changes]
+    last = plan.changes[-1].settings
+    assert ("--offload" in flags) == last.offload
+    assert ("--teacher-dtype int8" in flags) == (last.teacher_dtype == "int8")
+    assert last.offload != (last.teacher_dtype == "int8")
+
+
+@pytest.mark.parametrize(("visual", "smaller"), [(4096, True), (16, False)])
+def test_smaller_pictures_are_advised_where_pictures_dominate(costs, visual, smaller):
+    shown = replace(costs, prompts=Prompts(Shown(visual + 24, visual), Shown(24), 8))
+    room = Room("cpu", 1)
+    plan = make_plan(shown, work(phases=("scoring",)), Settings(batch=1), room, RATES)
+    pixels = [change for change in plan.changes if change.words.startswith("--max-pixels")]
+    assert bool(pixels) == smaller
+    if smaller:
+        assert int(pixels[0].words.split()[1]) % (published.PATCH_PX * published.MERGE) ** 2 == 0
+        assert pixels[0].gain_bytes > 0
+
+
+def test_a_plan_says_what_is_planned_first_and_whether_it_fits_last(costs):
+    lines = str(make_plan(costs, work(n_steps=3), Settings(), Room("cpu", 10**12), RATES)).splitlines()
+    for word in ("student", "(float32)", "teacher", "on cpu", "batch 16", "micro-batch 16", "32 tokens"):
+        assert word in lines[0]
+    assert lines[-1].endswith("it fits") and lines[-1].startswith("peak: ")
+    table = lines[2 : 4 + len(PHASES)]
+    parts = table[0].index("largest parts")
+    assert all(line[parts - 2 : parts].strip() == "" for line in table)  # columns stand below each other
+    assert " x 3  " in lines[2 + len(PHASES)] and table[-1].startswith("all ")
+
+
+def test_durations_are_readable():
+    times = (0.01, 3.14, 45.0, 119.0, 150.0, 7200.0, 36000.0)
+    assert [duration(t) for t in times] == ["< 0.1 s", "3.1 s", "45 s", "119 s", "2.5 min", "2.0 h", "10 h"]
 
 
 def test_what_cannot_fit_is_refused_in_one_line(costs):
@@ -110,12 +178,3 @@ def test_time_is_products_traffic_and_operations():
 def test_rates_are_measured():
     found = measured_rates("cpu", torch.float32)
     assert 1e8 < found.flops < 1e14 and 1e8 < found.bytes < 1e13 and 0 < found.start_seconds < 0.1
-
-
-def test_short_times_are_no_powers_of_ten(costs):
-    plan = make_plan(costs, Work(("loading",), 8, 32), Settings(), Room("cpu", 10**10), RATES)
-    rows = {
-        seconds: str(replace(plan, seconds={"loading": seconds})).splitlines()[1].split()[2]
-        for seconds in (1e-4, 0.6, 90.0)
-    }
-    assert rows == {1e-4: "<0.001", 0.6: "0.01", 90.0: "1.5"}
