@@ -184,7 +184,7 @@ def _of_both(sides: "Sequence[Asked]") -> "Asked":
 
 def _with_teachers(analyzer: "Analyzer", checkpoints: Sequence[str]) -> "dict[str, Analyzer]":
     """An analyzer of each side: under the teacher asked for, or that of its pair.json, or that of the other's."""
-    from probes.corpus import IN_MEMORY
+    from probes.models_of_analyzer import IN_MEMORY
     from vlm.checkpoints.pair import teacher_of
     from vlm.names import resolve
 

@@ -1,10 +1,7 @@
 """A student under its teacher on some prompts: models that load on first use, responses that are scored once."""
 
 import copy
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,21 +13,18 @@ from torch import Tensor, nn
 from cli.errors import OptionError
 from geometry import FourViews, TokenScores
 from probes import sampling
+from probes.models_of_analyzer import IN_MEMORY, Models
 from probes.sampling import Asked
-from probes.settings import Dtype, PairOptions, PromptOptions
-from probes.settings_of_analyzer import Settings, groups_of
+from probes.settings import Dtype, PairOptions
+from probes.settings_of_analyzer import groups_of
 from probes.stored_responses import StoredResponses
 from records import Shards
-from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel, in_precision, model_in_memory, quiet
-from vlm.checkpoints.optimizer_state import AdamMetric, adam_metric_of, state_file
-from vlm.checkpoints.pair import Pair, load_student, load_teacher, pair_of, teacher_named
-from vlm.checkpoints.turns import taking_turns
-from vlm.families import parameter_kinds
+from vlm.checkpoints.checkpoint import in_precision, model_in_memory, quiet
+from vlm.checkpoints.pair import pair_of
 from vlm.prompts.prompt import Prompt
 from vlm.prompts.sources import PromptSet, prompt_set, read_prompts
 from vlm.responses.fitting import Fitting, fitting
 from vlm.responses.halving import Batches
-from vlm.responses.response_length import default_length, default_length_of
 from vlm.responses.rollouts import Rollout
 from vlm.responses.scoring import score
 from vlm.responses.stored_rows import Source
@@ -39,12 +33,10 @@ from vlm.responses.truncation import truncation
 from vlm.responses.vllm_sampler import folder_of, refuse_missing_vllm
 from vlm.views.view import View, image_view
 
-IN_MEMORY = "in memory"
-
 R = TypeVar("R")
 
 
-class Corpus(Settings):
+class Corpus(Models):
     """The responses of a student to some prompts, scored under its teacher, and what stages share besides.
 
     Args:
@@ -52,10 +44,8 @@ class Corpus(Settings):
 
     shards: tables so far of the measurement that is going on, from which an interrupted one continues.
     notes: how it goes.
-    seconds: how long each phase took.
     continued: whether responses of an earlier run were read.
     stored: responses that are measured in place of sampled ones; None where they are sampled.
-    weights_seen: the weights' versions after the last measurement.
     """
 
     def __init__(self, student: str, *, rollouts: Source | None = None, **options: Any) -> None:
@@ -107,67 +97,7 @@ class Corpus(Settings):
             raise OptionError("`student` must have parameters that require a gradient, got none; call requires_grad_()")
         return analyzer
 
-    def weight_versions(self) -> list[int] | None:
-        """Return how often each weight of the pair has been written to; None where no pair is loaded."""
-        if "pair" not in self.__dict__:
-            return None
-        weights = [weight for loaded in self.pair.models for weight in loaded.model.parameters()]
-        return [0 if weight.is_inference() else weight._version for weight in weights]
-
-    def refuse_changed_weights(self) -> None:
-        """Refuse to measure weights that were written to since responses were sampled and scored."""
-        if self.weights_seen is not None and self.weights_seen != self.weight_versions():
-            raise OptionError(
-                "`student` and `teacher` must stay as they were, but weights changed; make another analyzer"
-            )
-
     # What is measured.
-
-    @cached_property
-    def prompt_options(self) -> PromptOptions:
-        """The prompts and rollouts, `max_response` being that of the student where none was asked for."""
-        stated = self.stated_prompt_options
-        if stated.max_response is not None:
-            return stated
-        in_memory = self.checkpoint == IN_MEMORY
-        n = default_length(self.student.context) if in_memory else default_length_of(self.checkpoint)
-        return replace(stated, max_response=n)
-
-    @cached_property
-    def pair(self) -> Pair:
-        """The student and its teacher, over the ids that both hold."""
-        with self.phase("loading"):
-            if "teacher" not in self.__dict__:
-                teacher_named(self.checkpoint, self.pair_options.teacher)  # refuses before anything large is read
-            pair = pair_of(self._loaded_student, self.teacher)
-            pair = taking_turns(pair) if self.pair_options.offload else pair
-        for warning in pair.warnings:
-            print(f"note: {warning}", file=sys.stderr)
-        return pair
-
-    @cached_property
-    def teacher(self) -> LoadedModel:
-        """The teacher, frozen in a pair."""
-        asked, settled = self.pair_options, self.settled_options
-        return load_teacher(
-            teacher_named(self.checkpoint, asked.teacher),
-            dtype=settled.teacher_dtype or settled.dtype,
-            device="cpu" if asked.offload else asked.teacher_device or asked.device,
-            attention=asked.attention,
-            spread=asked.device_map is not None,
-        )
-
-    @property
-    def student(self) -> LoadedModel:
-        """The student; alone, where the teacher has not been needed so far."""
-        return self.pair.student if "pair" in self.__dict__ else self._loaded_student
-
-    @property
-    def running(self) -> str:
-        """Return a line about the models that are loaded: dtype, attention and device."""
-        if "pair" in self.__dict__:
-            return f"models: student {self.pair.student.running}; teacher {self.pair.teacher.running}"
-        return f"model: {self._loaded_student.running}"
 
     @cached_property
     def prompt_set(self) -> PromptSet:
@@ -246,24 +176,6 @@ class Corpus(Settings):
             tokens = sampling.score_tokens(self.prompts, parts, self.token_scores, tokenizer, self.shards)
             return sampling.binned(tokens, self.bin_options.bins)
 
-    @cached_property
-    def metric(self) -> AdamMetric | None:
-        """The metric in which gradients are multiplied; None for the plain one."""
-        if self.metric_options.metric == "plain":
-            return None
-        state = state_file(self.checkpoint, self.metric_options.optimizer_state)
-        return adam_metric_of(self.pair.student.model, state)
-
-    @cached_property
-    def kinds(self) -> dict[str, list[nn.Parameter]]:
-        """The student's parameters by depth and kind."""
-        return parameter_kinds(self.pair.student.model)
-
-    @property
-    def metric_factors(self) -> Mapping[nn.Parameter, Tensor] | None:
-        """The metric as `geometry` takes it."""
-        return None if self.metric is None else self.metric.factors
-
     def cut(self) -> list[Mapping[int, Rollout]]:
         """Return the responses by number, in the shards that processes share: a forward batch each."""
         return sampling.cut(self.rollouts, self.prompt_options.batch)
@@ -301,14 +213,6 @@ class Corpus(Settings):
             with self.phase("comparison of rollouts"):
                 prompts, pair = list(self.prompts.values()), self.pair
                 self.stored.compare(prompts, pair.student, pair.n_ids, self.prompt_options)
-
-    @contextmanager
-    def named(self, argument: str) -> Iterator[None]:
-        """Say in errors of loading which of several checkpoints does not fit."""
-        try:
-            yield
-        except CheckpointError as error:
-            raise CheckpointError(f"`{argument}` {self.checkpoint} does not fit the first: {error}") from None
 
     # Others beside this one.
 
@@ -353,21 +257,3 @@ class Corpus(Settings):
             student, teacher = (in_precision(loaded, dtype) for loaded in self.pair.models)
             twin.__dict__["pair"] = replace(self.pair, student=student, teacher=teacher)
         return twin
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the seconds that a part takes to `seconds`."""
-        began = time.monotonic()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
-
-    @cached_property
-    def _loaded_student(self) -> LoadedModel:
-        asked = self.pair_options
-        return load_student(
-            self.checkpoint,
-            dtype=self.settled_options.dtype,
-            device=asked.device,
-            attention=asked.attention,
-            parameters=asked.parameters,
-        )

@@ -48,7 +48,7 @@ def training_flags(analyzer: "Analyzer", advice: Recommendation, lr: float | Non
 
     lr: the rate of training, None for its default.
     """
-    from probes.corpus import IN_MEMORY  # torch
+    from probes.models_of_analyzer import IN_MEMORY  # torch
 
     pair, asked = analyzer.pair_options, analyzer.stated_prompt_options  # training has the same default length
     if advice.objective == "none" or IN_MEMORY in (analyzer.checkpoint, asked.prompts):
