@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from cli.options import parser_for
@@ -130,7 +131,15 @@ def test_a_narrow_pair_goes_through_all_commands(tmp_path, capsys):
 # --- one GPU ---
 
 
-def test_the_gpu_script_runs_at_small_size_on_the_cpu(tmp_path, capsys, monkeypatch):
+@pytest.fixture
+def own_accelerate_state():
+    """Leave no precision behind for tests that train in another."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_the_gpu_script_runs_at_small_size_on_the_cpu(tmp_path, capsys, monkeypatch, own_accelerate_state):
     arms = {name: gpu_work.ARMS[name] for name in ("standard", "vgs-lp, eta measured")}
     monkeypatch.setattr(gpu_work, "ARMS", arms)
     lengths = [
