@@ -23,6 +23,7 @@ from train.config import Config
 from train.folder import CONFIG
 from train.loop import train
 from vlm.checkpoints.checkpoint import quiet
+from vlm.checkpoints.devices import device_of
 from vlm.prompts.prompt import prompts_fingerprint
 
 STUDY = "study.json"
@@ -52,6 +53,7 @@ def run(
     quiet()
     study = Study(Path(folder), flags, evaluation_of(arm_flags(INITIAL, 0, flags), answers))
     planned = [(arm, study.config(arm, seed)) for seed in seeds for arm in arms]  # refuses nonsense before hours pass
+    device_of(planned[0][1].device)
     begin(study)
     return [run_arm(study, arm, config) for arm, config in planned]
 

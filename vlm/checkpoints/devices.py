@@ -30,8 +30,6 @@ def device_of(asked: str, argument: str = "device") -> torch.device:
         device = torch.device(asked)
     except RuntimeError as error:
         raise _unusable(asked, argument, error) from None
-    if device.type == CPU.type:
-        return CPU
     if device.index is None and device.type == kind_of_accelerator():
         device = _own(device, argument)
     _try(device, asked, argument)

@@ -75,8 +75,8 @@ def test_a_device_that_is_not_there_is_one_line_that_names_the_option(asked):
     assert len(said) < 200  # torch's lists of kinds and advice on building it are left out
 
 
-def test_there_is_one_cpu_whatever_its_number():
-    assert device_of("cpu:3") == CPU and device_name("cpu:3") == "cpu"
+def test_a_record_knows_one_cpu_whatever_its_number():
+    assert device_of("cpu:3").type == "cpu" and device_name("cpu:3") == "cpu"
 
 
 @pytest.mark.parametrize("flag", ["--device", "--teacher-device"])
