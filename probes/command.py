@@ -63,7 +63,8 @@ def _measure_in(team: "Team", probe: Probe, parsed: Any) -> None:
 
 def _say_what_runs(analyzer: "Analyzer") -> None:
     _say_prompts(analyzer)
-    print(analyzer.running, file=sys.stderr, flush=True)
+    if line := analyzer.running:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _say_prompts(analyzer: "Analyzer") -> None:

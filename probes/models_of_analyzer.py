@@ -73,10 +73,10 @@ class Models(Settings):
 
     @property
     def running(self) -> str:
-        """Return a line about the models that are loaded: dtype, attention and device."""
+        """Return a line about the models that are loaded: dtype, attention and device; empty where none is."""
         if "pair" in self.__dict__:
             return f"models: student {self.pair.student.running}; teacher {self.pair.teacher.running}"
-        return f"model: {self._loaded_student.running}"
+        return f"model: {self._loaded_student.running}" if "_loaded_student" in self.__dict__ else ""
 
     @cached_property
     def metric(self) -> AdamMetric | None:
