@@ -4,8 +4,8 @@ An interrupted run continues from its shards. Each of several processes makes th
 is gathered all meet, and each reads every shard.
 """
 
+import base64
 import json
-import pickle
 from collections import UserDict
 from collections.abc import Iterator, MutableMapping, Sequence
 from pathlib import Path
@@ -48,8 +48,9 @@ class ShardMemory(UserDict[str, bytes], ShardFiles):
         """Exchange the shards that were made since the last time."""
         if team.size > 1:
             own = {name: content for name, content in self.items() if name not in self._shared}
-            for theirs in team.share(pickle.dumps(own)):
-                self.update(pickle.loads(theirs))
+            words = {name: base64.b64encode(content).decode() for name, content in own.items()}
+            for theirs in team.share(json.dumps(words).encode()):  # whatever comes from a port is data, never code
+                self.update({name: base64.b64decode(content) for name, content in json.loads(theirs).items()})
             self._shared = set(self)
 
 

@@ -1,6 +1,7 @@
 """A record does not depend on how many processes have made it, and none of them is left behind."""
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from torch.distributed import HashStore
 from cli.errors import OptionError, Stopped, UserError
 from probes.processes import StoreTeam, refuse_idle
 from records import read_record
+from records.shards import ShardMemory
 from tests.launch import accelerate_launch, together
 from tests.probes import all_probes
 
@@ -173,3 +175,14 @@ def test_who_waits_for_a_process_that_fails_fails_too(failing, error, kind, word
 
 def test_one_process_is_never_idle():
     refuse_idle(1, 16)
+
+
+def test_shards_in_memory_are_those_of_all_once_they_have_met():
+    def fill(team: StoreTeam) -> dict[str, bytes]:
+        shards = ShardMemory()
+        shards[f"tokens-{team.rank:06d}"] = bytes([0, 255, team.rank])
+        shards.meet(team)
+        return dict(shards)
+
+    both = in_threads([partial(fill, team) for team in teams(2)])
+    assert both == [{"tokens-000000": b"\x00\xff\x00", "tokens-000001": b"\x00\xff\x01"}] * 2
