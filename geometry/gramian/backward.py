@@ -17,6 +17,8 @@ Forward = Callable[[Tensor], Tensor]
 """Given ascending positions `[n]` of the response, runs the student on a view up to the last of them and returns its
 logits `[n, V]` there, with their graph."""
 
+Objectives = tuple[str, ...]
+"""Names of gradients that are taken from one view."""
 IMAGE, TEXT = BASIS[:2], BASIS[2:]
 """The gradients that are taken backward from the image view's logits, and from the text view's."""
 

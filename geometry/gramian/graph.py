@@ -95,7 +95,7 @@ class Graph:
         for edge in edges:
             name = edge.node.name()
             if name == "UnbindBackward0":
-                _require(part.matrix is None and parameter.ndim == 3 and _signed(edge.node._saved_dim) in (0, -3))
+                _require(part.matrix is None and parameter.ndim == 3 and signed(edge.node._saved_dim) in (0, -3))
                 for matrix in self.consumers[edge.node]:
                     yield from self._of_edges(parameter, [matrix], part._replace(matrix=matrix.output))
             elif name in _VIEWS:
@@ -108,17 +108,17 @@ class Graph:
 
 
 def _selected(parameter: nn.Parameter, node: Any, part: Part) -> Part:
-    _require(part.matrix is None and parameter.ndim == 3 and _signed(node._saved_dim) in (0, -3))
-    return part._replace(matrix=_signed(node._saved_index) % len(parameter))
+    _require(part.matrix is None and parameter.ndim == 3 and signed(node._saved_dim) in (0, -3))
+    return part._replace(matrix=signed(node._saved_index) % len(parameter))
 
 
 def _transposed(parameter: nn.Parameter, node: Any, part: Part) -> Part:
-    return _swapped(parameter, part, {_signed(node._saved_dim0), _signed(node._saved_dim1)})
+    return _swapped(parameter, part, {signed(node._saved_dim0), signed(node._saved_dim1)})
 
 
 def _permuted(parameter: nn.Parameter, node: Any, part: Part) -> Part:
     axes = parameter.ndim if part.matrix is None else parameter.ndim - 1
-    order = [_signed(axis) % axes for axis in node._saved_dims]
+    order = [signed(axis) % axes for axis in node._saved_dims]
     _require(order[:-2] == list(range(axes - 2)))
     return part if order == sorted(order) else part._replace(transposed=not part.transposed)
 
@@ -191,7 +191,7 @@ def _looked_up(parameter: nn.Parameter, edge: _Edge, part: Part) -> Iterator[Use
     """A lookup learns nothing at its padding id."""
     node = edge.node
     _require(part == Part() and parameter.ndim == 2 and not (node._saved_sparse or node._saved_scale_grad_by_freq))
-    ids, padding = node._saved_indices.detach(), _signed(node._saved_padding_idx)
+    ids, padding = node._saved_indices.detach(), signed(node._saved_padding_idx)
     kept = (ids != padding).unsqueeze(-1)
     source, n_outputs = GradientEdge(node, 0), ids.numel() * parameter.shape[1]
     yield Use(parameter, ids.reshape(-1), source, n_outputs, lambda gradients: gradients * kept)
@@ -215,7 +215,7 @@ _PRODUCTS: dict[str, Callable[[nn.Parameter, _Edge, Part], Iterator[Use]]] = {
 }
 
 
-def _signed(number: int) -> int:
+def signed(number: int) -> int:
     """Nodes hold negative numbers without their sign."""
     return number - (1 << 64) if number >= 1 << 63 else number
 

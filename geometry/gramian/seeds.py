@@ -55,6 +55,16 @@ class Seeds:
         weights = self.weights.take_along_dim(places, dim=1).to(rows)[:, None, :, None]
         return rows[self.chosen(objectives)[:, :, None], places[:, None, :]] * weights
 
+    def at_own(
+        self, places: Int[Tensor, "U s"], objectives: Sequence[str], like: Tensor
+    ) -> Float[Tensor, "U m s V"]:
+        """Return the cotangents at some of the columns for each unit, weighed."""
+        at = self.columns[places]
+        rows = torch.stack([getattr(self.cotangents, name)[at].to(like) for name in self.names(objectives)])
+        units = torch.arange(len(at))[:, None]
+        weights = self.weights.take_along_dim(places, dim=1).to(like)[:, None, :, None]
+        return rows[self.chosen(objectives), units] * weights
+
     def of_view(self, objectives: Sequence[str], like: Tensor) -> Float[Tensor, "Um n V"]:
         """Return the seeds of a view at its logits: `[U * m, n, V]`."""
         return self.spread(torch.stack([self.at_logits(name, like) for name in self.names(objectives)]), objectives)

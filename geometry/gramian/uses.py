@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -52,25 +52,40 @@ class Use:
         """Bytes of the gradients of one objective."""
         return self.n_outputs * self.parameter.element_size()
 
+    @property
+    def node(self) -> Any:
+        """Where the gradients are taken, as a node of the graph."""
+        return self.source.grad_fn if isinstance(self.source, Tensor) else self.source.node
+
     def factors(self, gradients: Tensor, rows: tuple[int, ...]) -> Factors:
         """The factors, from the gradients `[U * m, ...]` at the source; of the objectives in these rows."""
         at_outputs = self.outwards(gradients)
         at_outputs = at_outputs.reshape(len(at_outputs), -1, at_outputs.shape[-1])
         at_outputs = at_outputs.unflatten(0, (-1, len(rows)))  # [U, m, S, o]
-        return Factors(self._weight, rows, self._inputs, multiplied(at_outputs))
+        return Factors(self._weight, rows, self.all_inputs, multiplied(at_outputs))
 
     def factors_at(
         self, places: Int[Tensor, "U s"], outputs: Float[Tensor, "U m s o"], rows: tuple[int, ...]
     ) -> Factors:
         """The factors where each unit has gradients at a few of the S places alone."""
-        return Factors(self._weight, rows, self._inputs[places], multiplied(outputs))
+        return Factors(self._weight, rows, self.all_inputs[places], multiplied(outputs))
+
+    def factors_from(
+        self, inputs: Tensor, outputs: Float[Tensor, "U m S o"], rows: tuple[int, ...], every: Tensor | None = None
+    ) -> Factors:
+        """The factors from inputs `[S, i]` or `[U, S, i]` and the gradients at the results.
+
+        every: the inputs of which these are the first.
+        """
+        return Factors(self._weight, rows, inputs, multiplied(outputs), every)
 
     @property
     def _weight(self) -> Tensor:
         return self.part.within(self.parameter.detach())
 
     @property
-    def _inputs(self) -> Tensor:
+    def all_inputs(self) -> Tensor:
+        """The inputs in the precision that products take."""
         return multiplied(self.inputs) if self.inputs.is_floating_point() else self.inputs
 
 

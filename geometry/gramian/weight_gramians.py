@@ -9,7 +9,7 @@ gradient is `sum_s e_id(s) b_s^T`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,12 +32,14 @@ class Factors:
     inputs: `a`, `[S, i]`, or `[U, S, i]` where each unit has its own positions; the ids of an embedding, `[S]` or
         `[U, S]`.
     outputs: `b`, `[U, m, S, o]`.
+    every: the inputs of which these are the first rows, so that products of inputs are shared between blocks of units.
     """
 
     weight: Tensor
     rows: tuple[int, ...]
     inputs: Float[Tensor, "*U S i"] | Int[Tensor, "*U S"]
     outputs: Float[Tensor, "U m S o"]
+    every: Tensor | None = None
 
     @property
     def is_lookup(self) -> bool:
@@ -57,26 +59,55 @@ class Factors:
     def of(self, units: slice) -> "Factors":
         """The factors of some of the units."""
         inputs = self.inputs if len(self.by_unit) == 1 else self.inputs[units]
-        return Factors(self.weight, self.rows, inputs, self.outputs[units])
+        return Factors(self.weight, self.rows, inputs, self.outputs[units], self.every)
 
     def part(self, rows: slice) -> "Factors":
         """The factors of some rows of the weight; a lookup of other rows has gradient 0."""
         weight = self.weight[rows]
         if not self.is_lookup:
-            return Factors(weight, self.rows, self.inputs, self.outputs[..., rows])
+            return Factors(weight, self.rows, self.inputs, self.outputs[..., rows], self.every)
         ids = self.inputs - rows.start
         inside = (ids >= 0) & (ids < len(weight))
         outputs = self.outputs * inside.reshape(-1, 1, inside.shape[-1], 1)
         return Factors(weight, self.rows, ids.clamp(0, len(weight) - 1), outputs)
 
 
-def weight_grams(uses: Sequence[Factors], metric: Tensor | None = None) -> Float64[Tensor, "U 4 4"]:
+class InputProducts:
+    """Products of inputs with inputs, which all weights that are applied to the same inputs share."""
+
+    def __init__(self) -> None:
+        self._held: dict[Hashable, tuple[Tensor, Tensor, Tensor]] = {}  # with the inputs, whose places stay theirs
+
+    def of(self, first: Factors, second: Factors) -> Float[Tensor, "_U S T"]:
+        """Return `A A'^T`."""
+        if first.every is None or second.every is None:
+            return wide_product(first.by_unit, second.by_unit.mT)
+        one, two = first.every, second.every
+        key = _place(one), _place(two)
+        if key not in self._held:
+            if len(self._held) == _HELD:
+                del self._held[next(iter(self._held))]
+            self._held[key] = one, two, wide_product(one, two.mT)
+        return self._held[key][2][None, : len(first.inputs), : len(second.inputs)]
+
+
+def _place(tensor: Tensor) -> Hashable:
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+
+
+_HELD = 12  # products of inputs: those of about one layer
+
+
+def weight_grams(
+    uses: Sequence[Factors], metric: Tensor | None = None, products: InputProducts | None = None
+) -> Float64[Tensor, "U 4 4"]:
     """Return the Gram matrix of one weight's gradients over all its uses, in the order of `BASIS`.
 
     metric: a factor for each entry of the weight; the gradients themselves are needed for it.
+    products: of inputs, made before for other weights.
     """
     if metric is None and _cost_of_products(uses) < _cost_of_gradients(uses):
-        return _grams_of_products(uses)
+        return _grams_of_products(uses, products or InputProducts())
     n_units, (n_rows, *row) = len(uses[0].outputs), uses[0].weight.shape
     bytes_a_row = 4 * math.prod(row) * max(uses[0].outputs.element_size(), 4)
     units_at_once = max(GRADIENT_BYTES // (bytes_a_row * n_rows), 1)
@@ -108,9 +139,11 @@ def grams_of_rows(
 def _inner_products(one: Float[Tensor, "U m n"], two: Float[Tensor, "U p n"]) -> Float64[Tensor, "U m p"]:
     """Products of rows, in float64 across blocks: over millions of numbers a float32 sum is off by 1e-3."""
     whole = one.shape[-1] - one.shape[-1] % _BLOCK
+    if not whole:
+        return (one @ two.mT).double()
     rows = [rows[..., :whole].unflatten(-1, (-1, _BLOCK)).transpose(1, 2) for rows in (one, two)]  # [U, n / B, m, B]
     blocks = (rows[0] @ rows[1].mT).double().sum(1)
-    return blocks + (one[..., whole:] @ two[..., whole:].mT).double()
+    return blocks if whole == one.shape[-1] else blocks + (one[..., whole:] @ two[..., whole:].mT).double()
 
 
 def weight_gradients(uses: Sequence[Factors]) -> Float[Tensor, "U 4 n"]:
@@ -132,19 +165,19 @@ def _lookup_gradient(use: Factors) -> Float[Tensor, "U m V d"]:
     return outputs.new_zeros(*outputs.shape[:2], *use.weight.shape).scatter_add_(2, ids, outputs)
 
 
-def _grams_of_products(uses: Sequence[Factors]) -> Float64[Tensor, "U 4 4"]:
+def _grams_of_products(uses: Sequence[Factors], products: InputProducts) -> Float64[Tensor, "U 4 4"]:
     outputs = uses[0].outputs
     gram = outputs.new_zeros(len(outputs), 4, 4, dtype=torch.float64)
     for number, first in enumerate(uses):
         for second in uses[number:]:
-            product = _product(first, second)
+            product = _product(first, second, products)
             gram[:, first.span, second.span] += product
             if first is not second:
                 gram[:, second.span, first.span] += product.mT
     return gram
 
 
-def _product(first: Factors, second: Factors) -> Float64[Tensor, "U m p"]:
+def _product(first: Factors, second: Factors, products: InputProducts) -> Float64[Tensor, "U m p"]:
     if first.is_lookup and second.is_lookup:
         alike = first.by_unit.unsqueeze(-1) == second.by_unit.unsqueeze(-2)
         return _product_of_moved(first, second, alike.to(first.outputs.dtype))
@@ -152,7 +185,7 @@ def _product(first: Factors, second: Factors) -> Float64[Tensor, "U m p"]:
         return _product_with_lookup(first, second)
     if second.is_lookup:
         return _product_with_lookup(second, first).mT
-    inputs = wide_product(first.by_unit, second.by_unit.mT)
+    inputs = products.of(first, second)
     if is_narrow(first.outputs):
         return _product_of_outputs(first, second, inputs)
     return _product_of_moved(first, second, inputs)

@@ -67,16 +67,16 @@ class WorkingSet:
 
     @contextmanager
     def measured(self, n_units: int) -> Iterator[Callable[[], None]]:
-        """Measure what a chunk of units takes; call what is yielded before and after each forward pass."""
+        """Measure what a chunk of units takes; call what is yielded before and after each forward pass in it."""
         if self._device.type == "cpu":
             yield lambda: None
             return
         peak, marks = Peak(self._device), list[int]()
         yield lambda: marks.append(peak.now)
         graphs = [after - before for before, after in zip(marks[::2], marks[1::2], strict=True)]
-        self._fixed = max(self._fixed, *graphs)
+        self._fixed = max([self._fixed, *graphs])
         if n_units >= self._largest:
-            self._largest, self._measured = n_units, max((peak.most - max(graphs)) // n_units, 1)
+            self._largest, self._measured = n_units, max((peak.most - max(graphs, default=0)) // n_units, 1)
 
     def halve(self, size: int) -> None:
         """Go on with chunks of half the size.

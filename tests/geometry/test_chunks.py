@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from geometry import Cotangents, Gramian, total
-from geometry.gramian import engine as engines
+from geometry.gramian import seeds as seeds_module
 from geometry.gramian import working_set
+from geometry.gramian.engine import Way
 from geometry.gramian.head import Head
 from geometry.gramian.packing import Packing
 from geometry.gramian.weight_gramians import Factors
@@ -33,29 +34,31 @@ class RunsOut:
         self.sizes: list[int] = []
         plain = Gramian._chunk
 
-        def chunk(engine: Gramian, response: object, weights: Tensor, direct: Tensor) -> Tensor:
+        def chunk(engine: Gramian, way: object, weights: Tensor, direct: Tensor) -> Tensor:
             self.sizes.append(len(weights))
             if len(weights) > most:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
-            return plain(engine, response, weights, direct)
+            return plain(engine, way, weights, direct)
 
         monkeypatch.setattr(Gramian, "_chunk", chunk)
 
 
-def test_where_memory_runs_out_half_as_many_units_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", ["autograd", "walk"])
+def test_where_memory_runs_out_half_as_many_units_go_on(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     student, said = ModuleStudent(), []
     expected = summed(grams_of(student, ALL))
     full = RunsOut(monkeypatch, 3)
-    engine = Gramian(student, student.groups(), say=said.append)
+    engine = Gramian(student, student.groups(), way=way, say=said.append)
     grams = engine.units(response_of(student), ALL)
     torch.testing.assert_close(torch.from_numpy(total(grams).values), expected, rtol=1e-12, atol=1e-12)
-    assert full.sizes == [8, 4, 2, 2, 2, 2]
+    checked = [2, 2] if way == "walk" else []
+    assert full.sizes == [*checked, 8, 4, 2, 2, 2, 2]
     assert said == [
         "out of memory for the gradients of 8 units at a time, going on with 4",
         "out of memory for the gradients of 4 units at a time, going on with 2",
     ]
     engine.units(response_of(student), ALL)
-    assert full.sizes[6:] == [2, 2, 2, 2]  # it is remembered
+    assert full.sizes[len(checked) + 6 :] == [2, 2, 2, 2]  # it is remembered
 
 
 def test_one_unit_that_does_not_fit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,14 +93,15 @@ def test_only_the_cotangents_that_a_view_needs_are_read(monkeypatch: pytest.Monk
     student, read = ModuleStudent(), []
     response = response_of(student)
     whole = response.cotangents
-    plain = engines.Seeds.at_logits
+    plain = seeds_module.Seeds.at_logits
 
-    def noted(seeds: engines.Seeds, name: str, like: Tensor) -> Tensor:
+    def noted(seeds: seeds_module.Seeds, name: str, like: Tensor) -> Tensor:
         read.append((name, seeds.columns.tolist()))
         return plain(seeds, name, like)
 
-    monkeypatch.setattr(engines.Seeds, "at_logits", noted)
-    Gramian(student, student.groups(), chunk=1).units(replace(response, cotangents=Cotangents(**vars(whole))), TOKENS)
+    monkeypatch.setattr(seeds_module.Seeds, "at_logits", noted)
+    engine = Gramian(student, student.groups(), chunk=1, way="autograd")
+    engine.units(replace(response, cotangents=Cotangents(**vars(whole))), TOKENS)
     names = ["language", "shift", "visual", "prior"]
     assert [entry for entry in read if entry[0] != "standard"] == [(name, [at]) for at in range(5) for name in names]
 
@@ -122,8 +126,8 @@ def test_packing_that_was_wrong_is_done_again() -> None:
 def test_an_engine_measures_again_what_was_packed_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
     student = ModuleStudent()
     expected = summed(grams_of(student, TOKENS))
-    engine = Gramian(student, student.groups(), chunk=2)
-    monkeypatch.setattr(engine.packing, "_at_own", Always())
+    engine = Gramian(student, student.groups(), chunk=2, way="autograd")
+    monkeypatch.setattr(engine.autograd.packing, "_at_own", Always())
     grams = engine.units(response_of(student), TOKENS)
     torch.testing.assert_close(torch.from_numpy(total(grams).values), expected, rtol=1e-12, atol=1e-12)
 

@@ -280,7 +280,7 @@ def test_adapters_alone_of_a_frozen_model(family: Family) -> None:
     cots = student.cotangents()
     engine = Gramian(student.model, groups)
     assert_equal_groups(student.grams(cots, engine), plain_grams(student, cots, groups))
-    assert not engine.capture.rest
+    assert not engine.watched.modules.rest
 
 
 @every_family
@@ -312,11 +312,11 @@ def test_only_small_parameters_are_taken_densely(family: Family) -> None:
     engine = Gramian(student.model, student.groups())
     student.grams(student.cotangents(), engine)
     names = {parameter: name for name, parameter in student.model.named_parameters()}
-    rest = {names[parameter] for parameter in engine.capture.rest}
+    rest = {names[parameter] for parameter in engine.watched.modules.rest}
     assert rest == {name for parameter, name in names.items() if parameter.ndim == 1}
     if family is qwen3_vl:
         assert all(re.search(r"\.bias$|norm\d?\.weight$", name) for name in rest)
-        assert {names[parameter] for parameter in engine.capture.known} == set(names.values()) - rest
+        assert {names[parameter] for parameter in engine.watched.modules.known} == set(names.values()) - rest
         assert engine.unreached() == []
 
 

@@ -20,6 +20,7 @@ from geometry import (
     unit_gradients,
 )
 from geometry.gramian.backward import IMAGE, TEXT
+from geometry.gramian.engine import Way
 from tests.geometry.problems import ModuleStudent, TinyStudent, normal, response_of, tensor
 
 Student = TinyStudent | ModuleStudent
@@ -97,7 +98,9 @@ def test_parameters_that_a_view_does_not_reach_have_gradient_zero() -> None:
     assert np.isnan(vision.angle_deg("language", "visual")).all()
 
 
-def test_equal_views_run_once_and_leave_no_visual_gradient() -> None:
+@pytest.mark.parametrize(("way", "runs"), [("autograd", [1, 5]), ("walk", [2, 1, 2, 5])])
+def test_equal_views_run_once_and_leave_no_visual_gradient(way: Way, runs: list[int]) -> None:
+    """To look at the graph, and to compare the first and the last token on both ways; then once in earnest."""
     student, calls = TinyStudent(), []
 
     def logits(positions: Tensor) -> Tensor:
@@ -106,10 +109,10 @@ def test_equal_views_run_once_and_leave_no_visual_gradient() -> None:
 
     teacher = student.teacher()[1]
     view = student.text_logits()
-    engine = Gramian(student, student.groups())
+    engine = Gramian(student, student.groups(), way=way)
     cots = cotangents(FourViews(view, view, teacher, teacher))
     gram = total(engine.units(ProbedResponse(logits, logits, cots, torch.arange(5)), TOKENS))
-    assert calls == [1, 5]  # once to look at the graph, once in earnest
+    assert calls == runs
     assert all((gram.norm(name) == 0).all() for name in ("visual", "shift"))
     np.testing.assert_allclose(gram.angle_deg("standard", "language"), 0, atol=1e-5)
 
@@ -231,12 +234,12 @@ def test_modules_equal_plain_autograd(built: dict, weights: Tensor, options: dic
 def test_weights_used_without_their_module_are_found() -> None:
     student = ModuleStudent()
     engine = Gramian(student, student.groups())
-    assert student.shared.weight in engine.capture.known
+    assert student.shared.weight in engine.watched.modules.known
     engine.units(response_of(student), TOKENS)
-    rest = set(engine.capture.rest)
+    rest = set(engine.watched.modules.rest)
     assert student.shared.weight in rest
     known = {student.embedding.weight, student.patches.weight, student.place.weight, student.twice.weight}
-    assert known <= engine.capture.known
+    assert known <= engine.watched.modules.known
     assert {student.blur.weight, student.doubled.weight, student.norm.weight} <= rest
     assert engine.unreached() == ["unused.weight", "unused.bias"]
 

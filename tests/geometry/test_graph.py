@@ -94,7 +94,7 @@ def assert_exact(student: OneParameter, *, dense: bool) -> None:
         gram = tensor(engine.units(student.response(), MIXED)["weight"])
         expected = torch.stack([student.expected(weights) for weights in MIXED])
         torch.testing.assert_close(gram, expected, rtol=1e-11, atol=1e-11)
-        assert (student.weight in engine.dense_matrices) is dense
+        assert (student.weight in engine.watched.dense_matrices) is dense
 
 
 @pytest.fixture(autouse=True)
@@ -132,10 +132,10 @@ def test_a_use_that_appears_later_is_met() -> None:
     student = OneParameter(WAYS["linear"], (4, 4))
     engine = Gramian(student, {"weight": [student.weight]}, chunk=1)
     engine.units(student.response(), MIXED)
-    assert not engine.dense_matrices
+    assert not engine.watched.dense_matrices
     student.ways["text"] = DENSE["added"][0]
     gram = tensor(engine.units(student.response(), MIXED)["weight"])
-    assert student.weight in engine.dense_matrices
+    assert student.weight in engine.watched.dense_matrices
     torch.testing.assert_close(gram, torch.stack([student.expected(row) for row in MIXED]), rtol=1e-11, atol=1e-11)
 
 
@@ -147,7 +147,7 @@ def test_a_cast_is_seen_through() -> None:
     gram = tensor(engine.units(student.response(), MIXED)["weight"])
     expected = torch.stack([student.expected(row).double() for row in MIXED])
     torch.testing.assert_close(gram, expected, rtol=1e-5, atol=1e-5)
-    assert not engine.dense_matrices
+    assert not engine.watched.dense_matrices
 
 
 def test_results_larger_than_the_matrix_are_not_worth_factors(monkeypatch: pytest.MonkeyPatch) -> None:

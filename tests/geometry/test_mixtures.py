@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedModel
 
 from geometry import Gramian
+from geometry.gramian.watched import Watched
 from tests.geometry.problems import normal
 from tests.geometry.test_families import (
     HEADS,
@@ -144,7 +145,7 @@ def test_only_small_matrices_are_taken_densely(family: Callable[..., Built]) -> 
     engine = Gramian(student.model, student.groups())
     student.grams(student.cotangents(), engine)
     names = {parameter: name for name, parameter in student.model.named_parameters()}
-    assert all(re.search(REMAINS_DENSE, names[parameter]) for parameter in engine.dense_matrices)
+    assert all(re.search(REMAINS_DENSE, names[parameter]) for parameter in engine.watched.dense_matrices)
     stacks = {parameter for parameter in names if parameter.ndim == 3}
     assert stacks or family is gemma3
     assert engine.unreached() == []
@@ -224,5 +225,5 @@ def test_no_gradient_of_a_whole_stack_or_vocabulary_is_made(
     student = random_student(family, dtype=torch.float32)
     size = 4 * max(parameter.numel() for parameter in student.model.parameters())
     assert largest(student) < 2 * size  # of the head's outputs, at all positions
-    monkeypatch.setattr(Gramian, "read_off", lambda engine, logits: [])
+    monkeypatch.setattr(Watched, "_read_off", lambda watched, logits: [])
     assert largest(student) >= 4 * size

@@ -59,13 +59,13 @@ class Device(TorchDispatchMode):
         self.resting = before
 
 
-@pytest.fixture
-def engine_and_response(checkpoints: Path) -> tuple[Gramian, ProbedResponse]:
+@pytest.fixture(params=["walk", "autograd"])
+def engine_and_response(checkpoints: Path, request: pytest.FixtureRequest) -> tuple[Gramian, ProbedResponse]:
     """An engine of the small student that has measured before, and a response of seven tokens, four probed."""
     pair = models.load(checkpoints)
     (job,) = answered(pair, models.scenes(1), per_response=4, max_response=7)
     response = ProbedResponse(job.image, job.text, job.cotangents.at(job.positions), job.positions)
-    engine = Gramian(pair.student.model, parameter_groups(pair.student.model), chunk=2)
+    engine = Gramian(pair.student.model, parameter_groups(pair.student.model), chunk=2, way=request.param)
     engine.units(response, torch.eye(4))
     return engine, response
 
@@ -107,9 +107,10 @@ def test_nothing_is_asked_within_a_chunk(engine_and_response, monkeypatch: pytes
     assert run(*engine_and_response, monkeypatch).seen > 100
 
 
+@pytest.mark.parametrize("engine_and_response", ["autograd"], indirect=True)
 def test_what_asks_is_caught(engine_and_response, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the engine looks which positions have gradients in each chunk, as it does in the first."""
     engine, response = engine_and_response
-    engine.packing._at_own.clear()
+    engine.autograd.packing._at_own.clear()
     with pytest.raises(AssertionError, match="_local_scalar_dense waits"):
         run(engine, response, monkeypatch)

@@ -1,0 +1,157 @@
+"""Scaled dot-product attention: cotangents of its result taken back to queries, keys and values.
+
+The probabilities are made again from queries and keys, once for all cotangents, which then stand side by side in plain
+products of matrices.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry.gramian.sweep.cotangent import Cotangent
+from geometry.gramian.sweep.layout import Layout, Layouts
+from geometry.gramian.sweep.rules import Cotangents, Node
+
+_MASKS = ("attn_mask", "attn_bias")
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """Of all heads of all sequences: queries `[H, S, D]`, keys and values `[H, T, D]`, probabilities `[H, S, T]`."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    weights: Tensor
+    scale: float
+
+    def back(self, given: Float[Tensor, "H S c D"], stop: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the cotangents of queries `[H, S, c, D]`, keys `[H, c, T, D]` and values `[H, T, c, D]`.
+
+        given: at the first S of the queries. stop: T, how many keys are seen.
+        """
+        heads, n, c, d = given.shape
+        weights = self.weights[:, :n, :stop]
+        at_value = (weights.mT @ given.reshape(heads, n, c * d)).unflatten(-1, (c, d))
+        scores = (given.reshape(heads, n * c, d) @ self.value[:, :stop].mT).unflatten(1, (n, c))
+        scores.mul_(weights.unsqueeze(2))
+        scores.addcmul_(scores.sum(-1, keepdim=True), weights.unsqueeze(2), value=-1).mul_(self.scale)
+        at_query = (scores.reshape(heads, n * c, stop) @ self.key[:, :stop]).unflatten(1, (n, c))
+        at_key = (scores.reshape(heads, n, c * stop).mT @ self.query[:, :n]).unflatten(1, (c, stop))
+        return at_query, at_key, at_value
+
+
+def attention(node: Node, cotangents: Cotangents) -> Cotangents:
+    """The rule of fused attention."""
+    one = next(each for each in cotangents if each is not None)
+    if node.saved("dropout_p") or one.values.is_floating_point() is False:
+        raise NotImplementedError
+    by_rows = one.layout is not None and one.shape[0] == 1 and one.axis == 2 and node.layouts is not None
+    return _by_rows(node, one) if by_rows else _whole(node, one.whole())
+
+
+def _whole(node: Node, one: Cotangent) -> Cotangents:
+    """Where each unit has cotangents at every place."""
+    heads = _heads(node)
+    batch, n_heads, n, d = one.shape
+    given = one.values.flatten(1, 2).permute(1, 2, 0, 3)  # [B H, S, K, D]
+    at_query, at_key, at_value = heads.back(given.contiguous(), heads.key.shape[1])
+    found = at_query.permute(2, 0, 1, 3), at_key.transpose(0, 1), at_value.permute(2, 0, 1, 3)
+    shaped = (each.unflatten(1, (batch, n_heads)) for each in found)
+    return [
+        Cotangent(_of_groups(each, node.shape(place)[1], 2), node.shape(place)) if node.wanted[place] else None
+        for place, each in enumerate(shaped)
+    ]
+
+
+def _by_rows(node: Node, one: Cotangent) -> Cotangents:
+    layout, both = one.layout, node.layouts
+    assert layout is not None and both is not None
+    return _own_rows(node, one, layout, both) if layout.is_own else _first_rows(node, one, both)
+
+
+def _first_rows(node: Node, one: Cotangent, both: Layouts) -> Cotangents:
+    """Where each unit has cotangents at its first places."""
+    heads, n_heads, d = _heads(node), one.shape[1], one.shape[3]
+    arrived = [_empty(one, both.first, node.shape(place)) for place in range(3)]
+    for block in both.first.blocks:
+        given = block.cut(one.values).squeeze(2).permute(2, 1, 0, 3)  # [H, n, c, D]
+        at_query, at_key, at_value = heads.back(given.contiguous(), block.n)
+        put = at_query.permute(2, 1, 0, 3), at_key.permute(1, 2, 0, 3), at_value.permute(2, 1, 0, 3)  # [c, n, H, D]
+        for place, each in enumerate(put):
+            n_own = node.shape(place)[1]
+            rows = arrived[place].values[block.rows].view(*each.shape[:2], 1, n_own, -1)
+            rows.copy_(_of_groups(each, n_own, 2).unsqueeze(2))
+    return [each if wanted else None for each, wanted in zip(arrived, node.wanted, strict=True)]
+
+
+def _own_rows(node: Node, one: Cotangent, layout: Layout, both: Layouts) -> Cotangents:
+    """Where each unit has cotangents at its own places alone: queries there, keys and values at its first places."""
+    query, key, value, scale = _tensors(node)
+    places, m, s = layout.places, layout.blocks[0].m, layout.blocks[0].n
+    tokens = places.view(-1, m, s)[:, 0].flatten()  # [U s], the same for each of a unit's cotangents
+    weights = _weights(node, query[:, tokens], key, scale, tokens)
+    arrived = [_empty(one, layout, node.shape(0)), *(_empty(one, both.first, node.shape(n)) for n in (1, 2))]
+    for own, block in zip(layout.blocks, both.first.blocks, strict=True):
+        units = block.last - block.first
+        mine = slice(block.first * s, block.last * s)
+        weight = weights[:, mine, : block.n].unflatten(1, (units, s))  # [H, U, s, T]
+        given = one.values[own.rows].view(units, m, s, *one.shape[1:2], -1).permute(3, 0, 1, 2, 4)  # [H, U, m, s, D]
+        at_value = weight.mT @ given.transpose(2, 3).flatten(3)  # [H, U, T, m D]
+        scores = (given.flatten(1, 3) @ value[:, : block.n].mT).unflatten(1, (units, m, s))
+        scores.mul_(weight.unsqueeze(2))
+        scores.addcmul_(scores.sum(-1, keepdim=True), weight.unsqueeze(2), value=-1).mul_(scale)
+        at_query = (scores.flatten(1, 3) @ key[:, : block.n]).unflatten(1, (units, m, s))
+        tokens_here = query[:, tokens[mine]].unflatten(1, (units, s))
+        at_key = scores.mT @ tokens_here.unsqueeze(2)  # [H, U, m, T, D]
+        at_value = at_value.unflatten(-1, (m, -1)).transpose(2, 3)  # [H, U, m, T, D]
+        for place, (part, each) in enumerate(zip((own, block, block), (at_query, at_key, at_value), strict=True)):
+            rows, n_own = each.flatten(1, 2).permute(1, 2, 0, 3), node.shape(place)[1]  # [c, n, H, D]
+            held = arrived[place].values[part.rows].view(*rows.shape[:2], 1, n_own, -1)
+            held.copy_(_of_groups(rows, n_own, 2).unsqueeze(2))
+    return [each if wanted else None for each, wanted in zip(arrived, node.wanted, strict=True)]
+
+
+def _empty(one: Cotangent, layout: Layout, shape: tuple[int, ...]) -> Cotangent:
+    """Rows to be filled of queries, keys or values `[1, H, S, D]`."""
+    return Cotangent(one.values.new_empty(len(layout.places), 1, shape[1], shape[3]), shape, layout, 2)
+
+
+def _of_groups(values: Tensor, n_heads: int, axis: int) -> Tensor:
+    """Add up the heads that share a head of keys."""
+    if values.shape[axis] == n_heads:
+        return values
+    return values.unflatten(axis, (n_heads, -1)).sum(axis + 1)
+
+
+def _tensors(node: Node) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Queries, keys and values of all heads `[B H, S, D]`, and the scale."""
+    query, key, value = (node.saved(name) for name in ("query", "key", "value"))
+    scale = node.saved("scale") or 1.0 / math.sqrt(query.shape[-1])
+    shared = query.shape[1] // key.shape[1]
+    if shared > 1:
+        key, value = (each.repeat_interleave(shared, dim=1) for each in (key, value))
+    return query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), scale
+
+
+def _heads(node: Node) -> _Heads:
+    query, key, value, scale = _tensors(node)
+    return _Heads(query, key, value, _weights(node, query, key, scale), scale)
+
+
+def _weights(node: Node, query: Tensor, key: Tensor, scale: float, places: Tensor | None = None) -> Tensor:
+    """The probabilities of keys for all queries, or for those at some places."""
+    scores = (query @ key.mT).mul_(scale)
+    mask = next((node.saved(name) for name in _MASKS if hasattr(node.node, f"_saved_{name}")), None)
+    if node.saved("is_causal"):
+        at = torch.arange(scores.shape[1], device=scores.device) if places is None else places
+        scores.masked_fill_(torch.arange(scores.shape[2], device=scores.device) > at[:, None], -torch.inf)
+    if mask is not None:
+        batch, n_heads = node.saved("query").shape[:2]
+        mask = mask.expand(batch, n_heads, *mask.shape[2:]).flatten(0, 1)
+        mask = mask if places is None else mask[:, places]
+        scores = scores.masked_fill_(~mask, -torch.inf) if mask.dtype == torch.bool else scores.add_(mask)
+    return scores.softmax(-1)

@@ -1,0 +1,126 @@
+"""Which rows of a tensor's cotangents are held.
+
+A token's cotangents are 0 behind its own position, and above the last attention everywhere but there. So of a sequence
+of S places each unit holds the first few, or those of its own tokens alone. Units of about the same length make a
+block, whose rows are a plain array.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+_WASTE = 0.12
+"""A block ends where its shorter units would take this much more than their own rows."""
+_LEAST = 6  # rows by which lengths may always differ within a block
+
+
+@dataclass(frozen=True)
+class Block:
+    """Units `first:last` and their n places, in the rows from `start` on: `[units, m, n]`."""
+
+    first: int
+    last: int
+    n: int
+    start: int
+    m: int
+
+    @property
+    def rows(self) -> slice:
+        """Where the rows of the block stand."""
+        return slice(self.start, self.start + (self.last - self.first) * self.m * self.n)
+
+    @property
+    def cotangents(self) -> slice:
+        """Which of the K = U m cotangents are the block's."""
+        return slice(self.first * self.m, self.last * self.m)
+
+    def cut(self, values: Tensor) -> Tensor:
+        """Return the block's rows, `[units m, n, *features]`."""
+        return values[self.rows].unflatten(0, (-1, self.n))
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The rows of U units with m cotangents each, in a tensor with `size` places.
+
+    places: of each row. flat: where each row stands in `[U m, size]`. is_own: whether units hold their own tokens'
+    places alone, s of them.
+    """
+
+    blocks: tuple[Block, ...]
+    places: Int[Tensor, " N"]
+    flat: Int[Tensor, " N"]
+    size: int
+    is_own: bool
+
+    @property
+    def n_cotangents(self) -> int:
+        """K."""
+        return self.blocks[-1].cotangents.stop
+
+    def summed(self, values: Tensor) -> Tensor:
+        """Add up each cotangent's rows: `[K, *features]`."""
+        return torch.cat([block.cut(values).sum(1) for block in self.blocks])
+
+    def dense(self, values: Tensor) -> Tensor:
+        """Return `[K, size, *features]`, 0 where no row is held."""
+        whole = values.new_zeros(self.n_cotangents * self.size, *values.shape[1:])
+        return whole.index_add_(0, self.flat, values).unflatten(0, (-1, self.size))
+
+    def picked(self, dense: Tensor) -> Tensor:
+        """Return the rows of `[K, size, *features]` that are held."""
+        return dense.flatten(0, 1).index_select(0, self.flat)
+
+
+@dataclass(frozen=True, eq=False)
+class Layouts:
+    """The two layouts of some units in one tensor.
+
+    own_rows: where the rows of `own` stand in `first`; those behind a unit's last place, which are 0, at row 0.
+    """
+
+    own: Layout
+    first: Layout
+    own_rows: Int[Tensor, " N"]
+
+
+def layouts(
+    own: Int[Tensor, "U s"], stops: Sequence[int], bounds: Sequence[int], m: int, size: int, device: torch.device
+) -> Layouts:
+    """Return the layouts of units with their tokens at the places `own` of a tensor with `size` places.
+
+    own: on the CPU. stops: of each unit, behind its last token. bounds: where blocks begin, and the number of units.
+    """
+    n_units, s = own.shape
+    places = own[:, None].expand(n_units, m, s).flatten()
+    offsets = (torch.arange(n_units * m) * size).repeat_interleave(s)
+    first_places, first_flat, blocks, owns, start = [], [], [], [], 0
+    for first, last in pairwise(bounds):
+        n = max(stops[first:last])
+        blocks.append(Block(first, last, n, start, m))
+        owns.append(Block(first, last, s, first * m * s, m))
+        start = blocks[-1].rows.stop
+        one = torch.arange(n)
+        first_places.append(one.repeat((last - first) * m))
+        first_flat.append(((torch.arange(first * m, last * m) * size)[:, None] + one).flatten())
+    flat = torch.cat(first_flat)
+    row_of = torch.zeros(n_units * m * size, dtype=torch.long)
+    row_of[flat] = torch.arange(len(flat))
+    of_own = Layout(tuple(owns), places.to(device), (offsets + places).to(device), size, True)
+    of_first = Layout(tuple(blocks), torch.cat(first_places).to(device), flat.to(device), size, False)
+    return Layouts(of_own, of_first, row_of[offsets + places].to(device))
+
+
+def block_bounds(stops: Sequence[int]) -> list[int]:
+    """Part units with ascending stops into blocks; return where each begins, and their number."""
+    bounds = [0]
+    for unit in range(1, len(stops)):
+        longest, members = stops[unit], stops[bounds[-1] : unit + 1]
+        wasted = longest * len(members) - sum(members)
+        if wasted > _WASTE * sum(members) and longest - members[0] > _LEAST:
+            bounds.append(unit)
+    return [*bounds, len(stops)]

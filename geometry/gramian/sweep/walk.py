@@ -1,0 +1,215 @@
+"""The way back through a view's graph, for all seeds at once.
+
+The forward pass is run once; its graph serves every chunk of units. Nodes are met in the reverse of their order. A node
+without a rule is left to autograd, cotangent by cotangent where it must be, so that the result is right for any graph.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
+
+from geometry.gramian.sweep.attention import attention
+from geometry.gramian.sweep.cotangent import Cotangent, NotByRows
+from geometry.gramian.sweep.layout import Layouts, layouts
+from geometry.gramian.sweep.patterns import joined
+from geometry.gramian.sweep.rules import RULES, Cotangents, Edge, Node, Rule
+
+_ATTENTION = "ScaledDotProduct"
+_ENTRY = "IndexBackward0"
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of a chunk, by ascending last token.
+
+    own: the rows of the seeds that each unit has a weight at, and others. stops: behind the last of these.
+    bounds: where blocks of units begin, and their number. m: seeds a unit.
+    """
+
+    own: Int[Tensor, "U s"]
+    stops: Sequence[int]
+    bounds: Sequence[int]
+    m: int
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What arrived at a place that was asked for.
+
+    source: the node, or the leaf.
+    """
+
+    source: Any
+    cotangent: Cotangent
+
+
+class Walk:
+    """A view's graph, from a start back to sources and leaves.
+
+    Args:
+        start: a tensor `[n, d]` of the graph, by its node; its rows are those of the probed tokens.
+        sources: nodes at whose results cotangents are asked for.
+        leaves: parameters at which they are asked for.
+        within: the nodes that are gone through; all by default.
+    """
+
+    def __init__(
+        self,
+        start: GradientEdge,
+        sources: Sequence[Any],
+        leaves: Sequence[nn.Parameter],
+        within: Set[Any] | None = None,
+    ) -> None:
+        self._start, self._sources, self._leaves = start, set(sources), set(leaves)
+        self._nodes = self._needed(start.node, within)
+        self._entry = self._entered()
+
+    @property
+    def leaves(self) -> Set[nn.Parameter]:
+        """The parameters whose gradients are asked for."""
+        return self._leaves
+
+    def lengths(self, stops: Sequence[int]) -> list[int]:
+        """Return how many places of the sequence there are up to the rows before `stops`."""
+        if self._entry is None:
+            return list(stops)
+        return [int(self._entry[1][stop - 1]) + 1 for stop in stops]
+
+    def _needed(self, start: Any, within: Set[Any] | None) -> dict[Any, Node]:
+        """The nodes that lead to something asked for, those first that come last in the forward pass."""
+        waiting, met = [start], {start}
+        while waiting:
+            for before, _ in waiting.pop().next_functions:
+                if before is None or before in met or hasattr(before, "variable"):
+                    continue
+                if within is None or before in within:
+                    met.add(before)
+                    waiting.append(before)
+        needed: dict[Any, Node] = {}
+        for node in sorted(met, key=lambda node: node._sequence_nr()):
+            wanted = self._wanted(node.next_functions, needed)
+            if any(wanted) or node in self._sources:
+                needed[node] = Node(node, node.next_functions, wanted, rule_of(node.name()))
+        for node, (edges, rule) in joined(needed, self._sources).items():
+            needed[node] = Node(node, edges, self._wanted(edges, needed), rule)
+        return dict(reversed(needed.items()))
+
+    def _wanted(self, edges: Sequence[Edge], needed: Mapping[Any, Node]) -> tuple[bool, ...]:
+        return tuple(
+            before is not None and (before in needed or getattr(before, "variable", None) in self._leaves)
+            for before, _ in edges
+        )
+
+    def _entered(self) -> tuple[Any, Tensor, int] | None:
+        """The node that picks the rows of the start among the places of the sequence, these, and their number."""
+        node = self._start.node
+        while node in self._nodes and len(node.next_functions) == 1:
+            if node.name() == _ENTRY:
+                (index,) = (index for index in node._saved_indices if index is not None)
+                axis = next(axis for axis, each in enumerate(node._saved_indices) if each is not None)
+                if index.ndim != 1 or index.dtype != torch.long:
+                    return None
+                return node, index.cpu(), node._saved_self_sym_sizes[axis]
+            node = node.next_functions[0][0]
+        return None
+
+    @torch.no_grad()
+    def back(self, seeds: Tensor, units: Units) -> Iterator[Arrived]:
+        """Yield what arrives at each source and leaf, sources in the order in which they are met.
+
+        seeds: `[U m s, d]`, of each unit's own rows.
+        """
+        rows = int(self._start.node._input_metadata[self._start.output_nr].shape[0])
+        both = layouts(units.own, units.stops, units.bounds, units.m, rows, seeds.device)
+        shape = tuple(self._start.node._input_metadata[self._start.output_nr].shape)
+        pending: dict[Any, dict[int, Cotangent]] = {
+            self._start.node: {self._start.output_nr: Cotangent(seeds, shape, both.own, 0)}
+        }
+        at_leaves: dict[Any, Cotangent] = {}
+        for handle, node in self._nodes.items():
+            arrived = pending.pop(handle, None)
+            if arrived is None:
+                continue
+            if handle in self._sources:
+                yield Arrived(handle, arrived[0])
+            if not any(node.wanted):
+                continue
+            if self._entry is not None and handle is self._entry[0]:
+                both, passed = self._enter(arrived[0], units)
+            else:
+                node.layouts = both
+                passed = _passed(node, [arrived.get(n) for n in range(len(handle._input_metadata))])
+            del arrived
+            for place, cotangent in enumerate(passed):
+                if cotangent is None or not node.wanted[place]:
+                    continue
+                (before, output), dtype = node.edges[place], node.dtype(place)
+                if cotangent.values.dtype != dtype:
+                    cotangent = cotangent.with_(cotangent.values.to(dtype))
+                if (leaf := getattr(before, "variable", None)) is not None:
+                    cotangent = cotangent.whole()
+                    at_leaves[leaf] = at_leaves[leaf].plus(cotangent, None) if leaf in at_leaves else cotangent
+                    continue
+                slots = pending.setdefault(before, {})
+                slots[output] = slots[output].plus(cotangent, both) if output in slots else cotangent
+        for leaf, cotangent in at_leaves.items():
+            yield Arrived(leaf, cotangent)
+
+    def _enter(self, one: Cotangent, units: Units) -> tuple[Layouts, Cotangents]:
+        """Name the rows by their places in the sequence."""
+        assert self._entry is not None
+        node, index, size = self._entry
+        both = layouts(index[units.own], self.lengths(units.stops), units.bounds, units.m, size, one.values.device)
+        return both, [Cotangent(one.values, tuple(node._saved_self_sym_sizes), both.own, one.axis)]
+
+
+def _passed(node: Node, arrived: Cotangents) -> Cotangents:
+    """The cotangents at the inputs of a node: by its rule, by rows if that may be, or by autograd."""
+    rule = node.rule
+    if rule is not None:
+        try:
+            return rule(node, arrived)
+        except NotByRows:
+            arrived = [None if each is None else each.whole() for each in arrived]
+        except NotImplementedError:
+            return _by_autograd(node, arrived)
+        try:
+            return rule(node, arrived)
+        except NotImplementedError:
+            pass
+    return _by_autograd(node, arrived)
+
+
+def rule_of(name: str) -> Rule | None:
+    """Return the rule of a kind of node; none where only the node itself can take cotangents through."""
+    return attention if name.startswith(_ATTENTION) else RULES.get(name)
+
+
+@torch.no_grad()
+def _by_autograd(node: Node, arrived: Cotangents) -> Cotangents:
+    """Ask the node itself, for all cotangents at once by vmap."""
+    given = [None if each is None else each.whole().values for each in arrived]
+    there = [place for place, values in enumerate(given) if values is not None]
+    wanted = [place for place, each in enumerate(node.wanted) if each]
+
+    def pull(*cotangents: Tensor) -> tuple[Tensor, ...]:
+        at_results: list[Tensor | None] = [None] * len(given)
+        for place, cotangent in zip(there, cotangents, strict=True):
+            at_results[place] = cotangent
+        pulled = node.node(*at_results)
+        pulled = pulled if isinstance(pulled, tuple) else (pulled,)
+        return tuple(pulled[place] for place in wanted)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        pulled = torch.func.vmap(pull)(*(given[place] for place in there))
+    passed: list[Cotangent | None] = [None] * len(node.wanted)
+    for place, values in zip(wanted, pulled, strict=True):
+        passed[place] = Cotangent(values, tuple(values.shape[1:])).reduced(node.shape(place))
+    return passed
