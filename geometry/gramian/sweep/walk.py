@@ -107,7 +107,7 @@ class Walk:
         )
 
     def _entered(self) -> tuple[Any, Tensor, int] | None:
-        """The node that picks the rows of the start among the places of the sequence, these, and their number."""
+        """The node that picks the rows of the start among the places of the sequence, these, and the axis of places."""
         node = self._start.node
         while node in self._nodes and len(node.next_functions) == 1:
             if node.name() == _ENTRY:
@@ -115,7 +115,7 @@ class Walk:
                 axis = next(axis for axis, each in enumerate(node._saved_indices) if each is not None)
                 if index.ndim != 1 or index.dtype != torch.long:
                     return None
-                return node, index.cpu(), node._saved_self_sym_sizes[axis]
+                return node, index.cpu(), axis
             node = node.next_functions[0][0]
         return None
 
@@ -164,9 +164,10 @@ class Walk:
     def _enter(self, one: Cotangent, units: Units) -> tuple[Layouts, Cotangents]:
         """Name the rows by their places in the sequence."""
         assert self._entry is not None
-        node, index, size = self._entry
-        both = layouts(index[units.own], self.lengths(units.stops), units.bounds, units.m, size, one.values.device)
-        return both, [Cotangent(one.values, tuple(node._saved_self_sym_sizes), both.own, one.axis)]
+        node, index, axis = self._entry
+        shape, stops = tuple(node._saved_self_sym_sizes), self.lengths(units.stops)
+        both = layouts(index[units.own], stops, units.bounds, units.m, shape[axis], one.values.device)
+        return both, [Cotangent(one.values, shape, both.own, axis)]
 
 
 def _passed(node: Node, arrived: Cotangents) -> Cotangents:
