@@ -63,6 +63,10 @@ class ByWalk:
         self._response: ProbedResponse | None = None
         self._columns = torch.zeros(0, dtype=torch.long)
 
+    def forget(self) -> None:
+        """Forget what was seen of responses."""
+        self.room.forget()
+
     def begin(self, response: ProbedResponse, weights: Tensor, direct: Tensor) -> None:
         """Run the views at the positions at which any unit has a weight."""
         self._response, self._columns = response, columns_of(weights)

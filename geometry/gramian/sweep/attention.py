@@ -14,6 +14,7 @@ from torch import Tensor
 from geometry.gramian.sweep.cotangent import Cotangent
 from geometry.gramian.sweep.layout import Layout, Layouts
 from geometry.gramian.sweep.rules import Cotangents, Node
+from geometry.gramian.wide import wide
 
 _MASKS = ("attn_mask", "attn_bias")
 
@@ -35,10 +36,9 @@ class _Heads:
         """
         heads, n, c, d = given.shape
         weights = self.weights[:, :n, :stop]
-        at_value = (weights.mT @ given.reshape(heads, n, c * d)).unflatten(-1, (c, d))
-        scores = (given.reshape(heads, n * c, d) @ self.value[:, :stop].mT).unflatten(1, (n, c))
-        scores.mul_(weights.unsqueeze(2))
-        scores.addcmul_(scores.sum(-1, keepdim=True), weights.unsqueeze(2), value=-1).mul_(self.scale)
+        at_value = (weights.mT.to(given) @ given.reshape(heads, n, c * d)).unflatten(-1, (c, d))
+        scores = wide((given.reshape(heads, n * c, d) @ self.value[:, :stop].mT).unflatten(1, (n, c)))
+        scores = _through_softmax(scores, weights.unsqueeze(2), self.scale).to(given)
         at_query = (scores.reshape(heads, n * c, stop) @ self.key[:, :stop]).unflatten(1, (n, c))
         at_key = (scores.reshape(heads, n, c * stop).mT @ self.query[:, :n]).unflatten(1, (c, stop))
         return at_query, at_key, at_value
@@ -62,7 +62,7 @@ def _whole(node: Node, one: Cotangent) -> Cotangents:
     found = at_query.permute(2, 0, 1, 3), at_key.transpose(0, 1), at_value.permute(2, 0, 1, 3)
     shaped = (each.unflatten(1, (batch, n_heads)) for each in found)
     return [
-        Cotangent(_of_groups(each, node.shape(place)[1], 2), node.shape(place)) if node.wanted[place] else None
+        Cotangent(_of_groups(each, _shape(node, place)[1], 2), _shape(node, place)) if node.wanted[place] else None
         for place, each in enumerate(shaped)
     ]
 
@@ -76,13 +76,13 @@ def _by_rows(node: Node, one: Cotangent) -> Cotangents:
 def _first_rows(node: Node, one: Cotangent, both: Layouts) -> Cotangents:
     """Where each unit has cotangents at its first places."""
     heads, n_heads, d = _heads(node), one.shape[1], one.shape[3]
-    arrived = [_empty(one, both.first, node.shape(place)) for place in range(3)]
+    arrived = [_empty(one, both.first, _shape(node, place)) for place in range(3)]
     for block in both.first.blocks:
         given = block.cut(one.values).squeeze(2).permute(2, 1, 0, 3)  # [H, n, c, D]
         at_query, at_key, at_value = heads.back(given.contiguous(), block.n)
         put = at_query.permute(2, 1, 0, 3), at_key.permute(1, 2, 0, 3), at_value.permute(2, 1, 0, 3)  # [c, n, H, D]
         for place, each in enumerate(put):
-            n_own = node.shape(place)[1]
+            n_own = _shape(node, place)[1]
             rows = arrived[place].values[block.rows].view(*each.shape[:2], 1, n_own, -1)
             rows.copy_(_of_groups(each, n_own, 2).unsqueeze(2))
     return [each if wanted else None for each, wanted in zip(arrived, node.wanted, strict=True)]
@@ -94,30 +94,39 @@ def _own_rows(node: Node, one: Cotangent, layout: Layout, both: Layouts) -> Cota
     places, m, s = layout.places, layout.blocks[0].m, layout.blocks[0].n
     tokens = places.view(-1, m, s)[:, 0].flatten()  # [U s], the same for each of a unit's cotangents
     weights = _weights(node, query[:, tokens], key, scale, tokens)
-    arrived = [_empty(one, layout, node.shape(0)), *(_empty(one, both.first, node.shape(n)) for n in (1, 2))]
+    arrived = [_empty(one, layout, _shape(node, 0)), *(_empty(one, both.first, _shape(node, n)) for n in (1, 2))]
     for own, block in zip(layout.blocks, both.first.blocks, strict=True):
         units = block.last - block.first
         mine = slice(block.first * s, block.last * s)
         weight = weights[:, mine, : block.n].unflatten(1, (units, s))  # [H, U, s, T]
         given = one.values[own.rows].view(units, m, s, *one.shape[1:2], -1).permute(3, 0, 1, 2, 4)  # [H, U, m, s, D]
-        at_value = weight.mT @ given.transpose(2, 3).flatten(3)  # [H, U, T, m D]
-        scores = (given.flatten(1, 3) @ value[:, : block.n].mT).unflatten(1, (units, m, s))
-        scores.mul_(weight.unsqueeze(2))
-        scores.addcmul_(scores.sum(-1, keepdim=True), weight.unsqueeze(2), value=-1).mul_(scale)
+        at_value = weight.mT.to(given) @ given.transpose(2, 3).flatten(3)  # [H, U, T, m D]
+        scores = wide((given.flatten(1, 3) @ value[:, : block.n].mT).unflatten(1, (units, m, s)))
+        scores = _through_softmax(scores, weight.unsqueeze(2), scale).to(given)
         at_query = (scores.flatten(1, 3) @ key[:, : block.n]).unflatten(1, (units, m, s))
         tokens_here = query[:, tokens[mine]].unflatten(1, (units, s))
         at_key = scores.mT @ tokens_here.unsqueeze(2)  # [H, U, m, T, D]
         at_value = at_value.unflatten(-1, (m, -1)).transpose(2, 3)  # [H, U, m, T, D]
         for place, (part, each) in enumerate(zip((own, block, block), (at_query, at_key, at_value), strict=True)):
-            rows, n_own = each.flatten(1, 2).permute(1, 2, 0, 3), node.shape(place)[1]  # [c, n, H, D]
+            rows, n_own = each.flatten(1, 2).permute(1, 2, 0, 3), _shape(node, place)[1]  # [c, n, H, D]
             held = arrived[place].values[part.rows].view(*rows.shape[:2], 1, n_own, -1)
             held.copy_(_of_groups(rows, n_own, 2).unsqueeze(2))
     return [each if wanted else None for each, wanted in zip(arrived, node.wanted, strict=True)]
 
 
+def _through_softmax(scores: Tensor, weights: Tensor, scale: float) -> Tensor:
+    """Cotangents of probabilities, overwritten, taken back to the products of queries and keys."""
+    scores.mul_(weights)
+    return scores.addcmul_(scores.sum(-1, keepdim=True), weights, value=-1).mul_(scale)
+
+
 def _empty(one: Cotangent, layout: Layout, shape: tuple[int, ...]) -> Cotangent:
     """Rows to be filled of queries, keys or values `[1, H, S, D]`."""
     return Cotangent(one.values.new_empty(len(layout.places), 1, shape[1], shape[3]), shape, layout, 2)
+
+
+def _shape(node: Node, place: int) -> tuple[int, ...]:
+    return tuple(node.saved(("query", "key", "value")[place]).shape)
 
 
 def _of_groups(values: Tensor, n_heads: int, axis: int) -> Tensor:
@@ -144,7 +153,7 @@ def _heads(node: Node) -> _Heads:
 
 def _weights(node: Node, query: Tensor, key: Tensor, scale: float, places: Tensor | None = None) -> Tensor:
     """The probabilities of keys for all queries, or for those at some places."""
-    scores = (query @ key.mT).mul_(scale)
+    scores = wide(query @ key.mT).mul_(scale)
     mask = next((node.saved(name) for name in _MASKS if hasattr(node.node, f"_saved_{name}")), None)
     if node.saved("is_causal"):
         at = torch.arange(scores.shape[1], device=scores.device) if places is None else places

@@ -10,6 +10,10 @@ from torch import Tensor
 from geometry.gramian.sweep.layout import Layout, Layouts
 
 
+_BY_BLOCKS = 1 << 16
+"""Numbers of a block from which on it is multiplied by itself: for fewer, one product with rows picked is faster."""
+
+
 class NotByRows(Exception):
     """An operation mixes places, so that it needs the cotangents whole."""
 
@@ -42,8 +46,11 @@ class Cotangent:
             raise NotByRows
         return axis
 
-    def at(self, saved: Tensor) -> Tensor:
-        """Return a tensor that broadcasts against this one, such that it broadcasts against `values`."""
+    def at(self, saved: Tensor, again: bool = False) -> Tensor:
+        """Return a tensor that broadcasts against this one, such that it broadcasts against `values`.
+
+        again: whether the rows of this tensor are asked for more than once; the tensor must stay as it is meanwhile.
+        """
         missing = len(self.shape) - saved.ndim
         if not saved.ndim:
             return saved
@@ -54,7 +61,7 @@ class Cotangent:
             return saved
         if saved.shape[axis] == 1 != self.shape[self.axis]:
             return saved.squeeze(axis)
-        rows = saved.movedim(axis, 0).index_select(0, self.layout.places)
+        rows = self.layout.rows_of(saved, axis, again)
         return rows if not missing else rows.reshape(len(rows), *(1,) * missing, *rows.shape[1:])
 
     def times(self, factor: Tensor | float) -> Tensor:
@@ -86,6 +93,8 @@ class Cotangent:
         missing = len(self.shape) - factor.ndim
         axis = self.axis - missing
         if self.layout is None or self.layout.is_own or axis < 0 or factor.shape[axis] != self.shape[self.axis]:
+            return None
+        if len(self.layout.blocks) > 1 and self.values.numel() < _BY_BLOCKS * len(self.layout.blocks):
             return None
         rows = factor.movedim(axis, 0)
         rows = rows.reshape(len(rows), *(1,) * missing, *rows.shape[1:]) if missing else rows

@@ -5,8 +5,8 @@ of S places each unit holds the first few, or those of its own tokens alone. Uni
 block, whose rows are a plain array.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -56,6 +56,16 @@ class Layout:
     flat: Int[Tensor, " N"]
     size: int
     is_own: bool
+    _kept: dict[Hashable, tuple[Tensor, Tensor]] = field(default_factory=dict)  # with the tensors, whose places stay
+
+    def rows_of(self, table: Tensor, axis: int, again: bool) -> Tensor:
+        """Return the rows `[N, *features]` of a tensor with the places along an axis; keep them if needed again."""
+        if not again:
+            return table.movedim(axis, 0).index_select(0, self.places)
+        key = table.data_ptr(), tuple(table.shape), table.stride(), axis
+        if key not in self._kept:
+            self._kept[key] = table, self.rows_of(table, axis, False)
+        return self._kept[key][1]
 
     @property
     def n_cotangents(self) -> int:

@@ -156,7 +156,7 @@ def _through_rotary(node: Node, arrived: Cotangents, cosine: Tensor, sine: Tenso
     if one.axis == len(one.shape) - 1:
         raise NotByRows
     half = one.shape[-1] // 2
-    straight, turned = one.times(cosine), one.times(sine)
+    straight, turned = (one.values * one.at(table, again=True) for table in (cosine, sine))
     straight[..., :half] += turned[..., half:]
     straight[..., half:] -= turned[..., :half]
     return [one.with_(straight)]

@@ -79,7 +79,7 @@ class Walk:
         """Return how many places of the sequence there are up to the rows before `stops`."""
         if self._entry is None:
             return list(stops)
-        return [int(self._entry[1][stop - 1]) + 1 for stop in stops]
+        return [self._entry[2][stop - 1] + 1 for stop in stops]
 
     def _needed(self, start: Any, within: Set[Any] | None) -> dict[Any, Node]:
         """The nodes that lead to something asked for, those first that come last in the forward pass."""
@@ -106,7 +106,7 @@ class Walk:
             for before, _ in edges
         )
 
-    def _entered(self) -> tuple[Any, Tensor, int] | None:
+    def _entered(self) -> tuple[Any, Tensor, list[int], int] | None:
         """The node that picks the rows of the start among the places of the sequence, these, and the axis of places."""
         node = self._start.node
         while node in self._nodes and len(node.next_functions) == 1:
@@ -115,7 +115,7 @@ class Walk:
                 axis = next(axis for axis, each in enumerate(node._saved_indices) if each is not None)
                 if index.ndim != 1 or index.dtype != torch.long:
                     return None
-                return node, index.cpu(), axis
+                return node, index.cpu(), index.tolist(), axis
             node = node.next_functions[0][0]
         return None
 
@@ -164,7 +164,7 @@ class Walk:
     def _enter(self, one: Cotangent, units: Units) -> tuple[Layouts, Cotangents]:
         """Name the rows by their places in the sequence."""
         assert self._entry is not None
-        node, index, axis = self._entry
+        node, index, _, axis = self._entry
         shape, stops = tuple(node._saved_self_sym_sizes), self.lengths(units.stops)
         both = layouts(index[units.own], stops, units.bounds, units.m, shape[axis], one.values.device)
         return both, [Cotangent(one.values, shape, both.own, axis)]
