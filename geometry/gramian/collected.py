@@ -1,6 +1,6 @@
 """What arrives at the parameters for a chunk of units, and the Gram matrices made of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Float64
@@ -11,7 +11,9 @@ from geometry.gramian.uses import Part
 from geometry.gramian.weight_gramians import (
     Factors,
     InputProducts,
+    beside,
     grams_of_rows,
+    place_of,
     weight_gradients,
     weight_grams,
 )
@@ -38,6 +40,7 @@ class Collected:
         self._rest: dict[nn.Parameter, Tensor] = {}
         self._grams: dict[str, Tensor] = {}
         self._products = InputProducts()
+        self._side_by_side: tuple[Hashable, list[Sequence[Blocks]]] = (None, [])
         self.reached: set[nn.Parameter] = set()
 
     def add(self, parameter: nn.Parameter, part: Part, blocks: Blocks) -> None:
@@ -59,15 +62,37 @@ class Collected:
             self._make_dense(parameter, parts)
             return
         metric = self._metric(parameter)
+        if metric is None and len(parts) == 1:
+            self._put_beside(self._owner[parameter], *parts.values())
+            return
         for part, uses in parts.items():
-            within = None if metric is None else part.within(metric)
-            blocks = [weight_grams(block, within, self._products) for block in _aligned(uses)]
-            self._add(self._owner[parameter], torch.cat(blocks))
+            self._multiply(self._owner[parameter], uses, None if metric is None else part.within(metric))
+
+    def _put_beside(self, owner: str, uses: Sequence[Blocks]) -> None:
+        """Keep the factors of a weight until one comes that is applied to other inputs: all make one product."""
+        key = owner, tuple((block.rows, place_of(block.inputs)) for blocks in uses for block in blocks)
+        if self._side_by_side[0] != key:
+            self._multiply_kept()
+            self._side_by_side = key, []
+        self._side_by_side[1].append(uses)
+
+    def _multiply_kept(self) -> None:
+        key, kept = self._side_by_side
+        if kept:
+            assert isinstance(key, tuple)
+            uses = [[beside(blocks) for blocks in zip(*each, strict=True)] for each in zip(*kept, strict=True)]
+            self._multiply(key[0], uses if len(kept) > 1 else kept[0], None)
+        self._side_by_side = None, []
+
+    def _multiply(self, owner: str, uses: Sequence[Blocks], metric: Tensor | None) -> None:
+        blocks = [weight_grams(block, metric, self._products) for block in _aligned(uses)]
+        self._add(owner, torch.cat(blocks))
 
     def grams(self) -> dict[str, Float64[Tensor, "U 4 4"]]:
         """Return the Gram matrices by group; what they are made from is let go on the way."""
         while self._uses:
             self.settle(next(iter(self._uses)))
+        self._multiply_kept()
         for parameter in [parameter for parameter in self._rest if parameter.ndim > 1]:
             self._add(self._owner[parameter], grams_of_rows(self._rest.pop(parameter), self._metric(parameter)))
         for name, parameters in self._groups_of_rest().items():

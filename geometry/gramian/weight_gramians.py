@@ -10,7 +10,7 @@ gradient is `sum_s e_id(s) b_s^T`.
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -72,6 +72,14 @@ class Factors:
         return Factors(weight, self.rows, ids.clamp(0, len(weight) - 1), outputs)
 
 
+def beside(uses: Sequence[Factors]) -> Factors:
+    """Return the factors of weights that are applied to the same inputs as those of one weight, one below the other."""
+    first = uses[0]
+    n_rows, shape = sum(len(use.weight) for use in uses), first.weight.shape[1:]
+    weight = first.weight.flatten()[:1].expand(n_rows, shape.numel()).unflatten(1, shape)  # of which the shape counts
+    return replace(first, weight=weight, outputs=torch.cat([use.outputs for use in uses], dim=-1))
+
+
 class InputProducts:
     """Products of inputs with inputs, which all weights that are applied to the same inputs share."""
 
@@ -83,7 +91,7 @@ class InputProducts:
         if first.every is None or second.every is None:
             return wide_product(first.by_unit, second.by_unit.mT)
         one, two = first.every, second.every
-        key = _place(one), _place(two)
+        key = place_of(one), place_of(two)
         if key not in self._held:
             if len(self._held) == _HELD:
                 del self._held[next(iter(self._held))]
@@ -91,7 +99,8 @@ class InputProducts:
         return self._held[key][2][None, : len(first.inputs), : len(second.inputs)]
 
 
-def _place(tensor: Tensor) -> Hashable:
+def place_of(tensor: Tensor) -> Hashable:
+    """Return what tells a tensor apart from all others that are alive."""
     return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
 
 
