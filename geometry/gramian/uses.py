@@ -62,25 +62,17 @@ class Use:
         at_outputs = self.outwards(gradients)
         at_outputs = at_outputs.reshape(len(at_outputs), -1, at_outputs.shape[-1])
         at_outputs = at_outputs.unflatten(0, (-1, len(rows)))  # [U, m, S, o]
-        return Factors(self._weight, rows, self.all_inputs, multiplied(at_outputs))
+        return Factors(self.weight, rows, self.all_inputs, multiplied(at_outputs))
 
     def factors_at(
         self, places: Int[Tensor, "U s"], outputs: Float[Tensor, "U m s o"], rows: tuple[int, ...]
     ) -> Factors:
         """The factors where each unit has gradients at a few of the S places alone."""
-        return Factors(self._weight, rows, self.all_inputs[places], multiplied(outputs))
-
-    def factors_from(
-        self, inputs: Tensor, outputs: Float[Tensor, "U m S o"], rows: tuple[int, ...], every: Tensor | None = None
-    ) -> Factors:
-        """The factors from inputs `[S, i]` or `[U, S, i]` and the gradients at the results.
-
-        every: the inputs of which these are the first.
-        """
-        return Factors(self._weight, rows, inputs, multiplied(outputs), every)
+        return Factors(self.weight, rows, self.all_inputs[places], multiplied(outputs))
 
     @property
-    def _weight(self) -> Tensor:
+    def weight(self) -> Tensor:
+        """The part that is used, `[o, i]`, without a graph."""
         return self.part.within(self.parameter.detach())
 
     @property

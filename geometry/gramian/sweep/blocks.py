@@ -7,6 +7,7 @@ from math import prod
 from geometry.gramian.sweep.cotangent import Cotangent
 from geometry.gramian.uses import Use, as_they_are
 from geometry.gramian.weight_gramians import Factors
+from geometry.gramian.wide import multiplied
 
 
 def by_blocks(use: Use, arrived: Cotangent, rows: tuple[int, ...], bounds: Sequence[int]) -> list[Factors]:
@@ -36,16 +37,16 @@ def _rows_are_places(use: Use, arrived: Cotangent) -> bool:
 
 
 def _of_rows(use: Use, arrived: Cotangent, rows: tuple[int, ...]) -> Iterator[Factors]:
-    layout, inputs = arrived.layout, use.all_inputs
+    layout, inputs, weight = arrived.layout, use.all_inputs, use.weight
     assert layout is not None
-    at_place = len(inputs) // layout.size
-    longest = max(block.n for block in layout.blocks) * at_place
+    at_place, values = len(inputs) // layout.size, multiplied(arrived.values)
+    longest = inputs[: max(block.n for block in layout.blocks) * at_place]
     for block in layout.blocks:
         units, n_rows = block.last - block.first, block.n * at_place
-        outputs = arrived.values[block.rows].reshape(units, block.m, n_rows, arrived.shape[-1])
+        outputs = values[block.rows].reshape(units, block.m, n_rows, arrived.shape[-1])
         if not layout.is_own:
-            yield use.factors_from(inputs[:n_rows], outputs, rows, inputs[:longest])
+            yield Factors(weight, rows, inputs[:n_rows], outputs, longest)
             continue
         places = layout.places[block.rows].view(units, block.m, block.n)[:, 0]
         own = inputs.view(layout.size, at_place, -1)[places].flatten(1, 2)
-        yield use.factors_from(own, outputs, rows)
+        yield Factors(weight, rows, own, outputs)

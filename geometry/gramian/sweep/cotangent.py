@@ -1,7 +1,7 @@
 """The cotangents of all seeds at one tensor of the graph."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 import torch
@@ -18,7 +18,7 @@ class NotByRows(Exception):
     """An operation mixes places, so that it needs the cotangents whole."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Cotangent:
     """K cotangents of a tensor, whole or by rows.
 
@@ -102,7 +102,7 @@ class Cotangent:
 
     def with_(self, values: Tensor, shape: Sequence[int] | None = None) -> "Cotangent":
         """Return other values with the same rows; of a tensor of another shape, with its places at the same axis."""
-        return replace(self, values=values, shape=self.shape if shape is None else tuple(shape))
+        return Cotangent(values, self.shape if shape is None else tuple(shape), self.layout, self.axis)
 
     def whole(self) -> "Cotangent":
         """Return it whole."""
@@ -119,11 +119,12 @@ class Cotangent:
         shape = tuple(shape)
         if self.layout is None:
             return Cotangent(self.values.reshape(-1, *shape), shape)
-        before = prod(self.shape[: self.axis])
+        before, ahead = prod(self.shape[: self.axis]), 1
         for axis, size in enumerate(shape):
-            if size == self.layout.size and prod(shape[:axis]) == before:
+            if size == self.layout.size and ahead == before:
                 features = shape[:axis] + shape[axis + 1 :]
                 return Cotangent(self.values.reshape(-1, *features), shape, self.layout, axis)
+            ahead *= size
         raise NotByRows
 
     def permuted(self, dims: Sequence[int]) -> "Cotangent":

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-_WASTE = 0.12
+_WASTE = 0.25
 """A block ends where its shorter units would take this much more than their own rows."""
 _LEAST = 6  # rows by which lengths may always differ within a block
 

@@ -22,6 +22,7 @@ from geometry.gramian.sweep.rules import RULES, Cotangents, Edge, Node, Rule
 
 _ATTENTION = "ScaledDotProduct"
 _ENTRY = "IndexBackward0"
+_LEAF = type(nn.Parameter(torch.zeros(1)).view(1).grad_fn.next_functions[0][0])  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True)
@@ -83,27 +84,25 @@ class Walk:
 
     def _needed(self, start: Any, within: Set[Any] | None) -> dict[Any, Node]:
         """The nodes that lead to something asked for, those first that come last in the forward pass."""
-        waiting, met = [start], {start}
+        waiting, edges = [start], {start: start.next_functions}
         while waiting:
-            for before, _ in waiting.pop().next_functions:
-                if before is None or before in met or hasattr(before, "variable"):
-                    continue
-                if within is None or before in within:
-                    met.add(before)
+            for before, _ in edges[waiting.pop()]:
+                if before is not None and before not in edges and (within is None or before in within):
+                    edges[before] = () if type(before) is _LEAF else before.next_functions
                     waiting.append(before)
         needed: dict[Any, Node] = {}
-        for node in sorted(met, key=lambda node: node._sequence_nr()):
-            wanted = self._wanted(node.next_functions, needed)
-            if any(wanted) or node in self._sources:
-                needed[node] = Node(node, node.next_functions, wanted, rule_of(node.name()))
-        for node, (edges, rule) in joined(needed, self._sources).items():
-            needed[node] = Node(node, edges, self._wanted(edges, needed), rule)
+        met = sorted((node._sequence_nr(), place, node) for place, node in enumerate(edges) if type(node) is not _LEAF)
+        for _, _, node in met:
+            wanted = self._wanted(edges[node], needed)
+            if True in wanted or node in self._sources:
+                needed[node] = Node(node, edges[node], wanted, rule_of(node.name()))
+        for node, (before, rule) in joined(needed, self._sources).items():
+            needed[node] = Node(node, before, self._wanted(before, needed), rule)
         return dict(reversed(needed.items()))
 
     def _wanted(self, edges: Sequence[Edge], needed: Mapping[Any, Node]) -> tuple[bool, ...]:
         return tuple(
-            before is not None and (before in needed or getattr(before, "variable", None) in self._leaves)
-            for before, _ in edges
+            [before in needed or (type(before) is _LEAF and before.variable in self._leaves) for before, _ in edges]
         )
 
     def _entered(self) -> tuple[Any, Tensor, list[int], int] | None:
@@ -132,6 +131,7 @@ class Walk:
             self._start.node: {self._start.output_nr: Cotangent(seeds, shape, both.own, 0)}
         }
         at_leaves: dict[Any, Cotangent] = {}
+        usual = seeds.dtype
         for handle, node in self._nodes.items():
             arrived = pending.pop(handle, None)
             if arrived is None:
@@ -149,11 +149,11 @@ class Walk:
             for place, cotangent in enumerate(passed):
                 if cotangent is None or not node.wanted[place]:
                     continue
-                (before, output), dtype = node.edges[place], node.dtype(place)
-                if cotangent.values.dtype != dtype:
-                    cotangent = cotangent.with_(cotangent.values.to(dtype))
-                if (leaf := getattr(before, "variable", None)) is not None:
-                    cotangent = cotangent.whole()
+                before, output = node.edges[place]
+                if cotangent.values.dtype != usual:  # autograd hands on what has the dtype of the input
+                    cotangent = cotangent.with_(cotangent.values.to(node.dtype(place)))
+                if type(before) is _LEAF:
+                    leaf, cotangent = before.variable, cotangent.whole()
                     at_leaves[leaf] = at_leaves[leaf].plus(cotangent, None) if leaf in at_leaves else cotangent
                     continue
                 slots = pending.setdefault(before, {})
