@@ -20,7 +20,7 @@ from geometry.gramian.by_autograd import columns_of, own_places, rows_of
 from geometry.gramian.collected import Collected
 from geometry.gramian.head import Head
 from geometry.gramian.seeds import Seeds
-from geometry.gramian.sweep.blocks import by_blocks
+from geometry.gramian.sweep.blocks import factors_of
 from geometry.gramian.sweep.layout import block_bounds
 from geometry.gramian.sweep.walk import Arrived, Units, Walk
 from geometry.gramian.uses import Use
@@ -141,7 +141,7 @@ class ByWalk:
             collected.add_gradients(arrived.source, arrived.cotangent.values, rows_of(view.objectives))
             return
         for use in view.uses[arrived.source]:
-            collected.add(use.parameter, use.part, by_blocks(use, arrived.cotangent, rows_of(view.objectives), bounds))
+            collected.add(use.parameter, use.part, factors_of(use, arrived.cotangent, rows_of(view.objectives), bounds))
             waiting[use.parameter] -= 1
             if not waiting[use.parameter] and use.parameter not in rest:
                 collected.settle(use.parameter)

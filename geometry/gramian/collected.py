@@ -7,20 +7,19 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from geometry.gram import BASIS
+from geometry.gramian.sweep.blocks import RowFactors
 from geometry.gramian.uses import Part
 from geometry.gramian.weight_gramians import (
     Factors,
     InputProducts,
-    beside,
     grams_of_rows,
-    place_of,
     weight_gradients,
     weight_grams,
 )
 from geometry.gramian.wide import wide_zeros
 
-Blocks = Sequence[Factors]
-"""The factors of one use of a weight, for one block of units after the other."""
+Blocks = RowFactors | Sequence[Factors]
+"""The factors of one use of a weight: by rows, or for one block of units after the other."""
 
 
 class Collected:
@@ -40,7 +39,7 @@ class Collected:
         self._rest: dict[nn.Parameter, Tensor] = {}
         self._grams: dict[str, Tensor] = {}
         self._products = InputProducts()
-        self._side_by_side: tuple[Hashable, list[Sequence[Blocks]]] = (None, [])
+        self._side_by_side: tuple[Hashable, list[Sequence[RowFactors]]] = (None, [])
         self.reached: set[nn.Parameter] = set()
 
     def add(self, parameter: nn.Parameter, part: Part, blocks: Blocks) -> None:
@@ -53,7 +52,7 @@ class Collected:
     ) -> None:
         """Add the gradients of a parameter themselves, of the objectives in these rows of `BASIS`."""
         self.reached.add(parameter)
-        self._held(parameter, gradients)[:, rows[0] : rows[-1] + 1] += gradients.reshape(self._n_units, len(rows), -1)
+        self._held(parameter, gradients)[:, rows[0] : rows[-1] + 1] = gradients.reshape(self._n_units, len(rows), -1)
 
     def settle(self, parameter: nn.Parameter) -> None:
         """Make the Gram matrices of a parameter whose factors are all there, and let these go."""
@@ -70,18 +69,22 @@ class Collected:
 
     def _put_beside(self, owner: str, uses: Sequence[Blocks]) -> None:
         """Keep the factors of a weight until one comes that is applied to other inputs: all make one product."""
-        key = owner, tuple((block.rows, place_of(block.inputs)) for blocks in uses for block in blocks)
+        by_rows = [each for each in uses if isinstance(each, RowFactors)]
+        if len(by_rows) < len(uses):
+            self._multiply(owner, uses, None)
+            return
+        key = owner, tuple(each.key for each in by_rows)
         if self._side_by_side[0] != key:
             self._multiply_kept()
             self._side_by_side = key, []
-        self._side_by_side[1].append(uses)
+        self._side_by_side[1].append(by_rows)
 
     def _multiply_kept(self) -> None:
         key, kept = self._side_by_side
         if kept:
             assert isinstance(key, tuple)
-            uses = [[beside(blocks) for blocks in zip(*each, strict=True)] for each in zip(*kept, strict=True)]
-            self._multiply(key[0], uses if len(kept) > 1 else kept[0], None)
+            uses = [first.beside(others) if others else first for first, *others in zip(*kept, strict=True)]
+            self._multiply(key[0], uses, None)
         self._side_by_side = None, []
 
     def _multiply(self, owner: str, uses: Sequence[Blocks], metric: Tensor | None) -> None:
@@ -103,7 +106,7 @@ class Collected:
 
     def _make_dense(self, parameter: nn.Parameter, parts: Mapping[Part, Sequence[Blocks]]) -> None:
         """Add up the gradients of a parameter that has no factors in the other view, or is also used transposed."""
-        example = next(iter(parts.values()))[0][0].outputs
+        example = _cut(next(iter(parts.values()))[0])[0].outputs
         held = self._held(parameter, example).unflatten(-1, parameter.shape)
         for part, uses in parts.items():
             within, start = part.within(held), 0
@@ -130,11 +133,15 @@ class Collected:
         self._grams[name] = self._grams[name] + gram if name in self._grams else gram
 
 
+def _cut(blocks: Blocks) -> Sequence[Factors]:
+    return blocks.blocks() if isinstance(blocks, RowFactors) else blocks
+
+
 def _aligned(uses: Sequence[Blocks]) -> Iterator[Sequence[Factors]]:
     """The factors of all uses, block by block: those of all units as one are parted where others are."""
-    most = max(uses, key=len)
-    start = 0
+    cut = [_cut(blocks) for blocks in uses]
+    most, start = max(cut, key=len), 0
     for place, example in enumerate(most):
         units = slice(start, start + len(example.outputs))
-        yield [blocks[place] if len(blocks) == len(most) else blocks[0].of(units) for blocks in uses]
+        yield [blocks[place] if len(blocks) == len(most) else blocks[0].of(units) for blocks in cut]
         start = units.stop

@@ -10,7 +10,7 @@ gradient is `sum_s e_id(s) b_s^T`.
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -72,12 +72,11 @@ class Factors:
         return Factors(weight, self.rows, ids.clamp(0, len(weight) - 1), outputs)
 
 
-def beside(uses: Sequence[Factors]) -> Factors:
-    """Return the factors of weights that are applied to the same inputs as those of one weight, one below the other."""
-    first = uses[0]
-    n_rows, shape = sum(len(use.weight) for use in uses), first.weight.shape[1:]
-    weight = first.weight.flatten()[:1].expand(n_rows, shape.numel()).unflatten(1, shape)  # of which the shape counts
-    return replace(first, weight=weight, outputs=torch.cat([use.outputs for use in uses], dim=-1))
+def rows_below(weights: Sequence[Tensor]) -> Tensor:
+    """Return what has the shape of weights one below the other; it takes no memory and holds none of their numbers."""
+    first = weights[0]
+    n_rows, shape = sum(map(len, weights)), first.shape[1:]
+    return first.flatten()[:1].expand(n_rows, shape.numel()).unflatten(1, shape)
 
 
 class InputProducts:
@@ -175,6 +174,11 @@ def _lookup_gradient(use: Factors) -> Float[Tensor, "U m V d"]:
 
 
 def _grams_of_products(uses: Sequence[Factors], products: InputProducts) -> Float64[Tensor, "U 4 4"]:
+    if len(uses) == 2 and [use.span for use in uses] == [slice(0, 2), slice(2, 4)]:
+        one, two = uses
+        apart = _product(one, two, products)
+        upper = torch.cat([_product(one, one, products), apart], dim=2)
+        return torch.cat([upper, torch.cat([apart.mT, _product(two, two, products)], dim=2)], dim=1)
     outputs = uses[0].outputs
     gram = outputs.new_zeros(len(outputs), 4, 4, dtype=torch.float64)
     for number, first in enumerate(uses):

@@ -7,6 +7,7 @@ block, whose rows are a plain array.
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -86,43 +87,55 @@ class Layout:
         return dense.flatten(0, 1).index_select(0, self.flat)
 
 
-@dataclass(frozen=True, eq=False)
 class Layouts:
-    """The two layouts of some units in one tensor.
+    """The two layouts of some units in one tensor: of their own tokens' places, and of the first places.
 
-    own_rows: where the rows of `own` stand in `first`; those behind a unit's last place, which are 0, at row 0.
+    Args:
+        own: the places of each unit's tokens, on the CPU.
+        stops: of each unit, behind its last token.
+        bounds: where blocks begin, and the number of units.
+        m: cotangents a unit.
+        size: of the tensor, in places.
+        device: where rows are picked.
     """
 
-    own: Layout
-    first: Layout
-    own_rows: Int[Tensor, " N"]
+    def __init__(
+        self,
+        own: Int[Tensor, "U s"],
+        stops: Sequence[int],
+        bounds: Sequence[int],
+        m: int,
+        size: int,
+        device: torch.device,
+    ) -> None:
+        self._stops, self._bounds, self._m, self._device = stops, bounds, m, device
+        n_units, s = own.shape
+        places = own[:, None].expand(n_units, m, s).flatten()
+        self._own_flat = (torch.arange(n_units * m) * size).repeat_interleave(s) + places
+        blocks = tuple(Block(first, last, s, first * m * s, m) for first, last in pairwise(bounds))
+        self.own = Layout(blocks, places.to(device), self._own_flat.to(device), size, True)
 
+    @cached_property
+    def first(self) -> Layout:
+        """Of the first places."""
+        size, m, blocks, places, flat = self.own.size, self._m, list[Block](), list[Tensor](), list[Tensor]()
+        for first, last in pairwise(self._bounds):
+            n = max(self._stops[first:last])
+            blocks.append(Block(first, last, n, blocks[-1].rows.stop if blocks else 0, m))
+            one = torch.arange(n)
+            places.append(one.repeat((last - first) * m))
+            flat.append(((torch.arange(first * m, last * m) * size)[:, None] + one).flatten())
+        self._first_flat = rows = torch.cat(flat)
+        return Layout(tuple(blocks), torch.cat(places).to(self._device), rows.to(self._device), size, False)
 
-def layouts(
-    own: Int[Tensor, "U s"], stops: Sequence[int], bounds: Sequence[int], m: int, size: int, device: torch.device
-) -> Layouts:
-    """Return the layouts of units with their tokens at the places `own` of a tensor with `size` places.
-
-    own: on the CPU. stops: of each unit, behind its last token. bounds: where blocks begin, and the number of units.
-    """
-    n_units, s = own.shape
-    places = own[:, None].expand(n_units, m, s).flatten()
-    offsets = (torch.arange(n_units * m) * size).repeat_interleave(s)
-    first_places, first_flat, blocks, owns, start = [], [], [], [], 0
-    for first, last in pairwise(bounds):
-        n = max(stops[first:last])
-        blocks.append(Block(first, last, n, start, m))
-        owns.append(Block(first, last, s, first * m * s, m))
-        start = blocks[-1].rows.stop
-        one = torch.arange(n)
-        first_places.append(one.repeat((last - first) * m))
-        first_flat.append(((torch.arange(first * m, last * m) * size)[:, None] + one).flatten())
-    flat = torch.cat(first_flat)
-    row_of = torch.zeros(n_units * m * size, dtype=torch.long)
-    row_of[flat] = torch.arange(len(flat))
-    of_own = Layout(tuple(owns), places.to(device), (offsets + places).to(device), size, True)
-    of_first = Layout(tuple(blocks), torch.cat(first_places).to(device), flat.to(device), size, False)
-    return Layouts(of_own, of_first, row_of[offsets + places].to(device))
+    @cached_property
+    def own_rows(self) -> Int[Tensor, " N"]:
+        """Where the rows of `own` stand in `first`; those behind a unit's last place, which are 0, at row 0."""
+        assert not self.first.is_own  # by which the rows are known
+        flat = self._first_flat
+        row_of = torch.zeros(self.own.n_cotangents * self.own.size, dtype=torch.long)
+        row_of[flat] = torch.arange(len(flat))
+        return row_of[self._own_flat].to(self._device)
 
 
 def block_bounds(stops: Sequence[int]) -> list[int]:

@@ -16,7 +16,7 @@ from torch.autograd.graph import GradientEdge
 
 from geometry.gramian.sweep.attention import attention
 from geometry.gramian.sweep.cotangent import Cotangent, NotByRows
-from geometry.gramian.sweep.layout import Layouts, layouts
+from geometry.gramian.sweep.layout import Layouts
 from geometry.gramian.sweep.patterns import joined
 from geometry.gramian.sweep.rules import RULES, Cotangents, Edge, Node, Rule
 
@@ -125,7 +125,7 @@ class Walk:
         seeds: `[U m s, d]`, of each unit's own rows.
         """
         rows = int(self._start.node._input_metadata[self._start.output_nr].shape[0])
-        both = layouts(units.own, units.stops, units.bounds, units.m, rows, seeds.device)
+        both = Layouts(units.own, units.stops, units.bounds, units.m, rows, seeds.device)
         shape = tuple(self._start.node._input_metadata[self._start.output_nr].shape)
         pending: dict[Any, dict[int, Cotangent]] = {
             self._start.node: {self._start.output_nr: Cotangent(seeds, shape, both.own, 0)}
@@ -166,7 +166,7 @@ class Walk:
         assert self._entry is not None
         node, index, _, axis = self._entry
         shape, stops = tuple(node._saved_self_sym_sizes), self.lengths(units.stops)
-        both = layouts(index[units.own], stops, units.bounds, units.m, shape[axis], one.values.device)
+        both = Layouts(index[units.own], stops, units.bounds, units.m, shape[axis], one.values.device)
         return both, [Cotangent(one.values, shape, both.own, axis)]
 
 
