@@ -35,6 +35,7 @@ from geometry.gramian.metric import fitted
 from geometry.gramian.module_inputs import ModuleInputs, unaccounted
 from geometry.gramian.packing import Packing
 from geometry.gramian.seeds import Seeds, cancelling
+from geometry.gramian.sketch import Sketch
 from geometry.gramian.uses import Part, Use
 from geometry.gramian.weight_gramians import Factors, grams_of_rows, weight_gradients, weight_grams
 from geometry.gramian.wide import wide_zeros
@@ -55,11 +56,14 @@ class Gramian:
         batched: run the backward passes of a chunk as one, by vmap. Turn off for operations that vmap refuses.
         metric: the inner product is `sum_i m_i g_i g'_i`, m given for each parameter (see `adam_metric`); 1 by
             default. With it the gradients of one weight at a time are formed.
+        sketch: estimate the products of weights wider than this from as many random combinations of their columns
+            (see `sketch`); exact by default.
+        seed: of these combinations.
         say: is told, in a line, that memory ran out and chunks are smaller from there on.
 
     Raises:
-        ValueError: a parameter stands in two groups or is frozen, chunk is below 1, or the metric lacks a parameter
-            or has another shape.
+        ValueError: a parameter stands in two groups or is frozen, chunk or sketch is below 1, the metric lacks a
+            parameter or has another shape, or there is a metric and a sketch.
     """
 
     def __init__(
@@ -70,18 +74,23 @@ class Gramian:
         chunk: int | None = None,
         batched: bool = True,
         metric: Mapping[nn.Parameter, Tensor] | None = None,
+        sketch: int | None = None,
+        seed: int = 0,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         if chunk is not None and chunk < 1:
             raise ValueError(f"`chunk` must be at least 1 unit, got {chunk}.")
+        if sketch is not None and metric is not None:
+            raise ValueError("`sketch` forms no gradients, and `metric` weighs each of their entries: leave one out.")
         self.batched = batched
         self.parameters = partition(groups)
         self.owner = {parameter: name for name, members in groups.items() for parameter in members}
         self.metric = None if metric is None else fitted(metric, self.parameters)
+        self.sketch = None if sketch is None else Sketch.of_model(model, self.parameters, sketch, seed)
         self.capture = ModuleInputs(model, self.parameters)
         self.reached: set[nn.Parameter] = set()
         self.dense_matrices: set[nn.Parameter] = set()
-        self.packing = Packing()
+        self.packing = Packing(always=self.sketch is not None)
         self.room = WorkingSet(self.parameters[0].device, chunk, say)
         self._model, self._names = model, list(groups)
 
@@ -93,7 +102,7 @@ class Gramian:
     def forget(self) -> None:
         """Forget what was seen of responses, so that no bit of a number depends on those of earlier calls."""
         self.room.forget()
-        self.packing = Packing()
+        self.packing = Packing(always=self.sketch is not None)
 
     def units(self, response: ProbedResponse, weights: Float[Tensor, "U _n"]) -> dict[str, Gram]:
         """Return the Gram matrices `[U, 4, 4]` of the basis gradients of each unit, per parameter group.
@@ -235,10 +244,11 @@ class _Chunk:
             if parameter in self._rest or len({part.matrix for part in parts}) < len(parts):
                 self._make_dense(parameter, parts)
                 continue
-            metric = self._metric(parameter)
+            metric, sketch = self._metric(parameter), self._engine.sketch
             for part, uses in parts.items():
                 within = None if metric is None else part.within(metric)
-                _add(grams, self._engine.owner[parameter], weight_grams(uses, within))
+                factors = uses if sketch is None else sketch.sketched(parameter, part, uses)
+                _add(grams, self._engine.owner[parameter], weight_grams(factors, within))
         for parameter in [parameter for parameter in self._rest if parameter.ndim > 1]:
             gram = grams_of_rows(self._rest.pop(parameter), self._metric(parameter))
             _add(grams, self._engine.owner[parameter], gram)
