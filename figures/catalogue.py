@@ -135,7 +135,7 @@ PICTURES = (
         "report",
         ("rollouts", "tokens", "pictures", "token_classes", "findings", "recommendation"),
         "diagnose",
-        optional=("bins", "units", "layers", "forecast", "steering", "readings", "trial", "precision"),
+        optional=("bins", "units", "layers", "forecast", "steering", "readings", "trial", "precision", _SKETCH),
         page=".html",
     ),
     Picture("accuracy", ("verdicts", "effects"), "study", options=("arms",)),
