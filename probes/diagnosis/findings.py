@@ -120,7 +120,7 @@ def _geometry(bins: pd.DataFrame, errors: pd.DataFrame | None) -> list[Row]:
                 f"null {null.mean():.0f}; of {len(members)} bins {above} above, {below} below it by their intervals"
             )
             if errors is not None:
-                off = errors.set_index("part").loc[scope, f"{angle}_error_mean_deg"]
+                off = errors.loc[errors["part"] == scope, f"{angle}_error_mean_deg"].max()
                 reason += f"; a unit's angle +- {off:.2f} from the sketch"
             name = f"language-visual angle, {bins_label(upper)}, q* {prior}, {str(scope).replace('_', ' ')}"
             rows.append(

@@ -202,7 +202,10 @@ SKETCH_ERROR: Final = Table(
             for statistic, word in _ERRORS.items()
         ),
         *(
-            real(f"norm_{name}_error_{statistic}_share", f"{word} absolute error of the norm of the {name} gradient")
+            real(
+                f"norm_{name}_error_{statistic}_share",
+                f"{word} error of the norm of the {name} gradient, as a share of it",
+            )
             for name in OBJECTIVES
             for statistic, word in _ERRORS.items()
         ),

@@ -6,14 +6,15 @@
 A random Qwen3-VL with 64 visual tokens and a response of 512 tokens, 8 of them probed, in float32, one thread. Errors
 are those of single tokens over the whole model, against the exact engine, over the seeds of the sketch: mean and
 greatest absolute difference of the angle between language and visual gradient, q* detached and attached, and the same
-of norms as a share. Seconds are of processor time, the least of the rounds, in which ways take turns. Prints a table
-in markdown.
+of norms as a share. FLOPs are those of torch's counter. Seconds are of processor time, the least of the rounds, in
+which ways take turns. Prints a table in markdown.
 """
 
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse.typing import PositiveInt
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from tests.benchmarks.ways import Job
 
 _HEAD = (
-    "| model | R | seconds | / exact | lang-vis, degrees: mean, greatest | attached, degrees | norms, % |",
-    "|---|---|---|---|---|---|---|",
+    "| model | R | GFLOPs | / exact | seconds | / exact | lang-vis, degrees: mean, greatest | attached | norms, % |",
+    "|---|---|---|---|---|---|---|---|---|",
 )
 
 
@@ -40,7 +41,7 @@ class SketchOptions:
     length: PositiveInt = flag(512, "tokens of the response")
     probed: PositiveInt = flag(8, "tokens whose Gram matrices are measured")
     seeds: PositiveInt = flag(4, "seeds of the sketch")
-    rounds: PositiveInt = flag(3, "rounds of timing")
+    rounds: PositiveInt = flag(2, "rounds of timing")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,9 +69,12 @@ def table(options: SketchOptions) -> str:
 
 def rows(size: str, job: "Job", options: SketchOptions) -> list[str]:
     """Return a line for the exact engine and for each number of columns."""
+    from tests.benchmarks.counting import cost_of
+
     widths = (None, *options.columns)
     engines = {width: _engine(job, width, 0) for width in widths}
     exact = _grams(engines[None], job)
+    flops = {width: cost_of(partial(_grams, engine, job)).total for width, engine in engines.items()}
     seconds = dict.fromkeys(widths, float("inf"))
     for turn in range(options.rounds):
         for width, engine in engines.items():
@@ -78,11 +82,13 @@ def rows(size: str, job: "Job", options: SketchOptions) -> list[str]:
             began = time.process_time()
             _grams(engine, job)
             seconds[width] = min(seconds[width], time.process_time() - began)
-    lines = [f"| {size} | exact | {seconds[None]:.2f} | 1 | | | |"]
+    lines = [f"| {size} | exact | {flops[None] / 1e9:.1f} | 1 | {seconds[None]:.2f} | 1 | | | |"]
     for width in options.columns:
         others = [_grams(_engine(job, width, seed), job) for seed in range(options.seeds)]
         cells = " | ".join(_errors(exact, others))
-        lines.append(f"| {size} | {width} | {seconds[width]:.2f} | {seconds[width] / seconds[None]:.2f} | {cells} |")
+        counted = f"{flops[width] / 1e9:.1f} | {flops[width] / flops[None]:.2f}"
+        timed = f"{seconds[width]:.2f} | {seconds[width] / seconds[None]:.2f}"
+        lines.append(f"| {size} | {width} | {counted} | {timed} | {cells} |")
     return lines
 
 
