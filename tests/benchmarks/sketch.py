@@ -74,6 +74,8 @@ def rows(size: str, job: "Job", options: SketchOptions) -> list[str]:
     widths = (None, *options.columns)
     engines = {width: _engine(job, width, 0) for width in widths}
     exact = _grams(engines[None], job)
+    for engine in engines.values():
+        _grams(engine, job.at(job.positions[-1:]))  # so that it knows the model
     flops = {width: cost_of(partial(_grams, engine, job)).total for width, engine in engines.items()}
     seconds = dict.fromkeys(widths, float("inf"))
     for turn in range(options.rounds):
