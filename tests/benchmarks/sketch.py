@@ -3,18 +3,17 @@
     python -m tests.benchmarks.sketch                      # models of 10M and 30M parameters; some minutes
     python -m tests.benchmarks.sketch --sizes 2M --length 64 --columns 8 --rounds 1
 
-A random Qwen3-VL with 64 visual tokens and a response of 512 tokens, 8 of them probed, in float32, one thread. Errors
-are those of single tokens over the whole model, against the exact engine, over the seeds of the sketch: mean and
-greatest absolute difference of the angle between language and visual gradient, q* detached and attached, and the same
-of norms as a share. FLOPs are those of torch's counter. Seconds are of processor time, the least of the rounds, in
-which ways take turns. Prints a table in markdown.
+A random Qwen3-VL with 64 visual tokens and a response of 512 tokens, 8 of them probed, in float32, one thread. In each
+round every way measures the tokens once, with a seed of its own for the sketch. Errors are those of single tokens over
+the whole model, against the exact engine: mean and greatest absolute difference of the angle between language and
+visual gradient, q* detached and attached, and the same of norms as a share. Seconds are of processor time, the least
+of the rounds. Prints a table in markdown.
 """
 
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse.typing import PositiveInt
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
     from tests.benchmarks.ways import Job
 
 _HEAD = (
-    "| model | R | GFLOPs | / exact | seconds | / exact | lang-vis, degrees: mean, greatest | attached | norms, % |",
-    "|---|---|---|---|---|---|---|---|---|",
+    "| model | R | seconds | / exact | lang-vis, degrees: mean, greatest | attached | norms, % |\n"
+    "|---|---|---|---|---|---|---|"
 )
 
 
@@ -40,8 +39,7 @@ class SketchOptions:
     columns: Sequence[PositiveInt] = flag((8, 16, 32, 64, 128), "random combinations of each weight's columns")
     length: PositiveInt = flag(512, "tokens of the response")
     probed: PositiveInt = flag(8, "tokens whose Gram matrices are measured")
-    seeds: PositiveInt = flag(4, "seeds of the sketch")
-    rounds: PositiveInt = flag(2, "rounds of timing")
+    rounds: PositiveInt = flag(3, "rounds, each with another seed of the sketch")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,56 +47,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser("tests.benchmarks.sketch", __doc__)
     parser.add_options(SketchOptions)
     options = pick(parser.parse_args(argv), SketchOptions)
-    return exit_code(lambda: print(table(options)))
+    return exit_code(lambda: run(options))
 
 
-def table(options: SketchOptions) -> str:
-    """Return the table in markdown."""
+def run(options: SketchOptions) -> None:
+    """Print the table, the lines of a model as soon as they are measured."""
     import torch  # here, so that --help needs no model library
 
     from tests.benchmarks.objects import random
 
     torch.set_num_threads(1)
-    lines = list(_HEAD)
+    print(_HEAD, flush=True)
     for size in options.sizes:
-        print(f"{size}: building", file=sys.stderr, flush=True)
         (job,) = random(size, size, options.length, options.probed).jobs
-        lines += rows(size, job, options)
-    return "\n".join(lines)
+        print(*lines_of(size, job, options), sep="\n", flush=True)
 
 
-def rows(size: str, job: "Job", options: SketchOptions) -> list[str]:
+def lines_of(size: str, job: "Job", options: SketchOptions) -> list[str]:
     """Return a line for the exact engine and for each number of columns."""
-    from tests.benchmarks.counting import cost_of
-
-    widths = (None, *options.columns)
-    engines = {width: _engine(job, width, 0) for width in widths}
-    exact = _grams(engines[None], job)
-    for engine in engines.values():
-        _grams(engine, job.at(job.positions[-1:]))  # so that it knows the model
-    flops = {width: cost_of(partial(_grams, engine, job)).total for width, engine in engines.items()}
-    seconds = dict.fromkeys(widths, float("inf"))
-    for turn in range(options.rounds):
-        for width, engine in engines.items():
-            print(f"{size}: round {turn}, R {width}", file=sys.stderr, flush=True)
-            began = time.process_time()
-            _grams(engine, job)
-            seconds[width] = min(seconds[width], time.process_time() - began)
-    lines = [f"| {size} | exact | {flops[None] / 1e9:.1f} | 1 | {seconds[None]:.2f} | 1 | | | |"]
-    for width in options.columns:
-        others = [_grams(_engine(job, width, seed), job) for seed in range(options.seeds)]
-        cells = " | ".join(_errors(exact, others))
-        counted = f"{flops[width] / 1e9:.1f} | {flops[width] / flops[None]:.2f}"
-        timed = f"{seconds[width]:.2f} | {seconds[width] / seconds[None]:.2f}"
-        lines.append(f"| {size} | {width} | {counted} | {timed} | {cells} |")
-    return lines
-
-
-def _engine(job: "Job", width: int | None, seed: int) -> "Gramian":
     from geometry import Gramian
     from vlm.families import parameter_groups
 
-    return Gramian(job.model, parameter_groups(job.model), sketch=width, seed=seed)
+    widths, groups = (None, *options.columns), parameter_groups(job.model)
+    seconds = dict.fromkeys(widths, float("inf"))
+    grams: dict[int | None, list[Gram]] = {width: [] for width in widths}
+    for seed in range(options.rounds):
+        for width in widths:
+            print(f"{size}: round {seed}, R {width}", file=sys.stderr, flush=True)
+            engine, began = Gramian(job.model, groups, sketch=width, seed=seed), time.process_time()
+            grams[width].append(_grams(engine, job))
+            seconds[width] = min(seconds[width], time.process_time() - began)
+    lines = [f"| {size} | exact | {seconds[None]:.2f} | 1 | | | |"]
+    for width in options.columns:
+        cells = " | ".join(_errors(grams[None][0], grams[width]))
+        lines.append(f"| {size} | {width} | {seconds[width]:.2f} | {seconds[width] / seconds[None]:.2f} | {cells} |")
+    return lines
 
 
 def _grams(engine: "Gramian", job: "Job") -> "Gram":
