@@ -32,6 +32,7 @@ lint: $(STAMP) ## ruff and mypy
 
 bench: $(STAMP) ## time gradients, losses and training steps against simpler ways of getting them
 	@$(BIN)/python -m tests.benchmarks.gradients
+	@$(BIN)/python -m tests.benchmarks.sketch
 	@$(BIN)/python -m tests.benchmarks.loss
 	@$(BIN)/python -m tests.benchmarks.steps
 	@$(BIN)/python -m tests.benchmarks.processes

@@ -163,7 +163,13 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
         for ax in axes[2]:
             ax.set_xticks(rows["bin"])
             ax.set_xlabel("VDS bin (0 = least visual)")
-        words = (captions.pair(record), units(record, rows), captions.parameters(scope), captions.metric(record))
+        words = (
+            captions.pair(record),
+            units(record, rows),
+            captions.parameters(scope),
+            captions.metric(record),
+            captions.sketch(record, scope),
+        )
         captions.entitle(figure, "Angles between gradients, by dependence on the picture", *words)
         figure.legend(handles=legend_entries(), loc="outside lower center", ncols=4, columnspacing=2.0)
     return figure

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from figures.arms import INITIAL
-from records import Measurement
+from records import NULL_ANGLES, Measurement
 
 
 def entitle(figure: Figure, title: str, *words: str, **place: Any) -> None:
@@ -34,6 +34,23 @@ def metric(record: Measurement) -> str:
     """Say how gradients were multiplied; nothing if as usual."""
     name = record.header["settings"].get("metric", "plain")  # older records have no other
     return "" if name == "plain" else f"metric: {name.capitalize()}'s second moments"
+
+
+def sketch(record: Measurement, part: str | None = None) -> str:
+    """Say by how much the language-visual angle of a unit is off, if products were estimated; else nothing.
+
+    part: a scope or a parameter group; by default the one with the greatest error.
+
+    Raises:
+        NoTable: the record has no measured error.
+    """
+    n_columns = record.header["settings"].get("sketch")
+    if n_columns is None:
+        return ""
+    errors = record.table("sketch_error")
+    errors = errors if part is None else errors[errors["part"] == part]
+    most = float(errors[[f"{angle}_error_mean_deg" for angle in NULL_ANGLES]].max().max())
+    return f"a unit's angles \u00b1 {most:.2f}\u00b0 from the sketch of {n_columns} columns"
 
 
 def trained(record: Measurement, rows: pd.DataFrame) -> str:

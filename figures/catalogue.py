@@ -108,17 +108,20 @@ class Picture:
         return import_module(f"figures.{self.name}")
 
 
+_SKETCH = "sketch_error"
+
 PICTURES = (
-    Picture("angle_bins", ("bins",), "angles", options=("scope",)),
-    Picture("gradient_plane", ("units", "grams"), options=("scope", "weigh")),
+    Picture("angle_bins", ("bins",), "angles", (_SKETCH,), options=("scope",)),
+    Picture("gradient_plane", ("units", "grams"), optional=(_SKETCH,), options=("scope", "weigh")),
     Picture(
         "ribbon",
         ("rollouts", "tokens", "units", "bins"),
+        optional=(_SKETCH,),
         options=("responses", "pictures", "attached", "threshold_deg"),
     ),
     Picture("vds", ("tokens",), "vds"),
-    Picture("layers", ("layers",), "layers", options=("scope",)),
-    Picture("norm_dynamics", ("norms",), "norms", options=("scope", "bin_")),
+    Picture("layers", ("layers",), "layers", (_SKETCH,), options=("scope",)),
+    Picture("norm_dynamics", ("norms",), "norms", (_SKETCH,), options=("scope", "bin_")),
     Picture(
         "sensitivity",
         ("forecast", "steering", "readings"),
@@ -132,7 +135,7 @@ PICTURES = (
         "report",
         ("rollouts", "tokens", "pictures", "token_classes", "findings", "recommendation"),
         "diagnose",
-        optional=("bins", "units", "layers", "forecast", "steering", "readings", "trial", "precision"),
+        optional=("bins", "units", "layers", "forecast", "steering", "readings", "trial", "precision", _SKETCH),
         page=".html",
     ),
     Picture("accuracy", ("verdicts", "effects"), "study", options=("arms",)),

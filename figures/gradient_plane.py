@@ -165,7 +165,13 @@ def draw(record: Measurement, scope: str = "all", weigh: str = "equal") -> Figur
             length = float(np.sqrt(grams[inside].mean(axis=0)[STANDARD, STANDARD]))
             ax.set_title(f"bin {bin_}: |standard| {length:.3g}")
         title = "Gradients in the plane of standard and visual, by dependence on the picture"
-        words = (captions.pair(record), captions.parameters(scope), f"units: {weigh}", captions.metric(record))
+        words = (
+            captions.pair(record),
+            captions.parameters(scope),
+            f"units: {weigh}",
+            captions.metric(record),
+            captions.sketch(record, scope),
+        )
         captions.entitle(figure, title, *words, "|standard|: root mean square")
         figure.legend(handles=legend_entries(), loc="outside lower center", ncols=7, columnspacing=1.8)
     return figure

@@ -85,6 +85,6 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
         left.set_yticks(range(len(angles)), [label(group) for group in angles.index])
         left.set_title("(a) angle of language and visual gradient, q* attached")
         right.set_title("(b) share of the visual gradient's squared norm, q* detached")
-        words = (captions.pair(record), units(record, rows), captions.metric(record))
+        words = (captions.pair(record), units(record, rows), captions.metric(record), captions.sketch(record))
         captions.entitle(figure, "Gradients by depth and kind of parameter", *words)
     return figure

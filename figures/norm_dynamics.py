@@ -81,6 +81,12 @@ def draw(record: Measurement, scope: str = "all", bin_: str = "all") -> Figure:
             name_checkpoints(ax, rows)
             ax.legend(loc="upper left" if panel is draw_angles else "best", handlelength=1.8, labelspacing=0.25)
         teacher, parameters = f"teacher {record.header['pair']['teacher']}", captions.parameters(scope)
-        words = (teacher, units(record, rows, bin_), parameters, captions.metric(record))
+        words = (
+            teacher,
+            units(record, rows, bin_),
+            parameters,
+            captions.metric(record),
+            captions.sketch(record, scope),
+        )
         captions.entitle(figure, "Gradients over checkpoints", *words)
     return figure

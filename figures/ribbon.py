@@ -223,7 +223,7 @@ def draw(
         draw_key(figure, norm, high)
         title = "Dependence on the picture and conflicts, token by token"
         prior = f"q* {'attached' if attached else 'detached'}"
-        words = (record.header["pair"]["student"], prior, captions.metric(record))
+        words = (record.header["pair"]["student"], prior, captions.metric(record), captions.sketch(record, "all"))
         captions.entitle(figure, title, *words, y=1 - 6 / high)
     return figure
 

@@ -32,7 +32,7 @@ from probes.corpus import Corpus
 from probes.measurement import Advice, Measurement
 from probes.probe import Plan, Probe, Tables
 from probes.processes import refuse_idle, team
-from probes.settings import ANALYZER_OPTIONS, STATED_IF_GIVEN, MetricOptions
+from probes.settings import ANALYZER_OPTIONS, MetricOptions, stated
 from records import MemoryRecord, OpenRecord, complete_record, fingerprint, open_record, recorded_probe
 from vlm.prompts.prompt import prompts_fingerprint
 from vlm.responses.stored_rows import Source
@@ -164,7 +164,7 @@ class Analyzer(Corpus):
         for kind in probe.reads:
             settings |= self.settings_of(kind)
         for value in values:
-            settings |= asdict(value)
+            settings |= stated(asdict(value))
         header: dict[str, Any] = {
             "probe": probe.module,
             "pair": {side: sides[side]["name"] for side in ("student", "teacher")} | {"warnings": sides["warnings"]},
@@ -182,8 +182,7 @@ class Analyzer(Corpus):
     def settings_of(self, group: type[Any]) -> dict[str, Any]:
         """Return the analyzer's values of the fields of a group; stored responses under what identifies them."""
         every = self.stated | {"max_response": self.prompt_options.max_response}
-        unset = {name for name, usual in STATED_IF_GIVEN.items() if every[name] == usual}
-        settings = {f.name: every[f.name] for f in fields(group) if f.name in every.keys() - unset}
+        settings = stated({f.name: every[f.name] for f in fields(group) if f.name in every})
         if "rollouts" in settings:
             del settings["rollouts"]
             settings |= {} if self.stored is None else {"rollouts": self.stored.identity}

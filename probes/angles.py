@@ -5,6 +5,7 @@
     python -m probes.angles --unit trajectory-bin --per-bin all --scope language_model
     python -m probes.angles --dtype bfloat16 --precision-check 100
     python -m probes.angles runs/train/last --metric adam
+    python -m probes.angles runs/wide --teacher runs/teacher --sketch 64
 
 The analysis of arXiv:2606.00564, Section 3.2 and Figure 3: on-policy rollouts of the student, the visual dependency of
 every response token (Eq. 12), equal-frequency bins, and at tokens drawn from each bin the exact gradients of the five
@@ -15,6 +16,11 @@ svg), and prints the table of the bins.
 `--metric adam` measures the same gradients, and the null, in the inner product in which Adam steps: the product of
 each entry over sqrt(v) + eps, with v the bias-corrected second moment in the checkpoint's `training.pt`, which `python
 -m train` writes, or in another optimizer's state, `--optimizer-state FILE` (see `vlm.checkpoints.optimizer_state`).
+
+`--sketch R` estimates the products of gradients of weights that are wider than R from R random combinations of their
+columns: without bias, in less time where weights are wide, and with an error. About 16 units over all bins are measured
+exactly, too. The error of each angle and norm is the table `sketch_error`, and stands below the printed angles and in
+the picture. The null stays exact.
 """
 
 import sys
@@ -30,7 +36,7 @@ from cli.tables import aligned
 from probes import command, stages
 from probes.probe import Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
-from probes.text import ANGLE_TITLES, cell, with_interval
+from probes.text import ANGLE_TITLES, cell, errors_of, sketch_line, with_error, with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +55,8 @@ class CheckOptions:
 
 
 def refuse(analyzer: "Analyzer", units: UnitOptions, checks: CheckOptions) -> None:
-    """Refuse a check of the dtype that serves as the truth, and of units that no single response holds."""
+    """Refuse a sketch in a metric, and a check of the dtype that serves as the truth or of units over responses."""
+    stages.refuse_sketch(analyzer, units)
     if checks.precision_check:
         stages.reference_dtype(analyzer.settled_options)
         if units.unit == "corpus-bin":
@@ -60,29 +67,35 @@ def refuse(analyzer: "Analyzer", units: UnitOptions, checks: CheckOptions) -> No
 
 def measure(analyzer: "Analyzer", options: UnitOptions, checks: CheckOptions) -> Tables:
     """Return the tables of a record of angles."""
-    units = stages.choose_units(analyzer.tokens, options, analyzer.seed)
+    units, groups = stages.choose_units(analyzer.tokens, options, analyzer.seed), analyzer.pair.student.groups
     rows = {"grams": stages.gram_rows, "units": stages.unit_rows}
-    tables = stages.measure_gradients(analyzer, analyzer.pair.student.groups, units, rows)
+    tables = stages.measure_gradients(analyzer, groups, units, rows, options.sketch)
     null = stages.measure_null(analyzer, units)
     tables["bins"] = stages.bin_rows(analyzer.tokens, tables["units"], tables["grams"], null, analyzer.seed)
     if options.unit == "corpus-bin":
         tables["bin_grams"] = analyzer.shards.gather("bin_grams")
     if checks.precision_check:
         drawn = stages.sample_units(units, checks.precision_check, analyzer.seed)
-        tables["precision"] = stages.check_precision(analyzer, drawn, tables["units"], options.scope)
+        tables["precision"] = stages.check_precision(analyzer, drawn, tables["units"], options.scope, options.sketch)
+    if options.sketch:
+        tables["sketch_error"] = stages.sketch_errors(analyzer, groups, units, tables["units"], None)
     return {"rollouts": stages.rollout_table(analyzer), "tokens": analyzer.tokens, **tables}
 
 
 def summary(measured: "Measurement", options: UnitOptions, checks: CheckOptions) -> str:
     """Return the table of the bins, behind the outcome of a check."""
-    lines = [angle_table(measured.bins, options.scope)]
+    errors = measured.sketch_error if options.sketch else None
+    lines = [angle_table(measured.bins, options.scope, errors)]
     if checks.precision_check:
         lines.insert(0, stages.precision_line(measured.precision, measured.header["settings"]["device"]))
     return "\n".join(lines)
 
 
-def angle_table(bins: "pd.DataFrame", scope: str) -> str:
-    """The bins of one scope: mean divergences, then each angle's mean with the half-width of its 95 % interval."""
+def angle_table(bins: "pd.DataFrame", scope: str, errors: "pd.DataFrame | None" = None) -> str:
+    """The bins of one scope: mean divergences, then each angle's mean with the half-width of its 95 % interval.
+
+    errors: the table `sketch_error`; the last row has those of the scope.
+    """
     rows = bins[bins["scope"] == scope].sort_values("bin")
     titles = [
         "bin",
@@ -97,7 +110,12 @@ def angle_table(bins: "pd.DataFrame", scope: str) -> str:
     ]
     lines = [[cell(row) for row in _cells(entry)] for entry in rows.to_dict("records")]
     caption = f"Mean angles in degrees +- half of the 95 % interval over prompts; divergences in nats; scope {scope}."
-    return f"{caption}\n{aligned([titles, *lines])}"
+    if errors is None:
+        return f"{caption}\n{aligned([titles, *lines])}"
+    row = errors_of(errors, scope)
+    angles = [with_error(row, angle) for angle in ANGLE_TITLES]
+    lines.append(["sketch", str(row["n_units"]), *[""] * 4, *angles, *[""] * 2])
+    return f"{caption}\n{aligned([titles, *lines])}\n{sketch_line(row)}"
 
 
 def _cells(row: dict) -> list[str | float | int]:

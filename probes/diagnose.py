@@ -51,6 +51,9 @@ class DiagnosisOptions:
     precision_check: NonNegativeInt = flag(
         10, "probed tokens measured again in float64 (float32 on a GPU), the pair loaded a second time; 0 for none"
     )
+    sketch: PositiveInt | None = flag(
+        None, "estimate the angles from so many random columns of wide weights, see `probes.angles` (default: exact)"
+    )
     skip_geometry: bool = flag(False, "leave out the angles, and with them the precision check")
     skip_forecast: bool = flag(
         False, "leave out the forecast and the trial: gamma and lambda then come from the losses alone"
@@ -80,7 +83,7 @@ def plan(analyzer: "Analyzer", options: DiagnosisOptions, run_options: RunOption
 
 
 def _units(options: DiagnosisOptions) -> UnitOptions:
-    return UnitOptions(per_bin=options.per_bin)
+    return UnitOptions(per_bin=options.per_bin, sketch=options.sketch)
 
 
 def measure(analyzer: "Analyzer", options: DiagnosisOptions, run_options: RunOptions) -> Tables:
@@ -119,14 +122,16 @@ def _geometry(analyzer: "Analyzer", options: DiagnosisOptions) -> "dict[str, pd.
     with analyzer.phase("geometry"):
         units = stages.choose_units(analyzer.tokens, _units(options), analyzer.seed)
         rows = {"grams": stages.gram_rows, "units": stages.unit_rows}
-        tables = stages.measure_gradients(analyzer, analyzer.kinds, units, rows)
+        tables = stages.measure_gradients(analyzer, analyzer.kinds, units, rows, options.sketch)
         measured, null = (tables["units"], tables["grams"]), stages.measure_null(analyzer, units)
         tables["bins"] = stages.bin_rows(analyzer.tokens, *measured, null, analyzer.seed)
         tables["layers"] = stages.layer_rows(*measured, analyzer.seed)
+        if options.sketch:
+            tables["sketch_error"] = stages.sketch_errors(analyzer, analyzer.kinds, units, *measured)
     if options.precision_check and not stages.is_exact(analyzer.settled_options):
         with analyzer.phase("precision"):
             drawn = stages.sample_units(units, options.precision_check, 0)
-            tables["precision"] = stages.check_precision(analyzer, drawn, tables["units"], "all")
+            tables["precision"] = stages.check_precision(analyzer, drawn, tables["units"], "all", options.sketch)
     return tables
 
 

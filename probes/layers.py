@@ -12,7 +12,8 @@ null is measured: whether an angle near 90 degrees means something is for `probe
 
 Reads a student checkpoint and its teacher; writes a record (`record.json`, `rollouts`, `tokens`, `units`, `grams` by
 group and `layers`) with the picture `layers` (png, svg), and prints the groups over all bins. `--scope` chooses the
-groups that are printed and drawn; shares are of the whole model either way. `--metric adam` as for `probes.angles`.
+groups that are printed and drawn; shares are of the whole model either way. `--metric adam` and `--sketch R` as for
+`probes.angles`; the error of a sketch is measured for each group (`sketch_error`).
 """
 
 import sys
@@ -23,7 +24,7 @@ from cli.tables import aligned
 from probes import command, stages
 from probes.probe import Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
-from probes.text import ANGLE_TITLES, cell, with_interval
+from probes.text import ANGLE_TITLES, cell, errors_of, sketch_line, with_error, with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,22 +36,33 @@ if TYPE_CHECKING:
 _SHOWN = tuple(ANGLE_TITLES)[:4]
 
 
+def refuse(analyzer: "Analyzer", options: UnitOptions) -> None:
+    """Refuse a sketch in a metric."""
+    stages.refuse_sketch(analyzer, options)
+
+
 def measure(analyzer: "Analyzer", options: UnitOptions) -> Tables:
     """Return the tables of a record of gradients by depth and kind of parameter."""
     units = stages.choose_units(analyzer.tokens, options, analyzer.seed)
     rows = {"grams": stages.gram_rows, "units": stages.unit_rows}
-    tables = stages.measure_gradients(analyzer, analyzer.kinds, units, rows)
-    layers = stages.layer_rows(tables["units"], tables["grams"], analyzer.seed)
+    tables = stages.measure_gradients(analyzer, analyzer.kinds, units, rows, options.sketch)
+    measured = tables["units"], tables["grams"]
+    layers = stages.layer_rows(*measured, analyzer.seed)
+    if options.sketch:
+        tables["sketch_error"] = stages.sketch_errors(analyzer, analyzer.kinds, units, *measured)
     return {"rollouts": stages.rollout_table(analyzer), "tokens": analyzer.tokens, **tables, "layers": layers}
 
 
 def summary(measured: "Measurement", options: UnitOptions) -> str:
     """Return the groups over all bins."""
-    return layer_table(measured.layers, options.scope)
+    return layer_table(measured.layers, options.scope, measured.sketch_error if options.sketch else None)
 
 
-def layer_table(layers: "pd.DataFrame", scope: str) -> str:
-    """The groups of a scope over all bins: mean norms, shares of the squared norm, angles with half-widths."""
+def layer_table(layers: "pd.DataFrame", scope: str, errors: "pd.DataFrame | None" = None) -> str:
+    """The groups of a scope over all bins: mean norms, shares of the squared norm, angles with half-widths.
+
+    errors: the table `sketch_error`; the last column has the greatest mean error of these angles in a group.
+    """
     rows = layers[(layers["bin"] == "all") & (layers["in_language_model"] | (scope == "all"))]
     objectives = ("standard", "language", "visual")
     titles = ["group", "units", *(f"|{name}|" for name in objectives), *(f"{name} %" for name in objectives)]
@@ -59,15 +71,18 @@ def layer_table(layers: "pd.DataFrame", scope: str) -> str:
         lengths = [row[f"norm_{name}_mean"] for name in objectives]
         shares = [f"{100 * row[f'share_{name}_mean']:.1f}" for name in objectives]
         angles = [with_interval(row, angle) for angle in _SHOWN]
-        lines.append([cell(value) for value in (row["group"], row["n_units"], *lengths, *shares, *angles)])
+        last = [] if errors is None else [with_error(errors_of(errors, row["group"]), *_SHOWN)]
+        lines.append([cell(value) for value in (row["group"], row["n_units"], *lengths, *shares, *angles, *last)])
     caption = (
         "Over all bins: mean norms, mean shares of the whole gradient's squared norm, and mean angles in degrees"
         f" +- half of the 95 % interval over prompts; scope {scope}."
     )
-    return f"{caption}\n{aligned([[*titles, *(ANGLE_TITLES[angle] for angle in _SHOWN)], *lines])}"
+    titles += [*(ANGLE_TITLES[angle] for angle in _SHOWN), *([] if errors is None else ["sketch"])]
+    printed = f"{caption}\n{aligned([titles, *lines])}"
+    return printed if errors is None else f"{printed}\n{sketch_line(errors_of(errors, scope))}"
 
 
-PROBE = Probe("layers", measure, summary, ANALYZER_OPTIONS, (UnitOptions,))
+PROBE = Probe("layers", measure, summary, ANALYZER_OPTIONS, (UnitOptions,), refuse=refuse)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

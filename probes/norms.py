@@ -11,7 +11,7 @@ are taken in the order given; one whose tokenizer differs in vocabulary is refus
 Units are tokens, 16 a bin, a quarter of what `probes.angles` takes: enough for a mean over all bins, at a cost that
 a series can bear. The gradient of a trajectory-bin costs as much, and its norm carries the weight 1/|tau|, so that it
 would change with the length of the responses alone; a token's norm does not. `--metric adam` as for `probes.angles`,
-each checkpoint by its own optimizer's state.
+each checkpoint by its own optimizer's state, and `--sketch R`, whose error is measured at each checkpoint.
 
 Reads the checkpoints, one at a time, and the teacher; writes a record (`record.json` and `norms`: by checkpoint, scope
 and bin, and over `all` bins) with the picture `norm_dynamics` (png, svg), and prints the checkpoints over all bins. An
@@ -31,7 +31,7 @@ from cli.tables import aligned
 from probes import command, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
-from probes.text import ANGLE_TITLES, cell, with_interval
+from probes.text import ANGLE_TITLES, cell, errors_of, sketch_line, with_error, with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +48,9 @@ class SeriesUnitOptions(UnitOptions):
 
 
 def refuse(analyzer: "Analyzer", *values: Any) -> None:
-    """Refuse checkpoints without the optimizer's state that the metric needs."""
-    *others, _ = values
+    """Refuse checkpoints without the optimizer's state that the metric needs, and a sketch in a metric."""
+    *others, options = values
+    stages.refuse_sketch(analyzer, options)
     analyzer.refuse_missing_states(analyzer.checkpoint, *others)
 
 
@@ -78,15 +79,16 @@ def measure(analyzer: "Analyzer", *values: Any) -> Tables:
     for number, one in enumerate(_series(analyzer, others)):
         if not shards.has("norms", number):
             print(f"checkpoint {number + 1} of {len(others) + 1}: {one.checkpoint}", file=sys.stderr)
-            rows = _norms(one.having(shards=shards.part(number)), options)
-            if shards.due(number, "norms"):
-                shards.add("norms", number, rows.assign(checkpoint=number, name=one.pair.student.name))
-    return {"norms": shards.gather("norms")}
+            tables = _tables(one.having(shards=shards.part(number)), options)
+            if shards.due(number, *tables):
+                for name, rows in tables.items():
+                    shards.add(name, number, rows.assign(checkpoint=number))
+    return {name: shards.gather(name) for name in (*(["sketch_error"] if options.sketch else []), "norms")}
 
 
 def summary(measured: "Measurement", options: UnitOptions) -> str:
     """Return the checkpoints over all bins."""
-    return norm_table(measured.norms, options.scope)
+    return norm_table(measured.norms, options.scope, measured.sketch_error if options.sketch else None)
 
 
 def _series(analyzer: "Analyzer", others: Sequence[str]) -> Iterator["Analyzer"]:
@@ -96,14 +98,23 @@ def _series(analyzer: "Analyzer", others: Sequence[str]) -> Iterator["Analyzer"]
         yield analyzer.with_student(checkpoint).having(asked=analyzer.asked)
 
 
-def _norms(analyzer: "Analyzer", options: UnitOptions) -> "pd.DataFrame":
-    units = stages.choose_units(analyzer.tokens, options, analyzer.seed)
-    tables = stages.measure_gradients(analyzer, analyzer.pair.student.groups, units, {"units": stages.unit_rows})
-    return stages.norm_rows(analyzer.tokens, tables["units"], analyzer.seed)
+def _tables(analyzer: "Analyzer", options: UnitOptions) -> "dict[str, pd.DataFrame]":
+    """The rows of one checkpoint by table, `norms` last: a checkpoint that has them has all."""
+    units, groups = stages.choose_units(analyzer.tokens, options, analyzer.seed), analyzer.pair.student.groups
+    rows = {"units": stages.unit_rows}
+    measured = stages.measure_gradients(analyzer, groups, units, rows, options.sketch)["units"]
+    tables = {}
+    if options.sketch:
+        tables["sketch_error"] = stages.sketch_errors(analyzer, groups, units, measured, None)
+    norms = stages.norm_rows(analyzer.tokens, measured, analyzer.seed)
+    return tables | {"norms": norms.assign(name=analyzer.pair.student.name)}
 
 
-def norm_table(norms: "pd.DataFrame", scope: str) -> str:
-    """The checkpoints over all bins: mean divergences, mean norms their ratio, angles."""
+def norm_table(norms: "pd.DataFrame", scope: str, errors: "pd.DataFrame | None" = None) -> str:
+    """The checkpoints over all bins: mean divergences, mean norms, their ratio, angles.
+
+    errors: the table `sketch_error`; the last column has the greatest mean error of these angles at a checkpoint.
+    """
     rows = norms[(norms["bin"] == "all") & (norms["scope"] == scope)]
     means = ("vds", "kl_standard", "kl_language", "kl_visual")
     objectives = ("standard", "language", "visual")
@@ -113,13 +124,18 @@ def norm_table(norms: "pd.DataFrame", scope: str) -> str:
         nats = [row[f"{name}_mean_nats"] for name in means]
         lengths = [row[f"norm_{name}_mean"] for name in objectives]
         angles = [with_interval(row, angle) for angle in ANGLE_TITLES]
+        if errors is not None:
+            own = errors[errors["checkpoint"] == row["checkpoint"]]
+            angles.append(with_error(errors_of(own, scope), *ANGLE_TITLES))
         values = (row["checkpoint"], row["name"], *nats, *lengths, row["norm_ratio_language_visual"], *angles)
         lines.append([cell(value) for value in values])
     caption = (
         "Over all bins: mean divergences in nats, mean norms, ratio of the mean norms, and mean angles in degrees"
         f" +- half of the 95 % interval over prompts; scope {scope}."
     )
-    return f"{caption}\n{aligned([[*titles, *ANGLE_TITLES.values()], *lines])}"
+    titles += [*ANGLE_TITLES.values(), *([] if errors is None else ["sketch"])]
+    printed = f"{caption}\n{aligned([titles, *lines])}"
+    return printed if errors is None else f"{printed}\n{sketch_line(errors_of(errors, scope))}"
 
 
 PROBE = Probe("norms", measure, summary, ANALYZER_OPTIONS, (SeriesUnitOptions,), series=True, refuse=refuse, plan=plan)

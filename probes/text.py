@@ -2,7 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ANGLE_TITLES = {
     "angle_language_visual": "lang-vis",
@@ -17,6 +20,32 @@ def with_interval(row: Mapping[Any, Any], angle: str) -> str:
     """Return an angle's mean with the half-width of its 95 % interval, in degrees."""
     mean, low, high = (row[f"{angle}_{name}_deg"] for name in ("mean", "low", "high"))
     return f"{mean:.0f}" if math.isnan(low) else f"{mean:.0f}+-{(high - low) / 2:.0f}"
+
+
+def errors_of(errors: "pd.DataFrame", part: str) -> dict[Any, Any]:
+    """Return the row of a scope or group in the table `sketch_error`, of several checkpoints the greatest of each."""
+    return errors[errors["part"] == part].max().to_dict()
+
+
+def with_error(row: Mapping[Any, Any], *angles: str) -> str:
+    """Return the greatest of the mean errors of some angles, in degrees; nothing if none has an error."""
+    errors = [row[f"{angle}_error_mean_deg"] for angle in angles]
+    measured = [error for error in errors if not math.isnan(error)]
+    return f"+-{max(measured):.2f}" if measured else ""
+
+
+def sketch_line(row: Mapping[Any, Any]) -> str:
+    """Return what the errors of a sketch mean, in one line."""
+    names = {"detached": "angle_language_visual", "attached": "angle_language_visual_attached"}
+    angles = [
+        f"{row[f'{angle}_error_mean_deg']:.2f} degrees (at most {row[f'{angle}_error_max_deg']:.2f}) with q* {prior}"
+        for prior, angle in names.items()
+    ]
+    share = max(value for name, value in row.items() if name.endswith("_error_mean_share"))
+    return (
+        f"sketch: compared with exact gradients of {row['n_units']} units. On average the language-visual angle of a"
+        f" unit is off\nby {', by '.join(angles)}; norms by up to {100 * share:.1f} %."
+    )
 
 
 def cell(value: str | float | int) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.figure import Figure
 
+from figures import captions
 from figures.catalogue import Picture, picture
 from figures.report import tables
 from figures.report.tables import Data
@@ -55,6 +56,9 @@ _TABLES: Sequence[tuple[str, str, str, Callable[[pd.DataFrame], Data]]] = (  # n
         tables.groups,
     ),
 )
+
+
+_ANGLES = ("bins", "layers")  # tables of angles
 
 
 def visible(value: object) -> str:
@@ -107,11 +111,14 @@ def _sections(record: Measurement) -> list[dict[str, Any]]:
     """Return titles, words, tables and pictures, in order."""
     by_question = record.table("findings").groupby("question", sort=False)
     sections = [_section(_title(str(name)), table=tables.findings(rows)) for name, rows in by_question]
+    off = captions.sketch(record)
+    estimated = f"Products of gradients were estimated: {off}." if off else ""
     for name, title, words, as_data in _TABLES:
         if record.has(name):
             rows = record.table(name)
             first = next(iter(rows.head(1).to_dict("records")), {})
-            sections.append(_section(title, words.format_map(first), as_data(rows)))
+            words = f"{words.format_map(first)} {estimated if name in _ANGLES else ''}".strip()
+            sections.append(_section(title, words, as_data(rows)))
     drawn = [(picture(name), words) for name, words in _PICTURES]
     figures = [{"caption": words, "png": _png(one.draw(record))} for one, words in drawn if _drawable(record, one)]
     return [*sections, _section("Pictures", figures=figures)]

@@ -1,7 +1,7 @@
 """A chunk of units by autograd: each view forward up to the last token of the chunk, and one batched backward pass."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -26,18 +26,19 @@ class ByAutograd:
     Args:
         watched: what is noted of the model as it runs.
         room: how many units go at once.
+        packing: makes what keeps the positions with a gradient.
         batched: run the backward passes as one, by vmap.
     """
 
-    def __init__(self, watched: Watched, room: WorkingSet, batched: bool) -> None:
-        self.room, self.packing = room, Packing()
-        self._watched, self._batched = watched, batched
+    def __init__(self, watched: Watched, room: WorkingSet, packing: Callable[[], Packing], batched: bool) -> None:
+        self.room, self.packing = room, packing()
+        self._watched, self._new_packing, self._batched = watched, packing, batched
         self._response: ProbedResponse | None = None
 
     def forget(self) -> None:
         """Forget what was seen of responses."""
         self.room.forget()
-        self.packing = Packing()
+        self.packing = self._new_packing()
 
     def begin(self, response: ProbedResponse, weights: Tensor, direct: Tensor) -> None:
         """Run each kind of view once, to see which weights are used in ways that are not known, and what it costs."""

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import Any
 
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float64
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 

@@ -1,12 +1,14 @@
 """What arrives at the parameters for a chunk of units, and the Gram matrices made of it."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from geometry.gram import BASIS
+from geometry.gramian.sketch import Sketch
 from geometry.gramian.sweep.blocks import RowFactors
 from geometry.gramian.uses import Part
 from geometry.gramian.weight_gramians import (
@@ -28,13 +30,18 @@ class Collected:
     Args:
         owner: the group of each parameter.
         metric: of the inner products, for each parameter; None for the plain one.
+        sketch: of wide weights; None for exact products.
         n_units: U.
     """
 
     def __init__(
-        self, owner: Mapping[nn.Parameter, str], metric: Mapping[nn.Parameter, Tensor] | None, n_units: int
+        self,
+        owner: Mapping[nn.Parameter, str],
+        metric: Mapping[nn.Parameter, Tensor] | None,
+        sketch: Sketch | None,
+        n_units: int,
     ) -> None:
-        self._owner, self._metrics, self._n_units = owner, metric, n_units
+        self._owner, self._metrics, self._sketch, self._n_units = owner, metric, sketch, n_units
         self._uses: dict[nn.Parameter, dict[Part, list[Blocks]]] = {}
         self._rest: dict[nn.Parameter, Tensor] = {}
         self._grams: dict[str, Tensor] = {}
@@ -61,17 +68,19 @@ class Collected:
             self._make_dense(parameter, parts)
             return
         metric = self._metric(parameter)
-        if metric is None and len(parts) == 1:
+        if metric is None and self._sketch is None and len(parts) == 1:
             self._put_beside(self._owner[parameter], *parts.values())
             return
         for part, uses in parts.items():
-            self._multiply(self._owner[parameter], uses, None if metric is None else part.within(metric))
+            within = None if metric is None else part.within(metric)
+            sketched = None if self._sketch is None else partial(self._sketch.sketched, parameter, part)
+            self._multiply(self._owner[parameter], uses, within, sketched)
 
     def _put_beside(self, owner: str, uses: Sequence[Blocks]) -> None:
         """Keep the factors of a weight until one comes that is applied to other inputs: all make one product."""
         by_rows = [each for each in uses if isinstance(each, RowFactors)]
         if len(by_rows) < len(uses):
-            self._multiply(owner, uses, None)
+            self._multiply(owner, uses)
             return
         key = owner, tuple(each.key for each in by_rows)
         if self._side_by_side[0] != key:
@@ -84,12 +93,18 @@ class Collected:
         if kept:
             assert isinstance(key, tuple)
             uses = [first.beside(others) if others else first for first, *others in zip(*kept, strict=True)]
-            self._multiply(key[0], uses, None)
+            self._multiply(key[0], uses)
         self._side_by_side = None, []
 
-    def _multiply(self, owner: str, uses: Sequence[Blocks], metric: Tensor | None) -> None:
-        blocks = [weight_grams(block, metric, self._products) for block in _aligned(uses)]
-        self._add(owner, torch.cat(blocks))
+    def _multiply(
+        self,
+        owner: str,
+        uses: Sequence[Blocks],
+        metric: Tensor | None = None,
+        sketched: Callable[[Sequence[Factors]], Sequence[Factors]] | None = None,
+    ) -> None:
+        blocks = (block if sketched is None else sketched(block) for block in _aligned(uses))
+        self._add(owner, torch.cat([weight_grams(block, metric, self._products) for block in blocks]))
 
     def grams(self) -> dict[str, Float64[Tensor, "U 4 4"]]:
         """Return the Gram matrices by group; what they are made from is let go on the way."""

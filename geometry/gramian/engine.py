@@ -22,6 +22,7 @@ A group is a named list of parameters; the whole model is the sum over groups, `
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -35,7 +36,9 @@ from geometry.gramian.by_autograd import ByAutograd
 from geometry.gramian.by_walk import ByWalk
 from geometry.gramian.collected import Collected
 from geometry.gramian.metric import fitted
+from geometry.gramian.packing import Packing
 from geometry.gramian.seeds import cancelling
+from geometry.gramian.sketch import Sketch
 from geometry.gramian.watched import Watched
 from geometry.gramian.working_set import WorkingSet
 from geometry.memory import is_out_of_memory
@@ -62,12 +65,15 @@ class Gramian:
         batched: run autograd's backward passes of a chunk as one, by vmap. Turn off for operations that vmap refuses.
         metric: the inner product is `sum_i m_i g_i g'_i`, m given for each parameter (see `adam_metric`); 1 by
             default. With it the gradients of one weight at a time are formed.
+        sketch: estimate the products of weights wider than this from as many random combinations of their columns
+            (see `sketch`); exact by default.
+        seed: of these combinations.
         say: is told, in a line, that memory ran out and chunks are smaller from there on, or that a model is measured
             by autograd.
 
     Raises:
-        ValueError: a parameter stands in two groups or is frozen, chunk is below 1, or the metric lacks a parameter
-            or has another shape.
+        ValueError: a parameter stands in two groups or is frozen, chunk or sketch is below 1, the metric lacks a
+            parameter or has another shape, or there is a metric and a sketch.
     """
 
     def __init__(
@@ -79,17 +85,23 @@ class Gramian:
         way: Way = "walk",
         batched: bool = True,
         metric: Mapping[nn.Parameter, Tensor] | None = None,
+        sketch: int | None = None,
+        seed: int = 0,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         if chunk is not None and chunk < 1:
             raise ValueError(f"`chunk` must be at least 1 unit, got {chunk}.")
+        if sketch is not None and metric is not None:
+            raise ValueError("`sketch` forms no gradients, and `metric` weighs each of their entries: leave one out.")
         self.parameters = partition(groups)
         self.owner = {parameter: name for name, members in groups.items() for parameter in members}
         self.metric = None if metric is None else fitted(metric, self.parameters)
+        self.sketch = None if sketch is None else Sketch.of_model(model, self.parameters, sketch, seed)
         self.watched = Watched(model, self.parameters)
         self.reached: set[nn.Parameter] = set()
         self._model, self._names, self._say, self._device = model, list(groups), say, self.parameters[0].device
-        self.autograd = ByAutograd(self.watched, WorkingSet(self._device, chunk, say), batched)
+        packing = partial(Packing, always=sketch is not None)
+        self.autograd = ByAutograd(self.watched, WorkingSet(self._device, chunk, say), packing, batched)
         self.walk = ByWalk(self.watched, WorkingSet(self._device, chunk, say))
         self.way: ByWalk | ByAutograd = self.walk if way == "walk" else self.autograd
         self._checked_length = 0
@@ -149,9 +161,7 @@ class Gramian:
             was_right = way.end()
         return values if was_right else self._measured(way, response, weights)
 
-    def _all_chunks(
-        self, way: ByWalk | ByAutograd, weights: Tensor, direct: Tensor
-    ) -> Float64[Tensor, "G U 4 4"]:
+    def _all_chunks(self, way: ByWalk | ByAutograd, weights: Tensor, direct: Tensor) -> Float64[Tensor, "G U 4 4"]:
         order, start = by_last_position(weights), 0
         chunks = [torch.zeros(len(self._names), 0, 4, 4, dtype=torch.float64, device=self._device)]
         while start < len(order):
@@ -168,7 +178,7 @@ class Gramian:
         return torch.cat(chunks, dim=1)[:, order.argsort()]
 
     def _chunk(self, way: ByWalk | ByAutograd, weights: Tensor, direct: Tensor) -> Float64[Tensor, "G U 4 4"]:
-        collected = Collected(self.owner, self.metric, len(weights))
+        collected = Collected(self.owner, self.metric, self.sketch, len(weights))
         grams = way.chunk(collected, weights, direct)
         self.reached |= collected.reached
         nothing = torch.zeros(len(weights), 4, 4, dtype=torch.float64, device=self._device)

@@ -14,9 +14,13 @@ from geometry.gramian.weight_gramians import Factors
 
 
 class Packing:
-    """Keeps of each unit the positions that have a gradient, where those are its own alone."""
+    """Keeps of each unit the positions that have a gradient, where those are its own alone.
 
-    def __init__(self) -> None:
+    always: also where they are more than half of all, so that what is packed does not depend on the chunk.
+    """
+
+    def __init__(self, *, always: bool = False) -> None:
+        self._always = always
         self._at_own: dict[Hashable, bool] = {}
         self._missed: Tensor | None = None
 
@@ -27,7 +31,9 @@ class Packing:
         n_own: at most so many tokens have a weight in a unit.
         """
         n_places = factors.outputs.shape[2]
-        if 2 * n_own > n_places or self._at_own.get(use) is False:
+        if n_own >= n_places if self._always else 2 * n_own > n_places:
+            return factors
+        if self._at_own.get(use) is False:
             return factors
         filled = _filled(factors.outputs)
         if use not in self._at_own:

@@ -55,9 +55,7 @@ class Seeds:
         weights = self.weights.take_along_dim(places, dim=1).to(rows)[:, None, :, None]
         return rows[self.chosen(objectives)[:, :, None], places[:, None, :]] * weights
 
-    def at_own(
-        self, places: Int[Tensor, "U s"], objectives: Sequence[str], like: Tensor
-    ) -> Float[Tensor, "U m s V"]:
+    def at_own(self, places: Int[Tensor, "U s"], objectives: Sequence[str], like: Tensor) -> Float[Tensor, "U m s V"]:
         """Return the cotangents at some of the columns for each unit, weighed."""
         at = self.columns[places]
         rows = torch.stack([getattr(self.cotangents, name)[at].to(like) for name in self.names(objectives)])

@@ -58,7 +58,7 @@ def finding_rows(tables: Tables, evidence: Evidence, n_prompts: int, seed: int) 
     """All rows but compatibility and cost."""
     rows = [*_looking(tables, evidence, n_prompts, seed), *_gap(tables, evidence, seed)]
     if "bins" in tables:
-        rows += _geometry(tables["bins"])
+        rows += _geometry(tables["bins"], tables.get("sketch_error"))
     if "readings" in tables:
         rows += _forecast(tables["readings"])
     if "trial" in tables:
@@ -104,8 +104,11 @@ def _gap(tables: Tables, evidence: Evidence, seed: int) -> list[Row]:
     return [*rows, finding(GAP, "visual part of visual + language", "share", evidence.visual_share, reason=words)]
 
 
-def _geometry(bins: pd.DataFrame) -> list[Row]:
-    """The upper bins' angle of language and visual gradient against the null, by scope and kind of q*."""
+def _geometry(bins: pd.DataFrame, errors: pd.DataFrame | None) -> list[Row]:
+    """The upper bins' angle of language and visual gradient against the null, by scope and kind of q*.
+
+    errors: of a sketch, if the angles were estimated.
+    """
     upper = upper_bins(int(bins["bin"].max()) + 1)
     rows = []
     for scope, members in bins[bins["bin"].isin(upper)].groupby("scope"):
@@ -116,6 +119,9 @@ def _geometry(bins: pd.DataFrame) -> list[Row]:
             reason = (
                 f"null {null.mean():.0f}; of {len(members)} bins {above} above, {below} below it by their intervals"
             )
+            if errors is not None:
+                off = errors.loc[errors["part"] == scope, f"{angle}_error_mean_deg"].max()
+                reason += f"; a unit's angle +- {off:.2f} from the sketch"
             name = f"language-visual angle, {bins_label(upper)}, q* {prior}, {str(scope).replace('_', ' ')}"
             rows.append(
                 finding(GEOMETRY, name, "degrees", members[f"{angle}_mean_deg"].mean(), nan, nan, verdict, reason)

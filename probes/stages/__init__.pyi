@@ -40,6 +40,8 @@ from .responses import greedy_answers as greedy_answers
 from .responses import rollout_row as rollout_row
 from .responses import rollout_table as rollout_table
 from .responses import stored_answers as stored_answers
+from .sketch import refuse_sketch as refuse_sketch
+from .sketch import sketch_errors as sketch_errors
 from .tables import bin_rows as bin_rows
 from .tables import gram_rows as gram_rows
 from .tables import layer_rows as layer_rows

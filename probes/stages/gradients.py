@@ -27,15 +27,21 @@ HELD_BYTES = 2 << 30  # of the gradients of corpus-bins that are added up at a t
 
 
 def measure_gradients(
-    analyzer: "Analyzer", groups: Groups, units: Sequence[Unit], tables: Mapping[str, Rows]
+    analyzer: "Analyzer",
+    groups: Groups,
+    units: Sequence[Unit],
+    tables: Mapping[str, Rows],
+    sketch: int | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Measure the units, rollout by rollout; return what `tables` makes of their Gram matrices, by table.
 
     Corpus-bins also leave `bin_grams`, the products between those that are measured together. The names of parameters
-    that no backward pass has reached go into the analyzer's notes, as `unreached`.
+    that no backward pass has reached go into the analyzer's notes, as `unreached`. With `sketch`, products are those
+    that `Gramian` estimates from so many columns.
     """
     shards = analyzer.shards
-    engine = Gramian(analyzer.pair.student.model, groups, metric=analyzer.metric_factors, say=note)
+    metric, seed = analyzer.metric_factors, analyzer.seed
+    engine = Gramian(analyzer.pair.student.model, groups, metric=metric, sketch=sketch, seed=seed, say=note)
     with progress("gradients", len(units)) as show:
         for shard, part in enumerate(_cut(units, groups)):
             if shards.due(shard, *tables):

@@ -45,21 +45,26 @@ def is_exact(options: PairOptions) -> bool:
     return options.dtype == _exact_dtype(options.device)
 
 
-def check_precision(analyzer: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame, scope: str) -> pd.DataFrame:
+def check_precision(
+    analyzer: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame, scope: str, sketch: int | None = None
+) -> pd.DataFrame:
     """Return the table `precision`: for each bin the share of tokens that keep it, and how far each angle moves.
 
     Args:
         units: those to measure again; all tokens of their rollouts are scored again.
         measured: the table `units` of the measurement.
         scope: of the angles.
+        sketch: of the measurement; the same one is taken again.
     """
-    return precision_rows(analyzer.in_dtype(reference_dtype(analyzer.settled_options)), units, measured, scope)
+    return precision_rows(analyzer.in_dtype(reference_dtype(analyzer.settled_options)), units, measured, scope, sketch)
 
 
-def precision_rows(exact: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame, scope: str) -> pd.DataFrame:
+def precision_rows(
+    exact: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame, scope: str, sketch: int | None = None
+) -> pd.DataFrame:
     """Return the table `precision` from an analyzer of the same responses in the dtype that serves as the truth."""
     kept = _kept_tokens(exact, {unit.rollout_id for unit in units})
-    shifts = _shifts(exact, units, measured[measured["scope"] == scope])
+    shifts = _shifts(exact, units, measured[measured["scope"] == scope], sketch)
     rows = kept.groupby("bin")["kept"].agg(n_tokens="size", same_bin_share="mean")
     by_bin = shifts.groupby("bin")
     rows["n_units"] = by_bin.size()
@@ -96,10 +101,10 @@ def _kept_tokens(exact: "Analyzer", rollouts: set[int]) -> pd.DataFrame:
     return again.assign(kept=torch.bucketize(vds, edges, right=True).numpy() == again["bin"].to_numpy())
 
 
-def _shifts(exact: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame) -> pd.DataFrame:
+def _shifts(exact: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame, sketch: int | None) -> pd.DataFrame:
     """Absolute differences of the angles of each unit."""
     student = exact.pair.student
-    engine = Gramian(student.model, student.groups, metric=exact.metric_factors)
+    engine = Gramian(student.model, student.groups, metric=exact.metric_factors, sketch=sketch, seed=exact.seed)
     found = pd.concat([unit_rows(members, grams) for members, grams in unit_grams(exact, engine, units)])
     scope = measured["scope"].iloc[0]
     columns = [f"{angle}_deg" for angle in ANGLES]

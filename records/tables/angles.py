@@ -44,6 +44,9 @@ _ENDS: Final = {
     "high": "Upper end of the same interval",
 }
 
+_ERRORS: Final = {"mean": "Mean", "max": "Greatest"}
+
+CHECKPOINT: Final = whole("checkpoint", "Place of the checkpoint in the series, from 0")
 UNIT_ID: Final = whole("unit_id", "Number of the unit, from 0")
 N_UNITS: Final = whole("n_units", "Number of units that were measured")
 N_SCORED: Final = whole("n_tokens", "Number of all scored tokens, measured or not")
@@ -183,6 +186,32 @@ PRECISION: Final = Table(
     ),
 )
 
+SKETCH_ERROR: Final = Table(
+    "sketch_error",
+    "One row for each scope, of layers also for each parameter group: how far a sample of the units that `--sketch`"
+    " estimates are from their exact values.",
+    "probes.angles",
+    format="csv",
+    columns=(
+        replace(CHECKPOINT, optional=True),
+        text("part", "Scope, or parameter group"),
+        whole("n_units", "Number of units that were measured exactly, too"),
+        *(
+            real(f"{angle}_error_{statistic}_deg", f"{word} absolute error of the {words} of a unit")
+            for angle, words in ANGLE_WORDS.items()
+            for statistic, word in _ERRORS.items()
+        ),
+        *(
+            real(
+                f"norm_{name}_error_{statistic}_share",
+                f"{word} error of the norm of the {name} gradient, as a share of it",
+            )
+            for name in OBJECTIVES
+            for statistic, word in _ERRORS.items()
+        ),
+    ),
+)
+
 BIN_GRAMS: Final = Table(
     "bin_grams",
     "One row for each parameter group and pair of (bin, objective), for corpus-bins that were measured together.",
@@ -226,7 +255,7 @@ NORMS: Final = Table(
     "probes.norms",
     format="csv",
     columns=(
-        whole("checkpoint", "Place of the checkpoint in the series, from 0"),
+        CHECKPOINT,
         text("name", "Name of the checkpoint"),
         SCOPE,
         BIN_LABEL,
@@ -250,4 +279,4 @@ NORMS: Final = Table(
     ),
 )
 
-TABLES: Final = by_name(ROLLOUTS, TOKENS, UNITS, GRAMS, BINS, PRECISION, BIN_GRAMS, LAYERS, NORMS)
+TABLES: Final = by_name(ROLLOUTS, TOKENS, UNITS, GRAMS, BINS, PRECISION, SKETCH_ERROR, BIN_GRAMS, LAYERS, NORMS)

@@ -20,12 +20,12 @@ SETTINGS = {"limit": 6, "max_response": 4, "bins": 2, "batch": 2, "allow_truncat
 OPTIONS = {
     "vds": {},
     "angles": {"per_bin": 2, "precision_check": 2},
-    "layers": {"per_bin": 2},
+    "layers": {"per_bin": 2, "sketch": 4},
     "support": {"top_k": (2, 4)},
     "accuracy": {},
     "sensitivity": {"check": True, "check_sgd_lr": (1e-3,), "check_adamw_lr": (1e-4,)},
     "diagnose": {"per_bin": 2, "trial_steps": 2, "shown": 1},
-    "norms": {"per_bin": 2},
+    "norms": {"per_bin": 2, "sketch": 4},
     "compare": {"per_bin": 2, "accuracy_prompts": 4, "examples": 2, "first_order": False},
 }
 SERIES = ("norms", "compare")

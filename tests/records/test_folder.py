@@ -76,6 +76,7 @@ def test_a_finished_folder_holds_the_record_and_nothing_else(tmp_path):
         "layers.csv",
         "norms.csv",
         "precision.csv",
+        "sketch_error.csv",
         "bin_grams.parquet",
     }
     assert set(contents(tmp_path)) == names | {table.file for table in TABLES.values()}

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from geometry.gramian.sweep.layout import Layout, Layouts
 
-
 _BY_BLOCKS = 1 << 16
 """Numbers of a block from which on it is multiplied by itself: for fewer, one product with rows picked is faster."""
 

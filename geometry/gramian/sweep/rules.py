@@ -411,10 +411,40 @@ def _at_mask(node: Node, one: Cotangent, mask: Tensor) -> Cotangent | None:
 
 ELEMENTWISE = frozenset(
     f"{name}Backward0"
-    for name in (
-        "Abs Acos Asin Atan ClampMax ClampMin Clamp Cos Elu Erf Exp Expm1 Gelu Hardsigmoid Hardswish Hardtanh LeakyRelu"
-        " Log Log1p LogSigmoid Mish Pow Reciprocal Relu Rsqrt Sigmoid Silu Sin Softplus Sqrt Square Tanh"
-    ).split()
+    for name in [
+        "Abs",
+        "Acos",
+        "Asin",
+        "Atan",
+        "ClampMax",
+        "ClampMin",
+        "Clamp",
+        "Cos",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Expm1",
+        "Gelu",
+        "Hardsigmoid",
+        "Hardswish",
+        "Hardtanh",
+        "LeakyRelu",
+        "Log",
+        "Log1p",
+        "LogSigmoid",
+        "Mish",
+        "Pow",
+        "Reciprocal",
+        "Relu",
+        "Rsqrt",
+        "Sigmoid",
+        "Silu",
+        "Sin",
+        "Softplus",
+        "Sqrt",
+        "Square",
+        "Tanh",
+    ]
 )
 """Nodes of functions of one tensor, entry by entry."""
 RULES: Mapping[str, Rule] = {
