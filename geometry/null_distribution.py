@@ -7,7 +7,7 @@ with q* attached is added to the gradient that is there, so that each view is go
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import product, repeat
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from geometry._checks import Groups, partition
 from geometry.cotangents import Cotangents, cotangents, token_lengths
 from geometry.four_views import FourViews
 from geometry.gram import Gram
-from geometry.gramian.backward import IMAGE, TEXT, Forward, gradient, run_view
+from geometry.gramian.backward import IMAGE, TEXT, Forward, run_view
 from geometry.gramian.wide import wide
 
 _BLOCK = 1 << 14
@@ -27,6 +27,9 @@ _SMALL = 1 << 16
 """Gradients of fewer numbers are joined before they are multiplied."""
 _AT_ONCE = 1 << 22
 """Numbers of a gradient that are multiplied at a time."""
+
+Whole = list[Tensor | None]
+"""The gradient of a unit, parameter by parameter; None where a parameter is not reached."""
 
 NULL_NAMES = ("language", "visual")
 """The gradients of a pair: the language gradient of the first unit, the visual one of the second."""
@@ -70,20 +73,20 @@ class UnitGradients:
     cotangents: Cotangents
     weights: Tensor
 
-    def gradient(self, objective: str, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    def gradient(self, objective: str, parameters: Sequence[nn.Parameter]) -> Whole:
         """Return the gradient of an objective."""
-        return gradient([self._output(objective)], [self._seed(objective)], parameters)
+        return gradient(self._output(objective), self._seed(objective), parameters)
 
-    def add_gradient(self, objective: str, parameters: Sequence[nn.Parameter], total: list[Tensor]) -> None:
+    def add_gradient(self, objective: str, parameters: Sequence[nn.Parameter], total: Whole) -> None:
         """Add the gradient of an objective to `total` in place, a parameter at a time."""
-        for place, part in enumerate(_apart(total)):
-            total[place] = part
+        total[:] = _apart(total)
         output, held = self._output(objective), [parameter.grad for parameter in parameters]
         try:
             for parameter, part in zip(parameters, total, strict=True):
                 parameter.grad = part
             seed = self._seed(objective).to(output)
             torch.autograd.backward([output], [seed], retain_graph=True, inputs=list(parameters))
+            total[:] = [parameter.grad for parameter in parameters]
         finally:
             for parameter, before in zip(parameters, held, strict=True):
                 parameter.grad = before
@@ -116,7 +119,7 @@ def null_grams(
     parameters = partition(groups)
     walk = [(int(i), int(j)) for i, j in pairs]
     starts = [i for i, _ in walk]
-    language: list[Tensor] = []
+    language: Whole = []
     for (i, j), next_start in zip(walk, [*starts, None][1:], strict=True):
         language = language or unit_views(i).run().gradient("language", parameters)
         unit = unit_views(j).run()
@@ -129,38 +132,55 @@ def null_grams(
         language = unit.gradient("language", parameters) if next_start == j else []
 
 
-def _apart(gradients: Sequence[Tensor]) -> Iterator[Tensor]:
+def gradient(output: Tensor, seed: Tensor, parameters: Sequence[nn.Parameter]) -> Whole:
+    """Return the gradient of `<seed, output>`; keep the graph."""
+    return list(torch.autograd.grad(output, parameters, seed.to(output), retain_graph=True, allow_unused=True))
+
+
+def _apart(gradients: Whole) -> Iterator[Tensor | None]:
     """The gradients, each in memory of its own that can be added to."""
     seen = set[int]()
     for one in gradients:
+        if one is None:
+            yield None
+            continue
         place = one.untyped_storage().data_ptr()
-        yield one.clone(memory_format=torch.contiguous_format) if place in seen or not one.is_contiguous() else one
+        is_own = place not in seen and one.is_contiguous()
+        yield one if is_own else one.clone(memory_format=torch.contiguous_format)
         seen.add(place)
 
 
 def _products(
-    language: Sequence[Tensor],
-    visual: Sequence[Tensor],
-    groups: Groups,
-    metric: Mapping[nn.Parameter, Tensor] | None,
+    language: Whole, visual: Whole, groups: Groups, metric: Mapping[nn.Parameter, Tensor] | None
 ) -> dict[str, Float64[Tensor, "2 2"]]:
     products, start = {}, 0
     for name, members in groups.items():
         part = slice(start, start := start + len(members))
         factors = None if metric is None else [metric[parameter] for parameter in members]
-        products[name] = _gram(language[part], visual[part], factors).cpu()
+        rows = {place: _filled(whole[part], members) for place, whole in enumerate((language, visual))}
+        products[name] = _gram({place: row for place, row in rows.items() if row}, factors, members[0].device).cpu()
     return products
 
 
-def _gram(one: Sequence[Tensor], two: Sequence[Tensor], factors: Sequence[Tensor] | None) -> Float64[Tensor, "2 2"]:
-    """The products of two gradients over some parameters."""
-    gram = torch.zeros(2, 2, dtype=torch.float64, device=one[0].device)
+def _filled(gradients: Whole, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """The gradients of a group with zeros for the parameters that are not reached; nothing where none is."""
+    if all(one is None for one in gradients):
+        return []
+    return [torch.zeros_like(p) if one is None else one for one, p in zip(gradients, parameters, strict=True)]
+
+
+def _gram(
+    rows: Mapping[int, Sequence[Tensor]], factors: Sequence[Tensor] | None, device: torch.device
+) -> Float64[Tensor, "2 2"]:
+    """The products of gradients over some parameters, by their places; 0 for a place without one."""
+    gram = torch.zeros(2, 2, dtype=torch.float64, device=device)
     metric = repeat(None) if factors is None else _pieces(factors)
-    for first, second, factor in zip(_pieces(one), _pieces(two), metric, strict=False):
-        moved = first if factor is None else first * factor.to(first)
-        also_moved = second if factor is None else second * factor.to(second)
-        cross = _dot(moved, second)
-        gram += torch.stack([_dot(moved, first), cross, cross, _dot(also_moved, second)]).view(2, 2)
+    for vectors, factor in zip(zip(*map(_pieces, rows.values()), strict=True), metric, strict=False):
+        moved = vectors if factor is None else [vector * factor.to(vector) for vector in vectors]
+        for (first, one), (second, other) in product(zip(rows, moved, strict=True), zip(rows, vectors, strict=True)):
+            if first <= second:
+                gram[first, second] += _dot(one, other)
+    gram[1, 0] = gram[0, 1]
     return gram
 
 

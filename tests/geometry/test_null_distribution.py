@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from geometry import Gram, UnitViews, null_grams, total
-from geometry.gramian import backward
+from geometry import Gram, UnitViews, null_distribution, null_grams, total
 from tests.geometry.problems import TinyStudent, normal
 from tests.geometry.test_gramian import TOKENS, plain_gradient
 
@@ -92,7 +91,7 @@ def test_holds_two_gradients_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
             nonlocal alive
             alive -= 1
 
-    plain = backward.gradient
+    plain = null_distribution.gradient
     monkeypatch.setattr("geometry.null_distribution.gradient", lambda *args: Counted(plain(*args)))
     list(null_grams([(0, 1), (1, 2), (2, 3), (3, 0)], lambda t: unit_views(student, t), student.groups()))
     assert most == 2
