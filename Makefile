@@ -30,12 +30,13 @@ lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(STAMP) ## time gradients, losses and training steps against simpler ways of getting them
+bench: $(STAMP) ## time gradients, losses and steps against simpler ways, and all of `make demo` against an older commit
 	@$(BIN)/python -m tests.benchmarks.gradients
 	@$(BIN)/python -m tests.benchmarks.sketch
 	@$(BIN)/python -m tests.benchmarks.loss
 	@$(BIN)/python -m tests.benchmarks.steps
 	@$(BIN)/python -m tests.benchmarks.processes
+	@$(BIN)/python -m tests.benchmarks.end_to_end
 
 real-size: $(STAMP) ## run a random 2B student under a 4B teacher within 24 GB, every command's peak against its plan
 	@$(BIN)/python -m tests.benchmarks.real_size

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import matplotlib
-import seaborn
 from matplotlib.figure import Figure
 
 COLUMN_WIDTH_IN: Final = 3.25
@@ -68,7 +67,12 @@ PAIRS: Final = {
 }
 
 STYLE: Final[dict[str, Any]] = {
-    **seaborn.axes_style("ticks"),
+    "axes.axisbelow": True,
+    "grid.linestyle": "-",
+    "grid.color": ".8",
+    "lines.solid_capstyle": "round",
+    "patch.edgecolor": "w",
+    "patch.force_edgecolor": True,
     "font.family": ["DejaVu Sans"],  # ships with matplotlib: the same picture on every machine
     "font.size": 8.0,
     "axes.titlesize": 8.5,

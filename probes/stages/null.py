@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from cli.progress import progress
 from geometry import UnitViews, null_grams, total
@@ -13,7 +15,8 @@ from probes.stages.room import room_for
 from probes.stages.units import Unit
 from stats import chain_order
 from vlm.families import scopes
-from vlm.responses.scoring import ResponseLogits, ResponseView, response_views
+from vlm.responses.held_views import HeldViews
+from vlm.responses.scoring import ResponseLogits
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
@@ -28,18 +31,37 @@ def measure_null(analyzer: "Analyzer", units: Sequence[Unit]) -> pd.DataFrame:
     second unit to be compared with.
     """
     bins, shards = sorted({unit.bin for unit in units}), analyzer.shards
+    paired = [unit for unit in units if unit.kind != "corpus-bin"]
+    held = held_views(analyzer, paired)
     with progress("null", len(bins)) as show:
         for done, bin_ in enumerate(bins, start=1):
             if shards.due(bin_, "null"):
-                members = [unit for unit in units if unit.bin == bin_ and unit.kind != "corpus-bin"]
-                rows = list(null_angles(analyzer, members, analyzer.seed + bin_))
+                members = [unit for unit in paired if unit.bin == bin_]
+                rows = list(null_angles(analyzer, members, analyzer.seed + bin_, held))
                 shards.add("null", bin_, pd.DataFrame(rows, columns=_COLUMNS))
             show(done)
     return shards.gather("null")
 
 
-def null_angles(analyzer: "Analyzer", units: Sequence[Unit], seed: int) -> Iterator[dict[str, float | int | str]]:
+def held_views(analyzer: "Analyzer", units: Sequence[Unit]) -> HeldViews:
+    """Return what makes the logits of the responses in which units lie, at the units' tokens."""
+    positions: dict[int, list[Tensor]] = {}
+    for unit in units:
+        positions.setdefault(unit.rollout_id, []).append(unit.positions(unit.rollout_id))
+    rollouts = {number: analyzer.rollouts[number] for number in sorted(positions)}
+    responses = {
+        number: (analyzer.views(rollout), rollout.token_ids, torch.cat(positions[number]).unique())
+        for number, rollout in rollouts.items()
+    }
+    return HeldViews(analyzer.pair, responses, analyzer.batches)
+
+
+def null_angles(
+    analyzer: "Analyzer", units: Sequence[Unit], seed: int, held: HeldViews
+) -> Iterator[dict[str, float | int | str]]:
     """Yield a row for each pair of unrelated units and each scope, the angle with q* detached and attached, degrees.
+
+    held: the responses of these units, and of others.
 
     Raises:
         TooLargeError: two gradients do not fit into memory.
@@ -48,7 +70,7 @@ def null_angles(analyzer: "Analyzer", units: Sequence[Unit], seed: int) -> Itera
     bins = np.array([unit.bin for unit in units], dtype=int)
     prompts = np.array([unit.prompt_id for unit in units], dtype=str)
     pairs = chain_order(bins, prompts, np.random.default_rng(seed))
-    views = _UnitViews(analyzer, units, pairs.tolist())
+    views = _UnitViews(analyzer, units, pairs.tolist(), held)
     walk = null_grams(pairs, views, groups, metric=analyzer.metric_factors)
     for first, _ in pairs.tolist():
         with room_for("two gradients of the student"):
@@ -61,35 +83,30 @@ def null_angles(analyzer: "Analyzer", units: Sequence[Unit], seed: int) -> Itera
 class _UnitViews:
     """What each unit's gradients need, as pairs are walked: views of the student and logits of the teacher.
 
-    The teacher runs on as many units at a time as a batch has responses. Its hidden states are held, and logits only
-    of the unit that is asked for.
+    Where responses are not held, the teacher runs on as many units at a time as a batch has responses. Its hidden
+    states are kept, and logits only of the unit that is asked for.
     """
 
-    def __init__(self, analyzer: "Analyzer", units: Sequence[Unit], pairs: Sequence[tuple[int, int]]) -> None:
-        self._analyzer, self._units, self._batches = analyzer, units, analyzer.batches
+    def __init__(
+        self, analyzer: "Analyzer", units: Sequence[Unit], pairs: Sequence[tuple[int, int]], held: HeldViews
+    ) -> None:
+        self._batches, self._units, self._held = analyzer.batches, units, held
         self._order = list(dict.fromkeys([number for pair in pairs for number in pair]))
-        self._held: dict[int, ResponseLogits] = {}
+        self._batch: dict[int, ResponseLogits] = {}
 
     def __call__(self, number: int) -> UnitViews:
-        if number not in self._held:
-            self._held = {}
-            self._held = self._run(self._order[self._order.index(number) :])
-        pair, unit = self._analyzer.pair, self._units[number]
-        rollout, at = self._analyzer.rollouts[unit.rollout_id], unit.positions(unit.rollout_id)
-        both = self._analyzer.views(rollout)
-        image, text = (ResponseView(pair.student, view, rollout.token_ids, pair.n_ids) for view in both)
-        weights = unit.weights[unit.rollout_id][at]
-        return UnitViews(image, text, *self._held[number].logits(at), at, weights, unit.normalised)
+        unit = self._units[number]
+        at, weights = unit.positions(unit.rollout_id), unit.weights[unit.rollout_id]
+        teacher = self._held.teacher(unit.rollout_id) or self._teacher(number)
+        return UnitViews(*self._held.student(unit.rollout_id), *teacher.logits(at), at, weights[at], unit.normalised)
 
-    def _run(self, numbers: Sequence[int]) -> dict[int, ResponseLogits]:
-        """Run the teacher on the first batch of units."""
-        analyzer = self._analyzer
-        rollouts = [analyzer.rollouts[self._units[number].rollout_id] for number in numbers]
-
-        def run(part: slice) -> list[ResponseLogits]:
-            views = [analyzer.views(rollout) for rollout in rollouts[part]]
-            ids = [rollout.token_ids for rollout in rollouts[part]]
-            return response_views(analyzer.pair.teacher, views, ids, analyzer.pair.n_ids)
-
-        part, logits = next(self._batches.over(len(numbers), run))
-        return dict(zip(numbers[part], logits, strict=True))
+    def _teacher(self, number: int) -> ResponseLogits:
+        """Run the teacher on the units from this one on, a batch of them, unless it is among the last such batch."""
+        if number not in self._batch:
+            self._batch = {}
+            numbers = self._order[self._order.index(number) :]
+            rollouts = [self._units[one].rollout_id for one in numbers]
+            run = self._batches.over(len(numbers), lambda part: self._held.teacher_run(rollouts[part]))
+            part, logits = next(run)
+            self._batch = dict(zip(numbers[part], logits, strict=True))
+        return self._batch[number]

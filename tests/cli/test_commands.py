@@ -17,6 +17,7 @@ MOST_CPU_SECONDS = 1.5
 NO_COMMANDS = {
     "cli.vgs": "runs the commands",
     "tests.benchmarks.own_process": "launched by benchmarks",
+    "tests.benchmarks.stage_seconds": "launched by a benchmark",
     "tests.families.run": "launched by a test",
     "tests.probes.all_probes": "launched by a test",
     "tests.train.both": "launched by a test",

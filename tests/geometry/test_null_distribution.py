@@ -1,11 +1,11 @@
 """The empirical null against dense gradients of each pair."""
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from geometry import Gram, UnitViews, null_grams, total
-from geometry.gramian import backward
+from geometry import Gram, UnitViews, null_distribution, null_grams, total
 from tests.geometry.problems import TinyStudent, normal
 from tests.geometry.test_gramian import TOKENS, plain_gradient
 
@@ -91,7 +91,7 @@ def test_holds_two_gradients_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
             nonlocal alive
             alive -= 1
 
-    plain = backward.gradient
+    plain = null_distribution.gradient
     monkeypatch.setattr("geometry.null_distribution.gradient", lambda *args: Counted(plain(*args)))
     list(null_grams([(0, 1), (1, 2), (2, 3), (3, 0)], lambda t: unit_views(student, t), student.groups()))
     assert most == 2
@@ -102,3 +102,26 @@ def test_a_zero_gradient_has_no_angle() -> None:
     (products,) = null_grams([(0, 1)], lambda token: unit_views(student, token), student.groups())
     assert angles(products, ["vision"]).isnan().all()  # language does not reach the vision tower
     assert products["vision"].angle_deg("visual", "visual").tolist() == [0.0, 0.0]
+
+
+def test_leaves_the_gradients_of_parameters_as_they_were() -> None:
+    student = TinyStudent()
+    parameters = [p for members in student.groups().values() for p in members]
+    parameters[0].grad = kept = torch.full_like(parameters[0], 3.0)
+    list(null_grams([(0, 3)], lambda token: unit_views(student, token), student.groups()))
+    assert parameters[0].grad is kept and bool((kept == 3.0).all())
+    assert all(parameter.grad is None for parameter in parameters[1:])
+
+
+def test_parameters_that_share_a_gradient() -> None:
+    """The gradient of a sum is handed to both of its terms, as one tensor."""
+    one, two = (nn.Parameter(torch.zeros(5, dtype=torch.float64)) for _ in range(2))
+    image, text, *teacher = (normal(1, 5, seed=seed) for seed in range(4))
+
+    def views(token: int) -> UnitViews:
+        seen, unseen = (lambda at, view=view: (1 + token) * view + (one + two) for view in (image, text))
+        return UnitViews(seen, unseen, *teacher, torch.tensor([0]), torch.ones(1))
+
+    (both,) = null_grams([(0, 1)], views, {"both": [one, two]})
+    (single,) = null_grams([(0, 1)], views, {"one": [one]})
+    np.testing.assert_allclose(both["both"].values, 2 * single["one"].values, rtol=1e-12)

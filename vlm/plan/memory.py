@@ -19,6 +19,7 @@ from vlm.plan.outline import Outline
 from vlm.plan.passes import Pass
 from vlm.plan.student import short_numbers, trained_numbers
 from vlm.plan.work import Settings, Work
+from vlm.responses.held_views import HELD_BYTES
 from vlm.views.encoding import KEPT_BYTES
 
 BITS = {"int8": 8, "nf4": 4}
@@ -152,13 +153,16 @@ class Memory:
         }
 
     def null(self) -> dict[str, int]:
-        """Two gradients of the whole student, graphs of both views, and a weight's gradients in float64."""
-        own = DTYPES[self.settings.dtype].itemsize * self.costs.student.n_parameters
+        """Two gradients of the whole student, one of a weight to be added, and graphs of both views.
+
+        Where the graphs of all responses fit into a bound of memory they are held.
+        """
+        size = DTYPES[self.settings.dtype].itemsize
         largest = max(p.numel() for p in self.costs.student.model.parameters())
         return {
-            "two gradients": 2 * own,
-            "graphs": sum(self.costs.graph(view).forward.live_bytes for view in VIEWS),
-            "products in float64": 24 * largest,
+            "two gradients": 2 * size * self.costs.student.n_parameters,
+            "graphs": graph_bytes(self.costs) * (n_held(self.costs, self.work) or 1),
+            "gradient of a weight": size * largest,
             "teacher's logits": 2 * 4 * self.costs.student.n_ids * min(self.work.n_probed // self.work.n_bins, 64),
         }
 
@@ -202,6 +206,17 @@ class Memory:
         tokens = min(max(CHUNK_BYTES // (4 * n_ids), 1), self.costs.n_response)
         block = min(max(BLOCK_BYTES // (4 * n_ids), 1), tokens) if self.on_cpu else tokens
         return 4 * n_ids * (n_views * tokens + BLOCKS * block)
+
+
+def graph_bytes(costs: Costs) -> int:
+    """Return the bytes of the graphs of both views of a response."""
+    return sum(costs.graph(view).forward.live_bytes for view in VIEWS)
+
+
+def n_held(costs: Costs, work: Work) -> int:
+    """Return the number of responses whose graphs a null holds: all that are probed, or 0 where these do not fit."""
+    n = min(work.n_responses, work.n_probed)
+    return n if n * graph_bytes(costs) <= HELD_BYTES else 0
 
 
 def _in_16_bits(settings: Settings, student: Outline) -> dict[str, int]:

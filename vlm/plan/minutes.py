@@ -8,7 +8,7 @@ from torch import nn
 from geometry.gramian.working_set import CPU_BYTES
 from vlm.checkpoints.precision import DTYPES
 from vlm.plan.costs import Costs
-from vlm.plan.memory import VIEWS
+from vlm.plan.memory import VIEWS, n_held
 from vlm.plan.outline import Outline
 from vlm.plan.rates import Rates
 from vlm.plan.shapes_only import Counts
@@ -91,16 +91,19 @@ class Minutes:
         )
 
     def _null(self) -> float:
-        """For each pair both views, then a gradient of language, visual, and visual with shift: four passes back."""
-        seconds, share = 0.0, self._share_of_length
+        """Forward passes of both views, for each pair or each held response; for each pair three gradients.
+
+        Those of shift and language are of the text view.
+        """
+        pairs, held = self.work.n_probed, n_held(self.costs, self.work)
+        share, runs = (1.0, held) if held else (self._share_of_length, pairs)
+        seconds = pairs * self.rates.seconds(Counts(moved_bytes=6 * 8 * self.costs.student.n_parameters))
         for view in VIEWS:
             graph = self.costs.graph(view)
             assert graph.backward is not None
             forward, backward = (self.rates.seconds(part.times(share)) for part in (graph.forward, graph.backward))
-            seconds += forward + 2 * backward
-        pairs = self.work.n_probed
-        products = self.rates.seconds(Counts(moved_bytes=6 * 12 * self.costs.student.n_parameters))
-        return pairs * (seconds + products) + self._scored(pairs, self.settings.batch, both=False)
+            seconds += runs * forward + pairs * backward * (1 if view == "image" else 2)
+        return seconds + self._scored(runs, self.settings.batch, both=False)
 
     def _step(self) -> float:
         """Rollouts, the teacher's views, the student's passes forward and back, and the update."""

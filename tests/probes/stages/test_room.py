@@ -14,6 +14,7 @@ from probes.settings import UnitOptions
 from probes.stages import gradients, null, room
 from probes.stages.units import Unit
 from records import Shards
+from vlm.responses import held_views
 from vlm.responses.halving import Batches
 
 FULL = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 100 bytes"
@@ -121,29 +122,55 @@ def test_another_error_stays_what_it_is(analyzer, tokens, monkeypatch):
         gram_table(analyzer, choose(tokens, "corpus-bin"))
 
 
-def test_the_null_of_small_batches_is_that_of_large_ones(analyzer, tokens, monkeypatch):
+def null_table(analyzer, units):
+    rows = list(stages.null_angles(analyzer, units, 0, null.held_views(analyzer, units)))
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def paired(tokens):
+    """Units of one bin, several of them of one response."""
+    return [replace(unit, bin=0) for unit in choose(tokens, "token", 4)]
+
+
+def test_the_null_of_small_batches_is_that_of_large_ones(analyzer, paired, monkeypatch):
     """The teacher's logits are made for one unit at a time, its hidden states for a batch of units."""
-    units = [replace(unit, bin=0) for unit in choose(tokens, "token", 4)]
-    runs, plain = [], null.response_views
+    runs, plain = [], held_views.response_views
 
     def noted(loaded, views, *others):
         runs.append(len(views))
         return plain(loaded, views, *others)
 
-    monkeypatch.setattr(null, "response_views", noted)
-    large, small = (
-        [row["attached_deg"] for row in stages.null_angles(analyzer.having(batches=Batches(size, "batch")), units, 0)]
-        for size in (64, 2)
-    )
-    assert len(large) >= len(units)
-    np.testing.assert_allclose(small, large, rtol=0, atol=1e-6)
-    assert runs[0] == len(units) and max(runs[1:]) == 2
+    monkeypatch.setattr(held_views, "response_views", noted)
+    monkeypatch.setattr(held_views, "HELD_BYTES", 0)
+    large, small = (null_table(analyzer.having(batches=Batches(size, "batch")), paired) for size in (64, 2))
+    assert len(large) >= len(paired)
+    pd.testing.assert_frame_equal(small, large, rtol=0, atol=1e-6)
+    assert runs[0] == len(paired) and max(runs[1:]) == 2
 
 
-def test_a_null_that_does_not_fit_names_what_to_change(analyzer, tokens, monkeypatch):
+def test_the_null_from_held_responses_is_that_from_fresh_ones(analyzer, paired, monkeypatch):
+    runs, plain = [], held_views.ResponseView.__call__
+
+    def noted(view, positions):
+        runs.append(len(positions))
+        return plain(view, positions)
+
+    monkeypatch.setattr(held_views.ResponseView, "__call__", noted)
+    held = null_table(analyzer, paired)
+    n_responses, n_held = len({unit.rollout_id for unit in paired}), len(runs)
+    assert n_held == 2 * n_responses + 2  # both views of each, and of one to see what its graphs keep
+    assert sum(runs[2:]) == 2 * len({(unit.rollout_id, unit.position) for unit in paired})
+    monkeypatch.setattr(held_views, "HELD_BYTES", 0)
+    fresh = null_table(analyzer, paired)
+    assert len(runs) - n_held >= 2 * len(paired) > n_held
+    pd.testing.assert_frame_equal(held, fresh, rtol=0, atol=1e-6)
+
+
+def test_a_null_that_does_not_fit_names_what_to_change(analyzer, paired, monkeypatch):
     def full(*args):
         raise MemoryError
 
     monkeypatch.setattr("geometry.null_distribution.gradient", full)
     with pytest.raises(UserError, match="room for two gradients of the student"):
-        list(stages.null_angles(analyzer, [replace(u, bin=0) for u in choose(tokens, "token", 2)], 0))
+        null_table(analyzer, paired)
