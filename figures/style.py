@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import matplotlib
+import seaborn
 from matplotlib.figure import Figure
 
 COLUMN_WIDTH_IN: Final = 3.25
@@ -67,12 +68,7 @@ PAIRS: Final = {
 }
 
 STYLE: Final[dict[str, Any]] = {
-    "axes.axisbelow": True,
-    "grid.linestyle": "-",
-    "grid.color": ".8",
-    "lines.solid_capstyle": "round",
-    "patch.edgecolor": "w",
-    "patch.force_edgecolor": True,
+    **seaborn.axes_style("ticks"),
     "font.family": ["DejaVu Sans"],  # ships with matplotlib: the same picture on every machine
     "font.size": 8.0,
     "axes.titlesize": 8.5,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"torch", "transformers", "matplotlib", "scipy", "pandas"}
+HEAVY = {"torch", "transformers", "seaborn", "scipy", "pandas"}
 
 
 @pytest.mark.parametrize("module", ["study.__main__", "study.effects", "study.claims.__main__"])
