@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from figures.arms import INITIAL
-from records import Measurement
+from records import Measurement, angle_statistic
 
 
 def entitle(figure: Figure, title: str, *words: str, **place: Any) -> None:
@@ -34,6 +34,11 @@ def metric(record: Measurement) -> str:
     """Say how gradients were multiplied; nothing if as usual."""
     name = record.header["settings"].get("metric", "plain")  # older records have no other
     return "" if name == "plain" else f"metric: {name.capitalize()}'s second moments"
+
+
+def statistic(record: Measurement) -> str:
+    """Return what a bin's angle is in a record: `mean` over its units, or `pooled`, of their summed Gram matrices."""
+    return angle_statistic(record.header["settings"]["unit"])
 
 
 def trained(record: Measurement, rows: pd.DataFrame) -> str:

@@ -30,7 +30,8 @@ from cli.tables import aligned
 from probes import command, stages
 from probes.probe import Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
-from probes.text import ANGLE_TITLES, cell, with_interval
+from probes.text import ANGLE_TITLES, angle_words, cell, with_interval
+from records.columns import sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,14 +76,17 @@ def measure(analyzer: "Analyzer", options: UnitOptions, checks: CheckOptions) ->
 
 def summary(measured: "Measurement", options: UnitOptions, checks: CheckOptions) -> str:
     """Return the table of the bins, behind the outcome of a check."""
-    lines = [angle_table(measured.bins, options.scope)]
+    lines = [angle_table(measured.bins, options.scope, options.unit)]
     if checks.precision_check:
         lines.insert(0, stages.precision_line(measured.precision, measured.header["settings"]["device"]))
     return "\n".join(lines)
 
 
-def angle_table(bins: "pd.DataFrame", scope: str) -> str:
-    """The bins of one scope: mean divergences, then each angle's mean with the half-width of its 95 % interval."""
+def angle_table(bins: "pd.DataFrame", scope: str, unit: str = "token") -> str:
+    """The bins of one scope: mean divergences, then each angle with the half-width of its 95 % interval.
+
+    unit: the kind of unit, which says whether angles are means over units or pooled.
+    """
     rows = bins[bins["scope"] == scope].sort_values("bin")
     titles = [
         "bin",
@@ -96,7 +100,9 @@ def angle_table(bins: "pd.DataFrame", scope: str) -> str:
         "null att.",
     ]
     lines = [[cell(row) for row in _cells(entry)] for entry in rows.to_dict("records")]
-    caption = f"Mean angles in degrees +- half of the 95 % interval over prompts; divergences in nats; scope {scope}."
+    caption = (
+        f"{sentence(angle_words(unit))} +- half of the 95 % interval over prompts; divergences in nats; scope {scope}."
+    )
     return f"{caption}\n{aligned([titles, *lines])}"
 
 

@@ -31,7 +31,8 @@ from cli.tables import aligned
 from probes import command, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
-from probes.text import ANGLE_TITLES, cell, with_interval
+from probes.text import ANGLE_TITLES, angle_words, cell, with_interval
+from records.columns import POOLED_UNIT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ def measure(analyzer: "Analyzer", *values: Any) -> Tables:
 
 def summary(measured: "Measurement", options: UnitOptions) -> str:
     """Return the checkpoints over all bins."""
-    return norm_table(measured.norms, options.scope)
+    return norm_table(measured.norms, options.scope, options.unit)
 
 
 def _series(analyzer: "Analyzer", others: Sequence[str]) -> Iterator["Analyzer"]:
@@ -98,12 +99,16 @@ def _series(analyzer: "Analyzer", others: Sequence[str]) -> Iterator["Analyzer"]
 
 def _norms(analyzer: "Analyzer", options: UnitOptions) -> "pd.DataFrame":
     units = stages.choose_units(analyzer.tokens, options, analyzer.seed)
-    tables = stages.measure_gradients(analyzer, analyzer.pair.student.groups, units, {"units": stages.unit_rows})
-    return stages.norm_rows(analyzer.tokens, tables["units"], analyzer.seed)
+    rows = {"units": stages.unit_rows} | ({"grams": stages.gram_rows} if options.unit == POOLED_UNIT else {})
+    tables = stages.measure_gradients(analyzer, analyzer.pair.student.groups, units, rows)
+    return stages.norm_rows(analyzer.tokens, tables["units"], analyzer.seed, tables.get("grams"))
 
 
-def norm_table(norms: "pd.DataFrame", scope: str) -> str:
-    """The checkpoints over all bins: mean divergences, mean norms their ratio, angles."""
+def norm_table(norms: "pd.DataFrame", scope: str, unit: str = "token") -> str:
+    """The checkpoints over all bins: mean divergences, mean norms, their ratio, angles.
+
+    unit: the kind of unit, which says whether angles are means over units or pooled.
+    """
     rows = norms[(norms["bin"] == "all") & (norms["scope"] == scope)]
     means = ("vds", "kl_standard", "kl_language", "kl_visual")
     objectives = ("standard", "language", "visual")
@@ -116,8 +121,8 @@ def norm_table(norms: "pd.DataFrame", scope: str) -> str:
         values = (row["checkpoint"], row["name"], *nats, *lengths, row["norm_ratio_language_visual"], *angles)
         lines.append([cell(value) for value in values])
     caption = (
-        "Over all bins: mean divergences in nats, mean norms, ratio of the mean norms, and mean angles in degrees"
-        f" +- half of the 95 % interval over prompts; scope {scope}."
+        "Over all bins: mean divergences in nats, mean norms, ratio of the mean norms, and"
+        f" {angle_words(unit)} +- half of the 95 % interval over prompts; scope {scope}."
     )
     return f"{caption}\n{aligned([[*titles, *ANGLE_TITLES.values()], *lines])}"
 
