@@ -43,7 +43,9 @@ class SignedOptions:
     """What is measured"""
 
     kinds: Sequence[str] = flag(KINDS, f"responses: some of {', '.join(KINDS)}")
-    sizes: Sequence[PositiveInt] = flag((8, 16, 32, 64, 128), "numbers of responses; those of random-256 end at 64, of bundled-256 at 16")
+    sizes: Sequence[PositiveInt] = flag(
+        (8, 16, 32, 64, 128), "numbers of responses; those of random-256 end at 64, of bundled-256 at 16"
+    )
     seeds: PositiveInt = flag(10, "draws of the signs for each set of responses")
     out: Path = flag(Path("figures/gallery/benchmarks"), "folder of the table and the picture", short="FOLDER")
     draw: bool = flag(False, "measure nothing: read the table in the folder, and draw and print it again")
