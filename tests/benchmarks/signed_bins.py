@@ -12,7 +12,7 @@ bins, for the angle between language and visual with q* detached and attached, b
 256 tokens. `bundled-256` are responses of the bundled student that never draw an end token: real gradients, but past
 the natural end the text repeats itself. `random-256` are responses of a narrow pair with random weights.
 
-Writes `signed_bins.csv` (one row for each draw of the signs), `signed_bins.png`, and prints the table that
+Writes `signed_bins.csv` (one row for each draw of the signs), `signed_bins.png`, and prints the tables that
 `docs/units.md` holds. Rows of kinds that are not measured stay. Seconds are the processor's, on one thread.
 """
 
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-MOST = {"bundled": 128, "bundled-256": 16, "random-256": 64}
+MOST = {"bundled": 64, "bundled-256": 16, "random-256": 64}
 """The kinds of responses, and up to how many of each are measured: every token of `bundled-256` costs 50 ms."""
 KINDS = tuple(MOST)
 TARGET_DEG = 1.0
+_TICKS_DEG = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 _ENDS = (0.1, 0.9)  # quantiles over draws: what is called the spread
 
 
@@ -43,9 +44,7 @@ class SignedOptions:
     """What is measured"""
 
     kinds: Sequence[str] = flag(KINDS, f"responses: some of {', '.join(KINDS)}")
-    sizes: Sequence[PositiveInt] = flag(
-        (8, 16, 32, 64, 128), "numbers of responses; those of random-256 end at 64, of bundled-256 at 16"
-    )
+    sizes: Sequence[PositiveInt] = flag((8, 16, 32, 64), "numbers of responses; those of bundled-256 end at 16")
     seeds: PositiveInt = flag(10, "draws of the signs for each set of responses")
     out: Path = flag(Path("figures/gallery/benchmarks"), "folder of the table and the picture", short="FOLDER")
     draw: bool = flag(False, "measure nothing: read the table in the folder, and draw and print it again")
@@ -73,9 +72,7 @@ def _run(options: SignedOptions) -> None:
     frame = _read(path) if options.draw else _measured(options, path)
     with styled():
         drawn(frame).savefig(options.out / "signed_bins.png")
-    print(markdown(frame))
-    for line in thresholds(frame):
-        print(line)
+    print(markdown(frame), thresholds(frame), sep="\n\n")
 
 
 def _read(path: Path) -> "pd.DataFrame":
@@ -143,21 +140,22 @@ def _spread(row: dict, column: str) -> str:
     return f"{row[column]:.2f} ({row[f'{column}_low']:.2f} to {row[f'{column}_high']:.2f})"
 
 
-def thresholds(frame: "pd.DataFrame") -> list[str]:
-    """Return for each kind and q* from how many responses on the mean and the greatest error are below 1 degree."""
-    lines = []
+def thresholds(frame: "pd.DataFrame") -> str:
+    """Return the table of the numbers of responses from which on the mean and the greatest error are below 1 degree."""
+    titles = ["kind", "q\\*", *(f"{part} error below {TARGET_DEG:g} degree" for part in ("mean", "greatest"))]
+    lines = [titles, ["---"] * len(titles)]
     for kind, rows in summary(frame).groupby("kind", sort=False):
         for q in ("detached", "attached"):
-            words = [f"{part} {_from_on(rows, f'{q}_{part}_deg')}" for part in ("mean", "greatest")]
-            lines.append(f"{kind}, {q}: below {TARGET_DEG:g} degree from so many responses on: {', '.join(words)}")
-    return lines
+            words = [_from_on(rows, f"{q}_{part}_deg") for part in ("mean", "greatest")]
+            lines.append([f"`{kind}`", q, *words])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _from_on(rows: "pd.DataFrame", column: str) -> str:
     """The least number of responses from which on the mean over draws stays below the target."""
     above = rows[rows[column] >= TARGET_DEG]["responses"].max()
     below = rows["responses"] if above != above else rows["responses"][rows["responses"] > above]  # nan: none above
-    return str(below.min()) if len(below) else f"not by {rows['responses'].max()}"
+    return f"from {below.min()} responses on" if len(below) else f"not by {rows['responses'].max()} responses"
 
 
 def drawn(frame: "pd.DataFrame") -> "Figure":
@@ -167,9 +165,9 @@ def drawn(frame: "pd.DataFrame") -> "Figure":
     from figures import panels
     from figures.style import DOTTED, INK, WIDE_WIDTH_IN
 
-    rows, kinds = summary(frame), list(frame["kind"].unique())
+    rows, kinds, sizes = summary(frame), list(frame["kind"].unique()), sorted(frame["responses"].unique())
     figure = Figure(figsize=(WIDE_WIDTH_IN, 4.6), layout="constrained")
-    axes = figure.subplots(2, len(kinds), sharey=True, sharex="col", squeeze=False)
+    axes = figure.subplots(2, len(kinds), sharey=True, sharex=True, squeeze=False)
     for column, kind in enumerate(kinds):
         own = rows[rows["kind"] == kind]
         for ax, part in zip(axes[:, column], ("mean", "greatest"), strict=True):
@@ -179,7 +177,8 @@ def drawn(frame: "pd.DataFrame") -> "Figure":
                 panels.line_in_band(ax, own["responses"], interval, series)
             ax.axhline(TARGET_DEG, color=INK, linewidth=0.8, linestyle=DOTTED)
             ax.set(xscale="log", yscale="log", title=f"{kind}: {part} over bins")
-            ax.set_xticks(own["responses"], [str(number) for number in own["responses"]], minor=False)
+            ax.set_xticks(sizes, [str(size) for size in sizes], minor=False)
+            ax.set_yticks(_TICKS_DEG, [f"{tick:g}" for tick in _TICKS_DEG], minor=False)
             ax.minorticks_off()
         axes[1, column].set_xlabel("responses")
     for ax in axes[:, 0]:

@@ -107,9 +107,9 @@ def test_thresholds_are_from_where_on_an_error_stays_below():
     """An error that rises above one degree again does not count as below before that."""
     sizes = {8: 0.5, 16: 1.5, 32: 0.9, 64: 0.4}
     rows = [row(responses=size, detached_mean_deg=error, attached_mean_deg=0.1) for size, error in sizes.items()]
-    lines = signed_bins.thresholds(pd.DataFrame(rows))
-    assert lines[0].endswith("mean 32, greatest not by 64") and "bundled, detached" in lines[0]
-    assert lines[1].endswith("mean 8, greatest not by 64")
+    *_, detached, attached = signed_bins.thresholds(pd.DataFrame(rows)).splitlines()
+    assert detached == "| `bundled` | detached | from 32 responses on | not by 64 responses |"
+    assert attached == "| `bundled` | attached | from 8 responses on | not by 64 responses |"
 
 
 def test_the_command_measures_draws_and_keeps_other_kinds(tmp_path, monkeypatch, capsys):
@@ -124,7 +124,7 @@ def test_the_command_measures_draws_and_keeps_other_kinds(tmp_path, monkeypatch,
     assert frame["tokens"].tolist()[1:] == [24, 24] and frame["seed"].tolist()[1:] == [0, 1]
     assert (tmp_path / "signed_bins.png").stat().st_size > 5000
     shown = capsys.readouterr().out
-    assert "| `random-256` | 2 | 24 |" in shown and "random-256, attached: below 1 degree" in shown
+    assert "| `random-256` | 2 | 24 |" in shown and "| `random-256` | attached | " in shown
     assert signed_bins.main(["--draw", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out == shown
 
@@ -150,7 +150,8 @@ def test_the_page_has_the_table_of_the_committed_draws():
     assert set(frame["kind"]) == set(signed_bins.KINDS) and set(frame["seed"]) == set(range(10))
     assert set(frame.loc[frame["kind"] == "bundled", "responses"]) >= {8, 16, 32, 64}
     page = (ROOT / "docs" / "units.md").read_text(encoding="utf-8")
-    assert signed_bins.markdown(frame) in page, "run `python -m tests.benchmarks.signed_bins --draw`"
+    for table in (signed_bins.markdown(frame), signed_bins.thresholds(frame)):
+        assert table in page, "run `python -m tests.benchmarks.signed_bins --draw`"
     assert "figures/gallery/benchmarks/signed_bins.png" in page and COMMITTED.with_suffix(".png").is_file()
 
 
