@@ -1,6 +1,8 @@
 """The responses on which signed-bins are compared with tokens: the student's own, and two kinds of long ones."""
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cached_property, partial
@@ -59,7 +61,9 @@ def random_long(n: int, length: int = LENGTH) -> "Analyzer":
     folder = Path(tempfile.mkdtemp(prefix="signed-bins-"))
     sides = {"student": (STUDENT, 1), "teacher": (TEACHER, 2)}
     paths = {side: str(write_checkpoint(folder / side, *made)) for side, made in sides.items()}
-    return _with_long_responses(paths["student"], paths["teacher"], n, length)
+    analyzer = _with_long_responses(paths["student"], paths["teacher"], n, length)
+    weakref.finalize(analyzer, shutil.rmtree, folder)
+    return analyzer
 
 
 def _with_long_responses(student: str, teacher: str | None, n: int, length: int) -> "Analyzer":
