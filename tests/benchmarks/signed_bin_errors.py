@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -90,7 +90,7 @@ def draws(analyzer: "Analyzer", sizes: Sequence[int], seeds: int, n_bins: int = 
             inside = tokens["rollout_id"].between(size * number, size * (number + 1) - 1)
             part = sampling.binned(tokens[inside].reset_index(drop=True), n_bins)
             exact = every.of(part)
-            about = {"responses": size, "set": number, "tokens": len(part)}
+            about: dict[str, Any] = {"responses": size, "set": number, "tokens": len(part)}
             about["token_seconds"] = every.seconds * len(part) / len(tokens)
             widths = {f"{kind}_half_width_deg": width for kind, width in exact.half_widths_deg().items()}
             for seed in range(seeds):

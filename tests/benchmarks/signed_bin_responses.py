@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bundled.prompts import bundled_prompts
 from tests.models import STUDENT, TEACHER, write_checkpoint
@@ -71,7 +71,7 @@ def _with_long_responses(student: str, teacher: str | None, n: int, length: int)
 
     prompts = pictured_prompts(n)
     rollouts = long_responses(load_pair(student, teacher), prompts, length)
-    options = {"max_response": length, "allow_truncated": True, "limit": n}
+    options: dict[str, Any] = {"max_response": length, "allow_truncated": True, "limit": n}
     return Analyzer(student, teacher=teacher, prompts=prompts, rollouts=rollouts, **options)
 
 
