@@ -1,7 +1,7 @@
 """How far the pooled angles of signed-bins are from those of all tokens, draw by draw of the signs."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -108,7 +108,7 @@ def n_sets(size: int, responses: int, most: int = 16) -> int:
     return max(1, min(most, responses) // size)
 
 
-def errors(exact: UnitGrams, signed: UnitGrams) -> Mapping[str, float]:
+def errors(exact: UnitGrams, signed: UnitGrams) -> dict[str, float]:
     """Return by kind the mean and the greatest absolute error over bins, and the mean error with its sign, degrees."""
     row = {}
     for kind, truth in exact.pooled_deg().items():
