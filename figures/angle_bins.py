@@ -10,6 +10,9 @@ picture has one row for each. Standard and language have no q*: panel (c) is the
 its place for the angle between the prior and the language gradient, which is small where the standard gradient bisects
 the other two. The paper's values come from its text and from reading its figure off by machine. They stand in both
 rows, whichever kind of q* they belong to.
+
+Angles are means over a bin's units; of signed-bins they are pooled, read from the sum of their Gram matrices, and bands
+are half a standard error. The paper's values are means over tokens all the same. No share of obtuse angles exists then.
 """
 
 from collections.abc import Sequence
@@ -49,6 +52,11 @@ STRIPS = (
     "(h) mean loss (nats)",
     "(i) share of obtuse angles, language and visual",
 )
+# What a bin's angle is called, its spread, what its interval is of, and what the null is between.
+WORDS = {
+    "mean": ("mean over units", "std", "mean", "tokens"),
+    "pooled": ("pooled angle of all tokens", "standard error", "pooled angle", "signed-bins, one pair at a time"),
+}
 # Figure 3 of the paper: (a) read off its curve; (b, c) the text's "40-50" and its value at bin 9.
 PAPER_CURVE_DEG = (62, 68, 70, 74, 72, 76, 80, 84, 88, 92)
 PAPER_RANGE_DEG = (40, 50)
@@ -98,8 +106,12 @@ def draw_bins(axes: Sequence[Axes], rows: pd.DataFrame) -> None:
         ax.legend(loc="best", handlelength=1.4, borderaxespad=0.2, labelspacing=0.25)
 
 
-def legend_entries() -> list[Line2D | Patch]:
-    """Return one handle for each kind of mark, in ink where the panels use an objective's colour."""
+def legend_entries(statistic: str) -> list[Line2D | Patch]:
+    """Return one handle for each kind of mark, in ink where the panels use an objective's colour.
+
+    statistic: what a bin's angle is, `mean` or `pooled`.
+    """
+    angle, spread, centre, unrelated = WORDS[statistic]
     return [
         Line2D(
             [],
@@ -107,12 +119,12 @@ def legend_entries() -> list[Line2D | Patch]:
             color=INK,
             marker="o",
             mec="white",
-            label="mean over units (line: first gradient, points: second)",
+            label=f"{angle} (line: first gradient, points: second)",
         ),
-        Patch(color=COLOURS["standard"], alpha=0.16, linewidth=0, label="\u00b1 0.5 std"),
-        Line2D([], [], color=INK, marker="|", ls="none", ms=9, label="95 % interval of the mean, over prompts"),
+        Patch(color=COLOURS["standard"], alpha=0.16, linewidth=0, label=f"\u00b1 0.5 {spread}"),
+        Line2D([], [], color=INK, marker="|", ls="none", ms=9, label=f"95 % interval of the {centre}, over prompts"),
         Line2D([], [], color=INK, lw=0.8, linestyle=DOTTED, label="90\u00b0"),
-        Patch(color=NULL_GREY, alpha=0.28, linewidth=0, label="null: unrelated tokens, mean \u00b1 1 std"),
+        Patch(color=NULL_GREY, alpha=0.28, linewidth=0, label=f"null: unrelated {unrelated}, mean \u00b1 1 std"),
         Line2D([], [], color=PAPER_INK, lw=1.1, linestyle=DASHED, label="paper, read off approximately"),
         Line2D(
             [],
@@ -170,6 +182,8 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
             captions.metric(record),
             captions.sketch(record, scope),
         )
-        captions.entitle(figure, "Angles between gradients, by dependence on the picture", *words)
-        figure.legend(handles=legend_entries(), loc="outside lower center", ncols=4, columnspacing=2.0)
+        statistic = captions.statistic(record)
+        title = "Angles between gradients" if statistic == "mean" else "Pooled angles between gradients"
+        captions.entitle(figure, f"{title}, by dependence on the picture", *words)
+        figure.legend(handles=legend_entries(statistic), loc="outside lower center", ncols=4, columnspacing=2.0)
     return figure

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from figures.arms import INITIAL
-from records import NULL_ANGLES, Measurement
+from records import NULL_ANGLES, Measurement, angle_statistic
 
 
 def entitle(figure: Figure, title: str, *words: str, **place: Any) -> None:
@@ -51,6 +51,11 @@ def sketch(record: Measurement, part: str | None = None) -> str:
     errors = errors if part is None else errors[errors["part"] == part]
     most = float(errors[[f"{angle}_error_mean_deg" for angle in NULL_ANGLES]].max().max())
     return f"a unit's angles \u00b1 {most:.2f}\u00b0 from the sketch of {n_columns} columns"
+
+
+def statistic(record: Measurement) -> str:
+    """Return what a bin's angle is in a record: `mean` over its units, or `pooled`, of their summed Gram matrices."""
+    return angle_statistic(record.header["settings"]["unit"])
 
 
 def trained(record: Measurement, rows: pd.DataFrame) -> str:

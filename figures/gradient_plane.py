@@ -9,8 +9,9 @@ Standard is visual + prior: the three lie in one plane, and are drawn in it as t
 and shift leave the plane. The full part of their arrow is their projection onto the plane; the faded part continues to
 their true length. Lengths and angles are those of the mean Gram matrix of a bin's units. With `--weigh equal`, each
 unit's matrix is first divided by the sum of its five squared norms. With `--weigh energy` it is not: a few units with
-long gradients decide. Dots are the tips for other samples of the prompts (bootstrap). Each panel has its own scale: its
-longest gradient is as long as that of any other.
+long gradients decide, and the angles of signed-bins are then the pooled ones (see `docs/units.md`). Dots are the tips
+for other samples of the prompts (bootstrap). Each panel has its own scale: its longest gradient is as long as that of
+any other.
 """
 
 from collections.abc import Sequence

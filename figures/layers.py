@@ -5,7 +5,7 @@
 
 Reads the table `layers` of a record written by `python -m probes.layers`. Each row of a panel is a group of parameters,
 from the vision side at the top to the output at the bottom. Each column is a VDS bin, the last all bins together. Grey
-cells have no angle: a gradient is 0 there.
+cells have no angle: a gradient is 0 there. Angles are means over units; of signed-bins they are pooled.
 """
 
 import numpy as np
@@ -83,7 +83,8 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
             right, 100 * shares, "viridis", Normalize(0.0, 100 * float(np.nanmax(shares.to_numpy(), initial=0.0))), "%"
         )
         left.set_yticks(range(len(angles)), [label(group) for group in angles.index])
-        left.set_title("(a) angle of language and visual gradient, q* attached")
+        pooled = "pooled " if captions.statistic(record) == "pooled" else ""
+        left.set_title(f"(a) {pooled}angle of language and visual gradient, q* attached")
         right.set_title("(b) share of the visual gradient's squared norm, q* detached")
         words = (captions.pair(record), units(record, rows), captions.metric(record), captions.sketch(record))
         captions.entitle(figure, "Gradients by depth and kind of parameter", *words)

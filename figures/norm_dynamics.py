@@ -5,7 +5,7 @@
 
 Reads the table `norms` of a record written by `python -m probes.norms`. The paper shows the norms of the standard and
 the visual gradient and their cosine. Here are also the norm of the language gradient, angles in place of the cosine,
-and the mean losses. Bands are 95 % intervals of the means, over prompts.
+and the mean losses. Bands are 95 % intervals of the means, over prompts. Angles of signed-bins are pooled, not means.
 """
 
 import pandas as pd
@@ -31,15 +31,15 @@ def draw_norms(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_title("(a) norms")
 
 
-def draw_angles(ax: Axes, rows: pd.DataFrame) -> None:
-    """Draw the mean angles."""
+def draw_angles(ax: Axes, rows: pd.DataFrame, statistic: str = "mean") -> None:
+    """Draw the angles, which are `mean` ones over units or `pooled`."""
     panels.right_angle(ax)
     for angle in panels.ANGLES:
         interval = [rows[f"{angle.name}_{end}_deg"] for end in ("mean", "low", "high")]
         panels.line_in_band(ax, rows["checkpoint"], interval, angle)
     ax.set_ylim(0, 180)
     ax.set_yticks(range(0, 181, 30))
-    ax.set_ylabel("mean angle (degrees)")
+    ax.set_ylabel(f"{statistic} angle (degrees)")
     ax.set_title("(b) angles")
 
 
@@ -76,10 +76,12 @@ def draw(record: Measurement, scope: str = "all", bin_: str = "all") -> Figure:
     with styled():
         figure = Figure(figsize=(WIDE_WIDTH_IN, 3.6), layout="constrained")
         axes = figure.subplots(1, 3, sharex=True)
-        for ax, panel in zip(axes, (draw_norms, draw_angles, draw_losses), strict=True):
-            panel(ax, rows)
+        draw_norms(axes[0], rows)
+        draw_angles(axes[1], rows, captions.statistic(record))
+        draw_losses(axes[2], rows)
+        for ax, place in zip(axes, ("best", "upper left", "best"), strict=True):
             name_checkpoints(ax, rows)
-            ax.legend(loc="upper left" if panel is draw_angles else "best", handlelength=1.8, labelspacing=0.25)
+            ax.legend(loc=place, handlelength=1.8, labelspacing=0.25)
         teacher, parameters = f"teacher {record.header['pair']['teacher']}", captions.parameters(scope)
         words = (
             teacher,

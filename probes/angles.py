@@ -36,7 +36,8 @@ from cli.tables import aligned
 from probes import command, stages
 from probes.probe import Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
-from probes.text import ANGLE_TITLES, cell, errors_of, sketch_line, with_error, with_interval
+from probes.text import ANGLE_TITLES, angle_words, cell, errors_of, sketch_line, with_error, with_interval
+from records.columns import sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,16 +86,17 @@ def measure(analyzer: "Analyzer", options: UnitOptions, checks: CheckOptions) ->
 def summary(measured: "Measurement", options: UnitOptions, checks: CheckOptions) -> str:
     """Return the table of the bins, behind the outcome of a check."""
     errors = measured.sketch_error if options.sketch else None
-    lines = [angle_table(measured.bins, options.scope, errors)]
+    lines = [angle_table(measured.bins, options.scope, options.unit, errors)]
     if checks.precision_check:
         lines.insert(0, stages.precision_line(measured.precision, measured.header["settings"]["device"]))
     return "\n".join(lines)
 
 
-def angle_table(bins: "pd.DataFrame", scope: str, errors: "pd.DataFrame | None" = None) -> str:
-    """The bins of one scope: mean divergences, then each angle's mean with the half-width of its 95 % interval.
+def angle_table(bins: "pd.DataFrame", scope: str, unit: str = "token", errors: "pd.DataFrame | None" = None) -> str:
+    """The bins of one scope: mean divergences, then each angle with the half-width of its 95 % interval.
 
-    errors: the table `sketch_error`; the last row has those of the scope.
+    unit: the kind of unit, which says whether angles are means over units or pooled. errors: the table `sketch_error`;
+    the last row has those of the scope.
     """
     rows = bins[bins["scope"] == scope].sort_values("bin")
     titles = [
@@ -109,7 +111,9 @@ def angle_table(bins: "pd.DataFrame", scope: str, errors: "pd.DataFrame | None" 
         "null att.",
     ]
     lines = [[cell(row) for row in _cells(entry)] for entry in rows.to_dict("records")]
-    caption = f"Mean angles in degrees +- half of the 95 % interval over prompts; divergences in nats; scope {scope}."
+    caption = (
+        f"{sentence(angle_words(unit))} +- half of the 95 % interval over prompts; divergences in nats; scope {scope}."
+    )
     if errors is None:
         return f"{caption}\n{aligned([titles, *lines])}"
     row = errors_of(errors, scope)

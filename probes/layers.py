@@ -5,10 +5,11 @@
     python -m probes.layers --unit trajectory-bin --scope language_model
 
 The gradients of `python -m probes.angles` (the same tokens for the same flags), split by depth and kind of parameter:
-vision tower, merger, embedding and head, attention, MLP and norms of each language layer, final norm. Of each group
-and VDS bin, and over `all` bins: mean norms, the share of an objective's squared norm that lies in the group, and mean
-angles with 95 % intervals over prompts. The language gradient is 0 in the vision part, so it has no angle there. No
-null is measured: whether an angle near 90 degrees means something is for `probes.angles` to say.
+vision tower, merger, embedding and head, attention, MLP and norms of each language layer, final norm. Of each group and
+VDS bin, and over `all` bins: mean norms, the share of an objective's squared norm that lies in the group, and mean
+angles (pooled ones of signed-bins, see docs/units.md) with 95 % intervals over prompts. The language gradient is 0 in
+the vision part, so it has no angle there. No null is measured: whether an angle near 90 degrees means something is for
+`probes.angles` to say.
 
 Reads a student checkpoint and its teacher; writes a record (`record.json`, `rollouts`, `tokens`, `units`, `grams` by
 group and `layers`) with the picture `layers` (png, svg), and prints the groups over all bins. `--scope` chooses the
@@ -24,7 +25,7 @@ from cli.tables import aligned
 from probes import command, stages
 from probes.probe import Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
-from probes.text import ANGLE_TITLES, cell, errors_of, sketch_line, with_error, with_interval
+from probes.text import ANGLE_TITLES, angle_words, cell, errors_of, sketch_line, with_error, with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,13 +56,15 @@ def measure(analyzer: "Analyzer", options: UnitOptions) -> Tables:
 
 def summary(measured: "Measurement", options: UnitOptions) -> str:
     """Return the groups over all bins."""
-    return layer_table(measured.layers, options.scope, measured.sketch_error if options.sketch else None)
+    errors = measured.sketch_error if options.sketch else None
+    return layer_table(measured.layers, options.scope, options.unit, errors)
 
 
-def layer_table(layers: "pd.DataFrame", scope: str, errors: "pd.DataFrame | None" = None) -> str:
+def layer_table(layers: "pd.DataFrame", scope: str, unit: str = "token", errors: "pd.DataFrame | None" = None) -> str:
     """The groups of a scope over all bins: mean norms, shares of the squared norm, angles with half-widths.
 
-    errors: the table `sketch_error`; the last column has the greatest mean error of these angles in a group.
+    unit: the kind of unit, which says whether angles are means over units or pooled. errors: the table `sketch_error`;
+    the last column has the greatest mean error of these angles in a group.
     """
     rows = layers[(layers["bin"] == "all") & (layers["in_language_model"] | (scope == "all"))]
     objectives = ("standard", "language", "visual")
@@ -74,8 +77,8 @@ def layer_table(layers: "pd.DataFrame", scope: str, errors: "pd.DataFrame | None
         last = [] if errors is None else [with_error(errors_of(errors, row["group"]), *_SHOWN)]
         lines.append([cell(value) for value in (row["group"], row["n_units"], *lengths, *shares, *angles, *last)])
     caption = (
-        "Over all bins: mean norms, mean shares of the whole gradient's squared norm, and mean angles in degrees"
-        f" +- half of the 95 % interval over prompts; scope {scope}."
+        "Over all bins: mean norms, mean shares of the whole gradient's squared norm, and"
+        f" {angle_words(unit)} +- half of the 95 % interval over prompts; scope {scope}."
     )
     titles += [*(ANGLE_TITLES[angle] for angle in _SHOWN), *([] if errors is None else ["sketch"])]
     printed = f"{caption}\n{aligned([titles, *lines])}"

@@ -31,7 +31,8 @@ from cli.tables import aligned
 from probes import command, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
-from probes.text import ANGLE_TITLES, cell, errors_of, sketch_line, with_error, with_interval
+from probes.text import ANGLE_TITLES, angle_words, cell, errors_of, sketch_line, with_error, with_interval
+from records.columns import POOLED_UNIT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +89,8 @@ def measure(analyzer: "Analyzer", *values: Any) -> Tables:
 
 def summary(measured: "Measurement", options: UnitOptions) -> str:
     """Return the checkpoints over all bins."""
-    return norm_table(measured.norms, options.scope, measured.sketch_error if options.sketch else None)
+    errors = measured.sketch_error if options.sketch else None
+    return norm_table(measured.norms, options.scope, options.unit, errors)
 
 
 def _series(analyzer: "Analyzer", others: Sequence[str]) -> Iterator["Analyzer"]:
@@ -101,19 +103,20 @@ def _series(analyzer: "Analyzer", others: Sequence[str]) -> Iterator["Analyzer"]
 def _tables(analyzer: "Analyzer", options: UnitOptions) -> "dict[str, pd.DataFrame]":
     """The rows of one checkpoint by table, `norms` last: a checkpoint that has them has all."""
     units, groups = stages.choose_units(analyzer.tokens, options, analyzer.seed), analyzer.pair.student.groups
-    rows = {"units": stages.unit_rows}
-    measured = stages.measure_gradients(analyzer, groups, units, rows, options.sketch)["units"]
+    rows = {"units": stages.unit_rows} | ({"grams": stages.gram_rows} if options.unit == POOLED_UNIT else {})
+    measured = stages.measure_gradients(analyzer, groups, units, rows, options.sketch)
     tables = {}
     if options.sketch:
-        tables["sketch_error"] = stages.sketch_errors(analyzer, groups, units, measured, None)
-    norms = stages.norm_rows(analyzer.tokens, measured, analyzer.seed)
+        tables["sketch_error"] = stages.sketch_errors(analyzer, groups, units, measured["units"], None)
+    norms = stages.norm_rows(analyzer.tokens, measured["units"], analyzer.seed, measured.get("grams"))
     return tables | {"norms": norms.assign(name=analyzer.pair.student.name)}
 
 
-def norm_table(norms: "pd.DataFrame", scope: str, errors: "pd.DataFrame | None" = None) -> str:
+def norm_table(norms: "pd.DataFrame", scope: str, unit: str = "token", errors: "pd.DataFrame | None" = None) -> str:
     """The checkpoints over all bins: mean divergences, mean norms, their ratio, angles.
 
-    errors: the table `sketch_error`; the last column has the greatest mean error of these angles at a checkpoint.
+    unit: the kind of unit, which says whether angles are means over units or pooled. errors: the table `sketch_error`;
+    the last column has the greatest mean error of these angles at a checkpoint.
     """
     rows = norms[(norms["bin"] == "all") & (norms["scope"] == scope)]
     means = ("vds", "kl_standard", "kl_language", "kl_visual")
@@ -130,8 +133,8 @@ def norm_table(norms: "pd.DataFrame", scope: str, errors: "pd.DataFrame | None" 
         values = (row["checkpoint"], row["name"], *nats, *lengths, row["norm_ratio_language_visual"], *angles)
         lines.append([cell(value) for value in values])
     caption = (
-        "Over all bins: mean divergences in nats, mean norms, ratio of the mean norms, and mean angles in degrees"
-        f" +- half of the 95 % interval over prompts; scope {scope}."
+        "Over all bins: mean divergences in nats, mean norms, ratio of the mean norms, and"
+        f" {angle_words(unit)} +- half of the 95 % interval over prompts; scope {scope}."
     )
     titles += [*ANGLE_TITLES.values(), *([] if errors is None else ["sketch"])]
     printed = f"{caption}\n{aligned([titles, *lines])}"

@@ -122,7 +122,9 @@ class UnitOptions:
     """What is probed"""
 
     unit: Literal["token", "trajectory-bin", "corpus-bin", "signed-bin"] = flag(
-        "token", "what one gradient belongs to; signed-bin: a trajectory's tokens in a bin, with random signs"
+        "token",
+        "what one gradient belongs to; signed-bin: a trajectory's tokens in a bin with random signs, which estimate"
+        " the pooled angle of all tokens in place of the mean angle over tokens (docs/units.md)",
     )
     per_bin: PositiveInt | Literal["all"] = flag(64, "units probed in each bin, drawn at random, or all")
     normalise: bool = flag(

@@ -3,7 +3,9 @@ from .columns import EFFECTIVE as EFFECTIVE
 from .columns import LAYER_ANGLES as LAYER_ANGLES
 from .columns import NULL_ANGLES as NULL_ANGLES
 from .columns import OBJECTIVES as OBJECTIVES
+from .columns import POOLED_UNIT as POOLED_UNIT
 from .columns import SCOPES as SCOPES
+from .columns import angle_statistic as angle_statistic
 from .errors import JournalError as JournalError
 from .errors import NoTable as NoTable
 from .errors import RecordError as RecordError

@@ -33,6 +33,8 @@ LAYER_ANGLES: Final = (
     "angle_standard_language",
 )
 """The angles by parameter group."""
+POOLED_UNIT: Final = "signed-bin"
+"""The kind of unit whose Gram matrices are added up in each bin before an angle is read from the sum."""
 EFFECTIVE: Final = ("language", "visual")
 """The objectives whose effective number of units is counted."""
 
@@ -67,6 +69,15 @@ PICTURED_BIN_LABEL: Final = text(
 SCOPE: Final = text("scope", "Parameters whose gradients count: all, or language_model")
 GROUP: Final = text("group", "Parameter group, named by its part of the model")
 PRIOR: Final = text("prior", "Whether the steering term holds q* fixed (detached) or follows it (attached)")
+
+
+def angle_statistic(unit: str) -> str:
+    """Return what a bin's angle is for a kind of unit: the mean over units, or pooled (see `docs/units.md`).
+
+    >>> angle_statistic("token"), angle_statistic("signed-bin")
+    ('mean', 'pooled')
+    """
+    return "pooled" if unit == POOLED_UNIT else "mean"
 
 
 def sentence(words: str) -> str:

@@ -75,11 +75,11 @@ def bootstrap_of_mean(
         statistic: maps means `[B, ...]` to numbers `[B]`, such as the angle of a mean Gram matrix.
 
     Returns:
-        Bounds of nan if there are fewer than two prompts.
+        Bounds of nan if there are fewer than two prompts, or if the statistic of the mean is nan.
     """
     estimate = float(statistic(values.mean(axis=0, keepdims=True))[0]) if len(values) else np.nan
     names, member = np.unique(np.asarray(prompts), return_inverse=True)
-    if len(names) < 2:
+    if len(names) < 2 or np.isnan(estimate):
         return Interval(np.nan, np.nan, estimate)
     sums = np.zeros((len(names), *values.shape[1:]))
     np.add.at(sums, member, values)

@@ -1,6 +1,6 @@
 """From Gram matrices to the tables `units`, `grams`, `bins`, `layers` and `norms`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -10,7 +10,8 @@ from torch import Tensor
 from geometry import ANGLES, BASIS, OBJECTIVES, Gram, total
 from geometry.gram import COMBINATIONS
 from probes.stages.units import Unit
-from records import EFFECTIVE, LAYER_ANGLES, NULL_ANGLES
+from records import EFFECTIVE, LAYER_ANGLES, NULL_ANGLES, POOLED_UNIT
+from records.columns import INTERVAL
 from stats import bootstrap_interval, bootstrap_of_mean
 from vlm.families import scopes
 
@@ -70,10 +71,10 @@ def bin_rows(
 ) -> pd.DataFrame:
     """A row a scope and bin: counts, mean divergences, and each angle's mean, spread, interval and null.
 
-    Of signed-bins the Gram matrices are averaged before any angle is taken, and the spread is its standard error.
+    The angle of signed-bins is pooled, read from the mean of their Gram matrices, and the spread is its standard error.
     """
     rows = []
-    signed = units["unit"].eq("signed-bin").any()
+    signed = _are_pooled(units)
     for (scope, bin_), members in units.groupby(["scope", "bin"]):
         inside = tokens[tokens["bin"] == bin_]
         unrelated = null[(null["scope"] == scope) & (null["bin"] == bin_)]
@@ -84,7 +85,7 @@ def bin_rows(
             if scoped is None:
                 row |= _angle_statistics(angle, members, seed)
             else:
-                row |= _averaged_statistics(angle, scoped, members["prompt_id"].to_numpy(dtype=str), seed)
+                row |= _pooled_statistics(angle, scoped, members["prompt_id"].to_numpy(dtype=str), seed)
         for angle, column in zip(NULL_ANGLES, ("detached_deg", "attached_deg"), strict=True):
             row[f"{angle}_null_mean_deg"] = unrelated[column].mean()
             row[f"{angle}_null_std_deg"] = unrelated[column].std(ddof=0)
@@ -124,7 +125,22 @@ def _effective(lengths: pd.Series) -> float:
     return float(energies.sum() ** 2 / (energies**2).sum()) if energies.any() else float("nan")
 
 
-def _averaged_statistics(angle: str, grams: Gram, prompts: np.ndarray, seed: int) -> dict[str, float]:
+def _are_pooled(units: pd.DataFrame) -> bool:
+    """Whether these units' Gram matrices are added up before an angle is read."""
+    return bool(units["unit"].eq(POOLED_UNIT).any())
+
+
+def _pooled_intervals(angles: Iterable[str], grams: Gram, prompts: pd.Series, seed: int) -> dict[str, float]:
+    """The pooled angles of some units, in the columns of mean angles and their intervals."""
+    names, statistics = prompts.to_numpy(dtype=str), dict[str, float]()
+    for angle in angles:
+        pooled = _pooled_statistics(angle, grams, names, seed)
+        columns = [f"{angle}_{end}_deg" for end in INTERVAL]
+        statistics |= {column: pooled[column] for column in columns}
+    return statistics
+
+
+def _pooled_statistics(angle: str, grams: Gram, prompts: np.ndarray, seed: int) -> dict[str, float]:
     found = bootstrap_of_mean(grams.values, prompts, lambda means: Gram(means).angle_deg(*ANGLES[angle]), seed=seed)
     return {
         f"{angle}_mean_deg": found.estimate,
@@ -157,9 +173,10 @@ def layer_rows(units: pd.DataFrame, grams: pd.DataFrame, seed: int) -> pd.DataFr
     """A row a group and bin from the tables `units` and `grams`, groups in the order of `grams`.
 
     A share is the mean over units of the part of an objective's squared norm that lies in the group; units without
-    a gradient of that objective are left out. An angle is a mean over the units whose two gradients are not 0 there.
+    a gradient of that objective are left out. An angle is a mean over the units whose two gradients are not 0 there;
+    of signed-bins it is pooled.
     """
-    known = units.loc[units["scope"] == ALL, ["unit_id", "prompt_id", "bin"]]
+    known = units.loc[units["scope"] == ALL, ["unit_id", "unit", "prompt_id", "bin"]]
     cells = _cells(grams).merge(known, on="unit_id")
     language = scopes(cells["group"].unique())["language_model"]
     return pd.DataFrame(
@@ -169,11 +186,14 @@ def layer_rows(units: pd.DataFrame, grams: pd.DataFrame, seed: int) -> pd.DataFr
     )
 
 
-def norm_rows(tokens: pd.DataFrame, units: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """A row a scope and bin from the tables `tokens` and `units` of one checkpoint."""
+def norm_rows(tokens: pd.DataFrame, units: pd.DataFrame, seed: int, grams: pd.DataFrame | None = None) -> pd.DataFrame:
+    """A row a scope and bin from the tables `tokens` and `units` of one checkpoint.
+
+    grams: the table of that name, for signed-bins, whose angles are pooled.
+    """
     inside = dict(_by_bin(tokens[tokens["bin"] >= 0]))
     return pd.DataFrame(
-        {"scope": scope, "bin": bin_, **_scored(inside[bin_]), **_norm_statistics(probed, seed)}
+        {"scope": scope, "bin": bin_, **_scored(inside[bin_]), **_norm_statistics(probed, str(scope), seed, grams)}
         for scope, members in units.groupby("scope")
         for bin_, probed in _by_bin(members)
     )
@@ -187,8 +207,8 @@ def _by_bin(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _cells(grams: pd.DataFrame) -> pd.DataFrame:
-    """A row a unit and group: norms, angles, and shares of the unit's squared norms."""
-    cells = grams[["unit_id", "group"]].assign(**measures(gram_of_rows(grams)))
+    """A row a unit and group: products, norms, angles, and shares of the unit's squared norms."""
+    cells = grams.assign(**measures(gram_of_rows(grams)))
     for name in OBJECTIVES:
         squared = cells[f"norm_{name}"] ** 2
         whole = squared.groupby(cells["unit_id"]).transform("sum")
@@ -199,6 +219,8 @@ def _cells(grams: pd.DataFrame) -> pd.DataFrame:
 def _layer_statistics(inside: pd.DataFrame, seed: int) -> dict[str, float]:
     means = [f"{quantity}_{name}" for quantity in ("norm", "share") for name in OBJECTIVES]
     found: dict[str, float] = {"n_units": len(inside), **{f"{name}_mean": inside[name].mean() for name in means}}
+    if _are_pooled(inside):
+        return found | _pooled_intervals(LAYER_ANGLES, gram_of_rows(inside), inside["prompt_id"], seed)
     return found | _intervals(inside, [f"{angle}_deg" for angle in LAYER_ANGLES], seed)
 
 
@@ -207,9 +229,12 @@ def _scored(tokens: pd.DataFrame) -> dict[str, float]:
     return {name: means[name] for name in ("n_tokens", *(f"{name}_mean_nats" for name in _DIVERGENCES))}
 
 
-def _norm_statistics(probed: pd.DataFrame, seed: int) -> dict[str, float]:
-    columns = [f"norm_{name}" for name in OBJECTIVES] + [f"{angle}_deg" for angle in ANGLES]
-    found = {"n_units": len(probed), **_intervals(probed, columns, seed)}
+def _norm_statistics(probed: pd.DataFrame, scope: str, seed: int, grams: pd.DataFrame | None) -> dict[str, float]:
+    found = {"n_units": len(probed), **_intervals(probed, [f"norm_{name}" for name in OBJECTIVES], seed)}
+    if grams is None:
+        found |= _intervals(probed, [f"{angle}_deg" for angle in ANGLES], seed)
+    else:
+        found |= _pooled_intervals(ANGLES, scope_grams(grams, probed["unit_id"], scope), probed["prompt_id"], seed)
     visual = found["norm_visual_mean"]
     return found | {"norm_ratio_language_visual": found["norm_language_mean"] / visual if visual > 0 else np.nan}
 

@@ -3,7 +3,9 @@
 A token unit has weight 1 at its token. Trajectory-bin and corpus-bin carry the weights of the loss (the mean over
 trajectories, those with a picture, of the mean over tokens), so that the gradients of a trajectory's or the corpus's
 bins add up to the gradient of its loss. A signed-bin gives the tokens of a trajectory's bin random signs: the mean of
-its Gram matrix over the signs is the sum of the tokens' own, at the cost of one unit.
+its Gram matrix over the signs is the sum of the tokens' own, at the cost of one unit. The matrices of a bin's
+signed-bins are added up and one angle is read from the sum: the pooled angle of the bin's tokens, not the mean of their
+angles. `docs/units.md` says when each is wanted, and how far a draw of the signs is off.
 """
 
 from collections.abc import Mapping

@@ -45,6 +45,7 @@ _ENDS: Final = {
 }
 
 _ERRORS: Final = {"mean": "Mean", "max": "Greatest"}
+_POOLED: Final = " over units; for signed-bins the pooled one, read from the sum of their Gram matrices"
 
 CHECKPOINT: Final = whole("checkpoint", "Place of the checkpoint in the series, from 0")
 UNIT_ID: Final = whole("unit_id", "Number of the unit, from 0")
@@ -100,7 +101,11 @@ UNITS: Final = Table(
     "probes.angles",
     columns=(
         UNIT_ID,
-        text("unit", "Kind of unit: token, trajectory-bin, corpus-bin or signed-bin"),
+        text(
+            "unit",
+            "Kind of unit: token, trajectory-bin, corpus-bin or signed-bin; angles of the last are of one draw of its"
+            " signs, and only the sum over a bin has a meaning",
+        ),
         PROMPT_ID,
         ROLLOUT_ID,
         POSITION,
@@ -133,9 +138,9 @@ GRAMS: Final = Table(
 def _statistics(angle: str) -> Iterator[Column]:
     """Describe the columns of an angle in `bins`."""
     words = ANGLE_WORDS[angle]
-    yield real(f"{angle}_mean_deg", f"Mean {words}")
+    yield real(f"{angle}_mean_deg", f"Mean {words}{_POOLED}")
     yield real(f"{angle}_std_deg", "Standard deviation over the units; for signed-bins the standard error")
-    yield real(f"{angle}_low_deg", "Lower end of the interval of the mean")
+    yield real(f"{angle}_low_deg", "Lower end of the interval of the mean or the pooled angle")
     yield real(f"{angle}_high_deg", "Upper end of the same interval")
     yield real(f"{angle}_obtuse_share", "Share of units with more than 90 degrees; missing for signed-bins")
     if angle in NULL_ANGLES:
@@ -242,7 +247,7 @@ LAYERS: Final = Table(
             for name in OBJECTIVES
         ),
         *(
-            real(f"{angle}_{end}_deg", f"{_ENDS[end]}: {ANGLE_WORDS[angle]}")
+            real(f"{angle}_{end}_deg", f"{_ENDS[end]}: {ANGLE_WORDS[angle]}{_POOLED if end == 'mean' else ''}")
             for angle in LAYER_ANGLES
             for end in INTERVAL
         ),
@@ -272,7 +277,7 @@ NORMS: Final = Table(
         ),
         real("norm_ratio_language_visual", "Mean norm of the language gradient divided by that of the visual one"),
         *(
-            real(f"{angle}_{end}_deg", f"{_ENDS[end]}: {words}")
+            real(f"{angle}_{end}_deg", f"{_ENDS[end]}: {words}{_POOLED if end == 'mean' else ''}")
             for angle, words in ANGLE_WORDS.items()
             for end in INTERVAL
         ),

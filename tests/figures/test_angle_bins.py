@@ -148,6 +148,22 @@ def test_the_legend_says_what_the_marks_are(figure):
         assert said in words
 
 
+def test_signed_bins_are_called_pooled(record):
+    """No mean over units is drawn, and the picture does not say so."""
+    settings = record.header["settings"] | {"unit": "signed-bin"}
+    pooled = replace(record, record=record.record | {"header": record.header | {"settings": settings}})
+    figure = angle_bins.draw(pooled)
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert (
+        figure.get_suptitle().startswith("Pooled angles between gradients")
+        and "unit: signed-bin" in figure.get_suptitle()
+    )
+    for said in ("pooled angle of all tokens", "\u00b1 0.5 standard error", "95 % interval of the pooled angle"):
+        assert any(said in word for word in words)
+    assert not any("mean over units" in word or "interval of the mean" in word for word in words)
+    test_nothing_overlaps(figure)
+
+
 def test_the_title_says_what_was_measured(figure, record):
     assert "student student, teacher teacher · unit: token, 64 a bin · all parameters" in figure.get_suptitle()
     assert "parameters: language model" in angle_bins.draw(record, "language_model").get_suptitle()

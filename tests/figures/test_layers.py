@@ -76,6 +76,14 @@ def test_a_scope_chooses_the_groups(record):
         layers.draw(record, "vision")
 
 
+def test_signed_bins_are_called_pooled(figure, tmp_path):
+    with open_record(tmp_path / "record", HEADER | {"settings": HEADER["settings"] | {"unit": "signed-bin"}}) as writer:
+        writer.finish({"layers": layers_frame()}, {})
+    pooled = layers.draw(read_record(tmp_path / "record", "layers"))
+    titles = [drawn.axes[0].get_title(loc="left") for drawn in (figure, pooled)]
+    assert titles[0].startswith("(a) angle of") and titles[1].startswith("(a) pooled angle of")
+
+
 def test_the_title_says_what_was_measured(figure):
     assert "student student, teacher teacher · unit: token, 64 in all" in figure.get_suptitle()
 

@@ -50,6 +50,13 @@ def axes(record):
     return norm_dynamics.draw(record).axes
 
 
+def test_signed_bins_are_called_pooled(axes, tmp_path):
+    with open_record(tmp_path / "record", HEADER | {"settings": HEADER["settings"] | {"unit": "signed-bin"}}) as writer:
+        writer.finish({"norms": norms_frame()}, {})
+    pooled = norm_dynamics.draw(read_record(tmp_path / "record", "norms")).axes
+    assert (axes[1].get_ylabel(), pooled[1].get_ylabel()) == ("mean angle (degrees)", "pooled angle (degrees)")
+
+
 def line(ax, label):
     [found] = [drawn for drawn in ax.lines if drawn.get_label() == label]
     return found

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
+from geometry import Gram
 from probes import angles
 from probes.stages import gradients
+from probes.stages.tables import scope_grams
 from records import ANGLES, RecordWriter, read_record
 from stats.bootstrap import bootstrap_interval
 from tests import models
@@ -147,13 +149,32 @@ def test_the_record_says_which_parameters_nothing_reaches(record):
     assert record.record["notes"]["unreached"] == []
 
 
-def test_signed_bins_show_the_angle_of_the_mean(flags, tmp_path):
+def test_signed_bins_show_the_pooled_angle_and_say_so(flags, tmp_path, capsys):
     out = tmp_path / "record"
     assert angles.main([*flags, "--unit", "signed-bin", "--per-bin", "all", "--out", str(out)]) == 0
     found = read_record(out, "bins", "units").tables
     assert set(found["units"]["unit"]) == {"signed-bin"}
     assert found["bins"]["angle_language_visual_mean_deg"].between(0, 180).all()
     assert (found["bins"]["effective_units_visual"] >= 1).all()
+    assert "Pooled angles (of the summed Gram matrices, not means over tokens) in degrees" in capsys.readouterr().out
+
+
+def test_signed_bins_of_one_token_each_give_the_pooled_angle_of_the_tokens(flags, tmp_path):
+    """Where no response has two tokens in a bin, there is no sign to average over."""
+    tables = {}
+    for unit in ("signed-bin", "token"):
+        out, command = tmp_path / unit, [*flags, "--dtype", "float64", "--bins", "12", "--per-bin", "all"]
+        assert angles.main([*command, "--unit", unit, "--out", str(out)]) == 0
+        tables[unit] = read_record(out, "bins", "units", "grams").tables
+    shown = tables["signed-bin"]["bins"].query("scope == 'all'").set_index("bin")["angle_language_visual_mean_deg"]
+    largest = tables["signed-bin"]["units"].groupby("bin")["n_tokens"].max()
+    tokens = tables["token"]["units"].query("scope == 'all'")
+    pooled = {}
+    for bin_ in largest.index[largest == 1]:
+        grams = scope_grams(tables["token"]["grams"], tokens.loc[tokens["bin"] == bin_, "unit_id"], "all")
+        pooled[bin_] = float(Gram(grams.values.sum(axis=0)).angle_deg("language", "visual"))
+    assert len(pooled) >= 2
+    assert shown.loc[list(pooled)].to_dict() == pytest.approx(pooled, abs=1e-6)
 
 
 def test_one_signed_bin_has_neither_spread_nor_interval(flags, tmp_path):

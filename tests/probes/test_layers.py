@@ -1,5 +1,6 @@
 """The layers probe: its groups add up to the whole, and its table follows from units and Gram matrices."""
 
+import math
 import os
 import subprocess
 import sys
@@ -112,6 +113,18 @@ def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, mon
     assert layers.main([*argv, "--out", str(tmp_path / "parts")]) == 0
     for name in ("layers.csv", *(f"{table}.parquet" for table in TABLES[:4])):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_signed_bins_are_said_to_be_pooled(flags, tmp_path, undrawn, capsys):
+    argv = [*flags, "--unit", "signed-bin", "--per-bin", "all", "--out", str(tmp_path / "out")]
+    assert layers.main(argv) == 0
+    assert "and pooled angles (of the summed Gram matrices" in capsys.readouterr().out
+    made = read_record(tmp_path / "out", "layers", "grams").tables
+    [row] = made["layers"].query("group == 'final_norm' and bin == 'all'").to_dict("records")
+    sums = made["grams"].query("group == 'final_norm'")[ENTRIES].sum()
+    lengths = math.sqrt(sums["gram_language_language"] * sums["gram_visual_visual"])
+    cosine = sums["gram_language_visual"] / lengths
+    assert row["angle_language_visual_mean_deg"] == pytest.approx(math.degrees(math.acos(cosine)), abs=1e-6)
 
 
 @pytest.mark.parametrize("unit", ["trajectory-bin", "corpus-bin"])

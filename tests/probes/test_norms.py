@@ -109,6 +109,18 @@ def test_an_interrupted_series_is_continued_to_the_same_table(series, setting, f
     assert (tmp_path / "parts" / "norms.csv").read_bytes() == (folder / "norms.csv").read_bytes()
 
 
+def test_signed_bins_are_pooled_as_the_angles_probe_pools_them(series, setting, tmp_path, capsys):
+    argv = [series[0], *setting, "--unit", "signed-bin"]
+    assert norms.main([*argv, "--out", str(tmp_path / "norms")]) == 0
+    assert "and pooled angles (of the summed Gram matrices" in capsys.readouterr().out
+    assert angles.main([*argv, "--out", str(tmp_path / "angles")]) == 0
+    keys = ["scope", "bin"]
+    ours = read_record(tmp_path / "norms", "norms").norms.query("bin != 'all'").set_index(keys)
+    theirs = read_record(tmp_path / "angles", "bins").bins.astype({"bin": str}).set_index(keys)
+    columns = [f"angle_language_visual_{end}_deg" for end in ("mean", "low", "high")]
+    pd.testing.assert_frame_equal(ours[columns], theirs[columns], rtol=1e-9, check_like=True)
+
+
 def test_the_default_is_16_tokens_a_bin():
     assert SeriesUnitOptions().per_bin == 16 and SeriesUnitOptions().unit == "token"
 

@@ -64,7 +64,7 @@ def test_a_record_says_so_only_if_asked(sketched, exact):
 
 def test_the_table_shows_the_error_of_each_angle(sketched):
     bins, errors = sketched.bins, sketched.sketch_error
-    plain, stated = angles.angle_table(bins, "all"), angles.angle_table(bins, "all", errors)
+    plain, stated = angles.angle_table(bins, "all"), angles.angle_table(bins, "all", errors=errors)
     *before, last, line, more = stated.splitlines()
     assert [row.split() for row in before] == [row.split() for row in plain.splitlines()]
     row = errors_of(errors, "all")

@@ -142,3 +142,9 @@ def test_a_function_of_a_mean_equals_a_plain_bootstrap() -> None:
 def test_one_prompt_has_no_interval_of_a_mean() -> None:
     found = bootstrap_of_mean(np.ones((3, 2)), np.zeros(3), lambda means: means[:, 0])
     assert found.estimate == 1 and np.isnan(found.low) and np.isnan(found.standard_error)
+
+
+def test_a_mean_without_a_value_has_no_interval():
+    """As the angle of a gradient that is 0 everywhere: nothing is resampled, and nothing is warned of."""
+    interval = bootstrap_of_mean(np.ones((3, 2)), np.arange(3), lambda means: np.full(len(means), np.nan))
+    assert np.isnan([interval.estimate, interval.low, interval.high]).all()

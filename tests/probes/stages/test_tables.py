@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from geometry import BASIS, OBJECTIVES, Gram
-from probes.stages import Unit, bin_rows, gram_rows, unit_rows
+from probes.stages import Unit, bin_rows, gram_rows, layer_rows, norm_rows, unit_rows
 from probes.stages.tables import gram_of_rows, product_rows
 from records import ANGLES, TABLES
 
@@ -77,6 +77,26 @@ def test_signed_bins_are_averaged_before_any_angle():
     assert row["angle_language_visual_std_deg"] > 10  # its standard error
     assert math.isclose(row["effective_units_language"], 2)
     assert math.isclose(row["effective_units_visual"], (1 + 9) ** 2 / (1 + 81))
+
+
+def test_signed_bins_are_pooled_by_group_and_by_checkpoint():
+    """The angle of a bin is that of the summed matrices in `layers` and `norms` too, and `all` sums over the bins."""
+    members = [replace(unit, kind="signed-bin", bin=bin_) for unit, bin_ in zip(units(3), (0, 0, 1), strict=True)]
+    gram = plane_gram(
+        [(1, 0), (1, 0), (0, 1), (0, 0)], [(1, 0), (0, 3), (0, 1), (0, 0)], [(2, 0), (-1, 0), (0, 1), (0, 0)]
+    )
+    table, written = unit_rows(members, {"layer_00": gram}), gram_rows(members, {"layer_00": gram})
+    tokens = tokens_of_one_bin().assign(bin=[0, 1])
+    by_group = layer_rows(table, written, seed=0).set_index("bin")
+    by_checkpoint = norm_rows(tokens, table, 0, written).query("scope == 'all'").set_index("bin")
+    for bin_, chosen in (("0", [0, 1]), ("1", [2]), ("all", [0, 1, 2])):
+        pooled = float(Gram(gram.values[chosen].sum(axis=0)).angle_deg("language", "visual"))
+        mean = gram[chosen].angle_deg("language", "visual").mean()
+        for rows in (by_group, by_checkpoint):
+            assert math.isclose(rows.loc[bin_, "angle_language_visual_mean_deg"], pooled, rel_tol=1e-9)
+        assert len(chosen) == 1 or abs(pooled - mean) > 5
+    tokens_alone = norm_rows(tokens, table.assign(unit="token"), 0).query("scope == 'all'").set_index("bin")
+    assert math.isclose(tokens_alone.loc["0", "angle_language_visual_mean_deg"], 45)
 
 
 def test_products_between_bins_say_whose_they_are():

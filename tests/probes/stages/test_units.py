@@ -144,7 +144,7 @@ def test_a_trajectory_of_one_bin_is_its_loss(analyzer, tokens):
 
 
 def test_signed_bins_have_the_tokens_gram_as_their_mean(analyzer, tokens):
-    """Over all signs the mean is exact: it is the sum of the tokens' own matrices."""
+    """Over all signs the mean is the sum of the tokens' own matrices; the variance is of products between tokens."""
     unit = max(choose(tokens, "signed-bin"), key=lambda unit: unit.n_tokens)
     assert unit.n_tokens >= 2
     ((number, weights),) = unit.weights.items()
@@ -155,6 +155,12 @@ def test_signed_bins_have_the_tokens_gram_as_their_mean(analyzer, tokens):
     assert torch.equal(response.positions, weights.nonzero().squeeze(1))
     averaged, own = (total(engine.units(response, rows)).values for rows in (signs, torch.eye(unit.n_tokens)))
     np.testing.assert_allclose(averaged.mean(0), own.sum(0), rtol=1e-6)
+    dense = DenseGradients(analyzer.pair.student.groups)
+    dense.add(unit_gradients(response, torch.eye(unit.n_tokens, dtype=torch.float64), analyzer.pair.student.groups))
+    products = sum(dense.cross_grams().values())
+    both = (products + products.transpose(0, 2)).permute(0, 2, 1, 3)  # [t, u, k, l]: of t with u and of u with t
+    variance = both[tuple(torch.triu_indices(unit.n_tokens, unit.n_tokens, 1))].square().sum(0).numpy()
+    np.testing.assert_allclose(averaged.var(0), variance, rtol=1e-6, atol=1e-20)
 
 
 def test_signs_are_drawn_by_the_seed(tokens):
