@@ -31,6 +31,18 @@ def positive(function: Callable[[Tensor], Tensor]) -> Case:
     return of(lambda x: function(x.square() + 0.5), (3, 4))
 
 
+SMOOTH = (
+    "elu",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "logsigmoid",
+    "mish",
+    "silu",
+    "softplus",
+)
 ELEMENTWISE: dict[str, Case] = {
     **{
         name: of(getattr(torch, name), (3, 4))
