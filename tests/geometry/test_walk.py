@@ -49,7 +49,7 @@ def test_every_kind(kind: str, attention: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     data=st.data(),
     setup=setups(),
