@@ -50,7 +50,8 @@ def attention(node: Node, cotangents: Cotangents) -> Cotangents:
     if node.saved("dropout_p") or one.values.is_floating_point() is False:
         raise NotImplementedError
     by_rows = one.layout is not None and one.shape[0] == 1 and one.axis == 2 and node.layouts is not None
-    return _by_rows(node, one) if by_rows else _whole(node, one.whole())
+    are_places = node.saved("key").shape[2] == one.shape[2]  # not those of another sequence
+    return _by_rows(node, one) if by_rows and are_places else _whole(node, one.whole())
 
 
 def _whole(node: Node, one: Cotangent) -> Cotangents:

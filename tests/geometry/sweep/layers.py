@@ -126,6 +126,20 @@ def added(n: int) -> Tensor:
     return normal(1, HEADS, n, n, seed=61).masked_fill(~causal_mask(n), -torch.inf)
 
 
+def crossed(n_keys: int) -> Layer:
+    """Return a layer of attention to keys and values of another sequence, all of which every place sees."""
+
+    def made(seed: int) -> Made:
+        key, value = leaf(1, HEADS, n_keys, 2, seed=seed), leaf(1, HEADS, n_keys, 2, seed=seed + 1)
+
+        def apply(x: Tensor) -> Tensor:
+            return x + F.scaled_dot_product_attention(heads(x, HEADS), key, value).transpose(1, 2).flatten(2)
+
+        return Made(apply, [key, value])
+
+    return made
+
+
 ATTENTION: dict[str, Layer] = {
     "causal": attention(sdpa(is_causal=True)),
     "causal-scale": attention(sdpa(is_causal=True, scale=1.3)),
@@ -203,6 +217,8 @@ BEFORE: dict[str, Layer] = {
         )
     ),
     "first-added": plain(lambda x: x + x[:, :1].tanh()),
+    "crossed": crossed(5),
+    "crossed-longer": crossed(40),
     "prompt-replaced": weighed(lambda x, w: torch.cat([w[None].tanh(), x[:, 2:]], 1), 2, WIDTH),
 }
 """Others in which a place depends on those before it."""
