@@ -98,5 +98,8 @@ def assert_by_rows(
     hidden = first
     for layer in layers:
         hidden = layer(hidden)
-    start = hidden[:, at].squeeze(0) @ normal(8, 5, seed=51)
-    assert_same(start, [first, *leaves], own, [int(rows.max()) + 1 for rows in own])
+    start = hidden[:, at].squeeze(0)  # as the states below the head of a model
+    stops = [int(rows.max()) + 1 for rows in own]
+    walk = Walk(GradientEdge(start.grad_fn, start.output_nr), [], [first])
+    assert walk.lengths(stops) == [int(at[stop - 1]) + 1 for stop in stops], "the rows are not named by their places"
+    assert_same(start, [first, *leaves], own, stops)
