@@ -5,6 +5,7 @@ What arrives at a weight in both views is made into Gram matrices at once, so th
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
@@ -62,6 +63,14 @@ class ByWalk:
         self._views: list[_View] = []
         self._response: ProbedResponse | None = None
         self._columns = torch.zeros(0, dtype=torch.long)
+        self._is_each_alone = False
+
+    @contextmanager
+    def each_alone(self) -> Iterator[None]:
+        """Make a block of each unit, so that none holds rows behind its last token for the sake of another."""
+        self._is_each_alone = True
+        yield
+        self._is_each_alone = False
 
     def forget(self) -> None:
         """Forget what was seen of responses."""
@@ -109,7 +118,8 @@ class ByWalk:
         assert self._response is not None
         seeds = Seeds(weights[:, self._columns], self._response.cotangents, self._columns, direct)
         own, stops = own_places(seeds.weights), _stops(seeds.weights)
-        bounds = block_bounds((self._views[-1].below or self._views[-1].head).lengths(stops))
+        lengths = (self._views[-1].below or self._views[-1].head).lengths(stops)
+        bounds = list(range(len(stops) + 1)) if self._is_each_alone else block_bounds(lengths)
         rest = {leaf for view in self._views if view.below for leaf in view.below.leaves}
         waiting = Counter(use.parameter for view in self._views for uses in view.uses.values() for use in uses)
         walks = [self._arriving(view, seeds, Units(own, stops, bounds, len(view.objectives))) for view in self._views]

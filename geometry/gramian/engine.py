@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from geometry._checks import Groups, partition
 from geometry.gram import Gram
 from geometry.gramian.backward import ProbedResponse, check_weights
-from geometry.gramian.by_autograd import ByAutograd
+from geometry.gramian.by_autograd import ByAutograd, columns_of
 from geometry.gramian.by_walk import ByWalk
 from geometry.gramian.collected import Collected
 from geometry.gramian.metric import fitted
@@ -104,7 +104,7 @@ class Gramian:
         self.autograd = ByAutograd(self.watched, WorkingSet(self._device, chunk, say), packing, batched)
         self.walk = ByWalk(self.watched, WorkingSet(self._device, chunk, say))
         self.way: ByWalk | ByAutograd = self.walk if way == "walk" else self.autograd
-        self._checked_length = 0
+        self._checked_length: dict[int, int] = {}  # by the number of views
 
     def unreached(self) -> list[str]:
         """Names of the parameters in groups that no backward pass has reached so far."""
@@ -135,18 +135,18 @@ class Gramian:
         return {name: Gram(gram) for name, gram in zip(self._names, values.cpu(), strict=True)}
 
     def _check(self, response: ProbedResponse, weights: Tensor) -> None:
-        """See whether the walk agrees with autograd at the first and the last unit of a longer response than before."""
-        length = int(response.positions[-1]) + 1
-        if length < _LONGER * self._checked_length or (self._checked_length and length == self._checked_length):
+        """See whether the walk agrees with autograd, if the response is longer than those before with its views."""
+        length, checked = int(response.positions[-1]) + 1, self._checked_length.get(len(response.views), 0)
+        if not len(weights) or length < _LONGER * checked:
             return
-        order = by_last_position(weights)
-        ends = weights[order[[0, -1]]] if len(order) > 1 else weights
-        walked, expected = (self._measured(way, response, ends) for way in (self.walk, self.autograd))
-        apart = _apart(walked, expected)
+        ends = _ends(weights)
+        with self.walk.each_alone():
+            walked = self._measured(self.walk, response, ends)
+        apart = _apart(walked, self._measured(self.autograd, response, ends))
         if apart > _AGREE.get(self.parameters[0].dtype, _AGREE_HALF):
             self.way = self.autograd
             self._say(f"measured by autograd, slower: the walk through this model's graph is {apart:.1e} off")
-        self._checked_length = length
+        self._checked_length[len(response.views)] = length
 
     def _measured(
         self, way: ByWalk | ByAutograd, response: ProbedResponse, weights: Tensor
@@ -189,6 +189,13 @@ def by_last_position(weights: Tensor) -> Tensor:
     """Return the order of the units by the last position that they have a weight at."""
     places = torch.arange(1, weights.shape[1] + 1)
     return (weights.ne(0) * places).amax(dim=1).argsort(stable=True)
+
+
+def _ends(weights: Tensor) -> Tensor:
+    """The first token alone, behind which there are most places to look ahead to, and the last unit."""
+    first = torch.zeros_like(weights[:1])
+    first[0, columns_of(weights)[0]] = 1.0
+    return torch.cat([first, weights[by_last_position(weights)[-1:]]])
 
 
 def _apart(one: Float64[Tensor, "G U 4 4"], two: Float64[Tensor, "G U 4 4"]) -> float:

@@ -238,7 +238,7 @@ def test_equals_dense_gradients(family: Family, case: dict[str, Any]) -> None:
     student = random_student(family, **case)
     cots = student.cotangents()
     expected = plain_grams(student, cots, student.groups())
-    for options in ({}, {"chunk": 1}, {"batched": False}):
+    for options in ({}, {"chunk": 1}, {"way": "autograd"}, {"way": "autograd", "batched": False}):
         assert_equal_groups(student.grams(cots, **options), expected)
 
 
@@ -251,8 +251,8 @@ def test_gradient_checkpointing(family: Family) -> None:
     how = {"use_reentrant": False, "context_fn": lambda: (Float64(), Float64())}
     student.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how)
     assert student.model.train().is_gradient_checkpointing
-    for batched in (True, False):
-        assert_equal_groups(student.grams(cots, chunk=3, batched=batched), expected)
+    for options in ({}, {"way": "autograd"}, {"way": "autograd", "batched": False}):
+        assert_equal_groups(student.grams(cots, chunk=3, **options), expected)
 
 
 class Adapted(nn.Module):

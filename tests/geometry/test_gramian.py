@@ -28,6 +28,9 @@ TOKENS = torch.eye(5, dtype=torch.float64)
 WHOLE = torch.full((1, 5), 0.2, dtype=torch.float64)
 MIXED = torch.tensor([[0.5, 0.0, -2.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]]).double()
 
+AUTOGRAD = {"autograd": {"way": "autograd"}, "looped": {"way": "autograd", "batched": False}}
+WAYS = {"walk": {"way": "walk"}, **AUTOGRAD}
+
 
 def plain_gradient(student: Student, objective: str, weights: Tensor, parameters: list[nn.Parameter]) -> Tensor:
     """One forward and one backward for one objective: its gradient `[n]` over the parameters."""
@@ -46,7 +49,7 @@ def plain_grams(student: Student, weights: Tensor) -> dict[str, Tensor]:
     return grams
 
 
-def grams_of(student: Student, weights: Tensor, **options: int | bool) -> dict[str, Tensor]:
+def grams_of(student: Student, weights: Tensor, **options: int | bool | str) -> dict[str, Tensor]:
     engine = Gramian(student, student.groups(), **options)
     return {name: tensor(gram) for name, gram in engine.units(response_of(student), weights).items()}
 
@@ -58,11 +61,11 @@ def summed(grams: dict[str, Tensor]) -> Tensor:
 
 @pytest.mark.parametrize("weights", [TOKENS[:1], TOKENS, WHOLE, MIXED], ids=["token", "tokens", "all", "mixed"])
 @pytest.mark.parametrize("chunk", [1, 2, 4, 100])
-@pytest.mark.parametrize("batched", [True, False], ids=["batched", "looped"])
-def test_equals_plain_autograd(weights: Tensor, chunk: int, batched: bool) -> None:
+@pytest.mark.parametrize("options", WAYS.values(), ids=WAYS)
+def test_equals_plain_autograd(weights: Tensor, chunk: int, options: dict) -> None:
     student = TinyStudent()
     expected = plain_grams(student, weights)
-    grams = grams_of(student, weights, chunk=chunk, batched=batched)
+    grams = grams_of(student, weights, chunk=chunk, **options)
     assert list(grams) == list(expected)
     for name, gram in grams.items():
         torch.testing.assert_close(gram, expected[name], rtol=1e-11, atol=1e-11, msg=name)
@@ -221,7 +224,7 @@ MODULES = {
 
 @pytest.mark.parametrize("weights", [TOKENS[:1], TOKENS, WHOLE, MIXED], ids=["token", "tokens", "all", "mixed"])
 @pytest.mark.parametrize("built", MODULES.values(), ids=MODULES)
-@pytest.mark.parametrize("options", [{}, {"chunk": 2}, {"chunk": 3, "batched": False}], ids=["auto", "two", "looped"])
+@pytest.mark.parametrize("options", [{}, {"chunk": 2}, *AUTOGRAD.values()], ids=["walk", "walk-two", *AUTOGRAD])
 def test_modules_equal_plain_autograd(built: dict, weights: Tensor, options: dict) -> None:
     student = ModuleStudent(**built)
     expected = plain_grams(student, weights)

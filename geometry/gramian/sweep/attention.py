@@ -50,7 +50,8 @@ def attention(node: Node, cotangents: Cotangents) -> Cotangents:
     if node.saved("dropout_p") or one.values.is_floating_point() is False:
         raise NotImplementedError
     by_rows = one.layout is not None and one.shape[0] == 1 and one.axis == 2 and node.layouts is not None
-    return _by_rows(node, one) if by_rows else _whole(node, one.whole())
+    are_places = node.saved("key").shape[2] == one.shape[2]  # not those of another sequence
+    return _by_rows(node, one) if by_rows and are_places else _whole(node, one.whole())
 
 
 def _whole(node: Node, one: Cotangent) -> Cotangents:
@@ -159,8 +160,9 @@ def _weights(node: Node, query: Tensor, key: Tensor, scale: float, places: Tenso
         at = torch.arange(scores.shape[1], device=scores.device) if places is None else places
         scores.masked_fill_(torch.arange(scores.shape[2], device=scores.device) > at[:, None], -torch.inf)
     if mask is not None:
-        batch, n_heads = node.saved("query").shape[:2]
-        mask = mask.expand(batch, n_heads, *mask.shape[2:]).flatten(0, 1)
+        batch, n_heads, n = node.saved("query").shape[:3]
+        mask = mask.expand(batch, n_heads, n, scores.shape[2]).flatten(0, 1)
         mask = mask if places is None else mask[:, places]
         scores = scores.masked_fill_(~mask, -torch.inf) if mask.dtype == torch.bool else scores.add_(mask)
-    return scores.softmax(-1)
+    weights = scores.softmax(-1)
+    return weights if mask is None else weights.masked_fill_(scores.amax(-1, keepdim=True) == -torch.inf, 0)

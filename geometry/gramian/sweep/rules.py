@@ -367,6 +367,8 @@ def _scattered(node: Node, cotangents: Cotangents) -> Cotangents:
 def _put(node: Node, cotangents: Cotangents) -> Cotangents:
     """Of a tensor in which the places of a mask of its first axes are replaced by a source."""
     one, mask = _only(cotangents), _mask(node)
+    if node.wanted[1] and _is_broadcast(node, one, mask):
+        _unknown()
     if node.saved("accumulate"):
         return [one if node.wanted[0] else None, _at_mask(node, one, mask)]
     rows = mask[(...,) + (None,) * (len(one.shape) - mask.ndim)]
@@ -403,10 +405,15 @@ def _at_mask(node: Node, one: Cotangent, mask: Tensor) -> Cotangent | None:
         return None
     shape, whole = node.shape(1), one.whole().values
     rows = whole.reshape(len(whole), mask.numel(), -1)
-    count = prod(shape) // rows.shape[2]
-    if count * rows.shape[2] != prod(shape):
-        _unknown()
-    return Cotangent(rows[:, _places(node, mask, count)].reshape(-1, *shape), shape)
+    places = _places(node, mask, prod(shape) // rows.shape[2])
+    taken = rows[:, places].masked_fill(places.lt(0).unsqueeze(1), 0)  # a source may be longer than needed
+    return Cotangent(taken.reshape(-1, *shape), shape)
+
+
+def _is_broadcast(node: Node, one: Cotangent, mask: Tensor) -> bool:
+    """Whether a source may be broadcast to the places of a mask: it may where it has one row."""
+    shape = node.shape(1)
+    return shape[1:] != one.shape[mask.ndim :] or len(shape) != 1 + len(one.shape) - mask.ndim or shape[0] == 1
 
 
 ELEMENTWISE = frozenset(
@@ -430,7 +437,7 @@ ELEMENTWISE = frozenset(
         "Hardtanh",
         "LeakyRelu",
         "Log",
-        "Log1p",
+        "Log1P",
         "LogSigmoid",
         "Mish",
         "Pow",
@@ -442,7 +449,6 @@ ELEMENTWISE = frozenset(
         "Sin",
         "Softplus",
         "Sqrt",
-        "Square",
         "Tanh",
     ]
 )

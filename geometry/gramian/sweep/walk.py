@@ -19,6 +19,7 @@ from geometry.gramian.sweep.cotangent import Cotangent, NotByRows
 from geometry.gramian.sweep.layout import Layouts
 from geometry.gramian.sweep.patterns import joined
 from geometry.gramian.sweep.rules import RULES, Cotangents, Edge, Node, Rule
+from geometry.memory import is_out_of_memory
 
 _ATTENTION = "ScaledDotProduct"
 _ENTRY = "IndexBackward0"
@@ -172,7 +173,7 @@ class Walk:
 
 def _passed(node: Node, arrived: Cotangents) -> Cotangents:
     """The cotangents at the inputs of a node: by its rule, by rows if that may be, or by autograd."""
-    rule = node.rule
+    rule = None if any(each is not None and each.values.is_complex() for each in arrived) else node.rule
     if rule is not None:
         try:
             return rule(node, arrived)
@@ -194,23 +195,47 @@ def rule_of(name: str) -> Rule | None:
 
 @torch.no_grad()
 def _by_autograd(node: Node, arrived: Cotangents) -> Cotangents:
-    """Ask the node itself, for all cotangents at once by vmap."""
-    given = [None if each is None else each.whole().values for each in arrived]
-    there = [place for place, values in enumerate(given) if values is not None]
+    """Ask the node itself, for all cotangents at once by vmap; for one after the other where vmap refuses."""
+    cotangents = [None if each is None else each.whole().values for each in arrived]
+    there = [values for values in cotangents if values is not None]
     wanted = [place for place, each in enumerate(node.wanted) if each]
+    reached = [False] * len(wanted)
 
-    def pull(*cotangents: Tensor) -> tuple[Tensor, ...]:
-        at_results: list[Tensor | None] = [None] * len(given)
-        for place, cotangent in zip(there, cotangents, strict=True):
-            at_results[place] = cotangent
-        pulled = node.node(*at_results)
-        pulled = pulled if isinstance(pulled, tuple) else (pulled,)
-        return tuple(pulled[place] for place in wanted)
+    def pull(*of_results: Tensor) -> tuple[Tensor, ...]:
+        waiting = iter(of_results)
+        pulled = _asked(node, [None if each is None else next(waiting) for each in cotangents])
+        reached[:] = [pulled[place] is not None for place in wanted]
+        return tuple(values for place in wanted if (values := pulled[place]) is not None)
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="There is a performance drop")
-        pulled = torch.func.vmap(pull)(*(given[place] for place in there))
-    passed: list[Cotangent | None] = [None] * len(node.wanted)
-    for place, values in zip(wanted, pulled, strict=True):
-        passed[place] = Cotangent(values, tuple(values.shape[1:])).reduced(node.shape(place))
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="There is a performance drop")
+            pulled = torch.func.vmap(pull)(*there)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        pulled = tuple(map(torch.stack, zip(*map(pull, *there), strict=True)))
+    waiting, passed = iter(pulled), list[Cotangent | None]([None] * len(node.wanted))
+    for place, is_reached in zip(wanted, reached, strict=True):
+        if is_reached:
+            values = next(waiting)
+            passed[place] = Cotangent(values, tuple(values.shape[1:])).reduced(node.shape(place))
     return passed
+
+
+def _asked(node: Node, cotangents: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """Ask a node for the cotangents at its inputs; a function of Python is asked by its own method."""
+    if callable(node.node):
+        pulled = node.node(*cotangents)
+        return pulled if isinstance(pulled, tuple) else (pulled,)
+    results = node.node._input_metadata
+    example = next(each for each in cotangents if each is not None)
+    pulled = node.node.apply(
+        *(
+            example.new_zeros(result.shape, dtype=result.dtype) if each is None else each
+            for each, result in zip(cotangents, results, strict=True)
+        )
+    )
+    of_inputs = iter(pulled if isinstance(pulled, tuple) else (pulled,))
+    trained = iter([each for each, is_needed in zip(of_inputs, node.node.needs_input_grad, strict=True) if is_needed])
+    return [None if before is None else next(trained) for before, _ in node.edges]
