@@ -104,7 +104,8 @@ class Collected:
         sketched: Callable[[Sequence[Factors]], Sequence[Factors]] | None = None,
     ) -> None:
         blocks = (block if sketched is None else sketched(block) for block in _aligned(uses))
-        self._add(owner, torch.cat([weight_grams(block, metric, self._products) for block in blocks]))
+        grams = [weight_grams(block, metric, self._products) for block in blocks]
+        self._add(owner, torch.cat(grams) if len(grams) > 1 else grams[0])
 
     def grams(self) -> dict[str, Float64[Tensor, "U 4 4"]]:
         """Return the Gram matrices by group; what they are made from is let go on the way."""

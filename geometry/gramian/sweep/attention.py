@@ -16,16 +16,25 @@ from geometry.gramian.sweep.layout import Layout, Layouts
 from geometry.gramian.sweep.rules import Cotangents, Node
 from geometry.gramian.wide import wide
 
+_RESULT = ("output", "out")
 _MASKS = ("attn_mask", "attn_bias")
+
+
+_KEPT_BYTES = 1 << 24
+"""Up to so many bytes of probabilities are kept for the next chunk of units; larger ones are made again."""
 
 
 @dataclass(frozen=True)
 class _Heads:
-    """Of all heads of all sequences: queries `[H, S, D]`, keys and values `[H, T, D]`, probabilities `[H, S, T]`."""
+    """Of all heads of all sequences: queries and the result `[H, S, D]`, keys and values `[H, T, D]`.
+
+    weights: the probabilities `[H, S, T]`.
+    """
 
     query: Tensor
     key: Tensor
     value: Tensor
+    result: Tensor
     weights: Tensor
     scale: float
 
@@ -35,12 +44,13 @@ class _Heads:
         given: at the first S of the queries. stop: T, how many keys are seen.
         """
         heads, n, c, d = given.shape
-        weights = self.weights[:, :n, :stop]
+        weights, flat = self.weights[:, :n, :stop], given.reshape(heads, n * c, d)
         at_value = (weights.mT.to(given) @ given.reshape(heads, n, c * d)).unflatten(-1, (c, d))
-        scores = wide((given.reshape(heads, n * c, d) @ self.value[:, :stop].mT).unflatten(1, (n, c)))
-        scores = _through_softmax(scores, weights.unsqueeze(2), self.scale).to(given)
-        at_query = (scores.reshape(heads, n * c, stop) @ self.key[:, :stop]).unflatten(1, (n, c))
-        at_key = (scores.reshape(heads, n, c * stop).mT @ self.query[:, :n]).unflatten(1, (c, stop))
+        along = (given * self.result[:, :n].unsqueeze(2)).sum(-1).reshape(heads, n * c, 1)
+        scores = torch.baddbmm(-along, flat, self.value[:, :stop].mT).unflatten(1, (n, c))
+        scores.mul_(weights.unsqueeze(2))  # of the products of queries and keys, without the scale
+        at_query = (scores.reshape(heads, n * c, stop) @ (self.key[:, :stop] * self.scale)).unflatten(1, (n, c))
+        at_key = (scores.reshape(heads, n, c * stop).mT @ (self.query[:, :n] * self.scale)).unflatten(1, (c, stop))
         return at_query, at_key, at_value
 
 
@@ -56,8 +66,8 @@ def attention(node: Node, cotangents: Cotangents) -> Cotangents:
 
 def _whole(node: Node, one: Cotangent) -> Cotangents:
     """Where each unit has cotangents at every place."""
-    heads = _heads(node)
-    batch, n_heads, n, d = one.shape
+    heads = _heads(node, one.shape[2])
+    batch, n_heads = one.shape[:2]
     given = one.values.flatten(1, 2).permute(1, 2, 0, 3)  # [B H, S, K, D]
     at_query, at_key, at_value = heads.back(given.contiguous(), heads.key.shape[1])
     found = at_query.permute(2, 0, 1, 3), at_key.transpose(0, 1), at_value.permute(2, 0, 1, 3)
@@ -76,7 +86,7 @@ def _by_rows(node: Node, one: Cotangent) -> Cotangents:
 
 def _first_rows(node: Node, one: Cotangent, both: Layouts) -> Cotangents:
     """Where each unit has cotangents at its first places."""
-    heads, n_heads, d = _heads(node), one.shape[1], one.shape[3]
+    heads = _heads(node, max(block.n for block in both.first.blocks))
     arrived = [_empty(one, both.first, _shape(node, place)) for place in range(3)]
     for block in both.first.blocks:
         given = block.cut(one.values).squeeze(2).permute(2, 1, 0, 3)  # [H, n, c, D]
@@ -147,9 +157,14 @@ def _tensors(node: Node) -> tuple[Tensor, Tensor, Tensor, float]:
     return query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), scale
 
 
-def _heads(node: Node) -> _Heads:
+def _heads(node: Node, n: int) -> _Heads:
+    """What the cotangents of the first n queries need."""
     query, key, value, scale = _tensors(node)
-    return _Heads(query, key, value, _weights(node, query, key, scale), scale)
+    if query.shape[0] * query.shape[1] * key.shape[1] * query.element_size() <= _KEPT_BYTES:
+        weights = node.table("weights", lambda: _weights(node, query, key, scale))
+    else:
+        weights = _weights(node, query[:, :n], key, scale, torch.arange(n, device=query.device))
+    return _Heads(query, key, value, node.saved(_RESULT[hasattr(node.node, "_saved_out")]).flatten(0, 1), weights, scale)
 
 
 def _weights(node: Node, query: Tensor, key: Tensor, scale: float, places: Tensor | None = None) -> Tensor:

@@ -75,7 +75,8 @@ class Layout:
 
     def summed(self, values: Tensor) -> Tensor:
         """Add up each cotangent's rows: `[K, *features]`."""
-        return torch.cat([block.cut(values).sum(1) for block in self.blocks])
+        sums = [block.cut(values).sum(1) for block in self.blocks]
+        return torch.cat(sums) if len(sums) > 1 else sums[0]
 
     def dense(self, values: Tensor) -> Tensor:
         """Return `[K, size, *features]`, 0 where no row is held."""
