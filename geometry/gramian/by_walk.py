@@ -69,8 +69,10 @@ class ByWalk:
     def each_alone(self) -> Iterator[None]:
         """Make a block of each unit, so that none holds rows behind its last token for the sake of another."""
         self._is_each_alone = True
-        yield
-        self._is_each_alone = False
+        try:
+            yield
+        finally:
+            self._is_each_alone = False
 
     def forget(self) -> None:
         """Forget what was seen of responses."""
@@ -78,7 +80,7 @@ class ByWalk:
 
     def begin(self, response: ProbedResponse, weights: Tensor, direct: Tensor) -> None:
         """Run the views at the positions at which any unit has a weight."""
-        self._response, self._columns = response, columns_of(weights)
+        self._views, self._response, self._columns = [], response, columns_of(weights)
         names = Seeds(weights[:, self._columns], response.cotangents, self._columns, direct).names
         for objectives, forward in response.views.items():
             run = partial(run_view, objectives, forward, response.positions[self._columns], response.n_ids)
@@ -92,6 +94,7 @@ class ByWalk:
             by_node.setdefault(use.node, []).append(use)
         widest = max([1, *(use.nbytes for use in uses)]) + sum(parameter.nbytes for parameter in rest)
         self.room.note(objectives, len(objectives) * _ALIVE * widest)
+        assert logits.grad_fn is not None
         end = GradientEdge(logits.grad_fn, logits.output_nr)
         if head is None:
             return _View(objectives, logits, by_node, None, Walk(end, list(by_node), rest))
@@ -118,7 +121,8 @@ class ByWalk:
         assert self._response is not None
         seeds = Seeds(weights[:, self._columns], self._response.cotangents, self._columns, direct)
         own, stops = own_places(seeds.weights), _stops(seeds.weights)
-        lengths = (self._views[-1].below or self._views[-1].head).lengths(stops)
+        below = self._views[-1].below
+        lengths = stops if below is None else below.lengths(stops)
         bounds = list(range(len(stops) + 1)) if self._is_each_alone else block_bounds(lengths)
         rest = {leaf for view in self._views if view.below for leaf in view.below.leaves}
         waiting = Counter(use.parameter for view in self._views for uses in view.uses.values() for use in uses)
@@ -134,8 +138,10 @@ class ByWalk:
             rows = seeds.at_own(units.own, view.objectives, view.logits)
             yield from ((view, arrived) for arrived in view.head.back(rows.flatten(0, 2), units))
         if view.below is not None:
-            at = seeds.at_own(units.own, view.objectives, view.logits) if view.hidden is None else None
-            rows = at if at is not None else seeds.at_places(view.hidden, units.own, view.objectives)
+            if view.hidden is None:
+                rows = seeds.at_own(units.own, view.objectives, view.logits)
+            else:
+                rows = seeds.at_places(view.hidden, units.own, view.objectives)
             yield from ((view, arrived) for arrived in view.below.back(rows.flatten(0, 2), units))
 
     def _collect(

@@ -140,13 +140,23 @@ class Gramian:
         if not len(weights) or length < _LONGER * checked:
             return
         ends = _ends(weights)
-        with self.walk.each_alone():
-            walked = self._measured(self.walk, response, ends)
-        apart = _apart(walked, self._measured(self.autograd, response, ends))
+        walked, expected = self._tried_walk(response, ends), self._measured(self.autograd, response, ends)
+        apart = torch.inf if walked is None else _apart(walked, expected)
         if apart > _AGREE.get(self.parameters[0].dtype, _AGREE_HALF):
             self.way = self.autograd
-            self._say(f"measured by autograd, slower: the walk through this model's graph is {apart:.1e} off")
+            what = "goes no way" if walked is None else f"is {apart:.1e} off"
+            self._say(f"measured by autograd, slower: the walk through this model's graph {what}")
         self._checked_length[len(response.views)] = length
+
+    def _tried_walk(self, response: ProbedResponse, weights: Tensor) -> Float64[Tensor, "G U 4 4"] | None:
+        """The Gram matrices by our own walk, each unit by itself; None where it meets what it cannot take."""
+        try:
+            with self.walk.each_alone():
+                return self._measured(self.walk, response, weights)
+        except Exception as error:  # of any kind: autograd then measures, or says what is wrong
+            if is_out_of_memory(error):
+                raise
+            return None
 
     def _measured(
         self, way: ByWalk | ByAutograd, response: ProbedResponse, weights: Tensor
@@ -154,8 +164,8 @@ class Gramian:
         """The Gram matrices of each group, on the device; nothing waits for it until all chunks are on their way."""
         way.room.look()
         direct = cancelling(weights, response.cotangents)
-        way.begin(response, weights, direct)
         try:
+            way.begin(response, weights, direct)
             values = self._all_chunks(way, weights, direct)
         finally:
             was_right = way.end()

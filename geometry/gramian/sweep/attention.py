@@ -13,10 +13,9 @@ from torch import Tensor
 
 from geometry.gramian.sweep.cotangent import Cotangent
 from geometry.gramian.sweep.layout import Layout, Layouts
-from geometry.gramian.sweep.rules import Cotangents, Node
+from geometry.gramian.sweep.node import Cotangents, Node
 from geometry.gramian.wide import wide
 
-_RESULT = ("output", "out")
 _MASKS = ("attn_mask", "attn_bias")
 
 
@@ -164,7 +163,8 @@ def _heads(node: Node, n: int) -> _Heads:
         weights = node.table("weights", lambda: _weights(node, query, key, scale))
     else:
         weights = _weights(node, query[:, :n], key, scale, torch.arange(n, device=query.device))
-    return _Heads(query, key, value, node.saved(_RESULT[hasattr(node.node, "_saved_out")]).flatten(0, 1), weights, scale)
+    result = node.saved("out" if hasattr(node.node, "_saved_out") else "output").flatten(0, 1)
+    return _Heads(query, key, value, result, weights, scale)
 
 
 def _weights(node: Node, query: Tensor, key: Tensor, scale: float, places: Tensor | None = None) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from geometry.gramian.graph import signed
 from geometry.gramian.sweep.cotangent import Cotangent, NotByRows
-from geometry.gramian.sweep.rules import ELEMENTWISE, Cotangents, Edge, Node, Rule, derivative, saved
+from geometry.gramian.sweep.entrywise import ELEMENTWISE
+from geometry.gramian.sweep.node import Cotangents, Edge, Node, Rule, derivative, saved
 
 Joined = tuple[list[Edge], Rule]
 """Where the inputs of several nodes come from, and their rule."""
@@ -80,18 +81,18 @@ def _chain(node: Any, names: tuple[str, ...]) -> list[Any] | None:
 
 
 def _through_norm(node: Node, arrived: Cotangents, weight: Tensor | None, scale: Tensor, core: Any) -> Cotangents:
-    (one,) = arrived
+    one = arrived[0]
     assert one is not None
     if one.axis == len(one.shape) - 1:
         raise NotByRows
     normal = node.table("normal", lambda: _of_core(core))
     product = one.times(normal)
     if weight is None:
-        along, moved = product.sum(-1, keepdim=True), one.times(scale)
+        along, grown = product.sum(-1, keepdim=True), one.times(scale)
     else:
-        along, moved = (product @ weight).unsqueeze(-1), one.times(node.table("weighed", lambda: scale * weight))
+        along, grown = (product @ weight).unsqueeze(-1), one.times(node.table("weighed", lambda: scale * weight))
     shrunk = node.table("shrunk", lambda: normal * (scale / -normal.shape[-1]))
-    moved = one.with_(moved).plus_times(along, shrunk)
+    moved = one.with_(grown).plus_times(along, shrunk)
     if weight is None:
         return [moved]
     return [moved, one.with_(product).reduced(tuple(weight.shape)) if node.wanted[1] else None]
@@ -150,7 +151,7 @@ def _is_slice(node: Any, edge: Edge, start: int, stop: int) -> bool:
 
 
 def _through_rotary(node: Node, arrived: Cotangents, cosine: Tensor, sine: Tensor) -> Cotangents:
-    (one,) = arrived
+    one = arrived[0]
     assert one is not None
     if one.axis == len(one.shape) - 1:
         raise NotByRows
@@ -175,7 +176,7 @@ def _same_shape(before: Any, node: Any) -> bool:
 
 
 def _through_gate(node: Node, arrived: Cotangents, before: tuple[Edge, ...], active: list[bool]) -> Cotangents:
-    (one,) = arrived
+    one = arrived[0]
     assert one is not None
     passed: list[Cotangent | None] = [None, None]
     for place, name in enumerate(("other", "self")):
@@ -218,7 +219,7 @@ def _last(sizes: Sequence[int]) -> int:
 
 
 def _through_linear(node: Node, arrived: Cotangents, product: Any, first: int) -> Cotangents:
-    (one,) = arrived
+    one = arrived[0]
     assert one is not None
     if one.axis == len(one.shape) - 1:
         raise NotByRows
@@ -231,8 +232,8 @@ def _through_linear(node: Node, arrived: Cotangents, product: Any, first: int) -
         passed[first] = rows.viewed(node.shape(first))
     if node.wanted[first + 1]:
         left = saved(product, ("self", "mat1")[first])
-        rows = one.whole().values.flatten(1, -2)
-        passed[first + 1] = Cotangent(left.mT @ rows, node.shape(first + 1))
+        whole = one.whole().values.flatten(1, -2)
+        passed[first + 1] = Cotangent(left.mT @ whole, node.shape(first + 1))
     return passed
 
 

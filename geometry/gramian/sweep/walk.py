@@ -14,16 +14,16 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
-from geometry.gramian.sweep.attention import attention
 from geometry.gramian.sweep.cotangent import Cotangent, NotByRows
 from geometry.gramian.sweep.layout import Layouts
+from geometry.gramian.sweep.node import Cotangents, Edge, Node
 from geometry.gramian.sweep.patterns import joined
-from geometry.gramian.sweep.rules import RULES, Cotangents, Edge, Node, Rule
+from geometry.gramian.sweep.rules import rule_of
 from geometry.memory import is_out_of_memory
 
-_ATTENTION = "ScaledDotProduct"
 _ENTRY = "IndexBackward0"
-_LEAF = type(nn.Parameter(torch.zeros(1)).view(1).grad_fn.next_functions[0][0])  # type: ignore[union-attr]
+_LEAF: Any = type(nn.Parameter(torch.zeros(1)).view(1).grad_fn.next_functions[0][0])  # type: ignore[union-attr]
+"""The kind of node that a parameter has."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,24 @@ class Arrived:
 
     source: Any
     cotangent: Cotangent
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """The node that picks the rows of a start among the places of a sequence.
+
+    index: the places, on the CPU, and as numbers. axis: that of the places.
+    """
+
+    node: Any
+    index: Tensor
+    places: Sequence[int]
+    axis: int
+
+    def takes(self, arrived: Cotangent) -> bool:
+        """Whether what arrived at the node is by rows of the start still."""
+        by_rows = arrived.layout is not None and arrived.layout.size == len(self.places)
+        return by_rows and arrived.shape[self.axis] == len(self.places)
 
 
 class Walk:
@@ -81,11 +99,12 @@ class Walk:
         """Return how many places of the sequence there are up to the rows before `stops`."""
         if self._entry is None:
             return list(stops)
-        return [self._entry[2][stop - 1] + 1 for stop in stops]
+        return [self._entry.places[stop - 1] + 1 for stop in stops]
 
     def _needed(self, start: Any, within: Set[Any] | None) -> dict[Any, Node]:
         """The nodes that lead to something asked for, those first that come last in the forward pass."""
-        waiting, edges = [start], {start: start.next_functions}
+        waiting: list[Any] = [start]
+        edges: dict[Any, Sequence[Edge]] = {start: start.next_functions}
         while waiting:
             for before, _ in edges[waiting.pop()]:
                 if before is not None and before not in edges and (within is None or before in within):
@@ -106,17 +125,17 @@ class Walk:
             [before in needed or (type(before) is _LEAF and before.variable in self._leaves) for before, _ in edges]
         )
 
-    def _entered(self) -> tuple[Any, Tensor, list[int], int] | None:
-        """The node that picks the rows of the start among the places of the sequence, these, and the axis of places."""
-        node = self._start.node
-        while node in self._nodes and len(node.next_functions) == 1:
+    def _entered(self) -> _Entry | None:
+        """Where the rows of the start are picked among the places of the sequence."""
+        node: Any = self._start.node
+        while node in self._nodes:
             if node.name() == _ENTRY:
-                (index,) = (index for index in node._saved_indices if index is not None)
-                axis = next(axis for axis, each in enumerate(node._saved_indices) if each is not None)
-                if index.ndim != 1 or index.dtype != torch.long:
-                    return None
-                return node, index.cpu(), index.tolist(), axis
-            node = node.next_functions[0][0]
+                axis, index = next((axis, each) for axis, each in enumerate(node._saved_indices) if each is not None)
+                plain = index.ndim == 1 and index.dtype == torch.long
+                index = (index % node._saved_self_sym_sizes[axis]).cpu() if plain else index
+                return _Entry(node, index, index.tolist(), axis) if plain else None
+            before = [edge for edge in node.next_functions if edge[0] is not None]
+            node = before[0][0] if len(before) == 1 else None
         return None
 
     @torch.no_grad()
@@ -125,11 +144,11 @@ class Walk:
 
         seeds: `[U m s, d]`, of each unit's own rows.
         """
-        rows = int(self._start.node._input_metadata[self._start.output_nr].shape[0])
-        both = Layouts(units.own, units.stops, units.bounds, units.m, rows, seeds.device)
-        shape = tuple(self._start.node._input_metadata[self._start.output_nr].shape)
+        start: Any = self._start.node
+        shape = tuple(start._input_metadata[self._start.output_nr].shape)
+        both = Layouts(units.own, units.stops, units.bounds, units.m, shape[0], seeds.device)
         pending: dict[Any, dict[int, Cotangent]] = {
-            self._start.node: {self._start.output_nr: Cotangent(seeds, shape, both.own, 0)}
+            start: {self._start.output_nr: Cotangent(seeds, shape, both.own, 0)}
         }
         at_leaves: dict[Any, Cotangent] = {}
         usual = seeds.dtype
@@ -141,7 +160,7 @@ class Walk:
                 yield Arrived(handle, arrived[0])
             if not any(node.wanted):
                 continue
-            if self._entry is not None and handle is self._entry[0]:
+            if self._entry is not None and self._entry.node is handle and self._entry.takes(arrived[0]):
                 both, passed = self._enter(arrived[0], units)
             else:
                 node.layouts = both
@@ -165,10 +184,10 @@ class Walk:
     def _enter(self, one: Cotangent, units: Units) -> tuple[Layouts, Cotangents]:
         """Name the rows by their places in the sequence."""
         assert self._entry is not None
-        node, index, _, axis = self._entry
-        shape, stops = tuple(node._saved_self_sym_sizes), self.lengths(units.stops)
-        both = Layouts(index[units.own], stops, units.bounds, units.m, shape[axis], one.values.device)
-        return both, [Cotangent(one.values, shape, both.own, axis)]
+        entry, stops = self._entry, self.lengths(units.stops)
+        shape = tuple(entry.node._saved_self_sym_sizes)
+        both = Layouts(entry.index[units.own], stops, units.bounds, units.m, shape[entry.axis], one.values.device)
+        return both, [Cotangent(one.values, shape, both.own, entry.axis)]
 
 
 def _passed(node: Node, arrived: Cotangents) -> Cotangents:
@@ -186,11 +205,6 @@ def _passed(node: Node, arrived: Cotangents) -> Cotangents:
         except NotImplementedError:
             pass
     return _by_autograd(node, arrived)
-
-
-def rule_of(name: str) -> Rule | None:
-    """Return the rule of a kind of node; none where only the node itself can take cotangents through."""
-    return attention if name.startswith(_ATTENTION) else RULES.get(name)
 
 
 @torch.no_grad()
