@@ -5,7 +5,7 @@
     python -m tests.benchmarks.gradients --growth                           # a plot of what the time grows with
 
 Objects: `bundled`, the student's own responses with `--per-response` tokens probed in each; `bundled-all`, all tokens
-of a few; `random`, a 30M-parameter Qwen3-VL with a response of 512 tokens.
+of a few; `random-10M` and `random`, Qwen3-VLs of 10M and 30M parameters with a response of 512 tokens.
 
 All ways take turns within a round, so that a drift of the machine meets each alike. Where a way runs tokens in chunks,
 a short trial picks the size. Memory is what the peak of a process of its own has on top of the loaded model, on the
@@ -30,11 +30,11 @@ from cli.options import Parser, flag, pick
 class GradientOptions:
     """What is measured, and where the tables are written"""
 
-    ways: Sequence[Literal["a", "b", "c", "d", "e", "f"]] = flag(
+    ways: Sequence[Literal["a", "b", "c", "d", "e", "f", "g"]] = flag(
         (), "ways (default: all; a c f for the growth)", short="WAY"
     )
-    models: Sequence[Literal["bundled", "bundled-all", "random"]] = flag(
-        ("bundled", "bundled-all", "random"), "models whose responses are probed", short="MODEL"
+    models: Sequence[Literal["bundled", "bundled-all", "random-10M", "random"]] = flag(
+        ("bundled", "bundled-all", "random-10M", "random"), "models whose responses are probed", short="MODEL"
     )
     threads: Sequence[PositiveInt] = flag((1, 2), "threads of torch; the growth takes the first")
     per_response: PositiveInt = flag(10, "tokens probed in each response of bundled")

@@ -127,6 +127,7 @@ class RandomView:
 OBJECTS: dict[str, Callable[[int], Object]] = {
     "bundled": partial(bundled, "bundled", 8),
     "bundled-all": lambda per_response: bundled("bundled-all", 3, None),
+    "random-10M": lambda per_response: random("random-10M", "10M", length=512, probed=8),
     "random": lambda per_response: random("random", "30M", length=512, probed=8),
 }
 """By name; each takes the number of tokens probed a response, where that is not its own."""

@@ -27,7 +27,7 @@ def test_all_ways_agree(job: Job, way: Way) -> None:
         found = way.build(job.model, 3)(job)
     assert found.shape == (4, 5, 5)
     assert (expected.diagonal(dim1=1, dim2=2) > 0).all()
-    assert error(found, expected) < 1e-9
+    assert error(found, expected) < (1e-9 if way.is_exact else 0.5)
 
 
 def test_an_untied_copy_is_another_model(job: Job) -> None:

@@ -1,4 +1,4 @@
-"""Ways of getting the Gram matrices of all five objectives at single tokens of a response; the last is ours.
+"""Ways of getting the Gram matrices of all five objectives at single tokens of a response; the last two are ours.
 
 Each is built once for a model and then called with a `Job`, for `[U, 5, 5]` in float64:
 
@@ -9,6 +9,7 @@ Each is built once for a model and then called with a `Job`, for `[U, 5, 5]` in 
        rule, the backward of `masked_scatter` (the picture's place in the prompt), is left to vmap's loop
     e  TorchJD's autogram engine on a chunk's inner products; its engine refuses tied weights, so on an untied copy
     f  `geometry.Gramian`
+    g  the same, the products of wide weights estimated (`--sketch 32`): no exact way
 
 All but (a) are spared the head at tokens that are not probed, and the tokens behind the last that is. (b) to (d)
 multiply in float32 within blocks of a weight's gradient and add up in float64.
@@ -18,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +34,7 @@ Pull = Callable[[Tensor], Sequence[Tensor | None]]
 """Takes cotangents `[C, U, V]` at a view's logits back to gradients `[C, *shape]` of the parameters."""
 
 CHUNKS = (1, 2, 4, 8, 16)
+SKETCH = 32
 _BLOCK = 1 << 14
 _VIEWS = (("visual", "prior"), ("language", "shift"))  # of the image and of the text view
 
@@ -77,6 +80,7 @@ class Way:
     build: Callable[[nn.Module, int], Grams]
     chunked: bool = False
     untied: bool = False
+    is_exact: bool = True
 
 
 def plain(model: nn.Module, chunk: int) -> Grams:
@@ -169,9 +173,9 @@ def autogram(model: nn.Module, chunk: int) -> Grams:
     return grams
 
 
-def ours(model: nn.Module, chunk: int) -> Grams:
-    """(f): the chunk is the engine's own."""
-    engine = Gramian(model, parameter_groups(model))
+def ours(model: nn.Module, chunk: int, sketch: int | None = None) -> Grams:
+    """(f), and (g) with a sketch: the chunk is the engine's own."""
+    engine = Gramian(model, parameter_groups(model), sketch=sketch)
 
     def grams(job: Job) -> Tensor:
         response = ProbedResponse(job.image, job.text, job.cotangents.at(job.positions), job.positions)
@@ -189,6 +193,7 @@ WAYS = {
         Way("d", "`torch.func` vjp + vmap", functional, chunked=True),
         Way("e", "TorchJD autogram, untied copy", autogram, chunked=True, untied=True),
         Way("f", "`geometry.Gramian`", ours),
+        Way("g", f"`geometry.Gramian`, sketch of {SKETCH} columns", partial(ours, sketch=SKETCH), is_exact=False),
     )
 }
 
