@@ -16,6 +16,8 @@ from geometry.gramian.sweep.layout import Layout, Layouts
 from geometry.gramian.sweep.node import Cotangents, Node
 from geometry.gramian.wide import wide
 
+_SCORES = 1 << 20
+"""Numbers of scores at once: those of as many heads as stay in a processor's cache."""
 _MASKS = ("attn_mask", "attn_bias")
 
 
@@ -42,14 +44,27 @@ class _Heads:
 
         given: at the first S of the queries. stop: T, how many keys are seen.
         """
+        heads, n, c, _ = given.shape
+        at_once = max(_SCORES // (n * c * stop), 1) if given.device.type == "cpu" else heads
+        parts = [
+            self._back(slice(first, first + at_once), given[first : first + at_once], stop)
+            for first in range(0, heads, at_once)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        at_query, at_key, at_value = map(torch.cat, zip(*parts, strict=True))
+        return at_query, at_key, at_value
+
+    def _back(self, of: slice, given: Float[Tensor, "h S c D"], stop: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The same for some of the heads."""
         heads, n, c, d = given.shape
-        weights, flat = self.weights[:, :n, :stop], given.reshape(heads, n * c, d)
+        weights, flat = self.weights[of, :n, :stop], given.reshape(heads, n * c, d)
         at_value = (weights.mT.to(given) @ given.reshape(heads, n, c * d)).unflatten(-1, (c, d))
-        along = (given * self.result[:, :n].unsqueeze(2)).sum(-1).reshape(heads, n * c, 1)
-        scores = torch.baddbmm(-along, flat, self.value[:, :stop].mT).unflatten(1, (n, c))
+        along = (given * self.result[of, :n].unsqueeze(2)).sum(-1).reshape(heads, n * c, 1)
+        scores = torch.baddbmm(-along, flat, self.value[of, :stop].mT).unflatten(1, (n, c))
         scores.mul_(weights.unsqueeze(2))  # of the products of queries and keys, without the scale
-        at_query = (scores.reshape(heads, n * c, stop) @ (self.key[:, :stop] * self.scale)).unflatten(1, (n, c))
-        at_key = (scores.reshape(heads, n, c * stop).mT @ (self.query[:, :n] * self.scale)).unflatten(1, (c, stop))
+        at_query = (scores.reshape(heads, n * c, stop) @ (self.key[of, :stop] * self.scale)).unflatten(1, (n, c))
+        at_key = (scores.reshape(heads, n, c * stop).mT @ (self.query[of, :n] * self.scale)).unflatten(1, (c, stop))
         return at_query, at_key, at_value
 
 
