@@ -46,6 +46,7 @@ from geometry.memory import is_out_of_memory
 _AGREE = {torch.float64: 1e-9, torch.float32: 2e-5}
 """By how much the two ways may differ, as a part of the product of the norms; 16 bits: `_AGREE_HALF`."""
 _AGREE_HALF = 3e-2
+_FAULTS = (RuntimeError, LookupError, TypeError, ValueError, AttributeError)
 _LONGER = 2  # times the length that was checked
 
 
@@ -140,23 +141,28 @@ class Gramian:
         if not len(weights) or length < _LONGER * checked:
             return
         ends = _ends(weights)
-        walked, expected = self._tried_walk(response, ends), self._measured(self.autograd, response, ends)
-        apart = torch.inf if walked is None else _apart(walked, expected)
+        sketch, self.sketch = self.sketch, None  # of exact products alone the two must agree
+        try:
+            walked, fault = self._tried_walk(response, ends)
+            apart = torch.inf if walked is None else _apart(walked, self._measured(self.autograd, response, ends))
+        finally:
+            self.sketch = sketch
         if apart > _AGREE.get(self.parameters[0].dtype, _AGREE_HALF):
             self.way = self.autograd
-            what = "goes no way" if walked is None else f"is {apart:.1e} off"
+            self.way.forget()  # what the two units have told of positions with a gradient
+            what = f"meets {fault}" if fault else f"is {apart:.1e} off"
             self._say(f"measured by autograd, slower: the walk through this model's graph {what}")
         self._checked_length[len(response.views)] = length
 
-    def _tried_walk(self, response: ProbedResponse, weights: Tensor) -> Float64[Tensor, "G U 4 4"] | None:
-        """The Gram matrices by our own walk, each unit by itself; None where it meets what it cannot take."""
+    def _tried_walk(self, response: ProbedResponse, weights: Tensor) -> tuple[Float64[Tensor, "G U 4 4"] | None, str]:
+        """The Gram matrices by our own walk, each unit by itself; or none, and what went wrong."""
         try:
             with self.walk.each_alone():
-                return self._measured(self.walk, response, weights)
-        except Exception as error:  # of any kind: autograd then measures, or says what is wrong
+                return self._measured(self.walk, response, weights), ""
+        except _FAULTS as error:  # autograd then measures, or says what is wrong
             if is_out_of_memory(error):
                 raise
-            return None
+            return None, f"{type(error).__name__}: {error}".splitlines()[0]
 
     def _measured(
         self, way: ByWalk | ByAutograd, response: ProbedResponse, weights: Tensor

@@ -147,7 +147,7 @@ def grams_of_rows(
 def _inner_products(one: Float[Tensor, "U m n"], two: Float[Tensor, "U p n"]) -> Float64[Tensor, "U m p"]:
     """Products of rows, in float64 across blocks: over millions of numbers a float32 sum is off by 1e-3."""
     if one.shape[-1] < _BLOCK:
-        return torch.bmm(one, two.mT).double()
+        return (one @ two.mT).double()
     whole = one.shape[-1] - one.shape[-1] % _BLOCK
     rows = [rows[..., :whole].unflatten(-1, (-1, _BLOCK)).transpose(1, 2) for rows in (one, two)]  # [U, n / B, m, B]
     blocks = (rows[0] @ rows[1].mT).double().sum(1)
@@ -208,9 +208,9 @@ def _product_of_moved(first: Factors, second: Factors, inputs: Float[Tensor, "_U
     """The outputs of one use, moved to the positions of the other's, times those."""
     n_units, m, _, o = first.outputs.shape
     n_places = inputs.shape[2]
-    if len(inputs) == 1 and inputs.dtype == first.outputs.dtype:
+    if len(inputs) == 1 and not is_narrow(first.outputs):
         every = inputs.mT.expand(n_units * m, n_places, inputs.shape[1])
-        moved = torch.bmm(every, first.outputs.reshape(n_units * m, -1, o))
+        moved = every @ first.outputs.reshape(n_units * m, -1, o)
     else:
         moved = wide_product(inputs.mT.unsqueeze(1), first.outputs)  # [U, m, T, o]
     rows = moved.view(n_units, m, n_places * o)

@@ -11,6 +11,9 @@ Three parts, for U tokens and the two views, each with two objectives:
                factors    for each pair of uses `2 S T i` of inputs (once for all tokens), `2 m S T o` to move the
                           outputs of one to the positions of the other, and `2 m p T o` for their products
 
+The backward passes are those of whole layers: a way that goes through the last one at a token's own row alone, as
+`geometry.Gramian` does, saves more than it counts, and can come below it.
+
 No pass is taken to the inputs of patches, which are pixels. A lookup of ids multiplies nothing by itself.
 """
 

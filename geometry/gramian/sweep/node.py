@@ -65,15 +65,12 @@ def saved(node: Any, name: str) -> Any:
     return getattr(node, f"_saved_{name}")
 
 
+@torch.no_grad()
 def derivative(node: Any) -> Tensor:
     """Return the derivative of an elementwise function of one tensor."""
     (result,) = node._input_metadata
-    return _pulled(node, result)
-
-
-@torch.no_grad()
-def _pulled(node: Any, result: Any) -> Tensor:
-    pulled = node(torch.ones(result.shape, dtype=result.dtype, device=result.device))
+    known = saved(node, "self" if hasattr(node, "_saved_self") else "result")
+    pulled = node(known.new_ones(result.shape, dtype=result.dtype))
     return (pulled[0] if isinstance(pulled, tuple) else pulled).detach()
 
 
