@@ -101,13 +101,6 @@ def gradients(
     return [next(waiting) if there else None for there in reached]
 
 
-def gradient(outputs: Sequence[Tensor], seeds: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    """Return the gradient of `sum_o <seed_o, output_o>`, zeros for parameters not reached; keep the graph."""
-    seeds = [seed.to(output) for seed, output in zip(seeds, outputs, strict=True)]
-    found = torch.autograd.grad(outputs, parameters, seeds, retain_graph=True, allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
-
-
 @contextmanager
 def _no_word_of_loops() -> Iterator[None]:
     """Silence vmap where an operation has no batching rule and is looped over: right, if slower."""
