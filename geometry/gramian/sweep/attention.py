@@ -13,7 +13,7 @@ from torch import Tensor
 
 from geometry.gramian.sweep.cotangent import Cotangent
 from geometry.gramian.sweep.layout import Layout, Layouts
-from geometry.gramian.sweep.node import Cotangents, Node
+from geometry.gramian.sweep.node import Cotangents, Node, unknown
 from geometry.gramian.wide import wide
 
 _SCORES = 1 << 20
@@ -72,7 +72,7 @@ def attention(node: Node, cotangents: Cotangents) -> Cotangents:
     """The rule of fused attention."""
     one = next(each for each in cotangents if each is not None)
     if node.saved("dropout_p") or one.values.is_floating_point() is False:
-        raise NotImplementedError
+        unknown()
     by_rows = one.layout is not None and one.shape[0] == 1 and one.axis == 2 and node.layouts is not None
     are_places = node.saved("key").shape[2] == one.shape[2]  # not those of another sequence
     return _by_rows(node, one) if by_rows and are_places else _whole(node, one.whole())

@@ -14,6 +14,11 @@ Cotangents = Sequence[Cotangent | None]
 Rule = Callable[["Node", "Cotangents"], "Cotangents"]
 """Takes the cotangents at a node's results, of which one at least is there."""
 
+
+class NoRule(Exception):
+    """A rule does not cover a case, which is left to the node itself."""
+
+
 Edge = tuple[Any, int]
 """A node and which of its results; the node of a leaf has a `variable`."""
 
@@ -81,5 +86,5 @@ def only(cotangents: Cotangents) -> Cotangent:
 
 
 def unknown() -> Cotangents:
-    """Say that a rule does not cover a case: it is left to the node itself."""
-    raise NotImplementedError
+    """Leave a case to the node itself."""
+    raise NoRule

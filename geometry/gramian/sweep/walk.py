@@ -16,7 +16,7 @@ from torch.autograd.graph import GradientEdge
 
 from geometry.gramian.sweep.cotangent import Cotangent, NotByRows
 from geometry.gramian.sweep.layout import Layouts
-from geometry.gramian.sweep.node import Cotangents, Edge, Node
+from geometry.gramian.sweep.node import Cotangents, Edge, Node, NoRule
 from geometry.gramian.sweep.patterns import joined
 from geometry.gramian.sweep.rules import rule_of
 from geometry.memory import is_out_of_memory
@@ -198,11 +198,11 @@ def _passed(node: Node, arrived: Cotangents) -> Cotangents:
             return rule(node, arrived)
         except NotByRows:
             arrived = [None if each is None else each.whole() for each in arrived]
-        except NotImplementedError:
+        except NoRule:
             return _by_autograd(node, arrived)
         try:
             return rule(node, arrived)
-        except NotImplementedError:
+        except NoRule:
             pass
     return _by_autograd(node, arrived)
 
