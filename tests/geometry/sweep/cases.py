@@ -48,21 +48,7 @@ ELEMENTWISE: dict[str, Case] = {
         name: of(getattr(torch, name), (3, 4))
         for name in ["abs", "atan", "cos", "erf", "exp", "expm1", "relu", "sigmoid", "sin", "square", "tanh"]
     },
-    **{
-        name: of(getattr(F, name), (3, 4))
-        for name in [
-            "elu",
-            "gelu",
-            "hardsigmoid",
-            "hardswish",
-            "hardtanh",
-            "leaky_relu",
-            "logsigmoid",
-            "mish",
-            "silu",
-            "softplus",
-        ]
-    },
+    **{name: of(getattr(F, name), (3, 4)) for name in SMOOTH},
     **{name: positive(getattr(torch, name)) for name in ["log", "log1p", "reciprocal", "rsqrt", "sqrt"]},
     "acos": of(lambda x: (x.tanh() * 0.9).acos(), (3, 4)),
     "asin": of(lambda x: (x.tanh() * 0.9).asin(), (3, 4)),
