@@ -22,9 +22,9 @@ A difference that is neither shown nor excluded is undecided.
 
 **Pairs with set gaps.** The primary endpoint is the change of the standard loss in the upper bins over a run.
 
-**Speed.** "VGS lowers the visual loss faster" is about arms `SPEED_ARMS`. It is judged by the mean of the visual loss on
-the rollouts of training over steps `SPEED_STEPS`, for seeds from `SPEED_FROM_SEED` on. The standard loss over the same
-steps is stated with it. Earlier seeds were seen before the rule and are marked so.
+**Speed.** "VGS lowers the visual loss faster" is about arms `SPEED_ARMS`. It is judged by the mean of the visual loss
+on the rollouts of training over steps `SPEED_STEPS`, for seeds from `SPEED_FROM_SEED` on. The standard loss over the
+same steps is stated with it. Earlier seeds were seen before the rule and are marked so.
 """
 
 from typing import Final
@@ -49,6 +49,8 @@ STABLE_SD: Final = 2.0
 """Points: prior SD over seeds of an arm that is preserved (lambda at least 1) or not steered (gamma 0)."""
 UNSTABLE_SD: Final = 4.6
 """Points: prior SD over seeds of an arm that is steered without preservation."""
+PRESERVED_FROM: Final = 1.0
+"""The lambda from which on a steered arm counts as preserved."""
 PRIOR_DF: Final = 4
 """Degrees of freedom that the prior SD counts for."""
 
