@@ -145,6 +145,8 @@ PICTURES = (
     Picture("training_norms", ("gradients",), "study", options=("arms", "scope", "gamma")),
     Picture("strength", ("effects",), "study", options=("group",)),
     Picture("step_time", ("steps",), "study", options=("arms",)),
+    Picture("phase_diagram", ("phases",), "phases", options=("quantity",)),
+    Picture("steering_effect", ("phases",), "phases", options=("quantity",)),
     Picture("tables", ("verdicts", "effects"), "study", page=".md"),
 )
 _BY_NAME: Mapping[str, Picture] = {one.name: one for one in PICTURES}

@@ -37,6 +37,7 @@ ARM_COLOURS: Final = {
     "vgs-lp": COLOURS["visual"],
     "vgs": "#00543D",
     "vgs-gamma-1": "#6CCBB0",
+    "vgs-frozen": "#CC3311",
     "vgs-lp-lambda-1": "#000000",
     "vgs-lp-gamma-0-lambda-1": "#7F7F00",
     "vgs-lp-attached": "#8A8F00",

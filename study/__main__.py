@@ -13,9 +13,12 @@ prompts, so that arms are compared prompt by prompt. These prompts are drawn for
 `--held-out-prompts`, or else the last of `--prompts`, which are then not trained on.
 
 A run stands in `OUT/<arm>-<seed>`: its journal, its last checkpoint and `answers.parquet`, one row for each answer. A
-complete run is not repeated, and an interrupted one goes on. `python -m study.effects OUT` compares the arms.
+complete run is not repeated, and an interrupted one goes on. `python -m study.effects OUT` compares the arms. With
+`--continue RECORD` runs that a record of it holds are not repeated either: `python -m study.effects OUT --continue
+RECORD` adds the new ones to it.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +27,7 @@ from typing import Any, Literal
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from cli.errors import exit_code
-from cli.options import Parser, flag, pick
+from cli.options import Parser, flag, pick, program
 from study.arms import INITIAL, OBJECTIVES
 from vlm.prompts.reading import Reading
 
@@ -39,6 +42,9 @@ class StudyOptions:
         None, "prompts that each run answers at the end (default: 4000, or a fifth of a file that is trained on)"
     )
     out: str = flag("runs/study", "folder of the study", short="FOLDER")
+    continue_: str | None = flag(
+        None, "a record of study.effects: what it holds is not run again, see --continue there", short="RECORD"
+    )
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: StudyOptions, shared: SharedOptions) -> None:
     from study.runs import run  # here, so that --help needs no model library
 
-    run(options.arms, options.seeds, folder=options.out, answers=options.answers, **shared.flags)
-    print(f"next: python -m study.effects {options.out}")
+    record = options.continue_
+    run(options.arms, options.seeds, folder=options.out, answers=options.answers, continues=record, **shared.flags)
+    added = [] if record is None else ["--continue", record]
+    print(f"next: {program('study.effects')} {shlex.join([options.out, *added])}")
 
 
 if __name__ == "__main__":

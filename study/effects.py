@@ -3,9 +3,10 @@
     python -m study.effects runs/study
     python -m study.effects runs/study --primary --out figures/gallery/study
     python -m study.effects figures/gallery/study --primary
+    python -m study.effects runs/study --continue figures/gallery/study
 
 Reads the complete runs of `python -m study`; writes the tables of `records.tables.study` and prints `effects`. The last
-line judges a record again, from its own tables.
+before the last judges a record again, from its own tables; the last adds runs to a record.
 
 `study/rules.py` states the rule. Arms are compared by Welch's t over their seeds, unpaired. A difference that counts
 makes an arm *better* or *worse* in accuracy, *higher* or *lower* in a loss. Arms are *equivalent* if two one-sided
@@ -74,9 +75,8 @@ def record(folder: str | Path, out: str | Path | None = None, primary: bool = Fa
     Raises:
         RecordError: see `collect`; or a record that is incomplete.
     """
-    from records import open_record, read_record
+    from records import read_record
     from records.record_json import RECORD
-    from records.tables.study import TABLES
 
     folder = Path(folder)
     if (folder / RECORD).is_file():
@@ -84,9 +84,7 @@ def record(folder: str | Path, out: str | Path | None = None, primary: bool = Fa
     else:
         tables = collect(folder, primary)
         path, header = Path(out or folder / "record"), _header(folder)
-    with open_record(path, header, overwrite=True) as writer:
-        writer.finish(tables, {})
-    return read_record(path, *TABLES)
+    return _written(path, header, tables)
 
 
 def _judged_again(folder: Path, primary: bool) -> dict[str, "pd.DataFrame"]:
@@ -97,6 +95,44 @@ def _judged_again(folder: Path, primary: bool) -> dict[str, "pd.DataFrame"]:
 
     tables = dict(read_record(folder, *(name for name in TABLES if name != EFFECTS.name)).tables)
     return tables | {EFFECTS.name: compare_arms(tables["curves"], tables["verdicts"], primary)}
+
+
+def grow(record: str | Path, folder: str | Path, primary: bool = False) -> "Measurement":
+    """Add the complete runs of a study to a record of such runs, and judge all of them; return the record.
+
+    Args:
+        record: the folder of the record, which is replaced; begun if there is none.
+        folder: the folder that `study.run` filled.
+        primary: see `record`.
+
+    Raises:
+        RecordError: see `collect`; or the two do not fit, see `study.continued`.
+    """
+    from records import read_record
+    from records.record_json import RECORD
+    from records.tables.study import EFFECTS, TABLES
+    from study.comparison import compare_arms
+    from study.continued import joined_header, joined_tables
+
+    path, added = Path(record), collect(folder, primary)
+    if not (path / RECORD).is_file():
+        return _written(path, _header(Path(folder)), added)
+    held = read_record(path, *(name for name in TABLES if name != EFFECTS.name))
+    header, tables = joined_header(held.header, _header(Path(folder))), joined_tables(held.tables, added)
+    _refuse_other_prompts(
+        {Path(f"{arm}-{seed}"): rows for (arm, seed), rows in tables["verdicts"].groupby(["arm", "seed"])}
+    )
+    tables[EFFECTS.name] = compare_arms(tables["curves"], tables["verdicts"], primary)
+    return _written(path, header, tables)
+
+
+def _written(path: Path, header: Mapping[str, Any], tables: Mapping[str, "pd.DataFrame"]) -> "Measurement":
+    from records import open_record, read_record
+    from records.tables.study import TABLES
+
+    with open_record(path, header, overwrite=True) as writer:
+        writer.finish(tables, {})
+    return read_record(path, *TABLES)
 
 
 def _refuse_other_prompts(answered: Mapping[Path, "pd.DataFrame"]) -> None:
@@ -111,9 +147,11 @@ def _refuse_other_prompts(answered: Mapping[Path, "pd.DataFrame"]) -> None:
 
 def _header(folder: Path) -> dict[str, Any]:
     """What identifies the study: the flags of each run, and the weights that all began with."""
+    from study.answers import ANSWERS
     from train.folder import CONFIG
 
-    configs = {path.parent.name: json.loads(path.read_bytes()) for path in sorted(folder.glob(f"*/{CONFIG}"))}
+    complete = sorted(path.with_name(CONFIG) for path in folder.glob(f"*/{ANSWERS}"))
+    configs = {path.parent.name: json.loads(path.read_bytes()) for path in complete if path.is_file()}
     first = next(iter(configs.values()))
     pair = {"student": first["settings"]["student"], "teacher": first["settings"]["teacher"]}
     runs = {name: content["settings"] for name, content in configs.items()}
@@ -129,6 +167,7 @@ class EffectsOptions:
     """Output"""
 
     out: str | None = flag(None, "folder of the record (default: STUDY/record, or the record itself)", short="FOLDER")
+    continue_: str | None = flag(None, "a record that the runs of STUDY are added to", short="RECORD")
     primary: bool = flag(False, "the record is the one that the primary contrasts of study/rules.py are about")
 
 
@@ -142,7 +181,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _print_effects(folder: str, options: EffectsOptions) -> None:
-    written = record(folder, options.out, options.primary)
+    if options.continue_ is None:
+        written = record(folder, options.out, options.primary)
+    else:
+        written = grow(options.continue_, folder, options.primary)
     print(written.effects[SHOWN].round(4).to_string(index=False))
     print(f"record: {written.path}")
     print(f"next: python -m figures {written.path}")

@@ -9,18 +9,19 @@ A complete run is not repeated, and an interrupted one goes on where it was.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cli.errors import OptionError
 from records import RecordError
 from records.files import write_json, write_whole
-from records.fingerprint import difference, plain
+from records.fingerprint import difference
 from study.answers import ANSWERS, Evaluation, answer, evaluation_of, refuse_other_prompts
 from study.arms import INITIAL, OBJECTIVES, Flags, arm_flags
+from study.continued import held_runs, other_flag
 from train.checkpoint import AVERAGED, LAST
-from train.config import STATED_IF_GIVEN, Config
+from train.config import Config
 from train.folder import CONFIG
 from train.loop import train
 from vlm.checkpoints.checkpoint import quiet
@@ -36,6 +37,7 @@ def run(
     *,
     folder: str | Path = "runs/study",
     answers: int | None = None,
+    continues: str | Path | None = None,
     **flags: Any,
 ) -> list[Path]:
     """Train each arm with each seed and let it answer the same prompts; return the folders of the runs.
@@ -45,6 +47,7 @@ def run(
         seeds: of the prompts and rollouts of training.
         folder: where the runs stand. What is complete there is left alone.
         answers: number of prompts to answer at the end (default: see `study.answers`).
+        continues: the folder of a record of `study.effects`; runs that it holds are left out.
         flags: fields of `train.config.Config` that all arms share, such as `student`, `teacher`, `prompts`, `steps`.
 
     Raises:
@@ -55,6 +58,10 @@ def run(
     study = Study(Path(folder), flags, evaluation_of(arm_flags(INITIAL, 0, flags), answers))
     planned = [(arm, study.config(arm, seed)) for seed in seeds for arm in arms]  # refuses nonsense before hours pass
     device_of(planned[0][1].device)
+    if continues is not None:
+        by_name = {f"{arm}-{config.seed}": config for arm, config in planned}
+        held = held_runs(continues, by_name, [prompt.prompt_id for prompt in study.evaluation.prompts])
+        planned = [(arm, config) for arm, config in planned if f"{arm}-{config.seed}" not in held]
     begin(study)
     return [run_arm(study, arm, config) for arm, config in planned]
 
@@ -116,9 +123,6 @@ def run_arm(study: Study, arm: str, config: Config) -> Path:
 
 
 def _refuse_other_flags(path: Path, config: Config) -> None:
-    """Refuse a complete run that was made with other flags; flags that are newer than the run are let pass."""
-    unstated = {f.name: f.default for f in fields(Config) if f.name in STATED_IF_GIVEN}
-    made_with = plain(unstated) | json.loads(path.read_bytes())["settings"]
-    for flag, wanted in plain(asdict(config) | config.settings).items():
-        if made_with.get(flag, wanted) != wanted:
-            raise RecordError(f"`{path}` has `{flag}` {made_with[flag]!r}, not {wanted!r}: choose another `--out`")
+    """Refuse a complete run that was made with other flags."""
+    if other := other_flag(json.loads(path.read_bytes())["settings"], config):
+        raise RecordError(f"`{path}` has {other}: choose another `--out`")

@@ -5,9 +5,9 @@ from typing import Final
 
 from records.errors import NoTable
 from records.table import Table
-from records.tables import angles, comparison, diagnosis, forecast, study, support
+from records.tables import angles, comparison, diagnosis, forecast, phases, study, support
 
-MODULES: Final = (angles, comparison, study, forecast, support, diagnosis)
+MODULES: Final = (angles, comparison, study, phases, forecast, support, diagnosis)
 TABLES: Final[Mapping[str, Table]] = {name: table for module in MODULES for name, table in module.TABLES.items()}
 
 

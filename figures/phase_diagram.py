@@ -1,0 +1,85 @@
+"""When does steering help? Each pair at its two gaps, coloured by what an arm changes against standard distillation.
+
+    python -m figures figures/gallery/phases
+    python -m figures figures/gallery/phases phase_diagram --quantity language
+
+Reads the table `phases` of a record written by `python -m study.phases`. One panel for each arm. A pair stands at the
+language and the visual loss of its untrained student's tokens in bins 7-9. Its colour is the difference between the
+arm and standard distillation: of a loss in bins 7-9 the change over the run, blue where the arm lowers it more; of
+correct, points of right answers. The number stands beside it. A pair whose 95 % interval excludes 0 has a black rim,
+and one that is equivalent to standard a grey rim.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from figures import captions
+from figures.selection import check_choice
+from figures.style import INK, NULL_GREY, WIDE_WIDTH_IN, styled
+from records import Measurement, RecordError
+
+QUANTITIES = ("standard", "language", "visual", "correct")
+DECIDED = ("lower", "higher", "better", "worse")
+
+
+def chosen(record: Measurement, quantity: str) -> pd.DataFrame:
+    """Return the rows of a quantity.
+
+    Raises:
+        RecordError: there is no such quantity, or no pair.
+    """
+    check_choice("quantity", quantity, QUANTITIES)
+    rows = record.table("phases")
+    rows = rows[rows["quantity"] == quantity]
+    if rows.empty:
+        raise RecordError(f"`{record.path}` has no pair: run some with `python -m study.phases`")
+    return rows
+
+
+def sign(quantity: str) -> float:
+    """Return -1 for a loss, which is better where it is lower, and 1 for right answers."""
+    return 1.0 if quantity == "correct" else -1.0
+
+
+def draw_arm(ax: Axes, rows: pd.DataFrame, norm: TwoSlopeNorm, quantity: str) -> None:
+    """Draw the pairs of one arm."""
+    for row in rows.to_dict("records"):
+        rim = INK if row["counts_as"] in DECIDED else NULL_GREY if row["counts_as"] == "equivalent" else "none"
+        x, y = row["language_gap_nats"], row["visual_gap_nats"]
+        colour = sign(quantity) * row["difference"]
+        ax.scatter([x], [y], c=[colour], cmap="RdBu", norm=norm, s=90, edgecolors=rim, linewidths=1.3, zorder=3)
+        digits = 1 if quantity == "correct" else 3
+        ax.annotate(
+            f"{row['difference']:+.{digits}f}", (x, y), (0, 8), textcoords="offset points", ha="center", size=6.5
+        )
+    ax.set_xlabel("language gap: language loss, bins 7-9 (nats)")
+    ax.margins(0.14)
+
+
+def draw(record: Measurement, quantity: str = "standard") -> Figure:
+    """Draw all pairs of a record, one panel for each arm.
+
+    Raises:
+        RecordError: see `chosen`.
+    """
+    rows = chosen(record, quantity)
+    arms = list(dict.fromkeys(rows["arm"]))
+    most = float(np.nanmax(np.abs(rows["difference"]))) or 1.0
+    norm = TwoSlopeNorm(0.0, -most, most)
+    unit = "points of right answers" if quantity == "correct" else f"nats of the {quantity} loss in bins 7-9"
+    with styled():
+        figure = Figure(figsize=(max(4.6, min(WIDE_WIDTH_IN, 4.6 * len(arms))), 4.0), layout="constrained")
+        axes = figure.subplots(1, len(arms), sharex=True, sharey=True, squeeze=False)[0]
+        for ax, arm in zip(axes, arms, strict=True):
+            draw_arm(ax, rows[rows["arm"] == arm], norm, quantity)
+            ax.set_title(f"{arm} - standard")
+        axes[0].set_ylabel("visual gap: visual loss, bins 7-9 (nats)")
+        bar = figure.colorbar(axes[-1].collections[0], ax=list(axes), shrink=0.85)
+        bar.set_label(f"difference for the better ({unit})")
+        seeds = sorted({int(n) for n in rows["n_seeds"]})
+        words = f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+        captions.entitle(figure, "When steering helps: pairs by their gaps", unit, words)
+    return figure

@@ -1,0 +1,34 @@
+"""The table of `study.phases`: what steering changes on pairs whose gaps are set."""
+
+from typing import Final
+
+from records.table import Table, by_name, real, text, whole
+
+PHASES: Final = Table(
+    "phases",
+    "One row for each pair, arm and quantity: the arm compared with standard distillation.",
+    "study.phases",
+    format="csv",
+    columns=(
+        text("pair", "Name of the pair"),
+        text("about", "How its student was made"),
+        real("visual_gap_nats", "Mean visual loss of the untrained student's tokens in bins 7-9"),
+        real("language_gap_nats", "Mean language loss of the same tokens"),
+        real("standard_gap_nats", "Mean standard loss of the same tokens"),
+        real("steered_deg", "Angle between the standard and the steered gradient, gamma 2, mean over first batches"),
+        text("arm", "Name of the arm"),
+        text("quantity", "standard, language or visual, a loss in bins 7-9; or correct, points of right answers"),
+        whole("n_seeds", "Seeds of the arm"),
+        whole("n_against", "Seeds of standard distillation"),
+        real("change", "Mean over seeds: after the last step minus before the first; of correct, after the last"),
+        real("change_against", "The same of standard distillation"),
+        real("difference", "The first minus the second"),
+        real("low", "Lower end of its 95 % interval by Welch's t over seeds"),
+        real("high", "Upper end of the same interval"),
+        real("p", "Two-sided p-value of no difference, unadjusted"),
+        real("detectable", "Smallest difference that such runs find with a chance of 80 %"),
+        text("counts_as", "lower, higher, better, worse, equivalent, undecided or not judged, by study.rules"),
+    ),
+)
+
+TABLES: Final = by_name(PHASES)

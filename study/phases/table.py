@@ -1,0 +1,91 @@
+"""The table `phases`, from the records of the pairs and their cards.
+
+The primary quantity of a run is the change of its standard loss in bins 7-9 on the first student's responses, from
+before the first step to after the last. Arms are compared by the rule of `study.rules`; all rows are exploratory.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from geometry.objective_settings import GAMMA
+from records import Measurement
+from records.journal_lines import LOSSES
+from records.tables.phases import PHASES
+from stats.bins import N_BINS, bins_label, upper_bins
+from study.comparison import BINS, CORRECT, Contrast, contrast_arms, run_accuracies
+from study.rules import PRIMARY_GROUP
+
+STANDARD: Final = "standard"
+UPPER: Final = bins_label(upper_bins(N_BINS))
+GAPS: Final = "bins 7-9"
+"""The row of a card's gaps that the diagram is drawn over."""
+
+
+def phases(pairs: Mapping[str, tuple[Mapping[str, Any], Measurement]]) -> pd.DataFrame:
+    """Return the table: pairs in order, each arm but standard in each quantity.
+
+    Args:
+        pairs: by name, the card of each pair and the record of its runs.
+    """
+    rows = [row for name, (card, record) in pairs.items() for row in _rows(name, card, record)]
+    return pd.DataFrame(rows, columns=PHASES.names)
+
+
+def loss_changes(curves: pd.DataFrame, loss: str) -> pd.Series:
+    """Return the change of a loss in bins 7-9 on the fixed rollouts, nats, for each (arm, seed)."""
+    fixed = curves[(curves["rollouts"] == "fixed") & curves["bin"].isin(BINS[UPPER])]
+    by_step = fixed.groupby(["arm", "seed", "step"], sort=False)[f"{loss}_nats"].mean().unstack("step")
+    return by_step[by_step.columns.max()] - by_step[by_step.columns.min()]
+
+
+def steered_angles(gradients: pd.DataFrame, gamma: float = GAMMA) -> pd.Series:
+    """Return the angle between the standard and the steered gradient before the first step, for each (arm, seed).
+
+    The steered gradient is standard plus gamma times visual, over all parameters; degrees.
+    """
+    first = gradients[(gradients["scope"] == "all") & (gradients["step"] == gradients["step"].min())]
+    standard, visual = first["norm_standard"], first["norm_visual"]
+    product = standard * visual * np.cos(np.deg2rad(first["angle_standard_visual_deg"]))
+    length = np.sqrt(standard**2 + 2 * gamma * product + gamma**2 * visual**2)
+    cosine = ((standard**2 + gamma * product) / (standard * length)).clip(-1.0, 1.0)
+    return pd.Series(np.rad2deg(np.arccos(cosine)).to_numpy(), index=pd.MultiIndex.from_frame(first[["arm", "seed"]]))
+
+
+def _rows(name: str, card: Mapping[str, Any], record: Measurement) -> Iterator[dict[str, Any]]:
+    gaps = card["gaps"][GAPS]
+    about = {"pair": name, "about": card["about"]}
+    about |= {f"{loss}_gap_nats": gaps[loss] for loss in ("visual", "language", "standard")}
+    gradients = record.table("gradients")
+    about["steered_deg"] = float(steered_angles(gradients).mean()) if len(gradients) else math.nan
+    quantities = {loss: loss_changes(record.table("curves"), loss) for loss in LOSSES}
+    quantities[CORRECT] = run_accuracies(record.table("verdicts"), PRIMARY_GROUP)
+    arms = [arm for arm in dict.fromkeys(record.table("curves")["arm"]) if arm != STANDARD]
+    for arm in arms:
+        for quantity, runs in quantities.items():
+            yield about | _row(runs, arm, quantity)
+
+
+def _row(runs: pd.Series, arm: str, quantity: str) -> dict[str, Any]:
+    contrast = Contrast(arm, STANDARD, quantity, PRIMARY_GROUP if quantity == CORRECT else UPPER)
+    evidence = contrast_arms(runs, contrast)
+    assert evidence is not None, "each record has standard distillation"
+    judged, difference = evidence.judged, evidence.difference
+    low, high = difference.interval() if judged else (math.nan, math.nan)
+    return {
+        "arm": arm,
+        "quantity": quantity,
+        "n_seeds": evidence.ours.n,
+        "n_against": evidence.theirs.n,
+        "change": evidence.ours.mean,
+        "change_against": evidence.theirs.mean,
+        "difference": difference.value,
+        "low": low,
+        "high": high,
+        "p": difference.p_value() if judged else math.nan,
+        "detectable": evidence.detectable if judged else math.nan,
+        "counts_as": evidence.verdict(*contrast.directions),
+    }

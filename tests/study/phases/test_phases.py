@@ -1,0 +1,110 @@
+"""Pairs with set gaps: what is run, and the table of effects against a twin by hand."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from records import read_record
+from study.phases.__main__ import main
+from study.phases.runs import students
+from study.phases.table import loss_changes, phases, steered_angles
+from vlm.checkpoints.checkpoint import fingerprints
+
+CARD = {
+    "about": "made for a test",
+    "gaps": {"bins 7-9": {"visual": 0.3, "language": 0.2, "standard": 0.4, "tokens": 12, "vds": 1.0}},
+}
+
+
+def curves(changes):
+    """Fixed rollouts before and after: bins 7 to 9 move by what is asked for, the others by 100."""
+    rows = []
+    for (arm, seed), change in changes.items():
+        for step in (0, 48):
+            for number in range(-1, 10):
+                moved = (change + 0.1 * (number - 8) if number >= 7 else 100.0) if step else 0.0
+                losses = {f"{loss}_nats": 1.0 + moved for loss in ("standard", "language", "visual")}
+                rows.append({"arm": arm, "seed": seed, "step": step, "rollouts": "fixed", "bin": number} | losses)
+    return pd.DataFrame(rows)
+
+
+CHANGES = {(arm, seed): -0.1 * (arm == "vgs") + 0.01 * seed for arm in ("standard", "vgs") for seed in range(3)}
+VERDICTS = pd.DataFrame(
+    [
+        {"arm": arm, "seed": seed, "group": "high", "prompt_id": f"p{n}", "correct": n < 5 + seed + 2 * (arm == "vgs")}
+        for arm in ("standard", "vgs")
+        for seed in range(3)
+        for n in range(10)
+    ]
+)
+NO_GRADIENTS = pd.DataFrame(columns=["arm", "seed", "step", "scope"])
+
+
+def record(**tables):
+    return SimpleNamespace(table=tables.__getitem__)
+
+
+def test_the_change_is_that_of_the_upper_bins():
+    changes = loss_changes(curves(CHANGES), "standard")
+    assert changes.to_dict() == pytest.approx(CHANGES)
+
+
+def test_a_row_is_the_difference_from_standard_by_student_s_t():
+    table = phases({"one": (CARD, record(curves=curves(CHANGES), verdicts=VERDICTS, gradients=NO_GRADIENTS))})
+    row = table[table["quantity"] == "standard"].iloc[0]
+    assert (row["pair"], row["arm"], row["n_seeds"], row["n_against"]) == ("one", "vgs", 3, 3)
+    assert row["difference"] == pytest.approx(-0.1)
+    half = 2.7764451 * np.sqrt(2 * 0.01**2 / 3)  # t with 4 degrees of freedom, equal variances
+    assert (row["low"], row["high"]) == pytest.approx((-0.1 - half, -0.1 + half))
+    assert row["counts_as"] == "lower"
+    assert (row["visual_gap_nats"], row["language_gap_nats"]) == (0.3, 0.2)
+    correct = table[table["quantity"] == "correct"].iloc[0]
+    assert correct["difference"] == pytest.approx(20.0)
+
+
+@given(st.integers(0, 10_000), st.floats(0.0, 8.0))
+def test_the_steered_angle_is_that_of_the_vectors(seed, gamma):
+    generator = torch.Generator().manual_seed(seed)
+    standard, visual = torch.randn(2, 6, dtype=torch.float64, generator=generator)
+    between = torch.rad2deg(torch.arccos(torch.cosine_similarity(standard, visual, dim=0)))
+    row = {"arm": "standard", "seed": 0, "step": 0, "scope": "all", "angle_standard_visual_deg": float(between)}
+    row |= {"norm_standard": float(standard.norm()), "norm_visual": float(visual.norm())}
+    cosine = torch.cosine_similarity(standard, standard + gamma * visual, dim=0).clamp(-1, 1)
+    (ours,) = steered_angles(pd.DataFrame([row, row | {"step": 48, "norm_visual": 9.0}]), gamma)
+    assert ours == pytest.approx(float(torch.rad2deg(torch.arccos(cosine))), abs=1e-4)
+
+
+def test_the_command_trains_adds_to_the_record_and_writes_the_table(checkpoints, tmp_path, capsys, monkeypatch):
+    suite, cards = tmp_path / "suite", tmp_path / "cards"
+    shutil.copytree(checkpoints / "student", suite / "one/student")
+    teacher = {"teacher": str(checkpoints / "teacher"), "fingerprint": fingerprints(str(checkpoints / "teacher"))[0]}
+    (suite / "one/student/pair.json").write_text(json.dumps(teacher))
+    cards.mkdir()
+    (cards / "one.json").write_text(json.dumps(CARD))
+    assert list(students(suite)) == ["one"]
+    places = {"suite": suite, "cards": cards, "runs": tmp_path / "runs", "records": tmp_path / "records"}
+    flags = [word for name, path in places.items() for word in (f"--{name}", str(path))]
+    flags += ["--arms", "standard", "vgs", "--steps", "1", "--answers", "8", "--out", str(tmp_path / "out")]
+    short = {"batch": 4, "max_response": 4, "held_out": 4, "allow_truncated": True}
+    monkeypatch.setattr("study.phases.runs.SHORT", short)
+    assert main([*flags, "--seeds", "0"]) == 0
+    assert len(read_record(tmp_path / "records/one").verdicts) == 16
+    table = read_record(tmp_path / "out").phases
+    assert set(table["counts_as"]) == {"not judged"}
+    assert main([*flags, "--seeds", "0", "1"]) == 0
+    assert set(read_record(tmp_path / "out").phases["n_seeds"]) == {2}
+    monkeypatch.setattr("study.phases.runs.run_pair", None)
+    assert main([*flags, "--no-runs"]) == 0
+    assert "next: python -m figures" in capsys.readouterr().out
+
+
+def test_a_folder_without_pairs_is_refused_in_one_line(tmp_path, capsys):
+    assert main(["--suite", str(tmp_path)]) == 2
+    assert "make them with `python -m study.suite`" in capsys.readouterr().err
