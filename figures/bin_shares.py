@@ -6,8 +6,8 @@
 Reads the table `bins` of a record written by `python -m probes.angles`.
 
 Bins hold equally many tokens, and not equally much of what is measured. An angle in a bin with a small share says
-little about the gradient of all tokens. Where the VDS is nearly 0, the teacher does not use the picture, and q* is nearly the
-student without the picture. The visual gradient then is the one that stops looking.
+little about the gradient of all tokens. Where the VDS is nearly 0, the teacher does not use the picture, and q* is
+nearly the student without the picture. The visual gradient then is the one that stops looking.
 """
 
 from collections.abc import Mapping

@@ -28,8 +28,8 @@ _PAPER: Final[Mapping[str, Any]] = {
 def _paper(size: str) -> dict[str, Any]:
     """Return the settings of arXiv:2606.00564, Tables 3, 4: 512 rollouts per batch, one epoch of 45,246 prompts.
 
-    Table 3 states the longest response, 2,048 tokens. The rollouts per prompt are stated nowhere: 4 is our choice, which
-    gives 353 steps, and 1, which gives 88, is as natural. The teacher is not published: name one.
+    Table 3 states the longest response, 2,048 tokens. The rollouts per prompt are stated nowhere: 4 is our choice and
+    gives 353 steps, but 1 is as natural and gives 88. The teacher is not published: name one.
     """
     student = f"Qwen/Qwen3-VL-{size.upper()}-Instruct"
     batches = {"steps": 353, "batch": 128, "rollouts_per_prompt": 4}

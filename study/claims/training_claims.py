@@ -154,7 +154,7 @@ TRAINING_CLAIMS = (
             _cost("vgs-lp-eta", "standard-lean", "step_cost", "eta measured in each step"),
             _cost("vgs-lp", "standard", "study_cost", "both arms score the four views"),
         ),
-        explanation="The text views of both models, and a backward pass through the student's, are what a step costs more.",
+        explanation="The text views of both models, and a backward pass through the student's, are what it costs more.",
         note=(
             "The paper's standard distillation has no text view. Our trainer's scores the four views for every arm, to "
             "record all losses. So the step decides that takes image views alone (standard-lean). The longer responses "
