@@ -49,6 +49,8 @@ STABLE_SD: Final = 2.0
 """Points: prior SD over seeds of an arm that is preserved (lambda at least 1) or not steered (gamma 0)."""
 UNSTABLE_SD: Final = 4.6
 """Points: prior SD over seeds of an arm that is steered without preservation."""
+PRESERVED_FROM: Final = 1.0
+"""The lambda from which on a steered arm counts as preserved."""
 PRIOR_DF: Final = 4
 """Degrees of freedom that the prior SD counts for."""
 
