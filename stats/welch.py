@@ -91,14 +91,14 @@ class Difference:
 
     def p_value(self) -> float:
         """Return the two-sided p-value of "no difference"."""
-        return float(min(1.0, 2 * self._upper_tail(abs(self.value))))
+        return 2 * self._upper_tail(abs(self.value))
 
     def p_equivalent(self, margin: float) -> float:
         """Return the p-value of "further apart than the margin": the larger of two one-sided tests."""
         return self._upper_tail(margin - abs(self.value))
 
     def _upper_tail(self, distance: float) -> float:
-        """The chance of a t above a distance in standard errors."""
+        """The chance of a t above a distance; of 0 half, so that twice it is at most 1."""
         from scipy.stats import t  # half a second
 
         if self.standard_error == 0:

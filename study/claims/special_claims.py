@@ -25,8 +25,7 @@ SPECIAL_CLAIMS = (
         ),
         note=(
             "Accuracy cannot tell the two apart here: standard distillation of a blind teacher already takes the "
-            "student from 64 to about 34 % of the scenes that need the picture, which is what is left without looking. "
-            "On scenes that show it beside the point VGS answers fewer right than standard (the record's `effects`)."
+            "student from 64 to about 34 % of the scenes that need the picture, which is what is left without looking."
         ),
     ),
     Claim(
