@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
@@ -47,14 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: PhasesOptions) -> None:
-    from study.phases.runs import SHORT, Plan, run_pair, students  # here, so that --help needs no model library
+    from study.phases.runs import SHORT, Plan, run_seed, students  # here, so that --help needs no model library
 
     if not options.no_runs:
         every = {"evaluate_every": options.steps, "checkpoint_every": options.steps, "geometry_every": options.steps}
-        plan = Plan(options.arms, options.seeds, options.answers, {**SHORT, "steps": options.steps, **every})
-        for name, student in students(options.suite, options.pairs).items():
+        plan = Plan(options.arms, options.answers, {**SHORT, "steps": options.steps, **every})
+        pairs = students(options.suite, options.pairs)
+        for seed, name in product(options.seeds, pairs):
             print(f"pair {name}", flush=True)
-            run_pair(student, Path(options.runs) / name, Path(options.records) / name, plan)
+            run_seed(pairs[name], seed, Path(options.runs) / name, Path(options.records) / name, plan)
     print(_tabulated(options))
     print(f"next: python -m figures {options.out}")
 

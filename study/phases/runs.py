@@ -33,10 +33,9 @@ are measured before the first step, losses after the last."""
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run on each pair: arms, seeds, answers at the end, and the flags that all runs share."""
+    """What is run on each pair with each seed: arms, answers at the end, and the flags that all runs share."""
 
     arms: Sequence[str]
-    seeds: Sequence[int]
     answers: int
     flags: Mapping[str, Any]
 
@@ -56,12 +55,9 @@ def students(suite: str | Path, names: Sequence[str] = ()) -> dict[str, Path]:
     return {name: there[name] for name in names or there}
 
 
-def run_pair(student: Path, runs: Path, record: Path, plan: Plan) -> None:
-    """Run what the record lacks, seed by seed, and add each complete seed to it."""
-    for seed in plan.seeds:
-        held = record if (record / RECORD).is_file() else None
-        made = run(
-            plan.arms, [seed], folder=runs, answers=plan.answers, continues=held, student=str(student), **plan.flags
-        )
-        if made:
-            grow(record, runs)
+def run_seed(student: Path, seed: int, runs: Path, record: Path, plan: Plan) -> None:
+    """Run what the record of a pair lacks of a seed, and add it."""
+    held = record if (record / RECORD).is_file() else None
+    made = run(plan.arms, [seed], folder=runs, answers=plan.answers, continues=held, student=str(student), **plan.flags)
+    if made:
+        grow(record, runs)

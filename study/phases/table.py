@@ -1,7 +1,7 @@
 """The table `phases`, from the records of the pairs and their cards.
 
 The primary quantity of a run is the change of its standard loss in bins 7-9 on the first student's responses, from
-before the first step to after the last. Arms are compared by the rule of `study.rules`; all rows are exploratory.
+before the first step to after the last. Arms are compared over the seeds' differences, see `study.rules`.
 """
 
 import math
@@ -16,8 +16,9 @@ from records import Measurement
 from records.journal_lines import LOSSES
 from records.tables.phases import PHASES
 from stats.bins import N_BINS, bins_label, upper_bins
-from study.comparison import BINS, CORRECT, Contrast, contrast_arms, run_accuracies
-from study.rules import PRIMARY_GROUP
+from study.comparison import BINS, CORRECT, Contrast, run_accuracies
+from study.evidence import Terms, between
+from study.rules import ACCURACY_MARGIN, LOSS_MARGIN, PRIMARY_GROUP
 
 STANDARD: Final = "standard"
 UPPER: Final = bins_label(upper_bins(N_BINS))
@@ -71,17 +72,18 @@ def _rows(name: str, card: Mapping[str, Any], record: Measurement) -> Iterator[d
 
 def _row(runs: pd.Series, arm: str, quantity: str) -> dict[str, Any]:
     contrast = Contrast(arm, STANDARD, quantity, PRIMARY_GROUP if quantity == CORRECT else UPPER)
-    evidence = contrast_arms(runs, contrast)
-    assert evidence is not None, "each record has standard distillation"
+    by_seed = runs.unstack("seed").loc[[arm, STANDARD]].dropna(axis="columns")
+    apart = (by_seed.loc[arm] - by_seed.loc[STANDARD]).to_numpy()
+    evidence = between(apart, 0.0, Terms(ACCURACY_MARGIN if quantity == CORRECT else LOSS_MARGIN))
     judged, difference = evidence.judged, evidence.difference
     low, high = difference.interval() if judged else (math.nan, math.nan)
     return {
         "arm": arm,
         "quantity": quantity,
-        "n_seeds": evidence.ours.n,
-        "n_against": evidence.theirs.n,
-        "change": evidence.ours.mean,
-        "change_against": evidence.theirs.mean,
+        "n_seeds": len(apart),
+        "change": by_seed.loc[arm].mean(),
+        "change_against": by_seed.loc[STANDARD].mean(),
+        "sd": evidence.ours.sd,
         "difference": difference.value,
         "low": low,
         "high": high,
