@@ -44,6 +44,7 @@ from .objectives import Coefficients as Coefficients
 from .objectives import Objective as Objective
 from .objectives import Thresholds as Thresholds
 from .objectives import coefficients as coefficients
+from .steered_target import steered_target as steered_target
 from .token_log_probs import token_log_probs_from_hidden as token_log_probs_from_hidden
 from .token_scores import TokenScores as TokenScores
 from .token_scores import token_scores as token_scores
