@@ -1,6 +1,6 @@
 """Where the student equals the teacher in both views: does it come back after a small push?
 
-The student's logits are linear in its parameters, z = z_0 + A d, with d = 0 the teacher, and near 0 the gradient is M d.
+The student's logits are linear in its parameters: z = z_0 + A d, with d = 0 the teacher. Near 0 its gradient is M d.
 docs/theory.md, "The anchor moves", derives M; here it is compared with gradients of `objective_loss`.
 """
 
