@@ -1,10 +1,12 @@
-"""What steering does to a toy student that has no language gap at first: the table of docs/theory.md.
+"""What steering does to a toy student that has no language gap at first: the tables of docs/theory.md.
 
-    python -m tests.benchmarks.identity            # about 10 s
+    python -m tests.benchmarks.identity            # about 15 s
     python -m tests.benchmarks.identity --seeds 10
 
-Prints, for each arm, how far its weights stand from those of standard distillation, as a share of the way that
-standard distillation has gone, and the losses at the end: the mean over seeds, with the least and the greatest.
+Prints two tables: means over seeds, with the least and the greatest. The first shows, for each arm, how far its weights
+stand from those of standard distillation, as a share of the way that standard distillation has gone, and the losses
+at the end. The second shows how far runs with gamma 2 and preservation stand from those without steering, at the same
+lambda and at lambda / (1 + gamma).
 """
 
 import sys
@@ -25,10 +27,12 @@ HEADER = (
     "| arm | step 1 | step 2 | step 10 | step 100 | standard loss | language loss |",
     "| --- | --- | --- | --- | --- | --- | --- |",
 )
+GAMMA, LAMBDAS = 2.0, (0.01, 1.0, 10.0, 100.0)
+PRESERVED_HEADER = ("| lambda | from gamma 0, lambda / 3 | from gamma 0, lambda |", "| --- | --- | --- |")
 
 
-def lines(n_seeds: int) -> list[str]:
-    """Return the table, a line for each row."""
+def arm_lines(n_seeds: int) -> list[str]:
+    """Return the table of the arms, a line for each row."""
     from tests.geometry.toy_runs import ARMS, run
 
     seeds = range(n_seeds)
@@ -38,6 +42,20 @@ def lines(n_seeds: int) -> list[str]:
     for name, arm in ARMS.items():
         runs = standard if name == "standard" else [run(arm, seed) for seed in seeds]
         rows.append(" | ".join([f"| {name}", *_ways(runs, standard), *_losses(runs)]) + " |")
+    return rows
+
+
+def preserved_lines(n_seeds: int) -> list[str]:
+    """Return the table of steering with preservation, a line for each row."""
+    from tests.geometry.toy_runs import STEPS, preserved, run
+
+    rows = list(PRESERVED_HEADER)
+    for lambda_ in LAMBDAS:
+        cells = []
+        for weight in (lambda_ / (1 + GAMMA), lambda_):
+            pairs = ((run(preserved(lambda_), seed), run(preserved(weight, 0.0), seed)) for seed in range(n_seeds))
+            cells.append(_words([one.way_from(other, STEPS) for one, other in pairs], _percent))
+        rows.append(" | ".join([f"| {lambda_:g}", *cells]) + " |")
     return rows
 
 
@@ -63,11 +81,15 @@ def _words(values: Sequence[float], text: Callable[[float], str]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table; return the exit code."""
+    """Print the tables; return the exit code."""
     parser = Parser("tests.benchmarks.identity", __doc__)
     parser.add_argument("--seeds", type=PositiveInt, default=SEEDS, help=f"number of seeds (default: {SEEDS})")
     parsed = parser.parse_args(argv)
-    return exit_code(lambda: print("\n".join(lines(parsed.seeds))))
+    return exit_code(lambda: _print(parsed.seeds))
+
+
+def _print(n_seeds: int) -> None:
+    print("\n".join([*arm_lines(n_seeds), "", *preserved_lines(n_seeds)]))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from geometry import Objective
-from tests.geometry.toy_runs import ARMS, Arm, Run, run
+from tests.geometry.toy_runs import ARMS, STEPS, Arm, Run, preserved, run
 
 EQUAL = 1e-12
 FROZEN = ARMS["gamma 2, prior frozen"]
@@ -63,3 +63,12 @@ def test_language_is_unlearnt_with_gamma_and_kept_with_lambda() -> None:
     kept = [trained(f"gamma 2, lambda {name}").language_nats for name in ("0.01", "1/3", "1")]
     assert kept[0] > 0.9 * gammas[2] > kept[1] > kept[2] and kept[2] < 1.5 * gammas[0]
     assert math.isclose(trained("gamma 2, prior frozen").language_nats, gammas[0], rel_tol=1e-9)
+
+
+def test_the_more_language_is_preserved_the_less_steering_adds_to_preservation() -> None:
+    """At lambda / (1 + gamma) without steering, for the standard gradient has the weight 1 + gamma with it."""
+    ways = []
+    for lambda_ in (1.0, 10.0, 100.0):
+        steered, unsteered = run(preserved(lambda_), 0), run(preserved(lambda_ / 3, 0.0), 0)
+        ways.append(steered.way_from(unsteered, STEPS))
+    assert ways[0] < 0.4 and ways[1] < 0.15 and ways[2] < 0.03

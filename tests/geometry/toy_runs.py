@@ -64,8 +64,9 @@ class Arm:
     frozen: bool = False
 
 
-def _preserved(lambda_: float) -> Arm:
-    return Arm(Objective("vgs-lp", lambda_=lambda_, quantile=0.0))
+def preserved(lambda_: float, gamma: float = 2.0) -> Arm:
+    """Return the arm of VGS with the language of all tokens but the least visual one preserved."""
+    return Arm(Objective("vgs-lp", gamma=gamma, lambda_=lambda_, quantile=0.0))
 
 
 ARMS: Final[Mapping[str, Arm]] = {
@@ -75,9 +76,9 @@ ARMS: Final[Mapping[str, Arm]] = {
     "gamma 2": Arm(Objective("vgs")),
     "gamma 4": Arm(Objective("vgs", gamma=4.0)),
     "gamma 2, q* attached": Arm(Objective("vgs", prior="attached")),
-    "gamma 2, lambda 0.01": _preserved(0.01),
-    "gamma 2, lambda 1/3": _preserved(1 / 3),
-    "gamma 2, lambda 1": _preserved(1.0),
+    "gamma 2, lambda 0.01": preserved(0.01),
+    "gamma 2, lambda 1/3": preserved(1 / 3),
+    "gamma 2, lambda 1": preserved(1.0),
 }
 
 
