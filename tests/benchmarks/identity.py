@@ -31,16 +31,16 @@ GAMMA, LAMBDAS = 2.0, (0.01, 1.0, 10.0, 100.0)
 PRESERVED_HEADER = ("| lambda | from gamma 0, lambda / 3 | from gamma 0, lambda |", "| --- | --- | --- |")
 
 
-def arm_lines(n_seeds: int) -> list[str]:
-    """Return the table of the arms, a line for each row."""
+def arm_lines(n_seeds: int, names: Sequence[str] | None = None) -> list[str]:
+    """Return the table of the arms, a line for each row. names: of the arms, all by default."""
     from tests.geometry.toy_runs import ARMS, run
 
     seeds = range(n_seeds)
     standard = [run(ARMS["standard"], seed) for seed in seeds]
     before = [run(ARMS["standard"], seed, 0) for seed in seeds]
     rows = [*HEADER, " | ".join(["| before training", *[""] * len(AT_STEPS), *_losses(before)]) + " |"]
-    for name, arm in ARMS.items():
-        runs = standard if name == "standard" else [run(arm, seed) for seed in seeds]
+    for name in names or ARMS:
+        runs = standard if name == "standard" else [run(ARMS[name], seed) for seed in seeds]
         rows.append(" | ".join([f"| {name}", *_ways(runs, standard), *_losses(runs)]) + " |")
     return rows
 
