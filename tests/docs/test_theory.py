@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from geometry import NEAR_STANDARD_DEG
+from probes.stages.steering import steered_angles
+from records import read_record
 from tests.benchmarks import identity
 
 ROOT = Path(__file__).parents[2]
+GALLERY = ROOT / "figures/gallery"
 TEXT = (ROOT / "docs/theory.md").read_text()
 
 
@@ -36,6 +39,18 @@ def test_formulas_hold_no_signs_that_markdown_takes_away():
 
 def test_the_threshold_is_that_of_the_code():
     assert f"Below {NEAR_STANDARD_DEG:g} degrees" in TEXT
+
+
+def test_the_angles_of_the_bundled_pair_are_those_of_the_records():
+    steering = read_record(GALLERY / "sensitivity", "steering").steering.query("gamma == 2 and `lambda` == 0")
+    whole = steering.set_index("prior")["angle_standard_deg"]
+    record = read_record(GALLERY / "angles", "units", "grams")
+    pooled = steered_angles(record.units, record.grams, "all").set_index("bin")
+    assert f"`steering` | {whole['detached']:.1f} | {whole['attached']:.1f} |" in TEXT
+    for words, bin_ in (("all bins", -1), ("bin 9", 9)):
+        row = f"{words} | `probes.angles` | {pooled.loc[bin_, 'detached_deg']:.0f} | "
+        assert f"{row}{pooled.loc[bin_, 'attached_deg']:.0f} |" in TEXT
+    assert f"is {steering.set_index('prior')['eta']['detached']:.2f}, close to the 1/3" in TEXT
 
 
 def test_the_rows_of_steering_are_those_of_the_command():
