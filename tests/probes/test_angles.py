@@ -256,7 +256,7 @@ def test_the_printed_table_shows_mean_interval_and_null(record):
 
 @pytest.mark.parametrize("scope", ["all", "language_model"])
 def test_the_angle_to_the_steered_gradient_is_that_of_the_mean_products(record, scope):
-    found = steered_angles(record.units, record.grams, scope, gamma=3.0).set_index("bin")
+    measured = steered_angles(record.units, record.grams, scope, gamma=3.0).set_index("bin")
     chosen = record.grams[record.grams["group"].isin(scopes(record.grams["group"].unique())[scope])]
     products = chosen.drop(columns="group").groupby("unit_id").sum()
     bins = record.units[record.units["scope"] == scope].set_index("unit_id")["bin"]
@@ -268,8 +268,8 @@ def test_the_angle_to_the_steered_gradient_is_that_of_the_mean_products(record, 
             square = sum(p * q * row[column(a, b)] for a, p in steered for b, q in steered)
             along = sum(p * row[column("standard", a)] for a, p in steered)
             expected = np.degrees(np.arccos(along / np.sqrt(square * row["gram_standard_standard"])))
-            assert found.loc[bin_, f"{prior}_deg"] == pytest.approx(expected, abs=1e-5)
-    assert list(found.index) == [0, 1, 2, ALL_BINS]
+            assert measured.loc[bin_, f"{prior}_deg"] == pytest.approx(expected, abs=1e-5)
+    assert list(measured.index) == [0, 1, 2, ALL_BINS]
 
 
 def column(a, b):
