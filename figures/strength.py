@@ -11,10 +11,15 @@ at lambda = 0.01; here `vgs`, which has no preservation term, is drawn as well a
 whose benchmarks and models are others. Bars are 95 % intervals over seeds, small ticks the least and the greatest seed
 minus the mean of standard. The title names the arms of the paper's figures that the record lacks. Arms with another
 form of a term (q* attached, Eq. 21 as printed) and with gamma by token are not drawn.
+
+Below each gamma of visual steering stands 1 / (1 + gamma). Visual steering distils toward a teacher whose language
+prior has this weight (docs/theory.md). So the effect of gamma saturates, while the student's own prior stands still.
+Language steering changes the target of the image view through lambda alone.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import pandas as pd
@@ -110,6 +115,17 @@ def draw_points(ax: Axes, rows: pd.DataFrame, places: Sequence[float]) -> None:
         ax.plot([place], [row["difference"]], ls="none", marker="o", color=colour, ms=5, zorder=4)
 
 
+def gamma_words(signed_gamma: int) -> str:
+    """Return the label of a gamma: of visual steering with the weight of the teacher's prior below it.
+
+    >>> gamma_words(2), gamma_words(0), gamma_words(-2)
+    ('2\\n1/3', '0\\n1', '2')
+    """
+    if signed_gamma < 0:
+        return str(-signed_gamma)
+    return f"{signed_gamma}\n{Fraction(1, 1 + signed_gamma)}"
+
+
 def draw_gamma(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw the differences against gamma; the families stand side by side."""
     shown = against_gamma(rows)
@@ -118,8 +134,11 @@ def draw_gamma(ax: Axes, rows: pd.DataFrame) -> None:
     draw_points(ax, shown, places)
     ax.plot([0], [0], ls="none", marker="o", color=arm_colour(study.STANDARD), ms=5, zorder=4)
     panels.published_points(ax, list(PUBLISHED_GAMMA), list(PUBLISHED_GAMMA.values()))
-    ax.set_xticks(range(-3, 5), [str(abs(gamma)) for gamma in range(-3, 5)])
-    ax.set_xlabel("\u2190 language steering      \u03b3      visual steering \u2192")
+    ax.set_xticks(range(-3, 5), [gamma_words(gamma) for gamma in range(-3, 5)])
+    label = "\u2190 language steering      \u03b3      visual steering \u2192"
+    ax.set_xlabel(
+        f"{label}\nbelow \u03b3: weight of the teacher's prior in the target of visual steering, 1 / (1 + \u03b3)"
+    )
     ax.set_title("(a) strength of the steering")
 
 

@@ -18,6 +18,7 @@ from .first_order import sensitivity as sensitivity
 from .four_views import FourViews as FourViews
 from .gram import ANGLES as ANGLES
 from .gram import BASIS as BASIS
+from .gram import NEAR_STANDARD_DEG as NEAR_STANDARD_DEG
 from .gram import OBJECTIVES as OBJECTIVES
 from .gram import STANDARD as STANDARD
 from .gram import VISUAL_ATTACHED as VISUAL_ATTACHED
@@ -44,6 +45,7 @@ from .objectives import Coefficients as Coefficients
 from .objectives import Objective as Objective
 from .objectives import Thresholds as Thresholds
 from .objectives import coefficients as coefficients
+from .steered_target import steered_target as steered_target
 from .token_log_probs import token_log_probs_from_hidden as token_log_probs_from_hidden
 from .token_scores import TokenScores as TokenScores
 from .token_scores import token_scores as token_scores

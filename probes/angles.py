@@ -11,7 +11,7 @@ The analysis of arXiv:2606.00564, Section 3.2 and Figure 3: on-policy rollouts o
 every response token (Eq. 12), equal-frequency bins, and at tokens drawn from each bin the exact gradients of the five
 objectives. Reads a student checkpoint and its teacher; writes a record (`record.json`, `rollouts`, `tokens`, `units`,
 `grams` and `bins`; `bin_grams` of corpus-bins, `precision` where it is checked) with the picture `angle_bins` (png,
-svg), and prints the table of the bins.
+svg), and prints the table of the bins, with the angle from the standard to the steered gradient (docs/theory.md).
 
 `--metric adam` measures the same gradients, and the null, in the inner product in which Adam steps: the product of
 each entry over sqrt(v) + eps, with v the bias-corrected second moment in the checkpoint's `training.pt`, which `python
@@ -84,9 +84,10 @@ def measure(analyzer: "Analyzer", options: UnitOptions, checks: CheckOptions) ->
 
 
 def summary(measured: "Measurement", options: UnitOptions, checks: CheckOptions) -> str:
-    """Return the table of the bins, behind the outcome of a check."""
+    """Return the table of the bins, behind the outcome of a check, and how far steering turns the gradient."""
     errors = measured.sketch_error if options.sketch else None
     lines = [angle_table(measured.bins, options.scope, options.unit, errors)]
+    lines.append(stages.steered_lines(stages.steered_angles(measured.units, measured.grams, options.scope)))
     if checks.precision_check:
         lines.insert(0, stages.precision_line(measured.precision, measured.header["settings"]["device"]))
     return "\n".join(lines)

@@ -42,6 +42,8 @@ from .responses import rollout_table as rollout_table
 from .responses import stored_answers as stored_answers
 from .sketch import refuse_sketch as refuse_sketch
 from .sketch import sketch_errors as sketch_errors
+from .steering import steered_angles as steered_angles
+from .steering import steered_lines as steered_lines
 from .tables import bin_rows as bin_rows
 from .tables import gram_rows as gram_rows
 from .tables import layer_rows as layer_rows

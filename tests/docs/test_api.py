@@ -44,6 +44,12 @@ def test_the_vds_of_a_response_is_that_of_the_table(left):
     assert vds.tolist() == pytest.approx(table["vds_nats"].tolist(), rel=1e-4, abs=1e-6)
 
 
+def test_the_target_of_steering_is_another_distribution_than_the_teacher(left):
+    target, distance = left["damped"], left["from_teacher"]
+    torch.testing.assert_close(target.exp().sum(-1), torch.ones(len(left["rollout"].token_ids)))
+    assert len(distance) == len(target) and (distance >= 0).all() and distance.max() > 1e-4
+
+
 def test_the_loss_from_hidden_states_is_that_from_logits(left):
     torch.testing.assert_close(left["same"].loss, left["found"].loss)
     first = load_pair("bundled").student.model.parameters()

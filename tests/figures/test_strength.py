@@ -36,6 +36,12 @@ def test_arms_stand_at_their_gamma(study, figure):
     assert points(ax, "standard") == [(0, 0)]
 
 
+def test_the_weight_of_the_teachers_prior_stands_below_each_gamma_of_visual_steering(figure):
+    labels = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert labels == ["3", "2", "1", "0\n1", "1\n1/2", "2\n1/3", "3\n1/4", "4\n1/5"]
+    assert "1 / (1 + γ)" in figure.axes[0].get_xlabel()
+
+
 def test_arms_stand_at_their_lambda(study, figure):
     ax = figure.axes[1]
     assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "0.01", "0.1"]

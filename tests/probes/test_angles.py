@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from geometry import Gram
+from geometry import OBJECTIVES, Gram
 from probes import angles
 from probes.stages import gradients
+from probes.stages.steering import ALL_BINS, steered_angles, steered_lines
 from probes.stages.tables import scope_grams
 from records import ANGLES, RecordWriter, read_record
 from stats.bootstrap import bootstrap_interval
@@ -251,3 +252,34 @@ def test_the_printed_table_shows_mean_interval_and_null(record):
     row = record.bins[(record.bins["scope"] == "language_model") & (record.bins["bin"] == 0)].iloc[0]
     assert f"{row['angle_language_visual_mean_deg']:.0f}+-" in lines[2]
     assert lines[2].split()[-2] == f"{row['angle_language_visual_null_mean_deg']:.0f}"
+
+
+@pytest.mark.parametrize("scope", ["all", "language_model"])
+def test_the_angle_to_the_steered_gradient_is_that_of_the_mean_products(record, scope):
+    measured = steered_angles(record.units, record.grams, scope, gamma=3.0).set_index("bin")
+    chosen = record.grams[record.grams["group"].isin(scopes(record.grams["group"].unique())[scope])]
+    products = chosen.drop(columns="group").groupby("unit_id").sum()
+    bins = record.units[record.units["scope"] == scope].set_index("unit_id")["bin"]
+    means = products.groupby(bins).mean()
+    means.loc[ALL_BINS] = means.mean()
+    for bin_, row in means.iterrows():
+        for prior, parts in (("detached", ["visual"]), ("attached", ["visual", "shift"])):
+            steered = [("standard", 1.0), *((part, 3.0) for part in parts)]
+            square = sum(p * q * row[column(a, b)] for a, p in steered for b, q in steered)
+            along = sum(p * row[column("standard", a)] for a, p in steered)
+            expected = np.degrees(np.arccos(along / np.sqrt(square * row["gram_standard_standard"])))
+            assert measured.loc[bin_, f"{prior}_deg"] == pytest.approx(expected, abs=1e-5)
+    assert list(measured.index) == [0, 1, 2, ALL_BINS]
+
+
+def column(a, b):
+    return f"gram_{a}_{b}" if OBJECTIVES.index(a) <= OBJECTIVES.index(b) else f"gram_{b}_{a}"
+
+
+def test_the_angle_to_the_steered_gradient_is_printed(flags, tmp_path, capsys):
+    assert angles.main([*flags, "--per-bin", "1", "--out", str(tmp_path / "out")]) == 0
+    words = capsys.readouterr().out
+    record = read_record(tmp_path / "out", "units", "grams")
+    assert steered_lines(steered_angles(record.units, record.grams, "all")) in words
+    assert "standard and steered (gamma 2), pooled angles in degrees:\n  q* detached: " in words
+    assert "below 10, little is to be expected of steering" in words
