@@ -13,6 +13,7 @@ import torch
 
 from probes import Analyzer
 from records.files import write_json
+from records.fingerprint import plain
 from study.suite.designs import Branch, GridPoint
 from vlm.checkpoints.adapter_folders import weights_fingerprint
 from vlm.checkpoints.checkpoint import load_model
@@ -62,7 +63,7 @@ def pair_card(path: Path, student: Path, branch: Branch) -> dict[str, Any]:
 
 
 def point_card(path: Path, student: Path, point: GridPoint) -> dict[str, Any]:
-    """Return the card of a point of the grid, which has no angles, measured unless it is there."""
+    """Return the card of a point of the grid, without angles, measured unless it is there."""
 
     def measure() -> dict[str, Any]:
         accuracy = {"with the picture": accuracies(student)}
@@ -97,7 +98,10 @@ def accuracies(checkpoint: Path, *, without_image: bool = False) -> dict[str, fl
 
 
 def angles(student: Path) -> list[dict[str, float]]:
-    """Return Figure 3 as a table: for each bin its units, and mean angles with their intervals, degrees."""
+    """Return Figure 3 as a table: for each bin its units, mean angles, the interval of the first; degrees.
+
+    An angle is NaN where no gradient of the bin is other than 0.
+    """
     bins = Analyzer(str(student), limit=ANGLE_PROMPTS, seed=SEED).angles(per_bin=PER_BIN).bins
     return [_angle_row(row) for _, row in bins[bins["scope"] == "all"].iterrows()]
 
@@ -125,7 +129,7 @@ def _card(path: Path, model: Path, about: str, measure: Callable[[], dict[str, A
         card = json.loads(path.read_bytes())
         if all(card.get(side) == fingerprint for side, fingerprint in sides.items()):
             return card
-    card = {"about": about, **sides, **measure()}
+    card = plain({"about": about, **sides, **measure()}, gaps=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, card)
     return card

@@ -87,8 +87,8 @@ PAIRS: Final[Mapping[str, Branch]] = {
 
 GRID_LANGUAGE: Final = _brief(_CONFLICT)
 """What the language model practises that those of the grid are moved toward; its vision tower is the teacher's."""
-VISION_LEVELS: Final = (0.3, 0.42, 0.5)
-LANGUAGE_LEVELS: Final = (0.0, 0.7, 1.2)
+VISION_LEVELS: Final = (0.3, 0.42, 0.49)
+LANGUAGE_LEVELS: Final = (0.0, 0.7, 1.1)
 GRID: Final[Mapping[str, GridPoint]] = {
     f"grid-v{visual}-l{lingual}": GridPoint(noise, moved)
     for visual, noise in enumerate(VISION_LEVELS)

@@ -75,7 +75,7 @@ def _gaps(cards: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _figure_3(name: str, card: Mapping[str, Any]) -> str:
     titles = tuple(card["angles"][0])
-    rows = [tuple(f"{value:g}" for value in row.values()) for row in card["angles"]]
+    rows = [tuple("-" if value is None else f"{value:g}" for value in row.values()) for row in card["angles"]]
     return "\n".join([f"## Angles of {name}, degrees", "", _table(titles, rows), ""])
 
 
