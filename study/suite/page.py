@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from study.suite import designs
+from study.suite import cards, designs
 
 _HEAD: Final = """# Pairs with set gaps
 
 `python -m study.suite --grid` makes the pairs and measures this page. `study/suite/designs.py` says how each student is
-made. Losses are nats, means over the tokens of the student's own responses to prompts with a picture. Bins are those
-of VDS, ten of equal size. A run on a pair:
+made. Losses are nats, means over the tokens of the student's own responses to those of {gap_prompts} prompts that have a
+picture. Bins are those of VDS, ten of equal size. Accuracy is over {answers} prompts: the standard error on high is about
+three points. Angles are means over at most {per_bin} tokens a bin, of the responses to {angle_prompts} prompts; low and high
+are the 95 % interval of language-visual over prompts, and null is that of unrelated tokens. A run on a pair:
 
     python -m train --student runs/suite/NAME/student --objective vgs {flags}
 
@@ -23,11 +25,22 @@ def page(
     teacher: Mapping[str, Any], pairs: Mapping[str, Mapping[str, Any]], grid: Mapping[str, Mapping[str, Any]]
 ) -> str:
     """Return the page of the cards, by name; there may be none of the grid."""
-    sections = [_HEAD.format(flags=designs.TRAIN_FLAGS, path=designs.RATE * designs.STEPS)]
+    sections = [_head()]
     sections += [_pairs(teacher, pairs)] if pairs else []
     sections += [_grid(grid)] if grid else []
     sections += [_figure_3(name, card) for name, card in pairs.items()]
     return "\n".join(sections)
+
+
+def _head() -> str:
+    return _HEAD.format(
+        flags=designs.TRAIN_FLAGS,
+        path=designs.RATE * designs.STEPS,
+        gap_prompts=cards.GAP_PROMPTS,
+        answers=cards.ANSWERS,
+        angle_prompts=cards.ANGLE_PROMPTS,
+        per_bin=cards.PER_BIN,
+    )
 
 
 def _pairs(teacher: Mapping[str, Any], pairs: Mapping[str, Mapping[str, Any]]) -> str:
