@@ -8,10 +8,10 @@ from study.suite import cards, designs
 _HEAD: Final = """# Pairs with set gaps
 
 `python -m study.suite --grid` makes the pairs and measures this page. `study/suite/designs.py` says how each student is
-made. Losses are nats, means over the tokens of the student's own responses to those of {gap_prompts} prompts that have a
-picture. Bins are those of VDS, ten of equal size. Accuracy is over {answers} prompts: the standard error on high is about
-three points. Angles are means over at most {per_bin} tokens a bin, of the responses to {angle_prompts} prompts; low and high
-are the 95 % interval of language-visual over prompts, and null is that of unrelated tokens. A run on a pair:
+made. Losses are nats, means over the tokens of the student's own responses, {gap_prompts} prompts, those without a
+picture left out. Bins are those of VDS, ten of equal size. Accuracy is over {answers} prompts; on high its standard
+error is about three points. Angles are means over at most {per_bin} tokens per bin, {angle_prompts} prompts. `low` and
+`high` are the 95 % interval of language-visual over prompts; `null` is the mean of unrelated tokens. A run on a pair:
 
     python -m train --student runs/suite/NAME/student --objective vgs {flags}
 
