@@ -1,6 +1,7 @@
 """The checkpoint folders of the bundled pair, as any transformers program loads them."""
 
 import json
+import os
 from pathlib import Path
 
 from transformers import PreTrainedModel, ProcessorMixin
@@ -16,6 +17,6 @@ def export(model: PreTrainedModel, processor: ProcessorMixin, folder: Path) -> N
 
 
 def link(student: Path, teacher: Path) -> None:
-    """Write the student's pair.json, which names its teacher and the teacher's weights."""
-    content = {"teacher": "../teacher", "fingerprint": weights_fingerprint(str(teacher))}
+    """Write the student's pair.json, which names its teacher by a relative path, and the teacher's weights."""
+    content = {"teacher": os.path.relpath(teacher, student), "fingerprint": weights_fingerprint(str(teacher))}
     (student / "pair.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
