@@ -17,18 +17,17 @@ from geometry.gram import Gram
 def halfway_gamma(gram: Gram, most: float = math.inf) -> float:
     """Return the smallest gamma that turns the standard gradient half of the way to the visual one, at most `most`.
 
-    0 where there is no visual gradient, as nothing turns it.
+    0 where one of the gradients is 0: there is nothing to turn, or nothing that turns it.
 
     Args:
         gram: of one pair of gradients, `"standard"` and `"visual"`.
 
     Raises:
-        ValueError: a length is not finite, or there is no standard gradient, which has no direction to turn from.
+        ValueError: a length is not finite, or unknown.
     """
     standard, visual = (float(gram.norm(name)) for name in ("standard", "visual"))
-    if not (0.0 < standard < math.inf and 0.0 <= visual < math.inf):
+    if not (standard < math.inf and visual < math.inf):
         raise ValueError(
-            f"`gram` must have a standard gradient above 0 and finite lengths, got {standard} and {visual}."
-            " Measure a batch with a loss."
+            f"`gram` must have gradients of known, finite lengths, got {standard} and {visual}. Measure another batch."
         )
     return min(standard / visual, most) if visual else 0.0

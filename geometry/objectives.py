@@ -162,8 +162,8 @@ class Objective:
         """
         if not len(vds):
             return Thresholds(math.inf, math.inf)
-        quantiles = (float(vds_quantile(vds, q)) for q in (self.low_quantile, self.quantile))
-        return Thresholds(*quantiles, mean=float(vds.double().mean()))
+        low, high = (float(vds_quantile(vds, q)) for q in (self.low_quantile, self.quantile))
+        return Thresholds(low, high, float(vds.double().mean()))
 
 
 @dataclass(frozen=True)

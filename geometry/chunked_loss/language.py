@@ -41,7 +41,8 @@ def language_from_hidden(
             ids = top_ids(teacher.head.logits(teacher.image[rows]), top_k)
             own, text = topk_log_probs(own, ids), topk_log_probs(text, ids)
         for block in blocks(own):
-            p, q = (Distribution.normalised(view[block], work, name) for view, name in ((own, "p_text"), (text, "q_text")))
+            p = Distribution.normalised(own[block], work, "p_text")
+            q = Distribution.normalised(text[block], work, "q_text")
             losses.append(kl_of(p, q, work))
         del own, text  # before the next chunk's are made
     return torch.cat(losses)
