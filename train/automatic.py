@@ -46,8 +46,8 @@ def choose_gamma(learner: Learner, progress: Progress, batch: Batch) -> None:
         progress.gamma = halfway_gamma(gram, config.gamma_max)
     except ValueError:
         raise OptionError(
-            "`objective` auto must have gradients of known lengths to begin with, and those of the first batch cancel or"
-            " are not finite: the student does what its teacher does, or logits overflow; train another student"
+            "`objective` auto must have gradients of known lengths to begin with, and those of the first batch cancel,"
+            " as where the student does what its teacher does, or are not finite; train another student"
         ) from None
     if learner.accelerator.is_main_process:
         say(chosen(gram, progress.gamma))

@@ -403,7 +403,7 @@ def test_refuses_settings(fields: dict, message: str) -> None:
     ("field", "value", "message"),
     [
         ("name", "grpo", r"`name` must be one of \('standard', .*\), got 'grpo'"),
-        ("prior", "fixed", r"`prior` must be one of \('detached', 'attached'\), got 'fixed'"),
+        ("prior", "fixed", r"`prior` must be one of \('detached', .*\), got 'fixed'"),
         ("vp", "none", "`vp` must be one of"),
         ("average", "batch", "`average` must be one of"),
     ],

@@ -130,10 +130,10 @@ def test_little_to_steer_is_said():
     assert automatic.chosen(wide, 1.0) == "gamma 1.00: it turns the standard gradient by 29 of the 57 degrees to visual"
 
 
-def test_a_student_without_a_gradient_is_refused_in_one_line(checkpoints, monkeypatch):
+def test_gradients_of_unknown_lengths_are_refused_in_one_line(checkpoints, monkeypatch):
     one = auto(checkpoints)
-    monkeypatch.setattr("train.automatic.batch_grams", lambda *_: {"all": Gram(np.zeros((4, 4)))})
-    with pytest.raises(OptionError, match="`objective` auto must have a standard gradient") as caught:
+    monkeypatch.setattr("train.automatic.batch_grams", lambda *_: {"all": Gram(np.full((4, 4), np.nan))})
+    with pytest.raises(OptionError, match="`objective` auto must have gradients of known lengths") as caught:
         automatic.choose_gamma(one, Progress(), batch(one))
     assert "\n" not in str(caught.value)
 
@@ -156,7 +156,9 @@ def test_the_cut_into_micro_batches_changes_nothing(checkpoints):
 
 
 def test_a_run_continues_bit_by_bit_with_its_strengths(checkpoints, tmp_path, monkeypatch):
-    settings = {**AUTO, "steps": 5, "checkpoint_every": 2, "evaluate_every": 0, "rho": 50.0}
+    """With a bound of 0 on the language loss, so that lambda rises in every step."""
+    settings = {**AUTO, "steps": 5, "checkpoint_every": 2, "evaluate_every": 0, "rho": 4.0}
+    monkeypatch.setattr("train.batch.language_from_hidden", lambda prior, *_, **__: prior.hidden[:, 0] * 0.0)
     whole = train(small(checkpoints, out=str(tmp_path / "whole"), **settings))
     cut = train_in_two(small(checkpoints, out=str(tmp_path / "cut"), **settings), 3, monkeypatch)
     assert lines(cut) == lines(whole)
@@ -165,7 +167,7 @@ def test_a_run_continues_bit_by_bit_with_its_strengths(checkpoints, tmp_path, mo
     assert len({line.lambda_ for line in steps}) > 2 and min(line.lambda_ for line in steps) == 0.0
     states = [torch.load(run / "last" / "training.pt", weights_only=True) for run in (whole, cut)]
     assert states[0]["gamma"] == states[1]["gamma"] == steps[0].gamma
-    expected = automatic.raised(steps[-1].lambda_, 50.0, steps[-1].unlearnt_nats)
+    expected = automatic.raised(steps[-1].lambda_, 4.0, steps[-1].unlearnt_nats)
     assert states[0]["lambda_"] == states[1]["lambda_"] == expected
     ours, theirs = (load_file(run / "last/model.safetensors") for run in (whole, cut))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -187,10 +189,9 @@ def test_without_pictures_nothing_is_steered(checkpoints, tmp_path, capsys):
     path.write_text("".join(f'{{"problem": "how much is {n} plus 1?", "answer": "{n + 1}"}}\n' for n in range(5)))
     changes = {"prompts": str(path), "held_out": 2, "batch": 3, "steps": 2, "evaluate_every": 0}
     run = train(small(checkpoints, out=str(tmp_path / "run"), **AUTO, **changes))
-    assert [(line.gamma, line.lambda_, line.unlearnt_nats) for line in read_journal(run).steps] == [
-        (0.0, 0.0, None)
-    ] * 2
-    assert "gamma 0: the first batch has no visual gradient" in capsys.readouterr().out
+    strengths = [(line.gamma, line.lambda_, line.unlearnt_nats) for line in read_journal(run).steps]
+    assert strengths == [(0.0, 0.0, None)] * 2
+    assert "gamma 0: the first batch has no gradient to steer" in capsys.readouterr().out
 
 
 def test_other_runs_have_no_strengths_of_their_own(checkpoints, tmp_path):
