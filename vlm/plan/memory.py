@@ -112,7 +112,7 @@ class Memory:
 
     def first_student(self) -> int:
         """Bytes of the student before training in the machine's memory; with adapters the one that trains is it."""
-        return self.weights("student") if self.work.keeps_first and not self.settings.lora_rank else 0
+        return self.weights("student") if self.work.has_prior and not self.settings.lora_rank else 0
 
     def _copied_head(self) -> int:
         """Bytes of the copy of a teacher's head that training keeps where the loss is."""
@@ -190,7 +190,12 @@ class Memory:
             **_in_16_bits(settings, student),
             "backward": max(_beside(cost) for cost in passes),
         }
-        loss = {**found, "backward": 0, "head's gradient": head, "loss": self._logits(4) + 2 * passes[0].hidden_bytes}
+        loss = {
+            **found,
+            "backward": 0,
+            "head's gradient": head,
+            "loss": self._logits(4 + self.work.has_prior) + 2 * passes[0].hidden_bytes,
+        }
         n_held = self.work.n_gradients + (self.work.n_gradients > 1)  # several are combined into one more
         update = {"AdamW": 8 * n_trained, "sums of gradients": 4 * n_trained * n_held}
         return max((found, loss, update), key=lambda parts: sum(parts.values()))
