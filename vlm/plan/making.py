@@ -175,7 +175,7 @@ def _notes(memory: Memory) -> tuple[str, ...]:
         notes.append("the vision tower is not counted: without a processor its inputs are not known")
     if (first := memory.first_student()) and not memory.on_cpu:
         notes.append(
-            f"the frozen prior is another copy of the student, {gb(first)} GB of the machine's memory, not in the table;"
-            " with adapters there is none"
+            f"the frozen prior is another copy of the student, {gb(first)} GB of the machine's memory, not in the"
+            " table; with adapters there is none"
         )
     return tuple(notes)
