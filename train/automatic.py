@@ -3,7 +3,7 @@
 The loss is that of vgs-lp whose visual target holds the prior of the student before training.
 
 gamma is chosen once, from the first batch: the smallest at which the gradient has turned half of the way from standard
-to visual, at most `gamma_max`. More turns it less and less: as gamma grows without bound, the other half.
+to visual, at most `gamma_max`. The other half needs a gamma without bound.
 
 lambda moves by dual ascent, so that what the student knew of language stays a bound. After each step
 

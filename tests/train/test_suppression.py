@@ -7,6 +7,7 @@ from geometry import LMHead
 from records.journal import read_journal
 from tests.geometry.problems import normal
 from tests.train.small import batch, both_logits, learner, small, watch
+from train.batch import padded
 from train.grpo import token_ids
 from train.loop import train
 from train.step import summed_gradient
@@ -76,6 +77,16 @@ def test_a_step_is_its_slow_twin_however_it_is_cut(checkpoints, size):
     gradient = torch.cat([g.flatten() for g in found.gradient])
     assert float((gradient - slow).norm()) < 1e-4 * float(slow.norm()) and float(slow.norm()) > 1e-3
     assert found.loss == pytest.approx(float(loss.detach()), rel=1e-4)
+
+
+def test_a_micro_batch_that_is_repeated_adds_nothing(checkpoints):
+    """As in a process with shards that has fewer of them than another."""
+    one = learner(small(checkpoints, micro_batch=2, **SUPPRESSION))
+    made = batch(one)
+    longer = padded(made, len(made.micro_batches) + 1)
+    assert len(longer.suppressed) == 4 and not longer.suppressed[-1].any()
+    found, expected = (summed_gradient(one, each, watch()) for each in (longer, made))
+    assert all(torch.equal(a, b) for a, b in zip(found.gradient, expected.gradient, strict=True))
 
 
 def test_the_suppressed_tokens_become_less_probable(checkpoints):
