@@ -2,6 +2,7 @@ from .bins import bin_edges as bin_edges
 from .bins import equal_frequency_bins as equal_frequency_bins
 from .bins import vds_quantile as vds_quantile
 from .chunked_loss.from_logits import objective_loss as objective_loss
+from .chunked_loss.language import language_from_hidden as language_from_hidden
 from .chunked_loss.loss import objective_loss_from_hidden as objective_loss_from_hidden
 from .chunked_loss.loss import vds_from_hidden as vds_from_hidden
 from .cotangents import Cotangents as Cotangents
@@ -34,6 +35,7 @@ from .grpo_loss import GRPOLoss as GRPOLoss
 from .grpo_loss import group_advantages as group_advantages
 from .grpo_loss import grpo_loss as grpo_loss
 from .grpo_loss import mixed as mixed
+from .halfway_gamma import halfway_gamma as halfway_gamma
 from .lm_head import HiddenViews as HiddenViews
 from .lm_head import LMHead as LMHead
 from .lm_head import TextView as TextView

@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from typing import Final, Literal
 
-Name = Literal["standard", "off-policy", "vgs", "vgs-lp", "adaptive", "language-steering"]
+Name = Literal["standard", "off-policy", "vgs", "vgs-lp", "adaptive", "language-steering", "vds-weighted"]
 Prior = Literal["detached", "attached", "frozen"]
 Preservation = Literal["gated", "printed"]
 Average = Literal["trajectory", "token"]
@@ -16,7 +16,7 @@ _STEERED: Final = ("vgs", "vgs-lp", "adaptive", "language-steering")
 _PRESERVED: Final = ("vgs-lp", "adaptive", "language-steering")
 READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "gamma": _STEERED,
-    "eta": _STEERED,
+    "eta": (*_STEERED, "vds-weighted"),
     "prior": _STEERED,
     "lambda_": _PRESERVED,
     "quantile": _PRESERVED,
@@ -35,6 +35,8 @@ QUANTILE: Final = 0.7
 """Quantile of the VDS above which a token is preserved, arXiv:2606.00564, Eq. 16, 21, 24."""
 LOW_QUANTILE: Final = 0.4
 """Quantile of the VDS up to which the adaptive objective does not steer, arXiv:2606.00564, Eq. 24."""
+MOST_WEIGHT: Final = 20.0
+"""Greatest weight of a token in a loss that is weighted by VDS, whose mean weight is 1."""
 ALPHA: Final = 0.3
 """Share of the distillation loss in a mix with a reward, arXiv:2606.00564, Eq. 22."""
 PUBLISHED_ETA: Final[Mapping[str, float]] = {"2b": 0.41, "4b": 0.36}

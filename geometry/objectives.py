@@ -10,6 +10,7 @@
 | vgs-lp | eta (standard + gamma visual) + lambda LP, LP = 1[VDS > Q_0.7] language, Eq. 16-18 |
 | adaptive | the same with gamma_t = 0, gamma / 2 or gamma between and beyond the quantiles Q_0.4, Q_0.7, Eq. 24-25 |
 | language-steering | eta (standard + gamma language) + lambda VP, Eq. 19, 21 |
+| vds-weighted | eta w standard, w = min(VDS / mean VDS, `MOST_WEIGHT`); a rival of steering, not in the paper |
 
 Where this departs from the paper or fills a gap:
 1. q* is held fixed (`prior="detached"`): the student's language prior in it is a constant. `"attached"` lets it follow
@@ -21,7 +22,7 @@ Where this departs from the paper or fills a gap:
    as the ratio of the lengths of the standard and the steered gradient, and lambda's term is in neither. Eq. 18 as
    printed multiplies the whole of Eq. 17, lambda's term too (`"loss"`).
 5. At tokens of prompts without an image the two views are equal. There visual and the gates are 0, and language is
-   standard: its weight is given to standard, so that the text view is not needed.
+   standard: its weight is given to standard, so that the text view is not needed. There w is 1.
 """
 
 import math
@@ -37,6 +38,7 @@ from geometry.objective_settings import (
     GAMMA,
     LAMBDA,
     LOW_QUANTILE,
+    MOST_WEIGHT,
     QUANTILE,
     READ_BY,
     Average,
@@ -53,6 +55,7 @@ _TERMS: dict[str, tuple[str, str | None, str | None]] = {  # weighed by 1, by ga
     "vgs-lp": ("standard", "visual", "language"),
     "adaptive": ("standard", "visual", "language"),
     "language-steering": ("standard", "language", "visual"),
+    "vds-weighted": ("standard", None, None),
 }
 
 
@@ -64,6 +67,8 @@ class Thresholds:
     """Q_0.4, arXiv:2606.00564, Eq. 24."""
     high: float
     """Q_0.7, arXiv:2606.00564, Eq. 16, 21, 24."""
+    mean: float = 0.0
+    """The mean, which weights by VDS are divided by; 0 where no token depends on the picture."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ class Objective:
     def is_gated(self) -> bool:
         """Whether the weights depend on VDS."""
         _, steered, kept = self.terms
-        return kept is not None or (self.name == "adaptive" and steered is not None)
+        return kept is not None or self.name == "vds-weighted" or (self.name == "adaptive" and steered is not None)
 
     @property
     def trains_image_view(self) -> bool:
@@ -151,13 +156,14 @@ class Objective:
             )
 
     def thresholds(self, vds: Float[Tensor, " _T"]) -> Thresholds:
-        """Return the quantiles of the VDS of a batch's tokens, prompts without an image left out.
+        """Return the quantiles and the mean of the VDS of a batch's tokens, prompts without an image left out.
 
         Of no tokens at all they are inf: no gate opens.
         """
         if not len(vds):
             return Thresholds(math.inf, math.inf)
-        return Thresholds(*(float(vds_quantile(vds, q)) for q in (self.low_quantile, self.quantile)))
+        low, high = (float(vds_quantile(vds, q)) for q in (self.low_quantile, self.quantile))
+        return Thresholds(low, high, float(vds.double().mean()))
 
 
 @dataclass(frozen=True)
@@ -197,7 +203,7 @@ def coefficients(
     pictured = torch.ones_like(vds) if has_image is None else has_image.to(vds)
     weights = {field.name: torch.zeros_like(vds) for field in fields(Coefficients)}
     if base:
-        weights[base] += objective.eta
+        weights[base] += objective.eta * _weight(objective, vds, thresholds, pictured)
     if steered:
         steering = objective.eta * _gamma(objective, vds, thresholds)
         weights[steered] += steering * pictured
@@ -208,6 +214,13 @@ def coefficients(
         strength = objective.lambda_ * (objective.eta if objective.eta_scales == "loss" else 1.0)
         weights[kept] += strength * gate * pictured
     return Coefficients(**weights)
+
+
+def _weight(objective: Objective, vds: Tensor, thresholds: Thresholds | None, pictured: Tensor) -> Tensor:
+    """What each token's standard loss is weighed by: 1, or VDS by its mean if the objective is weighted by it."""
+    if objective.name != "vds-weighted" or not (mean := _given(thresholds, objective).mean):
+        return torch.ones_like(vds)
+    return torch.where(pictured > 0, (vds / mean).clamp(max=MOST_WEIGHT), 1.0)
 
 
 def _gamma(objective: Objective, vds: Tensor, thresholds: Thresholds | None) -> Tensor:

@@ -49,6 +49,13 @@ class StepLine:
     If a mix of rewards and distillation matches norms, the factor of the standard loss."""
     seconds: Mapping[str, float]
     """By phase, `PHASES`."""
+    gamma: float | None = None
+    """Strength of the steering in the step, if the run chose it; else null."""
+    lambda_: float | None = None
+    """Strength of the preservation term in the step, if the run moves it; else null."""
+    unlearnt_nats: float | None = None
+    """Language loss minus that of the student before training, which moves lambda: a mean over the step's tokens with
+    VDS above the quantile; null where lambda does not move."""
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,16 @@ def journal_tables(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
     """Return the tables that journals fill: `curves`, `steps`, `evaluations`, `gradients`."""
     rows = {"curves": _curves, "steps": _steps, "evaluations": _evaluations, "gradients": _gradients}
     return {
-        table: pd.DataFrame(
-            [run.names | row for run in runs for row in rows_in(run.journal)], columns=TABLES[table].names
-        )
+        table: _frame(table, [run.names | row for run in runs for row in rows_in(run.journal)])
         for table, rows_in in rows.items()
     }
+
+
+def _frame(table: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The rows of a table; an optional column is there where a row has a value for it."""
+    measured = {name for row in rows for name, value in row.items() if value is not None}
+    columns = [one.name for one in TABLES[table].columns if not one.optional or one.name in measured]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _curves(journal: Journal) -> Iterator[dict[str, Any]]:
@@ -54,6 +59,7 @@ def _losses(step: int, rollouts: str, whole: Mapping[str, float | None], binned:
 def _steps(journal: Journal) -> Iterator[dict[str, Any]]:
     for line in journal.steps:
         numbers = {name: getattr(line, name) for name in MEASURED + UPDATED}
+        numbers |= {"gamma": line.gamma, "lambda": line.lambda_, "unlearnt_nats": line.unlearnt_nats}
         seconds = {f"{phase}_seconds": line.seconds[phase] for phase in PHASES}
         yield {"step": line.step, "skipped": line.skipped} | numbers | seconds
 

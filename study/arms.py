@@ -56,7 +56,18 @@ FACTORS: Mapping[str, Flags] = {
     "vgs-lp-unclipped-eta": {"objective": "vgs-lp", "clip_norm": "none", "eta": PUBLISHED_ETA["2b"]},
 }
 """Two arms that differ in a constant factor of the loss."""
-ARMS: Mapping[str, Flags] = {**OBJECTIVES, **STRENGTHS, **FACTORS}
+RIVALS: Mapping[str, Flags] = {
+    "auto": {"objective": "auto"},
+    "vds-weighted": {"objective": "vds-weighted", "eta": "measured"},
+    "suppression": {"objective": "suppression"},
+    "standard-lr-1e-4": {"objective": "standard", "lr": 1e-4},
+    "standard-lr-2e-4": {"objective": "standard", "lr": 2e-4},
+    "standard-lr-6e-4": {"objective": "standard", "lr": 6e-4},
+}
+"""Steering whose strength sets itself, and what else might do what steering does: weights by VDS, suppression of
+improbable tokens without a teacher, and another rate. `vds-weighted` is the second arm with an eta. It is measured, so
+that in each step the gradient is as long as the standard one."""
+ARMS: Mapping[str, Flags] = {**OBJECTIVES, **STRENGTHS, **FACTORS, **RIVALS}
 INITIAL = "initial"
 """The arm that is not trained."""
 

@@ -12,12 +12,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from geometry import HiddenViews, TextView, Thresholds, token_shares, vds_from_hidden
+from geometry import HiddenViews, TextView, Thresholds, language_from_hidden, token_shares, vds_from_hidden
 from train.grpo import Sampled, advantages, before_updates
 from train.learner import Learner, Stopwatch, gather_rows, most
 from train.part import Part
-from train.prior import FrozenPrior
 from train.rollouts import MicroBatch, Response, has_image, responses_to, sample
+from train.suppression import suppressed
 from train.teacher import teacher_views
 from vlm.answers.judge import is_correct_any
 from vlm.prompts.prompt import Prompt
@@ -46,6 +46,11 @@ class Batch:
     """Of each micro-batch; None where the update is made with the weights that sampled."""
     prior: Sequence[TextView] | None = None
     """Of each micro-batch, from the student before training; None where the visual target follows the present one."""
+    first_language: float | None = None
+    """Mean language loss of the student before training, in nats, over the tokens of the global batch above the upper
+    threshold; None where lambda does not move, or no token is above."""
+    suppressed: Sequence[Tensor] | None = None
+    """Of each micro-batch, `[T]`; None for objectives that do not suppress improbable tokens."""
 
     @property
     def parts(self) -> list[Part]:
@@ -57,7 +62,8 @@ class Batch:
         if self.thresholds is None:
             raise ValueError("`thresholds` must be finite for a loss, got None. Skip the update.")
         n = len(self.micro_batches)
-        optional = (part or [None] * n for part in (self.vds, self.advantages, self.sampled, self.prior))
+        held = self.vds, self.advantages, self.sampled, self.prior, self.suppressed
+        optional = (part or [None] * n for part in held)
         columns = self.micro_batches, self.teacher, self.shares, self.thresholds, *optional
         return [Part(*row) for row in zip(*columns, strict=True)]
 
@@ -107,16 +113,22 @@ def collect(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopw
     micro_batches, scored = [responses[rows] for rows, _ in cuts], [one for _, one in cuts]
     own = torch.tensor([_about(response) for response in responses], device=learner.accelerator.device)
     about = gather_rows(learner.accelerator, own)
-    return Batch(
+    thresholds, first_language = _of_all(learner, scored)
+    made = Batch(
         micro_batches,
         [one.views for one in scored],
         _shares(learner, micro_batches, about[:, 0]),
         [one.vds for one in scored if one.vds is not None] or None,
-        _thresholds(learner, scored),
+        thresholds,
         about,
         advantages(own[:, 2], config.group_size, micro_batches) if config.has_rewards else None,
         prior=[one.prior for one in scored if one.prior is not None] or None,
+        first_language=first_language,
     )
+    if config.objective != "suppression":
+        return made
+    with watch.phase("student"), learner.whole():
+        return replace(made, suppressed=suppressed(learner, micro_batches))
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
@@ -140,16 +152,20 @@ def padded(batch: Batch, n_parts: int) -> Batch:
     def longer(parts: Sequence[T]) -> list[T]:
         return [*parts, *[parts[-1]] * lacking]
 
+    def unread(parts: Sequence[Tensor]) -> list[Tensor]:
+        return [torch.zeros_like(parts[-1])] * lacking
+
     return replace(
         batch,
         micro_batches=longer(batch.micro_batches),
         teacher=longer(batch.teacher),
-        shares=[*batch.shares, *[torch.zeros_like(batch.shares[-1])] * lacking],
+        shares=[*batch.shares, *unread(batch.shares)],
         vds=None if batch.vds is None else longer(batch.vds),
         thresholds=None if batch.thresholds is None else longer(batch.thresholds),
         advantages=None if batch.advantages is None else longer(batch.advantages),
         sampled=None if batch.sampled is None else longer(batch.sampled),
         prior=None if batch.prior is None else longer(batch.prior),
+        suppressed=None if batch.suppressed is None else [*batch.suppressed, *unread(batch.suppressed)],
     )
 
 
@@ -180,10 +196,12 @@ def _shares(learner: Learner, micro_batches: Sequence[MicroBatch], lengths: Tens
 
 @dataclass(frozen=True)
 class _Scored:
-    """The teacher's views of a micro-batch, the VDS of all its tokens, that of those with a picture, if all is finite.
+    """The teacher's views of a micro-batch, the VDS of all its tokens, and whether all is finite.
 
     A VDS takes both heads over all ids: only objectives with gates need it before the loss, which measures it itself.
     The frozen prior is there where the objective has one.
+
+    pictured: of the tokens with a picture VDS, and the language loss of the student before training or 0, `[n, 2]`.
     """
 
     views: HiddenViews
@@ -194,26 +212,35 @@ class _Scored:
 
 
 def _scored(learner: Learner, responses: MicroBatch, pictures: PictureFeatures | None) -> _Scored:
-    views = teacher_views(learner, responses, pictures)
-    prior = None if learner.prior is None else _prior(learner, learner.prior, responses)
+    views, prior = teacher_views(learner, responses, pictures), None
+    if learner.prior is not None:
+        with learner.accelerator.autocast():
+            prior = learner.prior.text_view(responses)
+    kept = None if prior is None else prior.to("cpu")
     if not learner.config.training_objective.is_gated:
         is_finite = bool(views.image.isfinite().all() and views.text.isfinite().all())
-        return _Scored(views.to("cpu"), None, views.image.new_zeros(0), is_finite, prior)
-    vds = vds_from_hidden(views, top_k=learner.config.top_k)
-    return _Scored(views.to("cpu"), vds, vds[has_image(responses, vds.device)], bool(vds.isfinite().all()), prior)
+        return _Scored(views.to("cpu"), None, views.image.new_zeros(0, 2), is_finite, kept)
+    top_k = learner.config.top_k
+    vds = vds_from_hidden(views, top_k=top_k)
+    language = torch.zeros_like(vds)
+    if learner.config.is_automatic and prior is not None:
+        language = language_from_hidden(prior, views, top_k=top_k)
+    pictured = torch.stack([vds, language], dim=1)[has_image(responses, vds.device)]
+    return _Scored(views.to("cpu"), vds, pictured, bool(vds.isfinite().all()), kept)
 
 
-def _prior(learner: Learner, prior: FrozenPrior, responses: MicroBatch) -> TextView:
-    with learner.accelerator.autocast():
-        return prior.text_view(responses).to("cpu")
+def _of_all(learner: Learner, scored: Sequence[_Scored]) -> tuple[list[Thresholds] | None, float | None]:
+    """The thresholds of each micro-batch, and `first_language`.
 
-
-def _thresholds(learner: Learner, scored: Sequence[_Scored]) -> list[Thresholds] | None:
-    """Of each micro-batch: quantiles of the global batch (arXiv:2606.00564, Eq. 16), or its own."""
+    Thresholds are quantiles of the global batch (arXiv:2606.00564, Eq. 16), or of the micro-batch if that is asked for.
+    """
     objective, accelerator = learner.config.training_objective, learner.accelerator
-    whole = gather_rows(accelerator, torch.cat([one.pictured for one in scored])[:, None])[:, 0]
+    whole = gather_rows(accelerator, torch.cat([one.pictured for one in scored]))
     if most(accelerator, int(not all(one.is_finite for one in scored))):
-        return None
+        return None, None
     if learner.config.quantile_scope == "micro-batch":
-        return [objective.thresholds(one.pictured) for one in scored]
-    return [objective.thresholds(whole)] * len(scored)
+        return [objective.thresholds(one.pictured[:, 0]) for one in scored], None
+    thresholds = objective.thresholds(whole[:, 0])
+    above = whole[whole[:, 0] > thresholds.high, 1]
+    is_read = learner.config.is_automatic and len(above)
+    return [thresholds] * len(scored), float(above.double().mean()) if is_read else None

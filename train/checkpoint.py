@@ -50,6 +50,10 @@ class Progress:
     skipped_in_a_row: int = 0
     best: float | None = None
     """The best accuracy evaluated before this step."""
+    gamma: float | None = None
+    """Strength of the steering, once an automatic run has chosen it."""
+    lambda_: float = 0.0
+    """Strength of the preservation term in the next step of an automatic run."""
 
 
 def save(run: Path, student: LoadedModel, teacher: Teacher, progress: Progress, state: State) -> Path:

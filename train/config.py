@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, cast, get_args
 import geometry
 from cli.errors import OptionError
 from geometry.objective_settings import ALPHA, GAMMA, PUBLISHED_ETA, READ_BY, EtaScales, Name
-from train.flags import GROUP_SIZE, OWN, Flags, RewardName
+from train.flags import FLAGS_READ_BY, GROUP_SIZE, OWN, Flags, RewardName, TrainerName
 from vlm.prompts.reading import Reading
 
 _STARTED: Final = (
@@ -22,6 +22,9 @@ STATED_IF_GIVEN: Final = (
     "left_out", "attention", "teacher_dtype", "lr_decay", "weight_average", *(f.name for f in fields(Reading)),
 )  # fmt: skip
 """Flags that a run's config.json names only where they are given."""
+_OF_AUTO: Final = ("rho", "gamma_max")
+_CHOSEN: Final = ("gamma", "lambda_")
+"""Flags that config.json names of an automatic run alone, and flags that it does not name of one."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,16 @@ class Config(Flags):
         return self.objective in get_args(RewardName)
 
     @property
+    def is_automatic(self) -> bool:
+        """Whether the run sets the strengths of its objective by itself."""
+        return self.objective == "auto"
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether the student learns from its teacher; otherwise the distillation losses are recorded alone."""
+        return self.objective not in ("grpo", "suppression")
+
+    @property
     def group_size(self) -> int:
         """Number of responses per prompt."""
         return self.rollouts_per_prompt or (GROUP_SIZE if self.has_rewards else 1)
@@ -65,7 +78,8 @@ class Config(Flags):
     @property
     def normalisation(self) -> float | Literal["measured", "none"]:
         """eta, or how it is measured."""
-        return self.eta if self.eta is not None else "none" if self.has_rewards else "measured"
+        without = self.has_rewards or self.objective in get_args(TrainerName)
+        return self.eta if self.eta is not None else "none" if without else "measured"
 
     @property
     def what_eta_scales(self) -> EtaScales:
@@ -77,8 +91,11 @@ class Config(Flags):
     def training_objective(self) -> "geometry.Objective":
         """The objective of `geometry`, eta not yet measured.
 
-        For a mix: its distillation loss, or the one whose norm is matched. For grpo: the standard loss, to be recorded.
+        For a mix: its distillation loss, or the one whose norm is matched. For grpo and suppression: the standard loss,
+        to be recorded. For auto: vgs-lp with strengths that stand for those of a step, see `train.automatic`.
         """
+        if self.objective in get_args(TrainerName):
+            return self._of_the_trainer()
         names = {f.name for f in fields(geometry.Objective)} - {"name", "eta"}
         shared = {name: value for name, value in asdict(self).items() if name in names}
         eta = self.eta if isinstance(self.eta, (int, float)) else 1.0
@@ -88,6 +105,14 @@ class Config(Flags):
             return geometry.Objective(cast(Name, mixed_in), eta=eta, **shared)
         except ValueError as error:
             raise OptionError(str(error).replace(f"'{mixed_in}'", f"'{self.objective}'")) from None
+
+    def _of_the_trainer(self) -> "geometry.Objective":
+        try:
+            if self.is_automatic:
+                return geometry.Objective("vgs-lp", prior="frozen", quantile=self.quantile, average=self.average)
+            return geometry.Objective("standard", average=self.average)
+        except ValueError as error:
+            raise OptionError(str(error)) from None
 
     @property
     def top_k(self) -> int | None:
@@ -105,22 +130,25 @@ class Config(Flags):
         return self.lr if not decaying else self.lr * min(1.0, (self.steps - step) / decaying)
 
     @property
-    def steers(self) -> bool:
-        """Whether the loss has a steered term."""
-        return self.training_objective.terms[1] is not None
+    def is_scaled(self) -> bool:
+        """Whether the loss has a factor eta: it is steered, or weighted by VDS."""
+        return self.objective == "vds-weighted" or self.training_objective.terms[1] is not None
 
     @property
     def measures_eta(self) -> bool:
         """Whether eta is measured in each step."""
-        return self.normalisation == "measured" and self.steers
+        return self.normalisation == "measured" and self.is_scaled
 
     @property
     def settings(self) -> dict[str, Any]:
         """The flags that identify the run: all but those that say how it is started, and those of `STATED_IF_GIVEN`
-        that were left out. `eta_scales` is stated where eta scales the whole loss."""
+        that were left out. `eta_scales` is stated where eta scales the whole loss, and for auto no strength."""
         defaults = {f.name: f.default for f in fields(self)}
         unset = {name for name in STATED_IF_GIVEN if getattr(self, name) == defaults[name]}
+        unset |= set(_CHOSEN if self.is_automatic else _OF_AUTO)
         stated = {k: v for k, v in asdict(self).items() if k not in _STARTED and k not in unset}
+        if self.is_automatic:
+            stated["prior"] = self.training_objective.prior
         stated.pop("eta_scales")
         if (scaled := self.training_objective.eta_scales) != "steered":
             stated["eta_scales"] = scaled
@@ -167,9 +195,12 @@ class Config(Flags):
 
 
 def _refuse_unread(config: Config) -> None:
-    """Refuse a flag of the trainer that the objective does not read; `geometry.Objective` refuses its own."""
+    """Refuse a flag that the objective does not read; those of `geometry.Objective` are refused there."""
+    table = OWN
+    if config.objective in get_args(TrainerName):  # eta has a rule of its own
+        table = {name: by for name, by in FLAGS_READ_BY.items() if name != "eta"}
     for f in fields(config):
-        value, readers = getattr(config, f.name), OWN.get(f.name)
+        value, readers = getattr(config, f.name), table.get(f.name)
         if readers and config.objective not in readers and value != f.default:
             raise OptionError(
                 f"`{f.name}` belongs to {' and '.join(readers)}: '{config.objective}' does not read it, got {value};"
@@ -189,7 +220,11 @@ def _refuse_eta(config: Config) -> None:
         )
     if config.has_rewards and eta not in (None, "none"):
         raise OptionError(f"`eta` must be none for '{name}', Eq. 22 has none, got {eta}; leave it out")
-    if isinstance(eta, float) and not config.steers:
+    if name in get_args(TrainerName) and eta not in (None, "none"):
+        raise OptionError(
+            f"`eta` must be none for '{name}', got {eta}: a factor of its whole loss is inert under Adam; leave it out"
+        )
+    if isinstance(eta, float) and not config.is_scaled:
         raise OptionError(f"`eta` must be measured or none for '{name}' without steering, got {eta}")
 
 
@@ -198,7 +233,8 @@ def _refuse_values(config: Config) -> None:
     name = config.objective
     if config.override and not config.resume:
         raise OptionError("`override` belongs to `resume`: give both or neither")
-    if config.quantile_scope != "batch" and not config.training_objective.is_gated:
+    has_gates = config.training_objective.is_gated and name != "vds-weighted"
+    if config.quantile_scope != "batch" and not has_gates:
         raise OptionError(f"`quantile_scope` must be batch for '{name}', which has no gates; leave it out")
     if config.has_rewards and config.group_size < 2:
         raise OptionError(

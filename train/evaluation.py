@@ -11,9 +11,9 @@ from geometry import Objective, objective_loss_from_hidden
 from records.journal_lines import EvaluationLine
 from train.journal_lines import binned, edges_of, means
 from train.learner import Learner
+from train.outcome import Tokens
 from train.rollouts import Response, both_views, generation_batches, has_image, sampled_rollouts
 from train.sharing import shared
-from train.step import Tokens
 from train.teacher import teacher_views
 from vlm.prompts.prompt import Prompt
 from vlm.responses.evaluation import Verdict, accuracy, evaluate

@@ -27,21 +27,30 @@ from vlm.prompts.reading import Reading
 
 RewardName = Literal["grpo", "grpo+standard", "grpo+vgs-lp"]
 """Objectives with a reward, alone or mixed with a distillation loss (arXiv:2606.00564, Eq. 22)."""
+TrainerName = Literal["auto", "suppression"]
+"""Objectives that the trainer makes: steering whose strength sets itself, and suppression without a teacher."""
 Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow", "comet_ml", "aim", "clearml", "swanlab", "dvclive"]
 """Trackers that accelerate can log to."""
 TeacherDtype = Literal["auto", "float32", "bfloat16", "float16", "float64", "int8", "nf4"]
 GROUP_SIZE: Final = 4  # responses per prompt where a reward compares them
+RHO: Final = 5.0
+"""Step of the dual ascent of lambda, per nat."""
+GAMMA_MAX: Final = 4.0
+"""Largest gamma that is chosen from the angle: that of arXiv:2606.00564, Figure 8."""
 OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "alpha": ("grpo+standard", "grpo+vgs-lp"),
     "eta_scales": READ_BY["eta_scales"],
+    "gamma_max": ("auto",),
     "match_norm": ("grpo+standard",),
-    "rollouts": get_args(Name),
+    "rho": ("auto",),
+    "rollouts": (*get_args(Name), "auto"),
     "top_p": ("grpo",),
     "updates": get_args(RewardName),
 }
 """For each flag of the trainer that not every objective reads, the objectives that read it."""
 FLAGS_READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
     **{name: (*by, "grpo+vgs-lp") if "vgs-lp" in by else by for name, by in READ_BY.items()},
+    "quantile": (*READ_BY["quantile"], "grpo+vgs-lp", "auto"),
     "quantile_scope": (*READ_BY["quantile"], "grpo+vgs-lp"),
     "eta": READ_BY["eta"],
     **OWN,
@@ -89,7 +98,7 @@ class Flags(Reading):
     left_out: NonNegativeInt = flag(0, "number of prompts, the last of --prompts, that are kept for another evaluation")
     text_view: Literal["drop", "blank", "other"] = flag("drop", "what replaces the picture in the text view")
 
-    objective: Name | RewardName = flag(
+    objective: Name | RewardName | TrainerName = flag(
         "vgs-lp", "the loss; a flag with [names] is read by these objectives alone", group="Objective"
     )
     gamma: NonNegativeFloat = flag(GAMMA, "strength of the steering")
@@ -114,6 +123,10 @@ class Flags(Reading):
         "what eta multiplies: the steered loss alone, or the whole loss with its preservation term, as in Eq. 18"
         " (default: steered; loss with the published eta of paper-2b and paper-4b)",
     )
+    rho: NonNegativeFloat = flag(
+        RHO, "how much lambda rises in a step for each nat by which the language loss exceeds the untrained student's"
+    )
+    gamma_max: PositiveFloat = flag(GAMMA_MAX, "largest gamma that is chosen from the first batch")
     average: Average = flag("trajectory", "whether the loss is a mean over responses or over tokens")
     support: str = flag(
         "full", "ids in the divergences: full, or topk:K, the teacher's K most probable ids and one bucket for the rest"

@@ -10,7 +10,7 @@ from geometry import bin_edges, equal_frequency_bins
 from records.journal_lines import LOSSES, StepLine
 from stats import N_BINS
 from train.batch import Batch
-from train.step import Outcome, Tokens
+from train.outcome import Outcome, Tokens
 
 Edges = Sequence[float | None]
 

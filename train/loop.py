@@ -7,7 +7,7 @@ the journal and the checkpoint. `train.run` has what is loaded before the first 
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from cli.errors import Stopped
@@ -16,7 +16,7 @@ from geometry.memory import is_out_of_memory
 from records.files import write_json
 from records.journal import JournalWriter
 from records.journal_lines import Line, StepLine
-from train import checkpoint, trackers
+from train import automatic, checkpoint, trackers
 from train.batch import Batch, batches_of_step, joined
 from train.config import Config
 from train.evaluation import accuracy_words, evaluation_line, headline
@@ -24,10 +24,11 @@ from train.folder import opened
 from train.gradients import geometry_line
 from train.journal_lines import step_line
 from train.learner import Stopwatch, most
+from train.outcome import together
 from train.progress import show_step, shown, silent
 from train.prompts import step_seed
 from train.run import Run, load, restore
-from train.step import together, update
+from train.step import update
 from train.trackers import tracked
 from train.weight_average import is_averaged
 from vlm.checkpoints.checkpoint import quiet
@@ -111,10 +112,14 @@ def advance(run: Run, show: Show = silent) -> None:
     batches = batches_of_step(run.learner, run.source.at(step), step_seed(config.seed, step), watch)
     if config.geometry_every and step % config.geometry_every == 0 and batches[0].thresholds is not None:
         _write(run, geometry_line(run.learner, step, batches[0]))
-    outcome = together([update(run.learner, batch, watch) for batch in batches])
+    automatic.choose_gamma(run.learner, progress, batches[0])
+    objective = automatic.objective_of_step(config, progress)
+    outcome = together([update(run.learner, batch, watch, objective) for batch in batches])
     batch = joined(batches)
+    strengths = automatic.moved(config, progress, batch, outcome)
     if run.journal is not None:
         line = step_line(step, batch, outcome, watch.seconds, _first_edges(run.journal))
+        line = replace(line, **strengths.in_journal)
         _write(run, line)
         show_step(show, line, batch, run.learner.optimizer.param_groups[0]["lr"])
         _warn_truncated(run.journal, config.longest_response)

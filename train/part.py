@@ -26,6 +26,8 @@ class Part:
     sampled: Sampled | None = None
     prior: TextView | None = None
     """Of the student before training, where the visual target holds its prior fixed."""
+    suppressed: Tensor | None = None
+    """Weights in a loss that suppresses improbable tokens."""
 
     def cut(self, size: int) -> "list[Part]":
         """Return parts of at most `size` responses, in order."""
@@ -45,4 +47,5 @@ class Part:
             advantages=own(self.advantages),
             sampled=None if self.sampled is None else self.sampled.of_tokens(tokens),
             prior=None if self.prior is None else self.prior[tokens],
+            suppressed=own(self.suppressed),
         )

@@ -75,4 +75,5 @@ def _work(config: Config) -> Work:
         per_step=responses,
         n_steps=config.steps,
         keeps_float32=True,
+        has_prior=config.training_objective.needs_prior,
     )

@@ -41,5 +41,7 @@ def words(line: StepLine, n_tokens: float, lr: float) -> str:
     seconds = sum(line.seconds.values())
     speed = f"{n_tokens / seconds:,.0f} tokens/s" if seconds > 0 else ""
     truncated = f"{100 * line.truncated_share:.0f} % truncated" if line.truncated_share else ""
-    about = [f"lr {lr:.3g}", f"gradient norm {norm}", f"response {line.response_tokens:.1f} tokens", truncated, speed]
+    moving = "" if line.lambda_ is None else f"lambda {line.lambda_:.3g}"
+    response = f"response {line.response_tokens:.1f} tokens"
+    about = [moving, f"lr {lr:.3g}", f"gradient norm {norm}", response, truncated, speed]
     return ", ".join(part for part in (*losses, *about) if part)

@@ -105,6 +105,11 @@ def asked_for(accelerator: Accelerator, config: Config) -> FullyShardedDataParal
         raise OptionError(
             f"`geometry_every` must be 0 for a student in shards, got {config.geometry_every}: measure its checkpoints"
         )
+    if config.is_automatic:
+        raise OptionError(
+            "`objective` must not be auto for a student in shards, whose gradients are not measured: give vgs-lp with"
+            " `prior` frozen and a `gamma`"
+        )
     if config.weight_average:
         raise OptionError(
             f"`weight_average` must be 0 for a student in shards, got {config.weight_average}; leave it out"

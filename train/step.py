@@ -12,6 +12,9 @@ is in neither, its own besides, at the text view alone if that term is the langu
 under Adam where no clip binds, except on the weight of a preservation term that it spares (`eta_scales`). One that is
 measured in each step also weighs the steps against each other in Adam's running means.
 
+A loss that is weighted by VDS has an eta, too, without a steered term. Suppression of improbable tokens replaces the
+distillation loss by one of its own, see `suppression`.
+
 Objectives with a reward mix a surrogate with a distillation loss, see `grpo`; they have no eta. With `match_norm` the
 gradient is (1 - alpha) g_grpo + alpha eta g_standard with eta = |g_vgs-lp| / |g_standard|, measured on the step's own
 batch: a control that hears as much of the teacher as `grpo+vgs-lp` does, without its direction. It costs two more
@@ -20,7 +23,7 @@ backward passes and two more gradients.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -43,25 +46,15 @@ from train import grpo
 from train.batch import Batch, padded
 from train.config import Config
 from train.learner import Learner, Stopwatch, gather_rows, most
+from train.outcome import Outcome, Tokens
 from train.part import Part
 from train.rollouts import both_views, has_image
 from train.sharding import gradients_of, whole
+from train.suppression import suppression_loss
 from vlm.responses.picture_features import PictureFeatures
 
 Gradient = list[Tensor]
 """One tensor for each trained parameter."""
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Numbers of the response tokens of the global batch, `[T]`, in nats; without a graph."""
-
-    standard: Tensor
-    language: Tensor
-    visual: Tensor
-    vds: Tensor
-    entropy: Tensor
-    has_image: Tensor
 
 
 class Summed(NamedTuple):
@@ -74,39 +67,14 @@ class Summed(NamedTuple):
     tokens: Tokens
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The result of an update."""
+def update(learner: Learner, batch: Batch, watch: Stopwatch, objective: Objective | None = None) -> Outcome:
+    """Change the student's weights, unless a loss or gradient is not finite.
 
-    loss: float
-    gradient_norm: float
-    eta: float
-    skipped: bool
-    tokens: Tokens | None
-    """None where the VDS was not finite."""
-
-
-def together(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return what came of the updates of a step: means, all tokens, and skipped if any of them was."""
-    first, *others = outcomes
-    if not others:
-        return first
-
-    def mean(name: str) -> float:
-        return sum(getattr(outcome, name) for outcome in outcomes) / len(outcomes)
-
-    tokens = [outcome.tokens for outcome in outcomes if outcome.tokens is not None]
-    whole = len(tokens) == len(outcomes)
-    every = Tokens(*(torch.cat([getattr(t, f.name) for t in tokens]) for f in fields(Tokens))) if whole else None
-    skipped = any(outcome.skipped for outcome in outcomes)
-    return Outcome(mean("loss"), mean("gradient_norm"), mean("eta"), skipped, every)
-
-
-def update(learner: Learner, batch: Batch, watch: Stopwatch) -> Outcome:
-    """Change the student's weights, unless a loss or gradient is not finite."""
+    objective: what is minimised, if it changes from step to step; by default what the flags name.
+    """
     if batch.thresholds is None:
         return Outcome(math.nan, math.nan, math.nan, True, None)
-    gradient, loss, eta, tokens = summed_gradient(learner, batch, watch)
+    gradient, loss, eta, tokens = summed_gradient(learner, batch, watch, objective)
     if not tokens.vds.isfinite().all():
         return Outcome(math.nan, math.nan, math.nan, True, None)
     with watch.phase("update"):
@@ -117,12 +85,12 @@ def update(learner: Learner, batch: Batch, watch: Stopwatch) -> Outcome:
     return Outcome(loss, norm, eta, skipped, tokens)
 
 
-def summed_gradient(learner: Learner, batch: Batch, watch: Stopwatch) -> Summed:
-    """Return the loss of the global batch, its gradient, eta, and the tokens' numbers."""
+def summed_gradient(learner: Learner, batch: Batch, watch: Stopwatch, objective: Objective | None = None) -> Summed:
+    """Return the loss of the global batch, its gradient, eta, and the tokens' numbers; objective: see `update`."""
     n_parts = len(batch.micro_batches)
     if learner.sharding is not None:
         batch = padded(batch, most(learner.accelerator, n_parts))
-    sums = _Sums(learner)
+    sums = _Sums(learner, objective)
     rows = [sums.add(part, watch) for part in batch.parts]
     if learner.sharding is not None:
         learner.sharding.release()
@@ -141,8 +109,8 @@ def summed_gradient(learner: Learner, batch: Batch, watch: Stopwatch) -> Summed:
 class _Sums:
     """The gradients that are summed apart over the micro-batches of this process, and their losses."""
 
-    def __init__(self, learner: Learner) -> None:
-        self._learner, self._objectives = learner, needed(learner.config)
+    def __init__(self, learner: Learner, objective: Objective | None) -> None:
+        self._learner, self._objectives = learner, needed(learner.config, objective)
         self._parameters, self._pictures = learner.parameters, learner.picture_features(learner.pair.student)
         n_sums = n_gradients(learner.config)
         self.gradients = [[torch.zeros_like(p) for p in self._parameters] for _ in range(n_sums)]
@@ -182,12 +150,13 @@ class _Sums:
         return about, len(losses)
 
 
-def needed(config: Config) -> list[Objective]:
+def needed(config: Config, objective: Objective | None = None) -> list[Objective]:
     """Return the distillation objectives that make a step: the trained one alone, unless eta is measured.
 
     Then the preservation term alone, if there is one, the steered loss without it, and the standard loss.
+    objective: see `update`.
     """
-    trained = config.training_objective
+    trained = objective or config.training_objective
     standard = Objective("standard", average=trained.average)
     if config.match_norm:
         return [trained, standard]
@@ -215,7 +184,7 @@ def _losses(
             student = learner.sharding.even(pair.student, responses, student, text_graph=text_graph)
     teacher, shown = part.teacher.to(student.image.device), has_image(responses, student.image.device)
     prior = None if part.prior is None else part.prior.to(student.image.device)
-    with torch.set_grad_enabled(config.objective != "grpo"):  # there they are recorded alone
+    with torch.set_grad_enabled(config.is_distilled):  # else they are recorded alone
         found = [
             objective_loss_from_hidden(
                 student,
@@ -231,6 +200,9 @@ def _losses(
             for objective in objectives
         ]
     losses = [each.loss for each in found]
+    if part.suppressed is not None:
+        ids = grpo.token_ids(responses, student.image.device)
+        losses = [suppression_loss(student.image, student.head, ids, part.suppressed)]
     if part.advantages is not None:
         losses = grpo.losses(config, _surrogate(learner, part, student), losses)
     return losses, _columns(found[0], shown)

@@ -14,6 +14,8 @@ from records.table import Table, by_name, real, text, whole, yes_no
 ALL_BINS: Final = -1
 MEASURED: Final = ("loss", "response_tokens", "truncated_share", "reward", "banned_mass", "entropy_nats")
 UPDATED: Final = ("gradient_norm", "eta")
+AUTOMATIC: Final = ("gamma", "lambda", "unlearnt_nats")
+"""Columns of runs that set their own strengths."""
 _STEP_WORDS: Final = {
     "loss": "Loss that the step minimises",
     "response_tokens": "Mean number of tokens in a response",
@@ -23,6 +25,9 @@ _STEP_WORDS: Final = {
     "entropy_nats": "Mean entropy of the student's image view",
     "gradient_norm": "Norm of the gradient before clipping",
     "eta": "Factor of the steered loss; with matched rewards, of the standard loss",
+    "gamma": "Strength of the steering in an automatic run",
+    "lambda": "Strength of the preservation term in an automatic run",
+    "unlearnt_nats": "Language loss minus that of the first student, over tokens above the VDS quantile",
 }
 
 RUN: Final = (text("arm", "Name of the arm"), whole("seed", "Seed of the run"))
@@ -52,6 +57,7 @@ STEPS: Final = Table(
         yes_no("skipped", "Whether a loss or gradient was not finite, so that the weights stayed as they were"),
         *(real(name, _STEP_WORDS[name]) for name in MEASURED + UPDATED),
         *(real(f"{phase}_seconds", f"Time of the phase {phase}") for phase in PHASES),
+        *(real(name, _STEP_WORDS[name], optional=True) for name in AUTOMATIC),
     ),
 )
 

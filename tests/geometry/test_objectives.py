@@ -21,6 +21,7 @@ from geometry import (
     token_shares,
     vds_quantile,
 )
+from geometry.objective_settings import MOST_WEIGHT
 from tests.geometry.problems import four_views
 
 EXACT = {"rtol": 0.0, "atol": 1e-12}
@@ -37,6 +38,7 @@ OBJECTIVES = {
     "vgs-lp attached": Objective("vgs-lp", lambda_=0.3, prior="attached"),
     "vgs-lp as printed": Objective("vgs-lp", lambda_=0.3, eta=0.5, eta_scales="loss"),
     "adaptive": Objective("adaptive", lambda_=0.3, eta=0.5),
+    "vds-weighted": Objective("vds-weighted", eta=0.6),
     "adaptive attached": Objective("adaptive", quantile=0.8, low_quantile=0.1, lambda_=0.3, prior="attached"),
     "language-steering": Objective("language-steering", lambda_=0.3, eta=0.6),
     "language-steering as printed": Objective("language-steering", lambda_=0.3, eta=0.6, eta_scales="loss"),
@@ -64,7 +66,7 @@ def plain_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum()
 
 
-def twin_of_token(rows: list[Tensor], objective: Objective, low: float, high: float, has_image: bool) -> Tensor:
+def twin_of_token(rows: list[Tensor], objective: Objective, edges: Thresholds, has_image: bool) -> Tensor:
     """The loss of one token, from the equations."""
     p_image, p_text, q_image, q_text = (row.log_softmax(-1) for row in rows)
     target = (p_text + q_image - q_text).log_softmax(-1)
@@ -72,6 +74,7 @@ def twin_of_token(rows: list[Tensor], objective: Objective, low: float, high: fl
         target = target.detach()
     standard, language, visual = plain_kl(p_image, q_image), plain_kl(p_text, q_text), plain_kl(p_image, target)
     vds = float(plain_kl(q_image, q_text))
+    low, high = edges.low, edges.high
     gate = float(has_image and vds > high)
     eta, gamma, lambda_ = objective.eta, objective.gamma, objective.lambda_
     if objective.eta_scales == "loss":  # eta (standard + gamma steered + lambda preserved), Eq. 18
@@ -80,6 +83,8 @@ def twin_of_token(rows: list[Tensor], objective: Objective, low: float, high: fl
         return plain_kl(q_image, p_image)
     if objective.name == "standard":
         return standard
+    if objective.name == "vds-weighted":
+        return eta * (min(vds / edges.mean, MOST_WEIGHT) if has_image else 1.0) * standard
     if objective.name == "vgs":
         return eta * (standard + gamma * visual)
     if objective.name == "vgs-lp":
@@ -96,7 +101,7 @@ def twin(views: list[Tensor], objective: Objective, edges: Thresholds, has_image
     per_token = []
     for t in range(sum(LENGTHS)):
         rows = [view[t] for view in views]
-        per_token.append(twin_of_token(rows, objective, edges.low, edges.high, bool(has_image[t])))
+        per_token.append(twin_of_token(rows, objective, edges, bool(has_image[t])))
     if objective.average == "token":
         return sum(per_token) / len(per_token)
     means = [sum(per_token[start:stop]) / (stop - start) for start, stop in ((0, 3), (3, 4), (4, 8))]
@@ -231,7 +236,7 @@ def test_needs_a_graph_through_the_text_view_only_where_it_says_so(objective: Ob
 
 def test_which_objectives_train_the_text_view() -> None:
     trains = {name for name, objective in OBJECTIVES.items() if objective.trains_text_view}
-    assert trains == set(OBJECTIVES) - {"standard", "off-policy", "vgs", "vgs by token"}
+    assert trains == set(OBJECTIVES) - {"standard", "off-policy", "vgs", "vgs by token", "vds-weighted"}
 
 
 @EVERY
@@ -262,6 +267,18 @@ def test_coefficients_pinned() -> None:
     steered = {"standard": [0.5] * 4 + [1.5], "language": [1.0] * 4 + [0.0]}
     assert rows("language-steering") == {**steered, "visual": lp}
     assert rows("language-steering", vp="printed") == {**steered, "printed": lp}
+
+
+def test_weights_by_vds_have_the_mean_1_and_a_cap() -> None:
+    vds = torch.tensor([0.0, 0.1, 0.3, 100.0, 0.5], dtype=torch.float64)
+    seen, objective = torch.tensor([True, True, True, True, False]), Objective("vds-weighted")
+    edges = objective.thresholds(vds[seen][:3])
+    assert edges.mean == pytest.approx(0.4 / 3)
+    weights = coefficients(objective, vds, edges, seen)
+    assert weights.standard.tolist() == pytest.approx([0.0, 0.75, 2.25, MOST_WEIGHT, 1.0])
+    assert weights.standard[:3].mean() == pytest.approx(1.0)
+    blind = coefficients(objective, torch.zeros(3), objective.thresholds(torch.zeros(3)))
+    assert blind.standard.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_thresholds_are_the_quantiles_and_none_opens_without_tokens() -> None:
@@ -386,7 +403,7 @@ def test_refuses_settings(fields: dict, message: str) -> None:
     ("field", "value", "message"),
     [
         ("name", "grpo", r"`name` must be one of \('standard', .*\), got 'grpo'"),
-        ("prior", "fixed", r"`prior` must be one of \('detached', 'attached'\), got 'fixed'"),
+        ("prior", "fixed", r"`prior` must be one of \('detached', .*\), got 'fixed'"),
         ("vp", "none", "`vp` must be one of"),
         ("average", "batch", "`average` must be one of"),
     ],

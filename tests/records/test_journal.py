@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from records.journal import JOURNAL, JournalError, JournalWriter, read_journal
-from records.journal_lines import LOSSES, PHASES, EvaluationLine, GeometryLine, StepLine
+from records.journal_lines import LOSSES, PHASES, EvaluationLine, GeometryLine, Journal, StepLine
+from records.journal_tables import Run, journal_tables
+from records.tables.study import TABLES
 from stats import N_BINS
 
 
@@ -145,3 +147,25 @@ def test_a_line_out_of_order_is_not_written(journal, line):
     with pytest.raises(JournalError):
         writer.append(line)
     assert journal.read_bytes() == before
+
+
+def test_strengths_are_read_and_older_lines_have_none(tmp_path):
+    """Lines of runs that were written before the fields were there."""
+    moving = step(1, gamma=1.5, lambda_=0.25, unlearnt_nats=-0.1)
+    writer = JournalWriter(tmp_path, 0)
+    for line in (step(0), moving):
+        writer.append(line)
+    first, second = (json.loads(text) for text in (tmp_path / JOURNAL).read_text().splitlines())
+    older = {name: value for name, value in first.items() if name not in ("gamma", "lambda_", "unlearnt_nats")}
+    (tmp_path / JOURNAL).write_text(json.dumps(older) + "\n" + json.dumps(second) + "\n")
+    assert read_journal(tmp_path).steps == [step(0), moving]
+
+
+def test_strengths_are_columns_where_a_run_has_them():
+    plain, moving = Journal([step(0)], [], []), Journal([step(0, gamma=1.5, lambda_=0.0, unlearnt_nats=None)], [], [])
+    alone = journal_tables([Run("standard", 0, plain)])["steps"]
+    both = journal_tables([Run("standard", 0, plain), Run("auto", 0, moving)])["steps"]
+    assert list(alone.columns) == TABLES["steps"].names and list(both.columns[-2:]) == ["gamma", "lambda"]
+    assert both["gamma"].isna().tolist() == [True, False] and both["lambda"].tolist()[1] == 0.0
+    for frame in (alone, both):
+        TABLES["steps"].check(frame)

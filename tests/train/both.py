@@ -1,6 +1,7 @@
 """A step's summed gradient and a whole small run; launched with one process or several by `test_processes`."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -10,13 +11,16 @@ import torch
 
 from geometry import HiddenViews, total
 from tests.train.small import batch, learner, small, watch
+from train import automatic
 from train.batch import Batch, batches_of_step
+from train.checkpoint import Progress
 from train.gradients import batch_grams
 from train.learner import Learner
 from train.loop import train
+from train.prior import frozen_prior
 from train.prompts import prompt_source
 from train.rollouts import MicroBatch, both_views
-from train.step import summed_gradient
+from train.step import summed_gradient, update
 from vlm.checkpoints.loaded_model import LoadedModel
 
 
@@ -48,6 +52,28 @@ def halved_gradient(found: Learner, made: Batch) -> torch.Tensor:
     return torch.cat([g.flatten() for g in gradient])
 
 
+def suppressing_gradient(checkpoints: Path) -> torch.Tensor:
+    """The gradient of a step that suppresses improbable tokens, which are chosen among those of all processes."""
+    found = learner(small(checkpoints, batch=7, micro_batch=2, objective="suppression"))
+    return torch.cat([g.flatten() for g in summed_gradient(found, batch(found), watch()).gradient])
+
+
+def strengths(checkpoints: Path) -> torch.Tensor:
+    """gamma, and lambda before each of three steps, in this process; weights that are lost let lambda rise."""
+    found = learner(small(checkpoints, batch=7, micro_batch=2, objective="auto", rho=3.0, lr=1e-3))
+    found = replace(found, prior=frozen_prior(found.config, found.pair, None))
+    progress, used = Progress(), []
+    for step in range(3):
+        made = batch(found)
+        automatic.choose_gamma(found, progress, made)
+        outcome = update(found, made, watch(), automatic.objective_of_step(found.config, progress))
+        used.append(automatic.moved(found.config, progress, made, outcome).lambda_)
+        if step == 0:
+            with torch.no_grad():
+                found.pair.student.model.get_input_embeddings().weight.mul_(3.0)
+    return torch.tensor([progress.gamma, *used, progress.lambda_], dtype=torch.float64)
+
+
 def main(checkpoints: Path, out: Path) -> None:
     torch.set_num_threads(1)
     out.mkdir(exist_ok=True)
@@ -57,6 +83,8 @@ def main(checkpoints: Path, out: Path) -> None:
     gram = torch.from_numpy(total(batch_grams(found, made)).values)
     halved = halved_gradient(found, made)
     rewarded = reward_gradient(checkpoints)
+    suppressing = suppressing_gradient(checkpoints)
+    torch.save(strengths(checkpoints), out / f"strengths-{found.accelerator.process_index}.pt")
     about = torch.tensor([loss, eta, len(tokens.vds), len(made.lengths)], dtype=torch.float64)
     if found.accelerator.is_main_process:
         flat = torch.cat([g.flatten() for g in gradient])
@@ -65,6 +93,7 @@ def main(checkpoints: Path, out: Path) -> None:
             "gradient": flat,
             "halved": halved,
             "rewarded": rewarded,
+            "suppressing": suppressing,
             "about": about,
             "gram": gram,
             "processes": processes,

@@ -14,7 +14,7 @@ from tests import models
 from tests.train.small import flags, small
 from train.__main__ import main, parse
 from train.config import Config
-from train.flags import FLAGS_READ_BY, GROUP_SIZE, RewardName
+from train.flags import FLAGS_READ_BY, GROUP_SIZE, RewardName, TrainerName
 from train.presets import PRESETS
 
 REWARD = {"objective": "grpo", "rollouts_per_prompt": 2}
@@ -74,6 +74,22 @@ def test_the_settings_of_a_run_are_named_as_ever(monkeypatch):
     paper = ["--preset", "paper-4b", "--teacher", "t"]
     assert parse([*paper, "--eta-scales", "steered"]).folder == "runs/train-vgs-lp-b7f179a17190"
     assert parse(paper).folder != "runs/train-vgs-lp-b7f179a17190"
+
+
+def test_the_settings_of_an_automatic_run_are_those_that_it_does_not_choose():
+    settings = parse(["--objective", "auto"]).settings
+    assert (settings["rho"], settings["gamma_max"], settings["prior"], settings["eta"]) == (5.0, 4.0, "frozen", "none")
+    assert not {"gamma", "lambda_"} & settings.keys() and not {"rho", "gamma_max"} & parse([]).settings.keys()
+    assert parse(["--objective", "auto", "--rho", "1"]).folder != parse(["--objective", "auto"]).folder
+    trained = parse(["--objective", "auto", "--quantile", "0.5"]).training_objective
+    assert (trained.name, trained.prior, trained.quantile) == ("vgs-lp", "frozen", 0.5)
+
+
+def test_what_has_an_eta():
+    assert parse(["--objective", "vds-weighted"]).measures_eta
+    assert not any(parse(["--objective", name]).measures_eta for name in ("auto", "suppression", "standard"))
+    assert parse(["--objective", "suppression"]).normalisation == "none"
+    assert not parse(["--objective", "suppression"]).is_distilled and parse(["--objective", "auto"]).is_distilled
 
 
 def test_the_published_eta_scales_the_whole_loss_as_printed():
@@ -164,6 +180,14 @@ def test_the_run_is_named_for_what_it_computes():
         ({"top_p": 0.9}, "`top_p` belongs to grpo: 'vgs-lp' does not read it, got 0.9"),
         ({**REWARD, "objective": "grpo+standard", "top_p": 0.9}, "`top_p` belongs to grpo: 'grpo\\+standard'"),
         ({"updates": 2}, "`updates` belongs to .*: 'vgs-lp' does not read it, got 2"),
+        ({"objective": "auto", "gamma": 1.0}, "`gamma` belongs to .*: 'auto' does not read it, got 1.0"),
+        ({"objective": "auto", "lambda_": 0.0}, "`lambda_` belongs to"),
+        ({"objective": "auto", "prior": "attached"}, "`prior` belongs to"),
+        ({"objective": "auto", "eta": "measured"}, "`eta` must be none for 'auto', got measured"),
+        ({"objective": "auto", "quantile": 7.0}, "`low_quantile` and `quantile` must lie in"),
+        ({"objective": "suppression", "rollouts": "x.jsonl"}, "`rollouts` belongs to"),
+        ({"objective": "suppression", "rho": 1.0}, "`rho` belongs to auto: 'suppression' does not read it"),
+        ({"objective": "vds-weighted", "quantile_scope": "micro-batch"}, "`quantile_scope` must be batch for"),
         ({**REWARD, "updates": 3}, "`batch` must be a multiple of `updates`, got 64 and 3"),
         (
             {"objective": "grpo", "rollouts": "x.jsonl"},
@@ -260,7 +284,7 @@ def test_the_table_of_readers_is_what_is_refused(name):
     """A flag is taken by the objectives that read it, and refused by the others."""
     value = {"prior": "attached", "vp": "printed", "quantile_scope": "micro-batch", "rollouts": "x.jsonl", "updates": 2}
     changes = {name: {"match_norm": True, "eta_scales": "loss", **value}.get(name, 0.5)}
-    for objective in (*get_args(Name), *get_args(RewardName)):
+    for objective in (*get_args(Name), *get_args(RewardName), *get_args(TrainerName)):
         if objective in FLAGS_READ_BY[name]:
             assert getattr(Config(objective=objective, **changes), name) == changes[name]
         else:

@@ -15,9 +15,10 @@ from tests.train.small import batch, both_logits, learner, small, watch, weights
 from train.batch import batches_of_step, joined
 from train.grpo import log_probs_and_old, losses, sampled
 from train.loop import train
+from train.outcome import together
 from train.prompts import prompt_source, step_seed
 from train.rollouts import both_views, has_image
-from train.step import summed_gradient, together, update
+from train.step import summed_gradient, update
 from vlm.responses.rollouts import nucleus
 
 MIXES = ("grpo", "grpo+standard", "grpo+vgs-lp")

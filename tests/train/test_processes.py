@@ -27,8 +27,18 @@ def test_two_processes_sum_to_the_gradient_of_one(folders):
     assert (one["gradient"] - two["gradient"]).norm() < 1e-5 * one["gradient"].norm()
     assert (one["rewarded"] - two["rewarded"]).norm() < 1e-4 * one["rewarded"].norm()
     assert one["rewarded"].norm() > 0.1
+    assert (one["suppressing"] - two["suppressing"]).norm() < 1e-4 * one["suppressing"].norm()
     torch.testing.assert_close(two["about"], one["about"], rtol=1e-5, atol=0.0)
     torch.testing.assert_close(two["gram"], one["gram"], rtol=1e-4, atol=1e-6 * one["gram"].abs().max().item())
+
+
+def test_processes_have_the_strengths_of_one(folders):
+    """Bit by bit the same in both, and those of one process up to rounding."""
+    one, two = folders
+    alone, first, second = (torch.load(path) for path in (one / "strengths-0.pt", *sorted(two.glob("strengths-*"))))
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, alone, rtol=1e-3, atol=1e-5)
+    assert alone[0] > 0.0 and alone[-1] > alone[-2] > 0.01
 
 
 def test_one_process_whose_memory_runs_out_halves_by_itself(folders):

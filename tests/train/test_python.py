@@ -15,7 +15,7 @@ from records import JournalError, RecordError, read_journal
 from tests.train.small import flags, small
 from train import Config, TrainingError, read_run, train
 from train.__main__ import main
-from train.flags import RewardName
+from train.flags import RewardName, TrainerName
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_reading_a_run_needs_no_torch():
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("objective", [*get_args(Name), *get_args(RewardName)])
+@pytest.mark.parametrize("objective", [*get_args(Name), *get_args(RewardName), *get_args(TrainerName)])
 def test_every_objective_runs_with_no_further_flags(checkpoints, tmp_path, objective, capsys):
     config = small(checkpoints, out=str(tmp_path / "run"), steps=1, evaluate_every=0, geometry_every=0)
     argv = flags(config)

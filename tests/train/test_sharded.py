@@ -113,6 +113,8 @@ def test_shards_go_on_where_one_process_stopped_and_back(folders, checkpoints):
     [
         ({"geometry_every": 3}, {}, "`geometry_every` must be 0"),
         ({"lora_rank": 2}, {}, "`lora_rank` must be 0"),
+        ({"weight_average": 0.5}, {}, "`weight_average` must be 0"),
+        ({"objective": "auto", "eta": None}, {}, "`objective` must not be auto for a student in shards"),
         ({}, {"fsdp_version": "1"}, "`fsdp_version` must be 2"),
         ({}, {"fsdp_offload_params": "true"}, "`fsdp_offload_params` must be false"),
         ({}, {"fsdp_activation_checkpointing": "true"}, "`fsdp_activation_checkpointing` must be false"),

@@ -116,6 +116,28 @@ def test_a_measured_eta_may_scale_the_whole_loss(checkpoints):
     assert other == pytest.approx(eta, rel=1e-6) and relative(spared, found) > 1e-2
 
 
+def test_a_loss_weighted_by_vds_has_the_norm_of_the_standard_gradient(checkpoints):
+    found, _, eta, tokens = gradient_of(checkpoints, objective="vds-weighted")
+    standard, _, _, _ = gradient_of(checkpoints, objective="standard")
+    plain, _, one, _ = gradient_of(checkpoints, objective="vds-weighted", eta="none")
+    assert found.norm() == pytest.approx(float(standard.norm()), rel=1e-5) and one == 1.0
+    assert relative(found, eta * plain) < 1e-5 and relative(found, standard) > 0.05
+    parts, _, _, _ = gradient_of(checkpoints, objective="vds-weighted", micro_batch=2)
+    assert relative(parts, found) < 1e-5
+
+
+def test_weights_by_vds_are_of_the_global_batch(checkpoints):
+    """A slow twin over the whole batch: VDS by its mean over tokens with a picture, 1 without one."""
+    found = learner(small(checkpoints, objective="vds-weighted", eta="none", micro_batch=2))
+    made = batch(found)
+    parts = summed_gradient(found, made, watch())
+    shown = parts.tokens.has_image.bool()
+    assert shown.any() and not shown.all()
+    weights = (parts.tokens.vds / parts.tokens.vds[shown].mean()).clamp(max=20.0).where(shown, torch.tensor(1.0))
+    shares = token_shares([r.n_tokens for r in made.responses]).float()
+    assert parts.loss == pytest.approx(float((shares * weights * parts.tokens.standard).sum()), rel=1e-5)
+
+
 def test_what_eta_is_measured_with(checkpoints):
     def names(**changes):
         return [(o.name, o.terms) for o in needed(small(checkpoints, **changes))]

@@ -8,7 +8,7 @@ from vlm.plan.costs import Costs
 from vlm.plan.inputs import counts_the_tower, pixels_of_a_token
 from vlm.plan.memory import Memory
 from vlm.plan.minutes import Minutes
-from vlm.plan.plan import Change, ResourcePlan, Room
+from vlm.plan.plan import Change, ResourcePlan, Room, gb
 from vlm.plan.rates import Rates
 from vlm.plan.work import Prompts, Settings, Work
 
@@ -25,7 +25,7 @@ def make_plan(
     memory = Memory(costs, work, settings, room.on_cpu)
     seconds = Minutes(costs, work, settings, rates, corrections or {}).seconds()
     names = costs.student.name, costs.teacher.name
-    plan = ResourcePlan(work, settings, room, memory.needs(), seconds, notes=_notes(costs), names=names)
+    plan = ResourcePlan(work, settings, room, memory.needs(), seconds, notes=_notes(memory), names=names)
     return plan if plan.fits else replace(plan, changes=tuple(_changes(memory, room)))
 
 
@@ -169,8 +169,13 @@ LEAST_VISUAL = 64
 """Pictures of fewer tokens are not made smaller."""
 
 
-def _notes(costs: Costs) -> tuple[str, ...]:
-    prompts, notes = costs.prompts, []
-    if not counts_the_tower(costs.student, prompts.image):
+def _notes(memory: Memory) -> tuple[str, ...]:
+    costs, notes = memory.costs, []
+    if not counts_the_tower(costs.student, costs.prompts.image):
         notes.append("the vision tower is not counted: without a processor its inputs are not known")
+    if (first := memory.first_student()) and not memory.on_cpu:
+        notes.append(
+            f"the frozen prior is another copy of the student, {gb(first)} GB of the machine's memory, not in the"
+            " table; with adapters there is none"
+        )
     return tuple(notes)

@@ -87,10 +87,12 @@ class Memory:
         weights = max(student, teacher) if self.settings.offload and not self.on_cpu else student + teacher
         if trained and self.settings.elsewhere:
             weights += self._copied_head()
+        first = self.first_student() if self.on_cpu else 0
         prompts, kept = self.costs.prompts, 0
         if self.on_cpu and phase != "loading":
             kept = prompts.n_kept * min(prompts.n * prompts.pixel_bytes, KEPT_BYTES)
-        return {"weights": weights, **({"pictures": kept} if kept else {})}
+        others = {"first student": first, "pictures": kept}
+        return {"weights": weights, **{name: size for name, size in others.items() if size}}
 
     def weights(self, side: str) -> int:
         """Bytes of a model's weights in its dtype."""
@@ -107,6 +109,10 @@ class Memory:
         """
         short = 0 if is_read else short_numbers(self.costs.student, self.settings)
         return 4 * self.costs.student.n_parameters - 2 * short
+
+    def first_student(self) -> int:
+        """Bytes of the student before training in the machine's memory; with adapters the one that trains is it."""
+        return self.weights("student") if self.work.has_prior and not self.settings.lora_rank else 0
 
     def _copied_head(self) -> int:
         """Bytes of the copy of a teacher's head that training keeps where the loss is."""
@@ -184,7 +190,12 @@ class Memory:
             **_in_16_bits(settings, student),
             "backward": max(_beside(cost) for cost in passes),
         }
-        loss = {**found, "backward": 0, "head's gradient": head, "loss": self._logits(4) + 2 * passes[0].hidden_bytes}
+        loss = {
+            **found,
+            "backward": 0,
+            "head's gradient": head,
+            "loss": self._logits(4 + self.work.has_prior) + 2 * passes[0].hidden_bytes,
+        }
         n_held = self.work.n_gradients + (self.work.n_gradients > 1)  # several are combined into one more
         update = {"AdamW": 8 * n_trained, "sums of gradients": 4 * n_trained * n_held}
         return max((found, loss, update), key=lambda parts: sum(parts.values()))

@@ -118,6 +118,9 @@ class Minutes:
             has_graph = view == "image" or work.trains_text
             backward = work.n_gradients * self.rates.seconds(graph.backward.times(share)) if has_graph else 0.0
             passes += self.rates.seconds(graph.forward.times(share)) + backward
+        if work.has_prior:
+            prior = self.costs.scoring(student, "text", settings.micro_batch)
+            passes += self.rates.seconds(prior.forward.times(share))
         loss = work.per_step * self._mean * self._logits_of_a_token((student, self.costs.teacher))
         update = self.rates.seconds(Counts(moved_bytes=4 * UPDATE_PASSES * student.n_parameters))
         return sampled + teacher + n_parts * passes + 2 * work.n_gradients * loss + update

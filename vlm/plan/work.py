@@ -60,6 +60,8 @@ class Work:
     per_step: responses of a step of training.
     n_steps: of training.
     keeps_float32: whether the student's weights are float32 in every phase, whatever the dtype, as a trainer has them.
+    has_prior: whether a step of training reads the text view of the student before training, too. Unless it has
+        adapters, that is another copy of it in the machine's memory.
     """
 
     phases: tuple[str, ...]
@@ -74,6 +76,7 @@ class Work:
     per_step: int = 64
     n_steps: int = 1
     keeps_float32: bool = False
+    has_prior: bool = False
 
     @property
     def has_teacher(self) -> bool:

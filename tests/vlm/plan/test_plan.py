@@ -12,6 +12,7 @@ from vlm.plan.costs import Costs, quantised_bytes
 from vlm.plan.inputs import Shown
 from vlm.plan.making import make_plan
 from vlm.plan.memory import Memory
+from vlm.plan.minutes import Minutes
 from vlm.plan.outline import outline
 from vlm.plan.plan import Room, duration, gb
 from vlm.plan.rates import Rates, measured_rates
@@ -48,6 +49,22 @@ def test_weights_count_in_their_dtypes(costs):
     alone = needs(costs, Settings(), phases=("loading", "rollouts"))
     assert alone["loading"].parts["weights"] == 4 * student
     assert quantised_bytes(costs.teacher, 8) < 2 * teacher
+
+
+def test_a_frozen_prior_takes_a_copy_of_the_student_and_a_pass_of_its_text_view(costs):
+    plain, prior = (needs(costs, Settings(), has_prior=has) for has in (False, True))
+    for phase in PHASES:
+        assert prior[phase].parts["first student"] == 4 * costs.student.n_parameters
+        assert "first student" not in plain[phase].parts
+    adapted = needs(costs, Settings(lora_rank=2), has_prior=True)
+    assert all("first student" not in need.parts for need in adapted.values())
+    assert Memory(costs, work(has_prior=True), Settings(dtype="bfloat16"), on_cpu=False).first_student() == (
+        2 * costs.student.n_parameters
+    )
+    before, after = (Minutes(costs, work(has_prior=has), Settings(), RATES, {}).seconds() for has in (False, True))
+    passed = RATES.seconds(costs.scoring(costs.student, "text", 16).forward)
+    assert after["training step"] - before["training step"] == pytest.approx(8 / 16 * passed)
+    assert after["rollouts"] == before["rollouts"]
 
 
 def test_a_teacher_elsewhere_leaves_its_head_where_it_is_trained_under(costs):
