@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 from torch import Tensor
 
-from geometry._checks import Logits, same_mask, same_shape
+from geometry._checks import Logits, same_logits, same_mask
 from geometry.divergence import log_probs
 
 
@@ -41,9 +41,9 @@ class FourViews:
         """Return normalised views, in float32 or better.
 
         Raises:
-            ValueError: the shapes differ, or the views mask (-inf) different ids.
+            ValueError: the shapes differ, there is no id, or the views mask (-inf) different ids.
         """
         named = {field.name: view for field, view in zip(fields(self), self.each, strict=True)}
-        same_shape(**named)
+        same_logits(**named)
         same_mask(**named)
         return self.map(log_probs)

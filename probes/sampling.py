@@ -132,7 +132,7 @@ def binned(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:
     pictured = tokens["has_image"].to_numpy()
     vds = torch.from_numpy(tokens.loc[pictured, "vds_nats"].to_numpy(copy=True))
     bins = tokens["position"].to_numpy() * 0 - 1
-    bins[pictured] = equal_frequency_bins(vds, n_bins, key=torch.arange(len(vds))).numpy()
+    bins[pictured] = equal_frequency_bins(vds, n_bins).numpy()
     return tokens.assign(bin=bins)
 
 

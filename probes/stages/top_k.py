@@ -53,7 +53,7 @@ def binned_tokens(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:
     shown = tokens["has_image"]
     for column, source in (("bin", "vds_full_nats"), ("bin_top", "vds_top_nats")):
         vds = torch.from_numpy(tokens.loc[shown, source].to_numpy(copy=True))
-        found.loc[shown, column] = equal_frequency_bins(vds, n_bins, key=torch.arange(len(vds))).numpy()
+        found.loc[shown, column] = equal_frequency_bins(vds, n_bins).numpy()
     return found
 
 
