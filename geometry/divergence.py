@@ -22,8 +22,8 @@ NEAR = 0.5  # |r| up to which e^{-r} - 1 + r is taken from expm1; beyond, nothin
 def log_probs(logits: Float[Tensor, "*batch V"]) -> Float[Tensor, "*batch V"]:
     """Normalise logits over the last axis, in float32 or better; log-probabilities keep their values.
 
-    An id with logit -inf is masked: it keeps log-probability -inf and takes no mass. All are nan where a logit is nan or
-    inf, or every id is masked.
+    An id with logit -inf is masked: it keeps log-probability -inf and takes no mass. All are nan where a logit is
+    nan or inf, or every id is masked.
     """
     return torch.log_softmax(at_least_float32(logits), dim=-1)
 

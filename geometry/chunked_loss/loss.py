@@ -55,7 +55,8 @@ def objective_loss_from_hidden(
         inf or nan as `objective_loss`; inf too where a logit of one view alone overflowed to -inf.
 
     Raises:
-        ValueError: shapes, dtypes or ids do not fit each other, the thresholds are missing, or chunk or top_k is below 1.
+        ValueError: shapes, dtypes or ids do not fit each other, the thresholds are missing, or chunk or top_k is
+            below 1.
     """
     _check_models(student=student, teacher=teacher)
     check_tokens(student.image.shape[:1], shares=shares, has_image=has_image, vds=vds)
