@@ -65,7 +65,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class FourDistributions:
-    """Those of the four views, and the visual target."""
+    """Those of the four views, and the visual target from the student's prior or another."""
 
     p_image: Distribution
     p_text: Distribution
@@ -76,9 +76,13 @@ class FourDistributions:
     @classmethod
     def normalised(cls, views: FourViews, work: Workspace) -> "FourDistributions":
         """Normalise the views; log-probabilities below `FLOOR` count as it."""
-        named = zip(("p_image", "p_text", "q_image", "q_text"), views.each, strict=True)
-        found = {name: Distribution.normalised(view, work, name) for name, view in named}
-        return cls(**found, target=_target(found["p_text"], found["q_image"], found["q_text"], work))
+        p_image = Distribution.normalised(views.student_image, work, "p_image")
+        p_text = Distribution.normalised(views.student_text, work, "p_text")
+        q_image = Distribution.normalised(views.teacher_image, work, "q_image")
+        q_text = Distribution.normalised(views.teacher_text, work, "q_text")
+        own = views.prior_text is None
+        prior = p_text if own else Distribution.normalised(views.prior, work, "prior")
+        return cls(p_image, p_text, q_image, q_text, _target(prior, q_image, q_text, work))
 
 
 @dataclass(frozen=True)
@@ -203,11 +207,11 @@ def _gradient(a: Distribution, terms: list[tuple[Tensor, Distribution]], work: W
     out.sub_(torch.mul(a.p, out, out=product).sum(dim=-1, keepdim=True)).mul_(a.p)
 
 
-def _target(p_text: Distribution, q_image: Distribution, q_text: Distribution, work: Workspace) -> Distribution:
-    """Eq. 10 as `target_of_log_probs` has it: a blind teacher's target is `p_text` bit for bit."""
-    dependency = torch.sub(q_image.log, q_text.log, out=work("fall", p_text.log.shape, p_text.log))
+def _target(prior: Distribution, q_image: Distribution, q_text: Distribution, work: Workspace) -> Distribution:
+    """Eq. 10 as `target_of_log_probs` has it: a blind teacher's target is `prior` bit for bit."""
+    dependency = torch.sub(q_image.log, q_text.log, out=work("fall", prior.log.shape, prior.log))
     blind = (dependency.amax(dim=-1) == 0) & (dependency.amin(dim=-1) == 0)
-    target = Distribution.normalised(dependency.add_(p_text.log), work, "target")
+    target = Distribution.normalised(dependency.add_(prior.log), work, "target")
     if blind.any():
-        target.log[blind], target.p[blind] = p_text.log[blind], p_text.p[blind]
+        target.log[blind], target.p[blind] = prior.log[blind], prior.p[blind]
     return target
