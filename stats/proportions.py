@@ -10,6 +10,7 @@ from stats._checks import names_of, one_axis
 from stats.bootstrap import Array, Interval
 
 _Z: Final = 1.959964  # of a 95 % interval
+_ROUNDING: Final = 1e-9  # by which a mean of shares may be beyond 1
 
 
 def wilson(shares: ArrayLike, sizes: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +31,9 @@ def wilson(shares: ArrayLike, sizes: ArrayLike) -> tuple[np.ndarray, np.ndarray]
         ValueError: a share is not from 0 to 1, or a number of trials is negative or nan.
     """
     p, n = np.asarray(shares, dtype=float), np.asarray(sizes, dtype=float)
-    _refuse_outside("shares", p, ~((p < 0) | (p > 1)), "lie in [0, 1]", "divide percentages by 100")
+    beyond = np.abs(p - 0.5) - 0.5
+    _refuse_outside("shares", p, ~(beyond > _ROUNDING), "lie in [0, 1]", "divide percentages by 100")
+    p = np.clip(p, 0.0, 1.0)
     _refuse_outside("sizes", n, n >= 0, "be at least 0", "count the trials")
     n = np.where(n > 0, n, np.nan)
     middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
