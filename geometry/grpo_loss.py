@@ -57,8 +57,8 @@ def group_advantages(rewards: Float[Tensor, "*_groups _G"]) -> Float[Tensor, "*_
     # Near 1, so that no square is 0 or inf; in float64, for the mean of nearly equal rewards is one of them in float32.
     near_one = (rewards.cpu().double() - middle) / half.masked_fill(equal, 1.0)
     centred = near_one - near_one.mean(dim=-1, keepdim=True)
-    spread = centred.std(dim=-1, keepdim=True).masked_fill(equal, 1.0)
-    return (centred / spread).masked_fill(equal, 0.0).to(rewards)
+    variance = centred.square().sum(dim=-1, keepdim=True) / (rewards.shape[-1] - 1)
+    return (centred / variance.sqrt().masked_fill(equal, 1.0)).masked_fill(equal, 0.0).to(rewards)
 
 
 def grpo_loss(
