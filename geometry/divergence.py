@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry._checks import Logits, same_shape
+from geometry._checks import Logits, same_logits
 
 NEAR = 0.5  # |r| up to which e^{-r} - 1 + r is taken from expm1; beyond, nothing cancels
 
@@ -35,9 +35,9 @@ def kl_nats(log_p: Logits, log_q: Logits) -> Float[Tensor, "..."]:
     where only q(v) = 0 the divergence is inf, and its gradient says nothing. nan where either argument holds one.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, or there is no id.
     """
-    same_shape(log_p=log_p, log_q=log_q)
+    same_logits(log_p=log_p, log_q=log_q)
     log_p, log_q = at_least_float32(log_p), at_least_float32(log_q)
     p_is_zero, q_is_zero = log_p.isneginf(), log_q.isneginf()
     p, q = log_p.exp(), log_q.exp()

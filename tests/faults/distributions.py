@@ -51,9 +51,13 @@ def target(prior: Row | None, q_image: Row | None, q_text: Row | None) -> Row | 
     return shifted([x if x == mp.ninf else x + u for x, u in zip(prior, use, strict=True)])
 
 
-def centred(a: Row | None, b: Row | None, at: Row | None = None) -> list[float] | None:
-    """Return `p (r - E[r])` with p of `at`, by default of `a`, and r = log a - log b."""
-    at = a if at is None else at
+def centred(a: Row | None, b: Row | None) -> list[float] | None:
+    """Return `p (r - E[r])` with p of `a` and r = log a - log b."""
+    return centred_at(a, a, b)
+
+
+def centred_at(at: Row | None, a: Row | None, b: Row | None) -> list[float] | None:
+    """Return `p (r - E[r])` with p of `at` and r = log a - log b."""
     if a is None or b is None or at is None:
         return None
     r, p = ratio(a, b), [mp.exp(x) for x in at]
@@ -116,6 +120,6 @@ class Token:
             "standard": centred(self.p_image, self.q_image),
             "language": centred(self.p_text, self.q_text),
             "visual": centred(self.p_image, self.target),
-            "prior": centred(self.prior, self.q_text, at=self.p_image),
+            "prior": centred_at(self.p_image, self.prior, self.q_text),
             "shift": difference(self.target, self.p_image),
         }

@@ -9,17 +9,26 @@ Prints for each case how many inputs were right, nan by rule, and refused. It st
 import ast
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jsonargparse.typing import PositiveInt
 
-from cli.options import Parser
+from cli.options import Parser, flag, pick
 from tests.faults import geometry_logits, geometry_losses, geometry_models, geometry_numbers, statistics_cases  # noqa: F401
 from tests.faults.judging import CASES, Tally
 
 ROOT = Path(__file__).resolve().parents[2]
 STUBS = {name: ROOT / name / "__init__.pyi" for name in ("geometry", "stats")}
+
+
+@dataclass(frozen=True)
+class FuzzOptions:
+    """How many inputs."""
+
+    rounds: PositiveInt = flag(20, "inputs for each case")
+    seed: int = flag(0, "of the inputs")
 
 
 def public_names(package: str) -> list[str]:
@@ -46,10 +55,9 @@ def run(rounds: int, seed: int = 0) -> Tally:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    parser = Parser(prog="python -m tests.faults.geometry_fuzz", description=__doc__)
-    parser.add_argument("--rounds", type=PositiveInt, default=20, help="inputs a case")
-    parser.add_argument("--seed", type=int, default=0, help="of the inputs")
-    options = parser.parse_args(argv)
+    parser = Parser("tests.faults.geometry_fuzz", __doc__)
+    parser.add_options(FuzzOptions)
+    options = pick(parser.parse_args(argv), FuzzOptions)
     print("\n".join(run(options.rounds, options.seed).lines()))
     return 0
 

@@ -66,7 +66,7 @@ def expectation(
         size += sum(abs(weights[term] * values[term]) for term in weights)
         images.append(_at_image(token, weights, n_ids))
         texts.append(_at_text(token, weights, objective.prior == "attached", n_ids))
-    image, text = (np.array(rows).reshape(-1, n_ids) for rows in (images, texts))
+    image, text = (np.array(rows).reshape(len(tokens), n_ids) for rows in (images, texts))
     unknown = not math.isfinite(loss)
     image, text = (np.full_like(rows, math.nan) if unknown else rows for rows in (image, text))
     return Expectation(loss, image, text, slack, 0.0 if unknown else size)
@@ -262,7 +262,7 @@ def _at_hidden(hidden: Hidden, due: Expectation, slack: float, objective: Object
 
 @covers("token_log_probs_from_hidden", "LMHead")
 def fuzz_token_log_probs(rng: np.random.Generator) -> tuple[str, str]:
-    """Value and gradient at the hidden states; tokens that could not be drawn are refused, at a fully masked row too."""
+    """Value and gradient at the hidden states; tokens that could not be drawn are refused, at a masked row too."""
     drawn = logits(rng, 1, (torch.float64, torch.float32))
     view = drawn.views[0]
     if not drawn.n_ids or not len(view) or "masked" in drawn.kind:

@@ -240,4 +240,4 @@ def fuzz_push_forward(rng: np.random.Generator) -> tuple[str, str]:
     return kind, judge(lambda: list(push_forward(student, student.text_logits, direction)), expected, kind)
 
 
-_NOT_THERE = ("of another model", "other shape")
+_NOT_THERE = ("nothing", "of another model", "other shape")

@@ -6,7 +6,7 @@ import torch
 from tests.faults.geometry_fuzz import public_names
 from tests.faults.judging import CASES, Tally
 
-SHORT, LONG = 12, 400
+SHORT, LONG = 40, 1500
 EACH = list(dict.fromkeys(fuzz for fuzzes in CASES.values() for fuzz in fuzzes))
 
 
