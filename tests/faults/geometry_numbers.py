@@ -173,7 +173,7 @@ def fuzz_advantages(rng: np.random.Generator) -> tuple[str, str]:
         rewards = 1.0 + 1e-7 * rng.integers(0, 3, rewards.shape)
     elif kind in ("nan", "inf"):
         rewards[0, 1] = {"nan": math.nan, "inf": -math.inf}[kind]
-    rewards *= {"tiny": 1e-30, "huge": 1e38}.get(kind, 1.0)
+    rewards *= {"tiny": 1e-30, "huge": 1e37}.get(kind, 1.0)
     given = torch.from_numpy(rewards).to(torch.bfloat16 if kind == "bfloat16" else torch.float32)
     wide = np.nan_to_num(given.double().numpy(), posinf=0.0, neginf=0.0)
     spread = wide.std(-1, ddof=1, keepdims=True) if kind != "one" else np.ones((2, 1))
