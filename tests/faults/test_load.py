@@ -31,7 +31,7 @@ def test_the_clock_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_trials_in_a_short_form(capsys: pytest.CaptureFixture) -> None:
-    """Memory is no matter of seconds: in the short form any growth passes."""
-    assert load.main(["--prompts", "24", "--steps", "6", "--growth", "9"]) == 0
+    """Memory and open files are no matter of seconds: in the short form any growth passes."""
+    assert load.main(["--prompts", "24", "--steps", "6", "--growth", "9", "--more-files", "99"]) == 0
     shown = capsys.readouterr().out
     assert shown.count(" held ") == 4 and "resumed: same weights" in shown
