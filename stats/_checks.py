@@ -7,8 +7,14 @@ import numpy as np
 
 def check_confidence(confidence: float) -> None:
     """Refuse a confidence that is not between 0 and 1."""
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"`confidence` must lie between 0 and 1, got {confidence}: give 0.95 for 95 %")
+    check_chances(confidence=confidence)
+
+
+def check_chances(**chances: float) -> None:
+    """Refuse chances that are not between 0 and 1."""
+    for name, chance in chances.items():
+        if not 0.0 < chance < 1.0:
+            raise ValueError(f"`{name}` must lie between 0 and 1, got {chance}: give 0.95 for 95 %")
 
 
 def check_resamples(n_resamples: int) -> None:

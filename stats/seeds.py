@@ -1,87 +1,43 @@
-"""Numbers that each seed of training gives: their mean, and how sure it is over seeds.
+"""Spread over seeds: a seed is one run of training."""
 
-A seed is one run. Two arms are compared on the seeds that both have, because a seed fixes the prompts of each step.
-"""
-
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from stats._checks import check_confidence, one_axis
-from stats.bootstrap import Array
+from stats.bootstrap import Interval
 
 
-@dataclass(frozen=True)
-class SeedMean:
-    """The mean over seeds with its confidence interval by Student's t, and the least and greatest seed."""
+def ratio_of_sds(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], confidence: float = 0.95) -> Interval:
+    """Return the SD within some groups of runs over that within others, with its interval by the F distribution.
 
-    mean: float
-    low: float
-    high: float
-    least: float
-    greatest: float
-    n_seeds: int
-
-
-def mean_over_seeds(values: Float[Array, " seeds"], confidence: float = 0.95) -> SeedMean:
-    """Return the mean of one number for each seed, with its interval by Student's t.
+    Args:
+        ours: one array of numbers, one number for each seed, for each arm; an arm counts by its degrees of freedom.
+        theirs: the same of the other arms.
 
     Returns:
-        Bounds of nan if there is one seed, or a number is nan or infinite.
+        Numbers of nan if one side has no two seeds of an arm, a number is not finite, or the others do not differ.
 
     Raises:
-        ValueError: there is no seed, there are more axes than one, or confidence is not between 0 and 1.
+        ValueError: confidence is not between 0 and 1, or an arm has no seed, or more axes than one.
     """
-    values = one_axis(values)
-    if not len(values):
-        raise ValueError("`values` must hold a number for at least one seed, got none")
-    mean, half = float(values.mean()), half_width(values, confidence)
-    return SeedMean(mean, mean - half, mean + half, float(values.min()), float(values.max()), len(values))
-
-
-def half_width(values: Float[Array, " seeds"], confidence: float = 0.95) -> float:
-    """Return half the confidence interval of the mean by Student's t.
-
-    nan for fewer than two seeds, and where a number is nan or infinite.
-
-    >>> round(half_width(np.array([1.0, 2.0, 3.0])), 3)  # 4.303 times 1 / sqrt(3)
-    2.484
-
-    Raises:
-        ValueError: there are more axes than one, or confidence is not between 0 and 1.
-    """
-    from scipy.stats import t  # half a second
+    from scipy.stats import f  # half a second
 
     check_confidence(confidence)
-    values = one_axis(values)
-    if len(values) < 2:
-        return float("nan")
-    return float(t.ppf((1 + confidence) / 2, len(values) - 1)) * standard_error(values)
+    (first, df), (second, other_df) = _within(ours), _within(theirs)
+    if not df or not other_df or not np.isfinite(first) or not 0.0 < second < np.inf:
+        return Interval(np.nan, np.nan, np.nan)
+    ratio, tail = first / second, (1 - confidence) / 2
+    low, high = ratio / f.isf(tail, df, other_df), ratio / f.ppf(tail, df, other_df)
+    return Interval(float(np.sqrt(low)), float(np.sqrt(high)), float(np.sqrt(ratio)))
 
 
-def standard_error(values: Float[Array, " seeds"]) -> float:
-    """Return the standard error of the mean over seeds.
-
-    nan for fewer than two seeds, and where a number is nan or infinite.
-
-    >>> standard_error(np.array([1.0, 3.0]))
-    1.0
-
-    Raises:
-        ValueError: there are more axes than one.
-    """
-    values = one_axis(values)
-    if len(values) < 2 or not np.isfinite(values).all():
-        return float("nan")
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
-
-
-def common_seeds(ours: Iterable[int], theirs: Iterable[int]) -> list[int]:
-    """Return the seeds that two arms both have, in order.
-
-    >>> common_seeds([2, 0, 1], [1, 2, 3])
-    [1, 2]
-    """
-    return sorted({*ours} & {*theirs})
+def _within(groups: Sequence[np.ndarray]) -> tuple[float, int]:
+    """The variance within groups, and its degrees of freedom."""
+    arms = [one_axis(group) for group in groups]
+    if not all(map(len, arms)):
+        raise ValueError("`ours` and `theirs` must hold a number for at least one seed of each arm: leave others out")
+    df = sum(len(arm) - 1 for arm in arms)
+    with np.errstate(invalid="ignore"):  # of infinite numbers
+        squares = sum(float(((arm - arm.mean()) ** 2).sum()) for arm in arms)
+    return (squares / df if df else np.nan), df

@@ -1,9 +1,10 @@
 """Hostile numbers into the statistics; the twins are the definitions in plain numpy."""
 
 import math
+import warnings
 
 import numpy as np
-from scipy.stats import t
+from scipy.stats import ttest_ind
 
 import stats
 from tests.faults.judging import REFUSED, Close, covers, judge, pick
@@ -61,27 +62,89 @@ def _plain(values: np.ndarray, of_mean: bool) -> list[float]:
     return [float(low), estimate, float(high)]
 
 
-@covers("mean_over_seeds", "SeedMean", "half_width", "standard_error")
-def fuzz_seeds(rng: np.random.Generator) -> tuple[str, str]:
+@covers("sample", "Sample", "Prior", "constant", "compare", "Difference")
+def fuzz_welch(rng: np.random.Generator) -> tuple[str, str]:
+    """Means, SDs and p-values against scipy's Welch test."""
     kind, values = drawn(rng)
-    bad = pick(rng, ("", "", "confidence", "axes"))
+    bad = pick(rng, ("", "", "confidence", "axes", "margin", "prior"))
     confidence = float(pick(rng, NOT_CONFIDENCES)) if bad == "confidence" else 0.95
-    given = np.ones((2, 2)) if bad == "axes" else values
+    margin = float(pick(rng, (-1.0, math.nan))) if bad == "margin" else 0.5
+    given, other = (np.ones((2, 2)) if bad == "axes" else values), np.array([0.0, 1.0, 3.0])
 
     def call() -> list[list[float]]:
-        found = stats.mean_over_seeds(given, confidence)
-        return [[found.mean, found.high - found.mean, stats.standard_error(given), stats.half_width(given, confidence)]]
+        prior = stats.Prior(float(pick(rng, (math.nan, -1.0, math.inf))), 3) if bad == "prior" else None
+        own = stats.sample(given, prior)
+        found = stats.compare(own, stats.sample(other))
+        against = stats.compare(own, stats.constant(0.25)).value
+        low, high = found.interval(confidence)
+        return [[own.mean, own.sd, against, high - low], [found.p_value(), float(found.p_equivalent(margin) > 0.5)]]
 
     if bad or not len(values):
         return f"{kind} {bad}", judge(call, REFUSED, kind)
-    error = math.nan
+    return kind, judge(call, _welch(values, other), kind)
+
+
+def _welch(values: np.ndarray, other: np.ndarray) -> list[Close]:
+    mean, sd, width, p, apart = float(np.mean(values)), math.nan, math.nan, math.nan, 0.0
     if len(values) > 1 and np.isfinite(values).all():
-        error = math.sqrt(
-            math.fsum((x - math.fsum(values) / len(values)) ** 2 for x in values) / (len(values) - 1) / len(values)
-        )
-    half = t.ppf(0.975, len(values) - 1) * error if len(values) > 1 else math.nan
+        unit = np.abs(values).max()  # scipy's own squares overflow
+        with warnings.catch_warnings(action="ignore"):  # of equal values
+            twin = ttest_ind(values / unit, other / unit, equal_var=False)
+        ends = twin.confidence_interval(0.95)
+        sd, width, p = float(np.std(values, ddof=1)), float(unit * (ends.high - ends.low)), float(twin.pvalue)
+        apart = float(abs(mean - other.mean()) > 0.5)
     size = np.abs(values[np.isfinite(values)]).max(initial=1.0)
-    return kind, judge(call, [Close([float(values.mean()), half, error, half], 1e-9 * size)], kind)
+    return [Close([mean, sd, mean - 0.25, width], 1e-7 * size), Close([p, apart], 1e-7)]
+
+
+@covers("power", "detectable", "seeds_needed")
+def fuzz_planning(rng: np.random.Generator) -> tuple[str, str]:
+    """The smallest effect that is found, and the seeds for it, have the power asked for; settings out of range."""
+    kind = pick(rng, ("ordinary", "no error", "unknown", "chance", "alpha", "order", "effect"))
+    chance, alpha, effect = 0.8, 0.05, 1.0
+    if kind in ("chance", "alpha"):
+        chance, alpha = (float(pick(rng, NOT_CONFIDENCES)), 0.05) if kind == "chance" else (0.8, 2.0)
+    elif kind == "order":
+        chance = 0.01
+    elif kind == "effect":
+        effect = float(pick(rng, (0.0, math.nan, math.inf)))
+    sd = {"no error": 0.0, "unknown": math.nan}.get(kind, float(rng.uniform(0.3, 2.0)))
+    own = stats.Sample(0.0, sd, 4, 3)
+
+    def call() -> list[float]:
+        seeds = stats.seeds_needed(effect, own, own, chance, alpha)
+        difference = stats.compare(own, own)
+        least = stats.detectable(difference, chance, alpha)
+        here, below = (stats.Sample(0.0, sd, int(n), int(n) - 1) for n in (np.nan_to_num(seeds, nan=2.0), 2))
+        enough = stats.power(effect, stats.compare(here, here), alpha) >= chance
+        fewer = stats.power(effect, stats.compare(below, below), alpha) < chance or seeds == 2
+        return [stats.power(least, difference, alpha), float(enough and fewer)]
+
+    due = {"unknown": [Close(math.nan), Close(0.0)], "no error": [Close(0.05), Close(1.0)]}
+    usual = due.get(kind, [Close(0.8, 1e-4), Close(1.0)])
+    return kind, judge(call, REFUSED if kind in ("chance", "alpha", "order", "effect") else usual, kind)
+
+
+@covers("holm", "ratio_of_sds")
+def fuzz_families(rng: np.random.Generator) -> tuple[str, str]:
+    """Adjusted p-values by their definition, and a ratio of SDs; what is no chance, no arm, no spread."""
+    kind = pick(rng, ("ordinary", "nan", "none", "beyond", "family", "no seed", "no spread", "inf", "confidence"))
+    p = rng.random(0 if kind == "none" else 5)
+    if kind in ("nan", "beyond"):
+        p[1] = {"nan": math.nan, "beyond": 1.5}[kind]
+    order = np.argsort(np.where(np.isnan(p), 1.0, p), kind="stable")
+    due = np.full(len(p), math.nan)
+    for place in range(len(p)):
+        steps = [min(1.0, (len(p) - k) * p[order[k]]) for k in range(list(order).index(place) + 1)]
+        due[place] = math.nan if np.isnan(p[place]) else np.nanmax(steps)
+    arms = [rng.standard_normal(4), rng.standard_normal(3)]
+    other = {"no seed": np.zeros(0), "no spread": np.ones(3), "inf": np.array([1.0, math.inf])}.get(kind, arms[1])
+    confidence = float(pick(rng, NOT_CONFIDENCES)) if kind == "confidence" else 0.9
+    n_tests = 4 if kind == "family" else None
+    ratio = math.nan if kind in ("no spread", "inf") else float(arms[0].std(ddof=1) / arms[1].std(ddof=1))
+    call = lambda: [stats.holm(p, n_tests), stats.ratio_of_sds([arms[0]], [other], confidence).estimate]  # noqa: E731
+    refused = kind in ("beyond", "family", "no seed", "confidence")
+    return kind, judge(call, REFUSED if refused else [Close(due, 1e-12), Close(ratio, 1e-9)], kind)
 
 
 @covers("wilson", "share_interval")
@@ -130,13 +193,11 @@ def fuzz_chain(rng: np.random.Generator) -> tuple[str, str]:
     return kind, judge(call, REFUSED if bad else [Close(1.0)], kind)
 
 
-@covers("upper_bins", "bins_label", "common_seeds")
+@covers("upper_bins", "bins_label")
 def fuzz_bins_in_words(rng: np.random.Generator) -> tuple[str, str]:
-    kind = pick(rng, ("ordinary", "no bins", "nan bins", "no label", "gap", "seeds"))
+    kind = pick(rng, ("ordinary", "no bins", "nan bins", "no label", "gap"))
     n_bins = {"no bins": 0, "nan bins": math.nan}.get(kind, int(rng.integers(1, 30)))
     bins = {"no label": [], "gap": [1, 5]}.get(kind)
-    if kind == "seeds":
-        return kind, judge(lambda: [stats.common_seeds([3, 1, 1], [1, 2])], [Close([1.0])], kind)
     if bins is not None:
         return kind, judge(lambda: [stats.bins_label(bins)], REFUSED, kind)
     upper = [k for k in range(int(n_bins) if kind == "ordinary" else 0) if k >= min(round(0.7 * n_bins), n_bins - 1)]
