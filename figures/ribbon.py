@@ -31,6 +31,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from cli.errors import OptionError
 from figures import captions
 from figures.style import COLOURS, INK, NULL_GREY, WIDE_WIDTH_IN, styled
 from records import Measurement, RecordError
@@ -206,8 +207,11 @@ def draw(
 
     Raises:
         RecordError: the units are no tokens, or the record has no such response.
+        OptionError: `threshold_deg` is no angle.
         OSError: a picture cannot be read.
     """
+    if not 0.0 <= threshold_deg <= 180.0:
+        raise OptionError(f"`threshold_deg` must lie in [0, 180], got {threshold_deg}; 90 is where gradients conflict")
     chosen = gather(record, marked(record, attached, threshold_deg), responses, pictures)
     wide, high = 72 * WIDE_WIDTH_IN, TOP_PT + sum(map(height_pt, chosen)) + BOTTOM_PT
     norm = LogNorm(*VDS_RANGE_NATS)

@@ -25,6 +25,15 @@ def same_shape(**tensors: Tensor) -> torch.Size:
     return reference.shape
 
 
+def same_logits(**views: Tensor) -> torch.Size:
+    """Return the one shape `[..., V]` of the named views, of one id or more."""
+    shape = same_shape(**views)
+    if not shape or shape[-1] < 1:
+        name = next(iter(views))
+        raise ValueError(f"`{name}` must hold at least one id a token, got shape {tuple(shape)}. Keep the shared ids.")
+    return shape
+
+
 def same_mask(**views: Tensor) -> None:
     """Refuse views that mask (logit -inf) different ids: a ratio of two views has no value there."""
     (first, reference), *others = views.items()

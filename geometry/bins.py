@@ -1,36 +1,34 @@
 """Tokens by visual dependency: bins and quantiles of the VDS (arXiv:2606.00564, Section 3.2)."""
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from geometry._checks import same_length
+from geometry.divergence import at_least_float32
 
 
-def equal_frequency_bins(
-    vds: Float[Tensor, " _T"], n_bins: int = 10, *, key: Shaped[Tensor, " _T"] | None = None
-) -> Int[Tensor, " _T"]:
+def equal_frequency_bins(vds: Float[Tensor, " _T"], n_bins: int = 10) -> Int[Tensor, " _T"]:
     """Assign each token to one of `n_bins` bins of equal frequency, 0 the least visual.
 
-    Bin sizes differ by at most one, so tokens of equal VDS may be parted by an edge; `key` orders those.
+    Tokens of equal VDS share a bin, the lowest that their ranks reach: bins do not depend on the order of the input,
+    and tokens that do not differ are not spread over bins. Sizes differ by at most one where no values are equal. Some
+    bins stay empty where values are equal, or where there are fewer tokens than bins.
 
     Args:
         vds: visual dependency of each token, in nats.
         n_bins: number of bins.
-        key: a number a token, such as its running id. If no two tokens share both VDS and key, the bins do
-            not depend on the order of the input; without a key, ties keep the order of the input.
 
     Raises:
-        ValueError: `vds` holds a nan, `key` has another length, or `n_bins` is below 1.
+        ValueError: `vds` holds a nan, or `n_bins` is below 1.
     """
-    if n_bins < 1:
-        raise ValueError(f"`n_bins` must be at least 1, got {n_bins}.")
+    _refuse_too_few(n_bins)
+    n_tokens = same_length(vds=vds)
     _refuse_nan(vds)
-    n_tokens = same_length(vds=vds) if key is None else same_length(vds=vds, key=key)
-    order = torch.arange(n_tokens, device=vds.device) if key is None else key.argsort(stable=True)
-    order = order[vds[order].argsort(stable=True)]
+    ordered, order = vds.sort()
+    ranks = torch.searchsorted(ordered, ordered)  # the number of tokens with a lower VDS
     bins = torch.empty_like(order)
-    bins[order] = torch.arange(n_tokens, device=vds.device) * n_bins // max(n_tokens, 1)
+    bins[order] = ranks * n_bins // max(n_tokens, 1)
     return bins
 
 
@@ -40,9 +38,16 @@ def bin_edges(vds: Float[Tensor, " _T"], bins: Int[Tensor, " _T"], n_bins: int =
     Tokens in no bin (-1) are left out; the edge below an empty bin is nan.
 
     Raises:
-        ValueError: the lengths of `vds` and `bins` differ.
+        ValueError: the lengths of `vds` and `bins` differ, a token in a bin has a VDS of nan, a bin is not one of -1 to
+            `n_bins - 1`, or `n_bins` is below 1.
     """
-    same_length(vds=vds, bins=bins)
+    _refuse_too_few(n_bins)
+    if same_length(vds=vds, bins=bins) and not -1 <= int(bins.min()) <= int(bins.max()) < n_bins:
+        raise ValueError(
+            f"`bins` must lie in -1..{n_bins - 1}, got {int(bins.min())}..{int(bins.max())}. Give the `n_bins` that "
+            "they were made with."
+        )
+    _refuse_nan(vds[bins >= 0])
     inside = bins > 0
     edges = vds.new_full((n_bins,), torch.inf)
     edges = edges.scatter_reduce(0, bins[inside].long(), vds[inside], "amin")
@@ -51,10 +56,10 @@ def bin_edges(vds: Float[Tensor, " _T"], bins: Int[Tensor, " _T"], n_bins: int =
 
 
 def vds_quantile(vds: Float[Tensor, " _T"], q: float) -> Float[Tensor, ""]:
-    """Return the quantile Q_q of the VDS, in nats, interpolated linearly between tokens.
+    """Return the quantile Q_q of the VDS, in nats, interpolated linearly between tokens, in float32 or better.
 
     The gates of arXiv:2606.00564, Eq. 16 and 24, compare with Q_0.7 and Q_0.4. Unlike `torch.quantile` the
-    number of tokens is not limited.
+    number of tokens is not limited. inf where the token above is infinite.
 
     Raises:
         ValueError: `q` is outside [0, 1], or `vds` is empty or holds a nan.
@@ -67,8 +72,13 @@ def vds_quantile(vds: Float[Tensor, " _T"], q: float) -> Float[Tensor, ""]:
     position = q * (len(vds) - 1)
     below = int(position)
     ordered = vds.sort().values
-    low, high = ordered[below], ordered[min(below + 1, len(vds) - 1)]
-    return low if position == below else low + (position - below) * (high - low)
+    low, high = (at_least_float32(ordered[place]) for place in (below, min(below + 1, len(vds) - 1)))
+    return torch.where(high == low, low, low + (position - below) * (high - low)) if position > below else low
+
+
+def _refuse_too_few(n_bins: int) -> None:
+    if n_bins < 1:
+        raise ValueError(f"`n_bins` must be at least 1, got {n_bins}.")
 
 
 def _refuse_nan(vds: Tensor) -> None:

@@ -76,9 +76,13 @@ def _centred(log_p: Tensor, ratio: Tensor) -> Tensor:
 
 
 def token_lengths(cotangents: Cotangents) -> Float[Tensor, "*T"]:
-    """Return the length of each token's standard cotangent; where it is 0, the least positive number.
+    """Return the length of each token's standard cotangent; where it is 0, the least normal number.
 
     Weights divided by it make the tokens of a sum count alike at the logits, whatever their losses.
     """
-    lengths = cotangents.standard.norm(dim=-1)
+    rows = cotangents.standard
+    # The square of what is below 1e-23 is 0 in float32. A power of two brings rows near 1, and costs no digit.
+    largest = rows.abs().amax(dim=-1, keepdim=True)
+    exponents = torch.frexp(largest).exponent.clamp(-100, 100).masked_fill(~largest.isfinite(), 0)
+    lengths = torch.ldexp(torch.ldexp(rows, -exponents).norm(dim=-1), exponents.squeeze(-1))
     return lengths.clamp_min(torch.finfo(lengths.dtype).tiny)

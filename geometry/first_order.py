@@ -54,7 +54,7 @@ def push_forward(
         direction: of some parameters of `module`; the others stand still.
 
     Raises:
-        ValueError: a parameter is not of `module`, or its direction has another shape.
+        ValueError: a parameter is not of `module`, its direction has another shape, or there is none.
     """
     names = {parameter: name for name, parameter in module.named_parameters()}
     _check(names, direction)
@@ -101,6 +101,8 @@ def _product(cotangent: Tensor, tangent: Tensor) -> Tensor:
 
 
 def _check(names: Mapping[nn.Parameter, str], direction: Mapping[nn.Parameter, Tensor]) -> None:
+    if not direction:
+        raise ValueError("`direction` must hold at least one parameter, got none. Give the step of those that move.")
     for parameter, along in direction.items():
         if parameter not in names:
             raise ValueError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from geometry._checks import Logits, same_mask, same_shape
+from geometry._checks import Logits, same_logits, same_mask
 from geometry.divergence import log_probs
 
 
@@ -54,8 +54,8 @@ class FourViews:
         """Return normalised views, in float32 or better.
 
         Raises:
-            ValueError: the shapes differ, or the views mask (-inf) different ids.
+            ValueError: the shapes differ, there is no id, or the views mask (-inf) different ids.
         """
-        same_shape(**self.named)
+        same_logits(**self.named)
         same_mask(**self.named)
         return self.map(log_probs)

@@ -9,9 +9,10 @@ Four gradients are measured, `BASIS`; every other one is a combination of them:
 so a `Gram` of the four answers for all. Nothing here needs torch.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 
@@ -41,13 +42,25 @@ NEAR_STANDARD_DEG: Final = 10.0
 differ by at most 2 sin(5 degrees), 17 % of a step. The threshold is a choice of this project."""
 RESOLUTION: Final = 64 * np.finfo(np.float64).eps
 """Part of the squared lengths in a sum below which a squared length is rounding."""
+_SHORTEST: Final = float(np.finfo(np.float64).tiny) ** 0.5
+"""Shortest length whose square float64 holds in full."""
+_SLACK: Final = 0.05
+"""Part by which rounding may break what holds of every Gram matrix; gradients in 16 bits come near it."""
 
 
 def steered(gamma: float, lambda_: float = 0.0, *, prior: Prior = "detached") -> Combination:
     """Return the gradient of VGS with language preservation, without eta (arXiv:2606.00564, Eq. 13-18).
 
-    prior: whether q* follows the student in the visual term (attached).
+    Args:
+        prior: whether q* follows the student in the visual term (attached).
+
+    Raises:
+        ValueError: a strength is negative or not finite, or `prior` is another.
     """
+    for name, strength in (("gamma", gamma), ("lambda_", lambda_)):
+        if not 0.0 <= strength < math.inf:
+            raise ValueError(f"`{name}` must be at least 0 and finite, got {strength}. Give 0 to leave it out.")
+    _refuse_other("prior", prior, get_args(Prior))
     weights = {"standard": 1.0, "visual": gamma, "gated_language": lambda_}
     if prior == "attached":
         weights["shift"] = gamma
@@ -58,7 +71,8 @@ def steered(gamma: float, lambda_: float = 0.0, *, prior: Prior = "detached") ->
 class Gram:
     """The inner products `G_kl = <g_k, g_l>` of some gradients, in float64.
 
-    A gradient is named (`"standard"`), or a combination of named ones (`{"standard": 1.0, "visual": 2.0}`).
+    A gradient is named (`"standard"`), or a combination of named ones (`{"standard": 1.0, "visual": 2.0}`). What
+    depends on an inner product that is nan or infinite is nan.
 
     Args:
         values: `[..., m, m]`, anything that numpy reads.
@@ -67,7 +81,8 @@ class Gram:
             larger one.
 
     Raises:
-        ValueError: the matrix does not have one row and one column for each name.
+        ValueError: the matrix does not have one row and one column for each name, or is not symmetric; a name stands
+            there twice; or the resolution is negative or not finite.
     """
 
     values: np.ndarray
@@ -84,30 +99,40 @@ class Gram:
                 f"`values` must be `[..., {m}, {m}]`, a row and a column for each of {', '.join(self.names)}, got"
                 f" {self.values.shape}. Name the gradients in `names`."
             )
+        _refuse_settings(self)
 
     def product(self, a: str | Combination, b: str | Combination) -> np.ndarray:
-        """Return the inner product <a, b>, `[...]`."""
-        return np.asarray(np.einsum("k,...kl,l->...", self._weights(a), self.values, self._weights(b)))
+        """Return the inner product <a, b>, `[...]`; nan where it is not finite."""
+        product = _form(self._weights(a), self.values, self._weights(b))
+        return np.asarray(np.where(np.isfinite(product), product, np.nan))
 
     def norm(self, a: str | Combination) -> np.ndarray:
-        """Return the length |a|, `[...]`; nan where the terms of a sum cancel to less than their rounding."""
+        """Return the length |a|, `[...]`.
+
+        nan where the terms of a sum cancel to less than their rounding, and where the square is negative or not finite.
+        """
         weights = self._weights(a)
-        square = np.einsum("k,...kl,l->...", weights, self.values, weights)
+        square = _form(weights, self.values, weights)
         if np.count_nonzero(weights) > 1:
-            terms = np.einsum("k,...kl,l->...", np.abs(weights), np.abs(self.values), np.abs(weights))
+            terms = _form(np.abs(weights), np.abs(self.values), np.abs(weights))
             square = np.where((square != 0.0) & (square < self.resolution * terms), np.nan, square)
-        return np.asarray(np.sqrt(np.maximum(square, 0.0)))
+        return np.asarray(np.sqrt(np.where((square >= 0.0) & (square < np.inf), square, np.nan)))
 
     def cosine(self, a: str | Combination, b: str | Combination) -> np.ndarray:
-        """Return <a, b> / (|a| |b|) within [-1, 1], `[...]`; nan where a length is 0 or unknown."""
-        lengths = self.norm(a) * self.norm(b)
-        lengths = np.where(lengths > 0.0, lengths, np.nan)
+        """Return <a, b> / (|a| |b|) within [-1, 1], `[...]`.
+
+        nan where a length is 0, unknown, or so short that its square has lost digits (1.5e-154), and where the product
+        exceeds the lengths by more than rounding, as in no Gram matrix.
+        """
+        one, two = self.norm(a), self.norm(b)
+        lengths = np.where((one >= _SHORTEST) & (two >= _SHORTEST), one, np.nan) * two
         if np.array_equal(self._weights(a), self._weights(b)):
             return np.asarray(lengths / lengths)
-        return np.asarray(np.clip(self.product(a, b) / lengths, -1.0, 1.0))
+        cosine = self.product(a, b) / lengths
+        return np.asarray(np.clip(np.where(np.abs(cosine) > 1.0 + _SLACK, np.nan, cosine), -1.0, 1.0))
 
     def angle_deg(self, a: str | Combination, b: str | Combination) -> np.ndarray:
-        """Return the angle between two gradients, 0 to 180 degrees, `[...]`; nan, not 90, where a length is 0.
+        """Return the angle between two gradients, 0 to 180 degrees, `[...]`; nan, not 90, where the cosine is nan.
 
         Good to about 1e-6 degrees at 0 and 180, where the cosine is flat, and to rounding elsewhere.
         """
@@ -124,9 +149,15 @@ class Gram:
         change. It acts under SGD and against terms that it does not multiply, and a binding gradient clip takes it away
         again. The published constants, at gamma = 2: 0.41 for Qwen3-VL-2B and 0.36 for 4B.
 
-        inf where the steered gradient alone is 0, nan where the standard one is 0 too.
+        inf where the steered gradient alone is 0, nan where the standard one is 0 too or a length is unknown.
+
+        Raises:
+            ValueError: gamma is negative or not finite, or `steer` or `prior` is another.
         """
-        toward = steered(gamma, prior=prior) if steer == "visual" else {"standard": 1.0, "language": gamma}
+        _refuse_other("steer", steer, ("visual", "language"))
+        toward = steered(gamma, prior=prior)
+        if steer == "language":
+            toward = {"standard": 1.0, "language": gamma}
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(self.norm("standard") / self.norm(toward))
 
@@ -167,6 +198,35 @@ class Gram:
                 known = ", ".join([*self.names, *COMBINATIONS])
                 raise ValueError(f"a gradient must be one of {known}, got {name!r}. Combine these.")
         return weights
+
+
+def _form(a: np.ndarray, values: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return `a^T values b`, `[...]`; products of what has no weight take no part, even where they are nan."""
+    used = np.where((a != 0.0)[:, None] & (b != 0.0), values, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.einsum("k,...kl,l->...", a, used, b))
+
+
+def _refuse_settings(gram: Gram) -> None:
+    values, names = gram.values, gram.names
+    if len(set(names)) < len(names):
+        raise ValueError(f"`names` must hold each gradient once, got {', '.join(names)}. Rename the second.")
+    if not 0.0 <= gram.resolution < math.inf:
+        raise ValueError(
+            f"`resolution` must be at least 0 and finite, got {gram.resolution}. Leave it out for float64."
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = np.abs(values - values.swapaxes(-1, -2))
+        if (apart > _SLACK * np.abs(values).max(axis=(-1, -2), keepdims=True, initial=0.0)).any():
+            raise ValueError(
+                "`values` must be symmetric, got inner products that depend on the order of the two gradients. "
+                "Give <a, b> in both places."
+            )
+
+
+def _refuse_other(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}. Name one.")
 
 
 def total(grams: Mapping[str, Gram], names: Iterable[str] | None = None) -> Gram:

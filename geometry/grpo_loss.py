@@ -51,9 +51,14 @@ def group_advantages(rewards: Float[Tensor, "*_groups _G"]) -> Float[Tensor, "*_
     if not rewards.isfinite().all():
         found = float(rewards[~rewards.isfinite()][0])
         raise ValueError(f"`rewards` must be finite, got {found}. Give a response that cannot be judged 0.")
-    equal = rewards.amax(dim=-1, keepdim=True) == rewards.amin(dim=-1, keepdim=True)
-    spread = rewards.std(dim=-1, keepdim=True).masked_fill(equal, 1.0)
-    return ((rewards - rewards.mean(dim=-1, keepdim=True)) / spread).masked_fill(equal, 0.0)
+    highest, lowest = (edge(dim=-1, keepdim=True).double() for edge in (rewards.cpu().amax, rewards.cpu().amin))
+    middle, half = highest / 2 + lowest / 2, highest / 2 - lowest / 2
+    equal = half == 0.0
+    # Near 1, so that no square is 0 or inf; in float64, for the mean of nearly equal rewards is one of them in float32.
+    near_one = (rewards.cpu().double() - middle) / half.masked_fill(equal, 1.0)
+    centred = near_one - near_one.mean(dim=-1, keepdim=True)
+    variance = centred.square().sum(dim=-1, keepdim=True) / (rewards.shape[-1] - 1)
+    return (centred / variance.sqrt().masked_fill(equal, 1.0)).masked_fill(equal, 0.0).to(rewards)
 
 
 def grpo_loss(

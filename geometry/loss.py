@@ -6,8 +6,10 @@ Coefficients come from `objectives`, shares from `token_shares`. `chunked_loss` 
 hidden states.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -51,16 +53,22 @@ def token_shares(
         n_tokens: of the global batch too.
 
     Raises:
-        ValueError: a response is empty, or the global batch is smaller than this part of it.
+        ValueError: a response is empty or no whole number, the global batch is smaller than this part of it or not
+            finite, or `average` is another.
     """
-    counts = torch.as_tensor(lengths, dtype=torch.long)
+    if average not in get_args(Average):
+        raise ValueError(f"`average` must be one of {get_args(Average)}, got {average!r}. Name one.")
+    stated = torch.as_tensor(lengths)
+    counts = stated.long()
+    if (counts != stated).any():
+        raise ValueError(f"`lengths` must be whole numbers, got {stated[counts != stated][0]}. Count the tokens.")
     if (counts < 1).any():
         raise ValueError(
             f"`lengths` must be at least 1 token each, got {int(counts.min())}. Leave empty responses out."
         )
     sizes = {"n_trajectories": (n_trajectories, len(counts)), "n_tokens": (n_tokens, int(counts.sum()))}
     for name, (given, here) in sizes.items():
-        if given is not None and given < here:
+        if given is not None and not here <= given < math.inf:
             raise ValueError(f"`{name}` must be at least {here}, those here, got {given}. Count the global batch.")
     if average == "token":
         each = 1.0 / counts.new_full((len(counts),), n_tokens or sizes["n_tokens"][1]).double()

@@ -19,6 +19,7 @@ from geometry.cotangents import Cotangents, cotangents, token_lengths
 from geometry.four_views import FourViews
 from geometry.gram import Gram
 from geometry.gramian.backward import IMAGE, TEXT, Forward, run_view
+from geometry.gramian.metric import fitted
 from geometry.gramian.wide import wide
 
 _BLOCK = 1 << 14
@@ -115,8 +116,12 @@ def null_grams(
         unit_views: gives what a unit needs, by its number.
         groups: disjoint lists of trainable parameters.
         metric: of the inner products, see `Gramian`.
+
+    Raises:
+        ValueError: a parameter stands in two groups or is frozen, the metric does not fit, or logits have no graph.
     """
     parameters = partition(groups)
+    metric = None if metric is None else fitted(metric, parameters)
     walk = [(int(i), int(j)) for i, j in pairs]
     starts = [i for i, _ in walk]
     language: Whole = []

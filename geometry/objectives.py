@@ -34,6 +34,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from geometry.bins import vds_quantile
+from geometry.divergence import at_least_float32
 from geometry.objective_settings import (
     GAMMA,
     LAMBDA,
@@ -69,6 +70,12 @@ class Thresholds:
     """Q_0.7, arXiv:2606.00564, Eq. 16, 21, 24."""
     mean: float = 0.0
     """The mean, which weights by VDS are divided by; 0 where no token depends on the picture."""
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.low) or math.isnan(self.high):
+            raise ValueError(
+                f"`low` and `high` must be numbers, got {self.low} and {self.high}. Take `Objective.thresholds`."
+            )
 
 
 @dataclass(frozen=True)
@@ -196,8 +203,11 @@ def coefficients(
         thresholds: of the global batch, see `Objective.thresholds`; not needed unless `objective.is_gated`.
         has_image: whether the token's prompt has an image; all by default.
 
+    Returns:
+        nan at a gate whose token has an image and a VDS of nan.
+
     Raises:
-        ValueError: the thresholds are missing.
+        ValueError: the thresholds are missing, or those of the adaptive objective are in the wrong order.
     """
     base, steered, kept = objective.terms
     pictured = torch.ones_like(vds) if has_image is None else has_image.to(vds)
@@ -206,13 +216,13 @@ def coefficients(
         weights[base] += objective.eta * _weight(objective, vds, thresholds, pictured)
     if steered:
         steering = objective.eta * _gamma(objective, vds, thresholds)
-        weights[steered] += steering * pictured
+        weights[steered] += torch.where(pictured > 0, steering, 0.0)
         if steered == "language":
             weights["standard"] += steering * (1.0 - pictured)
     if kept:
-        gate = (vds > _given(thresholds, objective).high).to(vds)
+        gate = _gate(vds, _given(thresholds, objective).high)
         strength = objective.lambda_ * (objective.eta if objective.eta_scales == "loss" else 1.0)
-        weights[kept] += strength * gate * pictured
+        weights[kept] += torch.where(pictured > 0, strength * gate, 0.0)
     return Coefficients(**weights)
 
 
@@ -228,7 +238,14 @@ def _gamma(objective: Objective, vds: Tensor, thresholds: Thresholds | None) -> 
     if objective.name != "adaptive":
         return torch.full_like(vds, objective.gamma)
     edges = _given(thresholds, objective)
-    return 0.5 * objective.gamma * ((vds > edges.low).to(vds) + (vds > edges.high).to(vds))
+    if edges.low > edges.high:
+        raise ValueError(f"`thresholds.low` must be at most `high`, got {edges.low} and {edges.high}. Swap them.")
+    return 0.5 * objective.gamma * (_gate(vds, edges.low) + _gate(vds, edges.high))
+
+
+def _gate(vds: Tensor, threshold: float) -> Tensor:
+    """1 where the VDS is above the threshold, 0 where it is not, nan where it is nan; compared in float32 or better."""
+    return (at_least_float32(vds) > threshold).to(vds).masked_fill(vds.isnan(), torch.nan)
 
 
 def _given(thresholds: Thresholds | None, objective: Objective) -> Thresholds:

@@ -37,14 +37,18 @@ def token_log_probs_from_hidden(
             take no mass. All by default.
         chunk: tokens a chunk; by default as many as keep the logits within `lm_head.CHUNK_BYTES`.
 
+    Returns:
+        nan where a logit is nan or inf.
+
     Raises:
         ValueError: lengths differ, a token could not be drawn, or chunk is below 1.
     """
     check_tokens(hidden.shape[:1], ids=ids)
     _check_ids(ids, head, allowed)
     found = _Chosen.apply(hidden, head.weight, head.bias, _Drawn(head, ids, allowed, chunk))
-    if found.isneginf().any():
-        first = int(found.isneginf().nonzero()[0])
+    undrawable = found.isneginf() | _masked(ids, head, allowed)
+    if undrawable.any():
+        first = int(undrawable.nonzero()[0])
         raise ValueError(
             f"`ids` must be ids that could be drawn, got {int(ids[first])} at token {first}, which is masked. "
             "Give the distribution that the tokens were drawn from."
@@ -99,6 +103,14 @@ def _logits(hidden: Tensor, head: LMHead, rows: slice, allowed: Tensor | None) -
     if allowed is not None:
         logits.masked_fill_(~(allowed if allowed.ndim == 1 else allowed[rows]), -torch.inf)
     return logits
+
+
+def _masked(ids: Tensor, head: LMHead, allowed: Tensor | None) -> Tensor:
+    """Which tokens are masked, those too whose every id is."""
+    masked = torch.isin(ids, torch.tensor(list(head.masked), dtype=ids.dtype, device=ids.device))
+    if allowed is None:
+        return masked
+    return masked | ~(allowed[ids] if allowed.ndim == 1 else allowed.gather(1, ids.long()[:, None])[:, 0])
 
 
 def _check_ids(ids: Tensor, head: LMHead, allowed: Tensor | None) -> None:

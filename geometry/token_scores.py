@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry._checks import same_mask, same_shape
+from geometry._checks import same_logits, same_mask
 from geometry.chunked_loss.closed_form import FourDistributions, Workspace, decomposition_of
 from geometry.decomposition import Decomposition
 from geometry.four_views import FourViews
@@ -21,9 +21,6 @@ from geometry.lm_head import cuts
 BLOCK_BYTES = 1 << 20
 """Size of one float32 view of the tokens that a processor compares at a time; about sixteen such tensors are held.
 Other devices compare all tokens at once."""
-
-FLOOR, BEYOND = -1e30, 1e20
-"""Log-probabilities below the one count as it, and divergences beyond the other as infinite."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +42,13 @@ class TokenScores:
 def token_scores(views: FourViews) -> TokenScores:
     """Return the divergences and the entropy of each token from logits `[T, V]`, in float32 or better.
 
-    A divergence is inf where one view has no probability at all for an id that another one draws.
+    A divergence is inf where one view has no probability at all for an id that another one draws, and nan where a logit
+    is nan or inf, or a token masks every id.
 
     Raises:
-        ValueError: the shapes differ, or the views mask (-inf) different ids.
+        ValueError: the shapes differ, there is no id, or the views mask (-inf) different ids.
     """
-    n_tokens, n_ids = same_shape(**views.named)
+    n_tokens, n_ids = same_logits(**views.named)
     on_cpu = views.student_image.device.type == "cpu"
     size = max(BLOCK_BYTES // (4 * n_ids), 1) if on_cpu else max(n_tokens, 1)
     widest = views.student_image.dtype
@@ -63,12 +61,7 @@ def token_scores(views: FourViews) -> TokenScores:
 
 def _scores(views: FourViews, work: Workspace) -> TokenScores:
     same_mask(**views.named)
-    distributions = FourDistributions.normalised(views, work, FLOOR)
+    distributions = FourDistributions.normalised(views, work)
     own = distributions.p_image
     entropy = -torch.mul(own.p, own.log, out=work("fall", own.log.shape, own.log)).sum(dim=-1)
-    parts = vars(decomposition_of(distributions, work))
-    return TokenScores(Decomposition(**{name: _infinite(values) for name, values in parts.items()}), entropy)
-
-
-def _infinite(values: Tensor) -> Tensor:
-    return values.masked_fill(values > BEYOND, torch.inf)
+    return TokenScores(decomposition_of(distributions, work), entropy)

@@ -5,9 +5,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
+from cli.errors import OptionError
 from cli.progress import progress
 from geometry import TokenScores, equal_frequency_bins
 from probes.settings import PromptOptions
@@ -127,13 +129,29 @@ def score_tokens(
 def binned(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:
     """Return the table `tokens` with the bin of each token's VDS.
 
-    The bins are over the tokens of prompts with a picture; the others have bin -1.
+    The bins are over the tokens of prompts with a picture; the others have bin -1. Tokens of equal VDS share a bin.
+
+    Raises:
+        OptionError: there are more bins than these tokens.
     """
     pictured = tokens["has_image"].to_numpy()
-    vds = torch.from_numpy(tokens.loc[pictured, "vds_nats"].to_numpy(copy=True))
     bins = tokens["position"].to_numpy() * 0 - 1
-    bins[pictured] = equal_frequency_bins(vds, n_bins, key=torch.arange(len(vds))).numpy()
+    bins[pictured] = bins_of(tokens.loc[pictured, "vds_nats"], n_bins)
     return tokens.assign(bin=bins)
+
+
+def bins_of(vds: pd.Series, n_bins: int) -> np.ndarray:
+    """Return the bin of each token of prompts with a picture.
+
+    Raises:
+        OptionError: there are more bins than tokens.
+    """
+    if 0 < len(vds) < n_bins:
+        raise OptionError(
+            f"`bins` must be at most {len(vds)}, the response tokens of prompts with a picture, got {n_bins};"
+            " lower --bins, or measure more prompts"
+        )
+    return equal_frequency_bins(torch.from_numpy(vds.to_numpy(copy=True)), n_bins).numpy()
 
 
 def _read_rollouts(rows: pd.DataFrame) -> list[Rollout]:

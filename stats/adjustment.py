@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stats._checks import one_axis
+
 
 def holm(p_values: Sequence[float], n_tests: int | None = None) -> list[float]:
     """Return adjusted p-values in the order of the input; all of a family are judged at one level.
@@ -13,15 +15,17 @@ def holm(p_values: Sequence[float], n_tests: int | None = None) -> list[float]:
         n_tests: size of the family, if tests are missing from the list; a missing test counts with p = 1.
 
     Raises:
-        ValueError: the family is smaller than the list.
+        ValueError: the family is smaller than the list, or a p-value is not from 0 to 1.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
     size = len(p_values) if n_tests is None else n_tests
-    if size < len(p_values):
+    if not len(p_values) <= size < np.inf:
         raise ValueError(f"`n_tests` must be at least the number of p-values, {len(p_values)}, got {size}")
-    values = np.asarray(p_values, dtype=float)
+    values = one_axis(p_values, "p_values")
+    if ((values < 0) | (values > 1)).any():
+        raise ValueError(f"`p_values` must lie in [0, 1], got {values[(values < 0) | (values > 1)][0]}: give chances")
     order = np.argsort(np.where(np.isnan(values), 1.0, values), kind="stable")
     adjusted, highest = np.full(len(values), np.nan), 0.0
     for rank, place in enumerate(order):

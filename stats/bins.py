@@ -4,6 +4,7 @@ Tokens are sorted into bins of equal frequency by VDS, bin 0 the least visual. T
 the visual tokens (arXiv:2606.00564, Fig. 4b). This is the one definition of them, for any number of bins.
 """
 
+import math
 from collections.abc import Sequence
 
 N_BINS = 10
@@ -21,7 +22,7 @@ def upper_bins(n_bins: int) -> range:
     Raises:
         ValueError: there is no bin.
     """
-    if n_bins < 1:
+    if not 1 <= n_bins < math.inf:
         raise ValueError(f"`n_bins` must be at least 1, got {n_bins}: give the number of bins that tokens are in")
     return range(min(round(UPPER_FROM * n_bins), n_bins - 1), n_bins)
 
@@ -31,5 +32,10 @@ def bins_label(bins: Sequence[int]) -> str:
 
     >>> bins_label(upper_bins(10)), bins_label([9])
     ('bins 7-9', 'bin 9')
+
+    Raises:
+        ValueError: there is no bin, or the bins are no neighbours in order.
     """
+    if not len(bins) or list(bins) != list(range(bins[0], bins[0] + len(bins))):
+        raise ValueError(f"`bins` must be neighbours in order, got {list(bins)}: name one range at a time")
     return f"bins {bins[0]}-{bins[-1]}" if len(bins) > 1 else f"bin {bins[0]}"

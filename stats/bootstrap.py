@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from stats._checks import check_confidence, check_resamples, names_of, one_axis
+
 Array = Any
 """Whatever numpy reads: its own arrays, columns of a table, tensors on the CPU."""
 
@@ -40,17 +42,26 @@ def bootstrap_interval(
     Args:
         values: one number for each token; nan values (angles of a zero gradient) are dropped first.
         prompts: the prompt of each value: numbers or strings.
+        confidence: of the interval, between 0 and 1.
 
     Returns:
-        Bounds of nan if fewer than two prompts are left, and an estimate of nan if no value is left.
+        Bounds of nan if fewer than two prompts are left or a value is infinite, and an estimate of nan if no value is
+        left.
+
+    Raises:
+        ValueError: confidence is not between 0 and 1, there are fewer than 2 resamples, or a value has no prompt.
     """
-    values, prompts = np.asarray(values, dtype=float), np.asarray(prompts)
+    check_confidence(confidence)
+    check_resamples(n_resamples)
+    values = one_axis(values)
+    prompts = names_of(prompts, len(values), "prompts")
     kept = ~np.isnan(values)
     values, prompts = values[kept], prompts[kept]
-    estimate = float(statistic(values)) if len(values) else np.nan
+    with np.errstate(invalid="ignore"):  # of infinite values
+        estimate = float(statistic(values)) if len(values) else np.nan
     _, member = np.unique(prompts, return_inverse=True)
     n_prompts = int(member.max()) + 1 if len(member) else 0
-    if n_prompts < 2:
+    if n_prompts < 2 or not np.isfinite(values).all():
         return Interval(np.nan, np.nan, estimate)
     if statistic is np.mean:
         resampled = _ratio_of_sums(np.bincount(member, values), np.bincount(member))
@@ -75,11 +86,18 @@ def bootstrap_of_mean(
         statistic: maps means `[B, ...]` to numbers `[B]`, such as the angle of a mean Gram matrix.
 
     Returns:
-        Bounds of nan if there are fewer than two prompts, or if the statistic of the mean is nan.
+        Bounds of nan if there are fewer than two prompts, if the statistic of the mean is nan, or a value is not
+        finite.
+
+    Raises:
+        ValueError: confidence is not between 0 and 1, there are fewer than 2 resamples, or a value has no prompt.
     """
-    estimate = float(statistic(values.mean(axis=0, keepdims=True))[0]) if len(values) else np.nan
-    names, member = np.unique(np.asarray(prompts), return_inverse=True)
-    if len(names) < 2 or np.isnan(estimate):
+    check_confidence(confidence)
+    check_resamples(n_resamples)
+    names, member = np.unique(names_of(prompts, len(values), "prompts"), return_inverse=True)
+    with np.errstate(invalid="ignore"):  # of infinite values
+        estimate = float(statistic(values.mean(axis=0, keepdims=True))[0]) if len(values) else np.nan
+    if len(names) < 2 or np.isnan(estimate) or not np.isfinite(values).all():
         return Interval(np.nan, np.nan, estimate)
     sums = np.zeros((len(names), *values.shape[1:]))
     np.add.at(sums, member, values)

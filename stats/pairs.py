@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Int, Shaped
 
+from stats._checks import names_of
 from stats.bootstrap import Array
 
 
@@ -15,8 +16,12 @@ def chain_order(
     prompt holds more than half of a bin some neighbours cannot; further rings, shuffled again, then make up
     for the dropped pairs. A bin with tokens of two prompts or more has at least as many pairs as tokens,
     all distinct; a bin with one prompt has none. Tokens in no bin (-1) are left out.
+
+    Raises:
+        ValueError: a token has no bin or no prompt: other lengths, or nan.
     """
-    bins, prompts = np.asarray(bins), np.asarray(prompts)
+    bins = names_of(bins, len(bins), "bins")
+    prompts = names_of(prompts, len(bins), "prompts")
     pairs: list[tuple[int, int]] = []
     for b in np.unique(bins[bins >= 0]):
         pairs += _bin_pairs(np.flatnonzero(bins == b), prompts, generator)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from stats._checks import check_chances
 from stats.welch import Difference, Sample, compare
 
 MOST_SEEDS = 100_000
@@ -18,12 +19,16 @@ def power(effect: float, difference: Difference, alpha: float = 0.05) -> float:
         difference: supplies the standard error and its degrees of freedom; its own value plays no part.
 
     Returns:
-        nan if there is no standard error.
+        nan if there is no standard error, or the effect is nan.
+
+    Raises:
+        ValueError: alpha is not between 0 and 1.
     """
     from scipy.stats import nct, norm, t  # half a second
 
+    check_chances(alpha=alpha)
     error, df = difference.standard_error, difference.df
-    if np.isnan(error) or np.isnan(df):
+    if np.isnan(error) or np.isnan(df) or np.isnan(effect):
         return float("nan")
     if error == 0:
         return 1.0 if effect else alpha
@@ -41,9 +46,13 @@ def detectable(difference: Difference, chance: float = 0.8, alpha: float = 0.05)
 
     Returns:
         nan if there is no standard error, 0 if it is 0.
+
+    Raises:
+        ValueError: alpha or the chance is not between 0 and 1, or the chance is not above alpha.
     """
     from scipy.optimize import brentq  # half a second
 
+    _check_chances(chance, alpha)
     error = difference.standard_error
     if np.isnan(error) or np.isnan(difference.df) or error == 0:
         return 0.0 if error == 0 else float("nan")
@@ -61,8 +70,12 @@ def seeds_needed(effect: float, ours: Sample, theirs: Sample, chance: float = 0.
         A whole number of at least 2; nan if an SD is missing, infinite if more than `MOST_SEEDS` are needed.
 
     Raises:
-        ValueError: the effect is 0.
+        ValueError: the effect is 0 or not finite, alpha or the chance is not between 0 and 1, or the chance is not
+            above alpha.
     """
+    _check_chances(chance, alpha)
+    if not np.isfinite(effect):
+        raise ValueError(f"`effect` must be finite, got {effect}: give the difference to be seen")
     if effect == 0:
         raise ValueError("`effect` must not be 0: no number of seeds finds it")
     if np.isnan(ours.sd) or np.isnan(theirs.sd):
@@ -80,6 +93,12 @@ def seeds_needed(effect: float, ours: Sample, theirs: Sample, chance: float = 0.
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return float(high)
+
+
+def _check_chances(chance: float, alpha: float) -> None:
+    check_chances(chance=chance, alpha=alpha)
+    if not chance > alpha:
+        raise ValueError(f"`chance` must be above `alpha`, got {chance} and {alpha}: no effect at all has less")
 
 
 def _with_seeds(one: Sample, n: int) -> Sample:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from stats._checks import check_confidence, one_axis
 from stats.bootstrap import Array
 
 
@@ -18,6 +19,12 @@ class Prior:
 
     sd: float
     df: float
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.sd < np.inf and 0.0 <= self.df < np.inf):
+            raise ValueError(
+                f"`sd` and `df` must be at least 0 and finite, got {self.sd} and {self.df}: leave the prior out"
+            )
 
 
 @dataclass(frozen=True)
@@ -48,19 +55,20 @@ def sample(values: Float[Array, " seeds"], prior: Prior | None = None) -> Sample
         (prior.df * prior.sd^2 + (n - 1) * s^2) / (prior.df + n - 1)
 
     Returns:
-        An SD of nan for one seed without a prior.
+        An SD of nan for one seed without a prior, and where a number is nan or infinite.
 
     Raises:
-        ValueError: there is no seed.
+        ValueError: there is no seed, or there are more axes than one.
 
     >>> sample([1.0, 3.0]).sd ** 2, sample([1.0, 3.0], Prior(1.0, 3)).sd ** 2  # (3 * 1 + 1 * 2) / 4
     (2.0000000000000004, 1.25)
     """
-    values = np.asarray(values, dtype=float)
+    values = one_axis(values)
     n = len(values)
     if not n:
         raise ValueError("`values` must hold a number for at least one seed, got none")
-    squares = float(((values - values.mean()) ** 2).sum())
+    with np.errstate(invalid="ignore"):  # of infinite numbers
+        squares = float(((values - values.mean()) ** 2).sum())
     prior_df = prior.df if prior else 0.0
     df = prior_df + n - 1
     total = squares + (prior.df * prior.sd**2 if prior else 0.0)
@@ -83,9 +91,14 @@ class Difference:
     df: float
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Return the two-sided interval; nan if there is no standard error."""
+        """Return the two-sided interval; nan if there is no standard error.
+
+        Raises:
+            ValueError: confidence is not between 0 and 1.
+        """
         from scipy.stats import t  # half a second
 
+        check_confidence(confidence)
         half = float(t.ppf((1 + confidence) / 2, self.df)) * self.standard_error
         return self.value - half, self.value + half
 
@@ -94,13 +107,21 @@ class Difference:
         return 2 * self._upper_tail(abs(self.value))
 
     def p_equivalent(self, margin: float) -> float:
-        """Return the p-value of "further apart than the margin": the larger of two one-sided tests."""
+        """Return the p-value of "further apart than the margin": the larger of two one-sided tests.
+
+        Raises:
+            ValueError: the margin is negative or nan.
+        """
+        if not margin >= 0.0:
+            raise ValueError(f"`margin` must be at least 0, got {margin}: give the largest difference that is none")
         return self._upper_tail(margin - abs(self.value))
 
     def _upper_tail(self, distance: float) -> float:
         """The chance of a t above a distance; of 0 half, so that twice it is at most 1."""
         from scipy.stats import t  # half a second
 
+        if np.isnan(distance):
+            return float("nan")
         if self.standard_error == 0:
             return 0.0 if distance > 0 else 0.5 if distance == 0 else 1.0
         return float(t.sf(distance / self.standard_error, self.df))
@@ -121,5 +142,6 @@ def compare(ours: Sample, theirs: Sample) -> Difference:
     if ours.pooled or theirs.pooled or not error > 0:
         freedom = float(df.min())
     else:
-        freedom = float(variances.sum() ** 2 / (variances**2 / df).sum())
+        parts = variances / variances.max()  # else squares overflow or vanish
+        freedom = float(parts.sum() ** 2 / (parts**2 / df).sum())
     return Difference(ours.mean - theirs.mean, error, freedom)

@@ -68,19 +68,24 @@ class BlockLoss:
 
 
 class WithGradients(torch.autograd.Function):
-    """A number whose gradients in its sources are computed before the backward pass, which scales them."""
+    """A number whose gradients in its sources are computed before the backward pass, which scales them.
+
+    The gradients of a number that is not finite are nan.
+    """
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, gradients: list[Tensor], *sources: Tensor) -> Tensor:
-        ctx.save_for_backward(*gradients)
+        ctx.save_for_backward(value, *gradients)
         ctx.dtypes = [source.dtype for source in sources]
         return value.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        value, *gradients = ctx.saved_tensors
+        scale = scale.where(value.isfinite(), torch.nan)
         # No copy of the head's gradient for `loss.backward()`; never in place, for a graph may be walked twice.
-        scaled = ctx.saved_tensors if scale == 1 else [gradient * scale for gradient in ctx.saved_tensors]
+        scaled = gradients if scale == 1 else [gradient * scale for gradient in gradients]
         return None, None, *(gradient.to(dtype) for gradient, dtype in zip(scaled, ctx.dtypes, strict=True))
 
 

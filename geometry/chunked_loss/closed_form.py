@@ -22,8 +22,9 @@ from geometry.four_views import FourViews
 from geometry.loss import ObjectiveLoss
 from geometry.objectives import Coefficients, Objective, Thresholds, coefficients
 
-FLOOR = -1e4
-"""Log-probabilities below it, those of masked ids first, count as it: exp(FLOOR) is 0, and no difference is inf."""
+FLOOR, BEYOND = -1e30, 1e20
+"""Log-probabilities below the first, those of masked ids, count as it, so that no difference of two is inf. Divergences
+beyond the second are infinite: one view has no probability at all for an id that another one draws."""
 
 
 class Workspace:
@@ -52,13 +53,13 @@ class Distribution:
     p: Tensor
 
     @classmethod
-    def normalised(cls, logits: Logits, work: Workspace, name: str, floor: float = FLOOR) -> "Distribution":
+    def normalised(cls, logits: Logits, work: Workspace, name: str) -> "Distribution":
         """Normalise logits or log-probabilities; the result is held in `work` under `name`."""
         log, p = (work(f"{name}.{part}", logits.shape, logits) for part in ("log", "p"))
         log.copy_(logits)
         log -= log.amax(dim=-1, keepdim=True)
         total = torch.exp(log, out=p).sum(dim=-1, keepdim=True)
-        log.sub_(total.log()).clamp_(min=floor)
+        log.sub_(total.log()).clamp_(min=FLOOR)
         return cls(log, p.div_(total))
 
 
@@ -73,15 +74,15 @@ class FourDistributions:
     target: Distribution
 
     @classmethod
-    def normalised(cls, views: FourViews, work: Workspace, floor: float = FLOOR) -> "FourDistributions":
-        """Normalise the views; log-probabilities below `floor` count as it."""
-        p_image = Distribution.normalised(views.student_image, work, "p_image", floor)
-        p_text = Distribution.normalised(views.student_text, work, "p_text", floor)
-        q_image = Distribution.normalised(views.teacher_image, work, "q_image", floor)
-        q_text = Distribution.normalised(views.teacher_text, work, "q_text", floor)
+    def normalised(cls, views: FourViews, work: Workspace) -> "FourDistributions":
+        """Normalise the views; log-probabilities below `FLOOR` count as it."""
+        p_image = Distribution.normalised(views.student_image, work, "p_image")
+        p_text = Distribution.normalised(views.student_text, work, "p_text")
+        q_image = Distribution.normalised(views.teacher_image, work, "q_image")
+        q_text = Distribution.normalised(views.teacher_text, work, "q_text")
         own = views.prior_text is None
-        prior = p_text if own else Distribution.normalised(views.prior, work, "prior", floor)
-        return cls(p_image, p_text, q_image, q_text, _target(prior, q_image, q_text, work, floor))
+        prior = p_text if own else Distribution.normalised(views.prior, work, "prior")
+        return cls(p_image, p_text, q_image, q_text, _target(prior, q_image, q_text, work))
 
 
 @dataclass(frozen=True)
@@ -110,14 +111,18 @@ class LogitGradients:
 
 
 def kl_of(a: Distribution, b: Distribution, work: Workspace) -> Float[Tensor, " n"]:
-    """Return KL(a || b) of each token as `kl_nats` does, both branches computed everywhere and one kept."""
+    """Return KL(a || b) of each token as `kl_nats` does, both branches computed everywhere and one kept.
+
+    inf beyond `BEYOND`.
+    """
     fall, clipped, near, is_near = (work(name, a.log.shape, a.log) for name in ("fall", "clipped", "near", "is_near"))
     torch.sub(b.log, a.log, out=fall)  # -r
     torch.clamp(fall, -NEAR, NEAR, out=clipped)
     torch.eq(fall, clipped, out=is_near)
     torch.expm1(clipped, out=near).sub_(clipped).clamp_(min=0.0).mul_(a.p).mul_(is_near)
     far = torch.sub(b.p, fall.add_(1.0).mul_(a.p), out=fall).mul_(is_near.neg_().add_(1.0))
-    return near.add_(far).sum(dim=-1)
+    total = near.add_(far).sum(dim=-1)
+    return total.masked_fill_(total > BEYOND, torch.inf)
 
 
 def decomposition_of(
@@ -202,13 +207,11 @@ def _gradient(a: Distribution, terms: list[tuple[Tensor, Distribution]], work: W
     out.sub_(torch.mul(a.p, out, out=product).sum(dim=-1, keepdim=True)).mul_(a.p)
 
 
-def _target(
-    prior: Distribution, q_image: Distribution, q_text: Distribution, work: Workspace, floor: float
-) -> Distribution:
+def _target(prior: Distribution, q_image: Distribution, q_text: Distribution, work: Workspace) -> Distribution:
     """Eq. 10 as `target_of_log_probs` has it: a blind teacher's target is `prior` bit for bit."""
     dependency = torch.sub(q_image.log, q_text.log, out=work("fall", prior.log.shape, prior.log))
     blind = (dependency.amax(dim=-1) == 0) & (dependency.amin(dim=-1) == 0)
-    target = Distribution.normalised(dependency.add_(prior.log), work, "target", floor)
+    target = Distribution.normalised(dependency.add_(prior.log), work, "target")
     if blind.any():
         target.log[blind], target.p[blind] = prior.log[blind], prior.p[blind]
     return target

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from geometry._checks import Logits, same_mask, same_shape
+from geometry._checks import Logits, same_logits, same_mask
 from geometry.chunked_loss.blocks import BlockLoss, WithGradients, blocks, joined
 from geometry.chunked_loss.closed_form import TokenShares, Workspace
 from geometry.decomposition import Decomposition
@@ -38,12 +38,16 @@ def objective_loss(
         thresholds, has_image: see `coefficients`.
         shares: weight of each token, see `token_shares`.
 
+    Returns:
+        inf where one view has no probability at all for an id that another one draws (a gap of 1e20 nats), nan where a
+        logit is nan or inf, or a token masks every id. The gradients of a loss that is not finite are nan.
+
     Raises:
-        ValueError: shapes or masks differ, or the thresholds are missing.
+        ValueError: shapes or masks differ, there is no id, or the thresholds are missing.
     """
     shape = views.student_image.shape[:-1]
     check_tokens(shape, shares=shares, has_image=has_image)
-    same_shape(**views.named)
+    same_logits(**views.named)
     objective.check_prior(views.prior_text is not None)
     sources = _sources(views, objective)
     flat = views.map(lambda view: view.detach().reshape(-1, view.shape[-1]))

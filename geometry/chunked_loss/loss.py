@@ -53,9 +53,12 @@ def objective_loss_from_hidden(
         top_k: take the loss over the teacher's `top_k` ids and their tail (`topk_log_probs`); of all ids by default.
         chunk: tokens a chunk; by default as many as keep a view's logits within `lm_head.CHUNK_BYTES`.
 
+    Returns:
+        inf or nan as `objective_loss`; inf too where a logit of one view alone overflowed to -inf.
+
     Raises:
-        ValueError: shapes, dtypes or ids do not fit each other, the thresholds or the prior are missing, or chunk is
-            below 1.
+        ValueError: shapes, dtypes or ids do not fit each other, the thresholds or the prior are missing, or chunk or
+            top_k is below 1.
     """
     _check_models(student=student, teacher=teacher)
     check_tokens(student.image.shape[:1], shares=shares, has_image=has_image, vds=vds)

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Int
@@ -53,11 +54,19 @@ class ProbedResponse:
 
 
 def check_weights(weights: Tensor, response: ProbedResponse) -> None:
-    """Refuse token weights that do not fit the positions."""
+    """Refuse token weights and cotangents that do not fit the positions, and positions out of order."""
     if weights.shape[-1] != len(response.positions):
         raise ValueError(
             f"`weights` must have one for each probed position, got {weights.shape[-1]} and {len(response.positions)}"
             " positions. Give unused ones 0."
+        )
+    positions = response.positions.tolist()
+    if not positions or positions[0] < 0 or any(after <= before for before, after in pairwise(positions)):
+        raise ValueError(f"`positions` must be one or more, from 0 and ascending, got {positions[:8]}. Sort them.")
+    if len(response.cotangents.visual) != len(positions):
+        raise ValueError(
+            f"`cotangents` must have a row for each probed position, got {len(response.cotangents.visual)} and "
+            f"{len(positions)} positions. Take them with `at`."
         )
 
 

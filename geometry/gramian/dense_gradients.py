@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from geometry._checks import Groups, partition
 from geometry.gram import BASIS, RESOLUTION, Gram
 from geometry.gramian.backward import IMAGE, TEXT, ProbedResponse, check_weights, gradients, run_view
+from geometry.gramian.metric import fitted
 from geometry.gramian.seeds import Seeds
 
 
@@ -55,9 +56,9 @@ class DenseGradients:
         *,
         metric: Mapping[nn.Parameter, Tensor] | None = None,
     ) -> None:
-        partition(groups)
+        parameters = partition(groups)
         self._groups = groups
-        self._metric = metric
+        self._metric = None if metric is None else fitted(metric, parameters)
         self._dtype = dtype
         self._sums: dict[nn.Parameter, Tensor] = {}
 

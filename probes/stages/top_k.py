@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
 
 from cli.progress import progress
-from geometry import Decomposition, FourViews, decompose, equal_frequency_bins, top_ids, topk_log_probs
+from geometry import Decomposition, FourViews, decompose, top_ids, topk_log_probs
+from probes.sampling import bins_of
 from records.tables.support import COMPARED
 from vlm.responses.rollouts import Rollout
 
@@ -48,12 +48,15 @@ def compared(views: FourViews, top_k: int | None) -> Decomposition:
 
 
 def binned_tokens(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:
-    """Add `bin` and `bin_top` to the tokens of one K; -1 where the prompt has no picture."""
+    """Add `bin` and `bin_top` to the tokens of one K; -1 where the prompt has no picture.
+
+    Raises:
+        OptionError: there are more bins than tokens.
+    """
     found = tokens.assign(bin=-1, bin_top=-1)
     shown = tokens["has_image"]
     for column, source in (("bin", "vds_full_nats"), ("bin_top", "vds_top_nats")):
-        vds = torch.from_numpy(tokens.loc[shown, source].to_numpy(copy=True))
-        found.loc[shown, column] = equal_frequency_bins(vds, n_bins, key=torch.arange(len(vds))).numpy()
+        found.loc[shown, column] = bins_of(tokens.loc[shown, source], n_bins)
     return found
 
 

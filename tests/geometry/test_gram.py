@@ -122,6 +122,26 @@ def test_a_sum_that_cancels_to_rounding_has_no_length_and_one_that_is_zero_has_l
     assert np.isnan(Gram(resolved.values, resolution=1e-7).norm("standard"))
 
 
+def test_what_is_not_finite_makes_nan_of_what_depends_on_it_alone() -> None:
+    for bad in (math.inf, -math.inf, math.nan):
+        values = np.eye(3)
+        values[0, 0] = bad
+        gram = Gram(values, ("a", "b", "c"))
+        assert np.isnan(
+            [gram.norm("a"), gram.angle_deg("a", "b"), gram.angle_deg("b", "a"), gram.norm({"a": 1.0, "b": 1.0})]
+        ).all()
+        assert gram.norm("b") == 1.0 and gram.angle_deg("b", "c") == 90.0 and gram.norm({"b": 1.0, "c": 1.0}) == 2**0.5
+
+
+def test_what_no_gram_matrix_has_is_nan() -> None:
+    """A negative square is no length of 0, and a product beyond the lengths no angle of 0."""
+    negative, indefinite = Gram(np.diag([-1.0, 1.0]), ("a", "b")), Gram([[1.0, 5.0], [5.0, 1.0]], ("a", "b"))
+    assert np.isnan([negative.norm("a"), negative.angle_deg("a", "b"), indefinite.angle_deg("a", "b")]).all()
+    assert indefinite.norm("a") == 1.0 and np.isnan(indefinite.norm({"a": 1.0, "b": -1.0}))
+    tiny = Gram(1e-310 * np.eye(2), ("a", "b"))
+    assert np.isnan(tiny.angle_deg("a", "b")) and tiny.norm("a") > 0
+
+
 def test_rounding_beyond_one_is_not_nan() -> None:
     gram = Gram([[1.0, -1.0 - 1e-15], [-1.0 - 1e-15, 1.0]], ("a", "b"))
     assert [gram.angle_deg(a, b) for a in "ab" for b in "ab"] == [0.0, 180.0, 180.0, 0.0]
@@ -202,6 +222,17 @@ def test_refusals() -> None:
         Gram(np.eye(5))
     with pytest.raises(ValueError, match="a gradient must be one of visual, .*, got 'gated_language'"):
         Gram(np.eye(4)).norm(steered(1.0, 0.1))
+    for strength in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="`gamma` must be at least 0 and finite, got"):
+            steered(strength)
+        with pytest.raises(ValueError, match="`gamma` must be at least 0 and finite, got"):
+            Gram(np.eye(4)).eta(strength)
+        with pytest.raises(ValueError, match="`resolution` must be at least 0 and finite, got"):
+            Gram(np.eye(4), resolution=strength)
+    with pytest.raises(ValueError, match="`names` must hold each gradient once, got a, a"):
+        Gram(np.eye(2), ("a", "a"))
+    with pytest.raises(ValueError, match="`values` must be symmetric"):
+        Gram([[1.0, 0.9], [0.0, 1.0]], ("a", "b"))
     with pytest.raises(ValueError, match="`names` must be the same"):
         Gram(np.eye(4)) + Gram(np.eye(2), ("a", "b"))
     with pytest.raises(ValueError, match=r"`names` must be groups among \['a'\], got \[\]"):

@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from transformers import LlamaConfig
 
-from probes import accuracy, angles, sampling, vds
+from probes import accuracy, angles, sampling, support, vds
 from records import read_record
 from tests import models
 
@@ -54,6 +55,20 @@ def test_flags(here, flags, capsys, argv, message):
     (here / "taken" / "a stranger").touch()
     assert message in complaint(angles.main, [*flags, *argv], capsys)
     assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("probe", [vds, support])
+def test_more_bins_than_tokens(here, flags, capsys, probe):
+    """Known once responses are there: the lines of progress come first."""
+    assert probe.main([*flags, "--limit", "2", "--bins", "1000"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: `bins` must be at most ") and "got 1000; lower --bins" in last
+
+
+def test_tokens_that_do_not_depend_on_the_picture_share_a_bin():
+    """As under a teacher that does not see: nothing may be drawn of bins that do not differ."""
+    tokens = pd.DataFrame({"position": range(20), "has_image": [True] * 15 + [False] * 5, "vds_nats": 0.0})
+    assert sampling.binned(tokens, 10)["bin"].tolist() == [0] * 15 + [-1] * 5
 
 
 def test_checkpoints(here, checkpoints, capsys):

@@ -55,7 +55,7 @@ def test_stored_responses_without_an_end(here, flags, capsys):
     assert not (here / "record").exists()
     assert vds.main([*argv, "--allow-truncated"]) == 0
     (here / "text.jsonl").write_text(f'{{"prompt_id": "{_prompt_ids(flags)[0]}", "response": "4"}}\n')
-    assert vds.main([*flags, "--rollouts", "text.jsonl", "--out", "other"]) == 0  # text is ended
+    assert vds.main([*flags, "--rollouts", "text.jsonl", "--bins", "2", "--out", "other"]) == 0  # text is ended
 
 
 def test_as_a_process(here, flags):

@@ -14,6 +14,7 @@ is 1 / eps there, which can outweigh all others: `zero_share` says how many ther
 """
 
 import hashlib
+import math
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,30 @@ class _Moment(NamedTuple):
         wide = torch.promote_types(self.parameter.dtype, torch.float32)
         return self.second.to(self.parameter.device, wide) / (1.0 - self.beta2**self.step)
 
+    def metric(self, name: str, path: Path) -> Mapping[nn.Parameter, Tensor]:
+        """Return the factors of the parameter.
+
+        Raises:
+            CheckpointError: they belong to no inner product, or the settings are no Adam's.
+        """
+        for setting, number, inside in (
+            ("beta2", self.beta2, 0.0 <= self.beta2 < 1.0),
+            ("step", self.step, 1.0 <= self.step < math.inf),
+            ("eps", self.eps, 0.0 <= self.eps < math.inf),
+        ):
+            if not inside:
+                raise CheckpointError(
+                    f"`optimizer_state` {path} must have beta2 in [0, 1), steps from 1 and eps from 0, got {setting}"
+                    f" {number} for {name}; give the state that the optimizer saved"
+                )
+        try:
+            return adam_metric({self.parameter: self.corrected}, self.eps)
+        except ValueError as error:
+            raise CheckpointError(
+                f"`optimizer_state` {path} must hold second moments that are finite, not negative, and not 0 where"
+                f" eps is 0, got others for {name}: {error} The training diverged, or the file is damaged"
+            ) from None
+
 
 def state_file(checkpoint: str, given: str | None = None) -> Path:
     """Return the file that holds the optimizer's state: the one given, or that beside the checkpoint's weights.
@@ -80,21 +105,22 @@ def adam_metric_of(model: nn.Module, path: Path) -> AdamMetric:
     The state may be that of these alone or of all parameters of the model.
 
     Raises:
-        CheckpointError: the file is no state of Adam, or of other parameters.
+        CheckpointError: the file is no state of Adam, or of other parameters, or its metric is no inner product: second
+            moments, eps or beta2 that are negative, nan or infinite.
     """
     factors: dict[nn.Parameter, Tensor] = {}
     zeros = 0
-    for moment in _moments(model, path):
+    for name, moment in _moments(model, path):
         if moment.parameter.requires_grad:
-            factors |= adam_metric({moment.parameter: moment.corrected}, moment.eps)
+            factors |= moment.metric(name, path)
             zeros += int((moment.second == 0).sum())
     with path.open("rb") as content:
         fingerprint = hashlib.file_digest(content, "sha256").hexdigest()[:16]
     return AdamMetric(factors, fingerprint, zeros / sum(factor.numel() for factor in factors.values()))
 
 
-def _moments(model: nn.Module, path: Path) -> Iterator[_Moment]:
-    """What the state says of each of its parameters."""
+def _moments(model: nn.Module, path: Path) -> Iterator[tuple[str, _Moment]]:
+    """The name of each of the state's parameters, and what the state says of it."""
     content = _read(path)
     groups, state = content["param_groups"], content["state"]
     names = _names(model, groups, path)
@@ -115,7 +141,7 @@ def _moments(model: nn.Module, path: Path) -> Iterator[_Moment]:
                 f"`optimizer_state` {path} must have the shapes of the model, got {tuple(second.shape)} for {name},"
                 f" which has {tuple(parameter.shape)}; give the state of this checkpoint's optimizer"
             )
-        yield _Moment(parameter, second, step, group["betas"][1], group["eps"])
+        yield name, _Moment(parameter, second, step, group["betas"][1], group["eps"])
 
 
 def _read(path: Path) -> Mapping[str, Any]:

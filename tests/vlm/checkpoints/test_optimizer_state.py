@@ -1,5 +1,7 @@
 """The metric read from an optimizer's state against Adam's recursion by hand, and states that are refused."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -134,6 +136,44 @@ def test_the_fingerprint_is_the_files(tmp_path):
     state["state"][0]["exp_avg_sq"][0] += 1
     prints.append(adam_metric_of(model, write(tmp_path / "a", state)).fingerprint)
     assert prints[0] == prints[1] != prints[2] and len(prints[0]) == 16
+
+
+def spoilt(model, **settings):
+    """A state with other settings in its first group."""
+    state = adam(model).state_dict()
+    state["param_groups"][0] |= settings
+    return state
+
+
+def with_moment(model, value):
+    """A state with one second moment replaced."""
+    state = adam(model).state_dict()
+    state["state"][1]["exp_avg_sq"][0] = value
+    return state
+
+
+NO_INNER_PRODUCT = {
+    "a negative moment": lambda model: with_moment(model, -1.0),
+    "a moment of nan": lambda model: with_moment(model, math.nan),
+    "a moment of inf": lambda model: with_moment(model, math.inf),
+    "a negative eps": lambda model: spoilt(model, eps=-1.0),
+    "an eps of nan": lambda model: spoilt(model, eps=math.nan),
+    "an eps of inf": lambda model: spoilt(model, eps=math.inf),
+    "nothing to divide by": lambda model: (
+        with_moment(model, 0.0) | {"param_groups": spoilt(model, eps=0.0)["param_groups"]}
+    ),
+    "a beta2 of 1": lambda model: spoilt(model, betas=(0.9, 1.0)),
+    "a beta2 of 2": lambda model: spoilt(model, betas=(0.9, 2.0)),
+    "a beta2 of nan": lambda model: spoilt(model, betas=(0.9, math.nan)),
+}
+
+
+@pytest.mark.parametrize("state", NO_INNER_PRODUCT.values(), ids=NO_INNER_PRODUCT)
+def test_states_whose_metric_is_no_inner_product_are_refused(tmp_path, state):
+    model = small()
+    with pytest.raises(CheckpointError, match="`optimizer_state` .* must h.* for first.(weight|bias)") as refusal:
+        adam_metric_of(model, write(tmp_path / STATE, state(model)))
+    assert "\n" not in str(refusal.value)
 
 
 def unmoved(model):
