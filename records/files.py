@@ -93,9 +93,21 @@ def read_json(path: Path) -> Any:
         FileNotFoundError, PermissionError: the file cannot be read.
     """
     try:
-        return json.loads(path.read_bytes(), object_pairs_hook=_without_twins, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        return parse_json(path.read_bytes())
+    except ValueError:
         return None
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse JSON in UTF-8; numbers that are not finite and fields that stand twice are refused.
+
+    Raises:
+        ValueError: it is no such JSON.
+    """
+    try:
+        return json.loads(content.decode(), object_pairs_hook=_without_twins, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

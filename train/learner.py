@@ -32,6 +32,8 @@ class State:
     """By name; None for the model's own."""
     optimizer: Mapping[str, Any]
     adapters: Mapping[str, Any] | None = None
+    written: Mapping[str, str] = field(default_factory=dict)
+    """What the run has written by then, the sha256 of each file by name."""
 
 
 @dataclass(frozen=True)
