@@ -25,7 +25,9 @@ def joined(shards: Iterable[bytes], repeated: Sequence[str] = ()) -> "pd.DataFra
         parts = [parquet.read_table(io.BytesIO(shard), read_dictionary=list(repeated)) for shard in shards]
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]
-        raise RecordError(f"a shard of the record cannot be read ({reason}): measure again with `--overwrite`") from None
+        raise RecordError(
+            f"a shard of the record cannot be read ({reason}): measure again with `--overwrite`"
+        ) from None
     whole = pa.concat_tables(parts, promote_options="permissive").replace_schema_metadata(None)
     del parts
     frame = whole.unify_dictionaries().to_pandas(self_destruct=True, split_blocks=True)  # a column is freed once made

@@ -124,7 +124,9 @@ def _fault(content: Mapping[str, Any]) -> str:
         return f"has `complete` {complete!r}, which must be true or false"
     named = None if header is None else fingerprint(header)
     if content["fingerprint"] != named:
-        return f"was changed: its `header` has the fingerprint {named}, and `fingerprint` says {content['fingerprint']!r}"
+        return (
+            f"was changed: its `header` has the fingerprint {named}, and `fingerprint` says {content['fingerprint']!r}"
+        )
     if not complete:
         return ""
     if header is None:

@@ -86,7 +86,9 @@ class OpenRecord(Shards, ABC):
     def _kept(self, tables: Mapping[str, "pd.DataFrame"], notes: Mapping[str, Any]) -> Measurement:
         """Keep checked tables and what record.json says; return them as they are read back."""
 
-    def _closing(self, tables: Mapping[str, "pd.DataFrame"], notes: Mapping[str, Any], hashes: Mapping[str, str]) -> Any:
+    def _closing(
+        self, tables: Mapping[str, "pd.DataFrame"], notes: Mapping[str, Any], hashes: Mapping[str, str]
+    ) -> Any:
         return closing(self.header, notes, {name: len(frame) for name, frame in tables.items()}, hashes)
 
 

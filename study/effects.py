@@ -12,7 +12,6 @@ in all seeds and is at least twice its standard error over seeds. Anything else 
 judged*.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,11 +38,11 @@ def collect(folder: str | Path) -> dict[str, "pd.DataFrame"]:
     from records import RecordError, read_journal
     from records.journal_tables import Run, journal_tables
     from records.tables.study import VERDICTS
-    from study.answers import ANSWERS
+    from study.answers import ANSWERS, read_answers
     from study.arms import INITIAL
     from study.comparison import compare_arms
 
-    answered = {path.parent: pd.read_parquet(path) for path in sorted(Path(folder).glob(f"*/{ANSWERS}"))}
+    answered = {path.parent: read_answers(path) for path in sorted(Path(folder).glob(f"*/{ANSWERS}"))}
     if not answered:
         raise RecordError(f"`{folder}` holds no complete run: make one with `python -m study --out {folder}`")
     _refuse_other_prompts(answered)
@@ -87,9 +86,16 @@ def _refuse_other_prompts(answered: Mapping[Path, "pd.DataFrame"]) -> None:
 
 def _header(folder: Path) -> dict[str, Any]:
     """What identifies the study: the flags of each run, and the weights that all began with."""
-    from train.folder import CONFIG
+    from records import RecordError
+    from study.arms import ARMS
+    from train.folder import CONFIG, read_config
 
-    configs = {path.parent.name: json.loads(path.read_bytes()) for path in sorted(folder.glob(f"*/{CONFIG}"))}
+    configs = {path.parent.name: read_config(path) for path in sorted(folder.glob(f"*/{CONFIG}"))}
+    for name, content in configs.items():
+        arm, settings = name.rpartition("-")[0], content["settings"]
+        own = {"objective": ARMS[arm]["objective"], "seed": int(name.rpartition("-")[2])} if arm in ARMS else {}
+        if any(settings.get(field) != value for field, value in own.items()):
+            raise RecordError(f"`{folder / name / CONFIG}` is of another run than {name}: put back what the run wrote")
     first = next(iter(configs.values()))
     pair = {"student": first["settings"]["student"], "teacher": first["settings"]["teacher"]}
     runs = {name: content["settings"] for name, content in configs.items()}

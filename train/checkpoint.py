@@ -30,7 +30,6 @@ from train.sharding import load_optimizer
 from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.checkpoints.optimizer_state import STATE
 
-
 _LISTED = "listed"  # in a training state: a list of the checkpoint's files belongs to it
 
 

@@ -68,7 +68,7 @@ def read_run(folder: str | Path) -> Measurement:
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
         raise RecordError(f"`{folder}` holds no run: make one with `python -m train --out {folder}`")
-    content = _read(folder / CONFIG)
+    content = read_config(folder / CONFIG)
     settings = content.get("settings", {})
     if missing := [name for name in _IDENTIFYING if name not in settings]:
         raise RecordError(f"`{folder / CONFIG}` does not say the `{missing[0]}` of the run: put back what it wrote")
@@ -92,7 +92,7 @@ def _refuse_other(folder: Path, config: Config, models: Mapping[str, Any]) -> No
         raise RecordError(f"`{folder}` holds a run: pass `--resume`, or choose another `--out`")
     from train.held import refuse_changed  # here, as it loads torch
 
-    made_with = {"settings": {}, **_read(path)}
+    made_with = {"settings": {}, **read_config(path)}
     every = made_with["settings"].get("checkpoint_every")
     if not config.override:
         _refuse_change(path, made_with, _content(config, models), config)
@@ -133,8 +133,13 @@ def _meaning(field: str) -> str:
     return f" ({words[kind]} of the {side} have changed since the run began)"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    content = read_json(path)
+def read_config(path: Path) -> dict[str, Any]:
+    """Return what a run's config.json says.
+
+    Raises:
+        RecordError: it is missing, damaged or something else.
+    """
+    content = read_json(path) if path.is_file() else None
     if not isinstance(content, dict) or not all(isinstance(content.get(n, {}), dict) for n in ("settings", "weights")):
         raise RecordError(f"`{path}` is not what a run writes: put it back, or choose another `--out`")
     return content

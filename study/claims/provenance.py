@@ -62,7 +62,9 @@ def _differences(header: Mapping[str, Any], command: str) -> Iterator[tuple[str,
         yield "probe", probe, header["probe"]
         return
     yield from _other_weights(header["weights"], "teacher" in flags)
-    yield from _other_runs(header["settings"], flags) if probe == "study" else _other_settings(header["settings"], flags)
+    yield from (
+        _other_runs(header["settings"], flags) if probe == "study" else _other_settings(header["settings"], flags)
+    )
 
 
 def _other_weights(weights: Mapping[str, Any], has_own_teacher: bool) -> Iterator[tuple[str, Any, Any]]:

@@ -53,7 +53,9 @@ def test_each_ending_is_one_line(capsys, error, code, said):
     assert capsys.readouterr().err == f"{said}\n"
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("x"), OSError(9, "Bad file descriptor"), KeyError("x")])
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), RuntimeError("x"), OSError(9, "Bad file descriptor"), KeyError("x")]
+)
 def test_a_fault_of_the_program_is_raised(error):
     with pytest.raises(type(error)):
         exit_code(raising(error))
@@ -62,7 +64,10 @@ def test_a_fault_of_the_program_is_raised(error):
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"), "torch could not write"),
+        (
+            RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
+            "torch could not write",
+        ),
         (ValueError("Error while serializing: I/O error: File too large (os error 27)"), "File too large"),
         (OSError(28, "x"), "No space left on device"),
         (OSError(30, "x"), "Read-only file system"),

@@ -257,7 +257,9 @@ def test_shards_that_were_changed_are_made_again(tmp_path, whole, change):
 def test_a_complete_record_is_refused_unless_overwritten(tmp_path):
     run(tmp_path)
     before = contents(tmp_path)
-    with pytest.raises(RecordError, match="holds a complete record: draw it with `python -m figures .*`, pass `overwrite`"):
+    with pytest.raises(
+        RecordError, match="holds a complete record: draw it with `python -m figures .*`, pass `overwrite`"
+    ):
         run(tmp_path)
     assert contents(tmp_path) == before
     assert run(tmp_path, OTHER, overwrite=True) == [0, 1, 2]

@@ -146,7 +146,9 @@ def write_old(folder: Path, complete: bool) -> bytes:
         if complete:
             writer.finish({"bins": tables()["bins"]}, {})
     path = folder / "record.json"
-    path.write_text(json.dumps(as_of_old(json.loads(path.read_text()) | {"header": OLD, "fingerprint": fingerprint(OLD)})))
+    path.write_text(
+        json.dumps(as_of_old(json.loads(path.read_text()) | {"header": OLD, "fingerprint": fingerprint(OLD)}))
+    )
     return path.read_bytes()
 
 

@@ -65,7 +65,9 @@ def test_the_records_of_the_gallery_are_what_their_names_say(name):
 )
 def test_a_record_under_another_name_is_refused(tmp_path, source, name, field, capsys):
     folder = copied({source: name}, tmp_path / "records")
-    with pytest.raises(RecordError, match=rf"/{name}` must be the record that claims rest on, with `{field}`") as caught:
+    with pytest.raises(
+        RecordError, match=rf"/{name}` must be the record that claims rest on, with `{field}`"
+    ) as caught:
         RecordFolder(folder).tables(name)
     assert "\n" not in str(caught.value)
     assert main(["--records", str(folder), "--out", str(tmp_path / "page.md")]) == 2
@@ -94,7 +96,15 @@ def test_other_settings_of_a_probe_are_refused(tmp_path, setting, value):
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("gamma", 3.0), ("lambda_", 1.0), ("lr", 0.1), ("steps", 7), ("objective", "vgs"), ("seed", 9), ("prior", "attached")],
+    [
+        ("gamma", 3.0),
+        ("lambda_", 1.0),
+        ("lr", 0.1),
+        ("steps", 7),
+        ("objective", "vgs"),
+        ("seed", 9),
+        ("prior", "attached"),
+    ],
 )
 def test_other_settings_of_a_run_are_refused(tmp_path, setting, value):
     run = "vgs-lp-0" if setting != "prior" else "standard-0"
