@@ -72,6 +72,12 @@ class Child:
             os.kill(self.pid, number)
         return self.end()
 
+    def kill_when(self, there: Path) -> Ended:
+        """Kill the child once it has made a file, unless it has ended before."""
+        while self._status is None and not there.exists():
+            self._wait(0.002)
+        return self.kill_after(0.0, signal.SIGKILL)
+
     def end(self) -> Ended:
         """Wait for the end; a child that does not end is killed."""
         self._wait(LONGEST_S)

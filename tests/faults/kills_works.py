@@ -30,11 +30,13 @@ class Work:
 
     run: begins or continues it; returns the exit code.
     result: what it comes to, to be compared with that of an uninterrupted run.
+    first: the file that it writes first.
     """
 
     name: str
     run: Callable[[Path], int]
     result: Callable[[Path], object]
+    first: str = "record.json"
 
 
 def works(pair: Path) -> dict[str, Work]:
@@ -44,7 +46,7 @@ def works(pair: Path) -> dict[str, Work]:
     every = [
         Work("record", _write_record, _record),
         Work("probe", partial(_probe, pair), _record),
-        Work("training", partial(_train, pair), _run),
+        Work("training", partial(_train, pair), _run, "config.json"),
     ]
     return {work.name: work for work in every}
 
