@@ -124,7 +124,10 @@ def _refuse_and_let(work: "Work", folder: Path, count: Count, case: Case, wanted
     shutil.rmtree(folder.parent, ignore_errors=True)
     folder.parent.mkdir()
     if case.full:
-        Child(lambda: work.run(folder)).kill_when(folder / work.first)
+        if work.begin is not None:
+            work.begin(folder)
+        else:
+            Child(lambda: work.run(folder)).kill_when(folder / work.first)
         (folder / f"{case.full}.part").unlink(missing_ok=True)
         (folder / f"{case.full}.part").symlink_to("/dev/full")
     count.cases += 1

@@ -31,12 +31,14 @@ class Work:
     run: begins or continues it; returns the exit code.
     result: what it comes to, to be compared with that of an uninterrupted run.
     first: the file that it writes first.
+    begin: leaves the folder as a run does that was killed after that file; None for work that is slow enough to kill.
     """
 
     name: str
     run: Callable[[Path], int]
     result: Callable[[Path], object]
     first: str = "record.json"
+    begin: Callable[[Path], None] | None = None
 
 
 def works(pair: Path) -> dict[str, Work]:
@@ -44,7 +46,7 @@ def works(pair: Path) -> dict[str, Work]:
     models.write_checkpoint(pair / "student", models.STUDENT, seed=1)
     models.write_checkpoint(pair / "teacher", models.TEACHER, seed=2)
     every = [
-        Work("record", _write_record, _record),
+        Work("record", _write_record, _record, begin=lambda folder: open_record(folder, HEADER).close()),
         Work("probe", partial(_probe, pair), _record),
         Work("training", partial(_train, pair), _run, "config.json"),
     ]
