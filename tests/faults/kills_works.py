@@ -92,11 +92,15 @@ def _record(folder: Path) -> object:
 
 
 def _run(folder: Path) -> object:
-    """A run without times: its files, and the journal line by line."""
+    """A run without times: its files, and the journal line by line.
+
+    A tokenizer that was read from a checkpoint and saved again has other fields of its own in tokenizer_config.json.
+    """
     files = contents(folder)
     journal = [json.loads(line) for line in bytes(files.pop("metrics.jsonl")).split(b"\n") if line]  # type: ignore[arg-type]
     lines = [{name: value for name, value in line.items() if name != "seconds"} for line in journal]
-    kept = {name: content for name, content in files.items() if not name.endswith(("checkpoint.json", "training.pt"))}
+    apart = ("checkpoint.json", "training.pt", "tokenizer_config.json", "pair.json")
+    kept = {name: content for name, content in files.items() if not name.endswith(apart)}
     state = torch.load(folder / LAST / "training.pt", weights_only=True)
     moments = {n: {k: v.tolist() for k, v in slot.items()} for n, slot in state["optimizer"]["state"].items()}
     return kept, lines, moments, state["step"], state["best"]
