@@ -191,8 +191,8 @@ class Lock:
 
     def release(self) -> None:
         """Remove the lock; a second call does nothing."""
-        if self._descriptor is not None:
+        descriptor, self._descriptor = self._descriptor, None  # first, as a signal may come in between
+        if descriptor is not None:
             with suppress(OSError):  # the folder may have become read-only; the system frees the lock all the same
                 self.path.unlink(missing_ok=True)
-            os.close(self._descriptor)
-            self._descriptor = None
+            os.close(descriptor)

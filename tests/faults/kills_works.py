@@ -13,6 +13,7 @@ from cli.errors import exit_code
 from probes import angles
 from records import open_record, read_record
 from records.reading import complete_record
+from records.writing import drop_leftovers
 from tests import models
 from tests.faults.kills_children import contents
 from tests.records.synthetic import HEADER, tables
@@ -56,6 +57,7 @@ def works(pair: Path) -> dict[str, Work]:
 def _write_record(folder: Path) -> int:
     def write() -> None:
         if complete_record(folder, HEADER) is not None:
+            drop_leftovers(folder)  # as a probe does
             return
         with open_record(folder, HEADER) as writer:
             for index in range(_SHARDS):
