@@ -11,7 +11,7 @@ export PIP_NO_INPUT := 1
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench real-size gpu-bench notebooks
+.PHONY: help demo test test-all torture lint bench real-size gpu-bench notebooks
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ test: lint ## lint, then every test that is not slow
 
 test-all: lint ## lint, then every test, those too that are slow: all checks of every family of models
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "slow or not slow"
+
+torture: $(STAMP) ## kill, fill disks, damage records and runs: the long form of tests/faults, with counts
+	@$(BIN)/python -m tests.faults.records
+	@$(BIN)/python -m tests.faults.disk
+	@$(BIN)/python -m tests.faults.kills
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -190,7 +190,7 @@ class Training:
 
     def _forget_lines_to_come(self) -> None:
         """Drop the log's lines from where this run stands on: a killed run wrote them, this one writes them again."""
-        lines = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        lines = [json.loads(line) for line in self.log.read_text(encoding="utf-8").split("\n") if line]
         kept = [line for line in lines if (line["stage"], line["step"]) < (self.stage, self.step)]
         self.log.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 

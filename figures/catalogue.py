@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import UserError
+from records.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,7 +102,7 @@ class Picture:
         text = self._module().text(record)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}{self.page}"
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
         return [path]
 
     def _module(self) -> Any:

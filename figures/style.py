@@ -5,12 +5,15 @@ The colours are Okabe and Ito's, told apart by colour-blind readers and in print
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
 import matplotlib
 import seaborn
 from matplotlib.figure import Figure
+
+from records.files import write_whole
 
 COLUMN_WIDTH_IN: Final = 3.25
 PAGE_WIDTH_IN: Final = 6.75
@@ -133,10 +136,14 @@ def styled() -> Iterator[None]:
 
 
 def save(figure: Figure, stem: str | Path) -> list[Path]:
-    """Write `stem.png` and `stem.svg`, the same bytes for the same figure, and return their paths."""
+    """Write `stem.png` and `stem.svg`, the same bytes for the same figure, and return their paths.
+
+    Raises:
+        NotWritten: the system refuses; no part of a picture stays.
+    """
     paths = [Path(f"{stem}.png"), Path(f"{stem}.svg")]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     with styled():
-        figure.savefig(paths[0], metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
+        for path, metadata in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
+            write_whole(path, partial(figure.savefig, format=path.suffix[1:], metadata=metadata))
     return paths

@@ -34,6 +34,7 @@ from probes.probe import Plan, Probe, Tables
 from probes.processes import refuse_idle, team
 from probes.settings import ANALYZER_OPTIONS, MetricOptions, stated
 from records import MemoryRecord, OpenRecord, complete_record, fingerprint, open_record, recorded_probe
+from records.writing import drop_leftovers
 from vlm.prompts.prompt import prompts_fingerprint
 from vlm.responses.stored_rows import Source
 
@@ -129,6 +130,8 @@ class Analyzer(Corpus):
         kept = None if place is None or self.overwrite else complete_record(place, header)
         record = kept
         if record is not None:
+            if place is not None and team().rank == 0:
+                drop_leftovers(place)
             self.begun(self)
         else:
             self._refuse_idle()

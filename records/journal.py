@@ -11,7 +11,7 @@ Numbers that are not finite, and means of no tokens, are null. Divergences are i
 A run that continues from a checkpoint at step k drops the lines of step k and later, and writes them again.
 """
 
-import json
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from records.errors import JournalError
-from records.files import write_whole
+from records.files import json_text, parse_json, write_whole, writing
 from records.fingerprint import plain
 from records.journal_lines import EvaluationLine, GeometryLine, Journal, Line, StepLine
 
@@ -33,27 +33,44 @@ _ORDER = list(_KINDS)  # within a step
 
 
 class JournalWriter:
-    """Append lines to the journal of a run that stands at `step`; later lines are dropped.
+    """Append lines to the journal of a run that stands at `step`. The first write drops later lines, and a torn one.
 
     Raises:
-        JournalError: the journal is broken or has a gap before `step`. A torn last line is dropped.
+        JournalError: the journal is broken or has a gap before `step`.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
         self.path = folder / JOURNAL
-        self.lines = _before(self.path, step) if self.path.is_file() else []
+        kept = _before(self.path, step) if self.path.is_file() else []
+        self.lines = [line for line, _ in kept]
+        self._contents = [content for _, content in kept]
+        self._begun = False
         if (steps := sum(isinstance(line, StepLine) for line in self.lines)) < step:
             raise JournalError(f"`{self.path}` ends after {steps} steps, the checkpoint stands at {step}: start again")
-        write_whole(self.path, lambda part: _write(part, self.lines))
+
+    def begin(self) -> None:
+        """Write the lines that are kept, and no others; a second call does nothing."""
+        if not self._begun:
+            write_whole(self.path, lambda part: part.write_bytes(b"".join(self._contents)))
+            self._begun = True
 
     def append(self, line: Line) -> None:
-        """Write a line through to the disk."""
+        """Write a line through to the disk, whole or not at all.
+
+        Raises:
+            NotWritten: the system refuses.
+        """
+        self.begin()
         _check_order(self.path, [*self.lines[-1:], line], first=not self.lines)
+        content = _text(line).encode()
+        _append(self.path, content)
         self.lines.append(line)
-        with self.path.open("a", encoding="utf-8") as journal:
-            journal.write(_text(line))
-            journal.flush()
-            os.fsync(journal.fileno())
+        self._contents.append(content)
+
+    def sha256_before(self, step: int) -> str:
+        """Return the sha256 of the lines before a step, 64 hexadecimal digits."""
+        numbered = zip(self.lines, self._contents, strict=True)
+        return hashlib.sha256(b"".join(content for line, content in numbered if line.step < step)).hexdigest()
 
 
 def read_journal(folder: str | Path) -> Journal:
@@ -65,7 +82,7 @@ def read_journal(folder: str | Path) -> Journal:
     path = Path(folder) / JOURNAL
     if not path.is_file():
         raise JournalError(f"`{folder}` holds no {JOURNAL}: write one with `python -m train --out {folder}`")
-    lines = [_parse(path, number, text) for number, text in _numbered(path)]
+    lines = [_parse(path, number, content) for number, content in _numbered(path)]
     _check_order(path, lines)
     return Journal(
         [line for line in lines if isinstance(line, StepLine)],
@@ -74,39 +91,46 @@ def read_journal(folder: str | Path) -> Journal:
     )
 
 
-def _before(path: Path, step: int) -> list[Line]:
-    """The lines before `step`; a last line without its line break was torn by a kill."""
-    whole = [(number, text) for number, text in _numbered(path) if text.endswith("\n")]
-    lines = [_parse(path, number, text) for number, text in whole]
+def _append(path: Path, content: bytes) -> None:
+    with writing(path), path.open("ab", buffering=0) as journal:
+        size = journal.tell()
+        try:
+            while content:  # a part that still fits, then the error
+                content = content[journal.write(content) :]
+            os.fsync(journal.fileno())
+        except OSError:
+            journal.truncate(size)
+            raise
+
+
+def _before(path: Path, step: int) -> list[tuple[Line, bytes]]:
+    """The lines before `step`, and how they are written; a last line without its line break was torn by a kill."""
+    whole = [(number, content) for number, content in _numbered(path) if content.endswith(b"\n")]
+    lines = [_parse(path, number, content) for number, content in whole]
     _check_order(path, lines)
-    return [line for line in lines if line.step < step]
+    return [(line, content) for line, (_, content) in zip(lines, whole, strict=True) if line.step < step]
 
 
-def _numbered(path: Path) -> Iterable[tuple[int, str]]:
+def _numbered(path: Path) -> Iterable[tuple[int, bytes]]:
     """The lines with their line feeds; other signs that end a line in a text are part of it."""
-    content = path.read_bytes().decode("utf-8", errors="replace")
-    return enumerate(re.findall(r"[^\n]*\n|[^\n]+\Z", content), start=1)
+    return enumerate(re.findall(rb"[^\n]*\n|[^\n]+\Z", path.read_bytes()), start=1)
 
 
 def _text(line: Line) -> str:
     content = {"version": JOURNAL_VERSION, "kind": line.kind} | plain(asdict(line), gaps=True)
-    return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(content) + "\n"
 
 
-def _write(path: Path, lines: Iterable[Line]) -> None:
-    path.write_text("".join(map(_text, lines)), encoding="utf-8")
-
-
-def _parse(path: Path, number: int, text: str) -> Line:
+def _parse(path: Path, number: int, written: bytes) -> Line:
     where = f"`{path}`, line {number}"
     try:
-        content: dict[str, Any] = json.loads(text)
+        content: dict[str, Any] = parse_json(written)
         version, kind = content.pop("version"), content.pop("kind")
     except (ValueError, KeyError, AttributeError, TypeError):
         raise JournalError(f"{where} is no line of a journal: a killed run is mended by `--resume`") from None
-    if version != JOURNAL_VERSION:
+    if type(version) is not int or version != JOURNAL_VERSION:
         raise JournalError(f"{where} has version {version}, not {JOURNAL_VERSION}: train again elsewhere")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise JournalError(f"{where} has the kind {kind!r}: it must be one of {', '.join(_KINDS)}")
     names = {field.name for field in fields(_KINDS[kind])}
     later = {field.name for field in fields(_KINDS[kind]) if field.default is not MISSING}

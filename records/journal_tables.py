@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from records.columns import ANGLES, OBJECTIVES
+from records.errors import JournalError
 from records.journal_lines import LOSSES, PHASES, Binned, Journal
 from records.tables.study import ALL_BINS, MEASURED, TABLES, UPDATED
 from stats import N_BINS
@@ -27,7 +28,22 @@ class Run:
 
 
 def journal_tables(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
-    """Return the tables that journals fill: `curves`, `steps`, `evaluations`, `gradients`."""
+    """Return the tables that journals fill: `curves`, `steps`, `evaluations`, `gradients`.
+
+    Raises:
+        JournalError: a line lacks a number that the tables have, or has another type.
+    """
+    try:
+        return _tables(runs)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        names = ", ".join(f"{run.arm} of seed {run.seed}" for run in runs)
+        raise JournalError(
+            f"a line in the journals of {names} does not have the numbers of its kind"
+            f" ({type(error).__name__}: {error}): put back the journal that was written, or train again"
+        ) from None
+
+
+def _tables(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
     rows = {"curves": _curves, "steps": _steps, "evaluations": _evaluations, "gradients": _gradients}
     return {
         table: _frame(table, [run.names | row for run in runs for row in rows_in(run.journal)])

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from records.errors import NoTable, RecordError
+from records.files import file_sha256
 from records.fingerprint import difference
-from records.record_json import plain_header, read_record_json
+from records.record_json import RECORD, plain_header, read_record_json, stated
+from records.table import Table
 from records.tables import TABLES, table_named
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class Measurement:
 
         Raises:
             NoTable: there is no such table, or the record lacks it; the message names the command that writes it.
-            RecordError: the file of the table is damaged.
+            RecordError: the file of the table is damaged, or is not the one that the record was finished with.
         """
         if name not in self.tables:
             self.tables[name] = self._read(name)
@@ -72,7 +74,19 @@ class Measurement:
         if self.path is None or name not in self.record.get("tables", ()):
             where = "in memory" if self.path is None else f"in {self.where}"
             raise NoTable(f"the record {where} has no table `{name}`: `{table.command}` writes it")
-        return table.read(self.path)
+        return self._held(table)
+
+    def _held(self, table: Table) -> "pd.DataFrame":
+        """Read a table and hold it against what record.json says of it."""
+        assert self.path is not None
+        path, hashes = self.path / table.file, self.record.get("hashes", {})
+        way_out = "put back the file that was written, or measure again with `--overwrite`"
+        if table.name in hashes and path.is_file() and file_sha256(path) != hashes[table.name]:
+            raise RecordError(f"`{path}` must be the file that the record was finished with, got another: {way_out}")
+        frame, rows = table.read(self.path), self.record["tables"][table.name]
+        if len(frame) != rows:
+            raise RecordError(f"`{path}` must have {rows} rows as `{RECORD}` says, got {len(frame)}: {way_out}")
+        return frame
 
 
 def read_record(folder: str | Path, *tables: str) -> Measurement:
@@ -121,8 +135,8 @@ def recorded_probe(folder: str | Path) -> str | None:
     Raises:
         RecordError: the folder's record.json is not a record's, or has another schema version.
     """
-    content = read_record_json(Path(folder))
-    return content["header"]["probe"] if content and content["header"] else None
+    content = stated(Path(folder))
+    return plain_header(content["header"])["probe"] if content and content["header"] else None
 
 
 def _only_record_in(folder: Path, tables: Sequence[str]) -> tuple[Path, dict[str, Any]] | None:

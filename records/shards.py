@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from records.errors import RecordError
-from records.files import write_whole
+from records.files import write_whole, writing
 from records.gathering import joined
+from records.seal import sealed, unsealed
 from records.team import ALONE, Team
 
 if TYPE_CHECKING:
@@ -55,25 +56,42 @@ class ShardMemory(UserDict[str, bytes], ShardFiles):
 
 
 class ShardFolder(ShardFiles):
-    """A folder of shards by name; each is written whole or not at all.
+    """A folder of shards by name; each is written whole or not at all, under a seal.
 
     folder: that all processes see.
+    record: fingerprint of the record that the shards belong to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, record: str = "") -> None:
         self._folder = folder
+        self._record = record
         self.before = frozenset(self)
 
     def meet(self, team: Team) -> None:
         """Wait until all have written what they have made."""
         team.share(b"")
 
+    def drop_damaged(self) -> None:
+        """Remove the shards that were changed since they were written, so that they are made again."""
+        for name in sorted(self.before):
+            if self._content(name) is None:
+                del self[name]
+        self.before = frozenset(self)
+
     def __getitem__(self, name: str) -> bytes:
-        return self._path(name).read_bytes()
+        content = self._content(name)
+        if content is None:
+            raise RecordError(f"`{self._path(name)}` was changed while it was in use: run the same command again")
+        return content
+
+    def _content(self, name: str) -> bytes | None:
+        return unsealed(self._path(name).read_bytes(), f"{self._record}/{name}")
 
     def __setitem__(self, name: str, content: bytes) -> None:
-        self._folder.mkdir(exist_ok=True)
-        write_whole(self._path(name), lambda part: part.write_bytes(content))
+        with writing(self._folder):
+            self._folder.mkdir(exist_ok=True)
+        whole = sealed(content, f"{self._record}/{name}")
+        write_whole(self._path(name), lambda part: part.write_bytes(whole))
 
     def __delitem__(self, name: str) -> None:
         self._path(name).unlink()

@@ -159,9 +159,10 @@ class Table:
         path = folder / self.file
         try:
             content = self._read_csv(path) if self.format == "csv" else _read_parquet(path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise RecordError(f"cannot read `{path}`: {str(error).splitlines()[0]}") from error
-        frame = content.to_pandas()
+            frame = content.to_pandas()
+        except (OSError, ValueError, pa.ArrowException) as error:  # what a file of anything else can raise
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise RecordError(f"cannot read `{path}`: {reason}") from error
         self.check(frame)
         return frame
 

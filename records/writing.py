@@ -3,24 +3,28 @@
 `MemoryRecord` keeps everything in memory, `RecordWriter` in a folder; to a caller both are an `OpenRecord`.
 
 A run that is killed leaves `record.json` with `complete: false` and the shards it wrote; the same command continues
-there. `complete: true` is the last thing written, so a record that says so has all its tables.
+there. `complete: true` is the last thing written, so a record that says so has all its tables. The shards are dropped
+after it.
 
 Several processes can fill one record: each makes the shards that it claims, and all read every shard. The main process
 alone holds the folder, and finishes the record.
 """
 
 import json
+import shlex
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from cli.errors import NotWritten
 from records.errors import RecordError
-from records.files import LOCK, TEMPORARY, Lock, write_json
-from records.fingerprint import difference
+from records.files import LOCK, TEMPORARY, Lock, file_sha256, hold, write_json
+from records.fingerprint import difference, fingerprint
 from records.reading import Measurement
-from records.record_json import RECORD, closing, opening, plain_header, read_record_json
+from records.record_json import RECORD, closing, opening, plain_header, read_record_json, stated
 from records.shards import OLD_SHARDS, SHARDS, ShardFiles, ShardFolder, ShardMemory, Shards
 from records.tables import TABLES, table_named
 from records.team import ALONE, Team
@@ -44,7 +48,7 @@ class OpenRecord(Shards, ABC):
         self._finished: Measurement | None = None
 
     def finish(self, tables: Mapping[str, "pd.DataFrame"], notes: Mapping[str, Any]) -> None:
-        """Check and keep the tables, drop the shards and, last of all, mark the record complete.
+        """Check and keep the tables, mark the record complete and drop the shards.
 
         Args:
             tables: every table of the record by name, in the columns of `TABLES`.
@@ -55,9 +59,8 @@ class OpenRecord(Shards, ABC):
         """
         for name, frame in tables.items():
             table_named(name).check(frame)
-        content = closing(self.header, notes, {name: len(frame) for name, frame in tables.items()})
         self._team.share(b"")  # all have read the shards, which are dropped now
-        self._finished = self._kept(tables, content)
+        self._finished = self._kept(tables, notes)
         self.close()
 
     def measurement(self) -> Measurement:
@@ -80,8 +83,13 @@ class OpenRecord(Shards, ABC):
         self.close()
 
     @abstractmethod
-    def _kept(self, tables: Mapping[str, "pd.DataFrame"], content: Mapping[str, Any]) -> Measurement:
+    def _kept(self, tables: Mapping[str, "pd.DataFrame"], notes: Mapping[str, Any]) -> Measurement:
         """Keep checked tables and what record.json says; return them as they are read back."""
+
+    def _closing(
+        self, tables: Mapping[str, "pd.DataFrame"], notes: Mapping[str, Any], hashes: Mapping[str, str]
+    ) -> Any:
+        return closing(self.header, notes, {name: len(frame) for name, frame in tables.items()}, hashes)
 
 
 class MemoryRecord(OpenRecord):
@@ -91,10 +99,10 @@ class MemoryRecord(OpenRecord):
         super().__init__(plain_header(header), ShardMemory(), team)
         team.begin()
 
-    def _kept(self, tables: Mapping[str, "pd.DataFrame"], content: Mapping[str, Any]) -> Measurement:
+    def _kept(self, tables: Mapping[str, "pd.DataFrame"], notes: Mapping[str, Any]) -> Measurement:
         self._files.clear()
         frames = {name: table_named(name).to_arrow(frame).to_pandas() for name, frame in tables.items()}
-        return Measurement(None, content, frames)
+        return Measurement(None, self._closing(tables, notes, {}), frames)
 
 
 class RecordWriter(OpenRecord):
@@ -104,7 +112,9 @@ class RecordWriter(OpenRecord):
     """
 
     def __init__(self, folder: Path, header: Mapping[str, Any], lock: Lock | None, team: Team = ALONE) -> None:
-        files = ShardFolder(folder / SHARDS)
+        files = ShardFolder(folder / SHARDS, fingerprint(header))
+        if lock is not None:
+            files.drop_damaged()
         files.before = frozenset(json.loads(team.share(json.dumps(sorted(files.before)).encode())[0]))
         super().__init__(header, files, team)
         self.path: Path = folder
@@ -115,14 +125,15 @@ class RecordWriter(OpenRecord):
         if self._lock is not None:
             self._lock.release()
 
-    def _kept(self, tables: Mapping[str, "pd.DataFrame"], content: Mapping[str, Any]) -> Measurement:
+    def _kept(self, tables: Mapping[str, "pd.DataFrame"], notes: Mapping[str, Any]) -> Measurement:
         if self._lock is not None:
             for name, frame in tables.items():
                 table_named(name).write(self.path, frame)
+            hashes = {name: file_sha256(self.path / table_named(name).file) for name in tables}
+            write_json(self.path / RECORD, self._closing(tables, notes, hashes))
             shutil.rmtree(self.path / SHARDS, ignore_errors=True)
-            write_json(self.path / RECORD, content)
         self._team.share(b"")
-        written = read_record_json(self.path) if self._lock is None else content
+        written = read_record_json(self.path)
         assert written is not None
         return Measurement(self.path, written, {})
 
@@ -139,17 +150,14 @@ def open_record(
         team: the processes that fill the record; each opens it, and the main one holds the folder.
 
     Raises:
-        RecordError: the folder holds something else, another record or a complete one, or cannot be written.
+        RecordError: the folder holds something else, another record or a complete one, or is no folder.
+        NotWritten: the system refuses to write there.
     """
     folder, header = Path(folder), plain_header(header)
     team.begin()
     if team.rank:
         return RecordWriter(folder, header, None, team)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = Lock(folder)
-    except OSError as error:
-        raise RecordError(f"cannot write `{folder}` ({error.strerror}): choose another `--out`") from error
+    lock = hold(folder)
     try:
         _prepare(folder, header, overwrite)
         return RecordWriter(folder, header, lock, team)
@@ -158,8 +166,22 @@ def open_record(
         raise
 
 
+def drop_leftovers(folder: Path) -> None:
+    """Remove the shards of a complete record, which a run that was killed as it ended has left."""
+    if not (folder / SHARDS).exists():
+        return
+    with suppress(RecordError, NotWritten):  # whoever holds the folder is writing another record
+        lock = hold(folder)
+        try:
+            content = read_record_json(folder)
+            if content is not None and content["complete"]:
+                shutil.rmtree(folder / SHARDS, ignore_errors=True)
+        finally:
+            lock.release()
+
+
 def _prepare(folder: Path, header: Mapping[str, Any], overwrite: bool) -> None:
-    content = read_record_json(folder)
+    content = stated(folder) if overwrite else read_record_json(folder)
     strangers = [path.name for path in folder.iterdir() if path.name not in (LOCK, RECORD + TEMPORARY)]
     if content is None and strangers:
         raise RecordError(f"`{folder}` holds {min(strangers)} but no record: choose another folder")
@@ -179,7 +201,8 @@ def _may_continue(folder: Path, header: Mapping[str, Any], content: Mapping[str,
     if other is None and not content["complete"]:
         return True
     which = f" with `{other.field}` {other.left!r}, not {other.right!r}" if other else ""
-    raise RecordError(f"`{folder}` holds {kind} record{which}: pass `overwrite`, or choose another folder")
+    draw = "" if other or not content["complete"] else f"draw it with `python -m figures {shlex.quote(str(folder))}`, "
+    raise RecordError(f"`{folder}` holds {kind} record{which}: {draw}pass `overwrite`, or choose another folder")
 
 
 def _clear(folder: Path) -> None:

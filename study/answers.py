@@ -9,17 +9,21 @@ They are never trained on. Where they come from:
 Greedy answers are judged, and counted by the prompts' dependency: high, low, text, or unknown.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pyarrow import ArrowException
 
 import bundled  # noqa: F401  # makes its name known
 from cli.errors import OptionError
 from cli.progress import progress
 from records import RecordError
+from records.files import write_whole
+from records.tables.study import VERDICTS
 from train.config import Config
 from vlm.checkpoints.checkpoint import LoadedModel, load_model
 from vlm.names import drawn_evaluation_prompts
@@ -31,6 +35,8 @@ from vlm.responses.rollouts import Sampling
 from vlm.responses.truncation import Truncation
 
 ANSWERS = "answers.parquet"
+_CHECKSUM = "sha256"
+_WAY_OUT = "put back what the run wrote, or remove the file and run the study again"
 MOST, SHARE = 4000, 5
 """Where no number is asked for: so many, and of a source that is trained on at most a fifth."""
 DRAWN_SEED = 500_000  # below those of training, and not the default of any probe
@@ -121,13 +127,55 @@ def _rows(student: LoadedModel, group: str, prompts: Sequence[Prompt], sampling:
     ]
 
 
+def write_answers(path: Path, rows: pd.DataFrame) -> None:
+    """Write the answers of a run, whole or not at all, with a checksum.
+
+    Raises:
+        NotWritten: the system refuses.
+    """
+    rows.attrs = {_CHECKSUM: _checksum(rows)}
+    write_whole(path, lambda part: rows.to_parquet(part, index=False))
+
+
+def read_answers(path: Path) -> pd.DataFrame:
+    """Read the answers of a run, and hold them against their checksum and the folder that they stand in.
+
+    Answers that earlier versions wrote have no checksum.
+
+    Raises:
+        RecordError: the file is damaged, was changed, or is another run's.
+    """
+    try:
+        rows = pd.read_parquet(path)
+    except (OSError, ValueError, ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise RecordError(f"cannot read `{path}` ({reason}): {_WAY_OUT}") from None
+    if missing := [name for name in VERDICTS.names if name not in rows]:
+        raise RecordError(
+            f"`{path}` must have the columns {', '.join(VERDICTS.names)}, misses {missing[0]}: {_WAY_OUT}"
+        )
+    stated = rows.attrs.pop(_CHECKSUM, None)
+    if stated not in (None, _checksum(rows)):
+        raise RecordError(f"`{path}` was changed since the run wrote it: {_WAY_OUT}")
+    named = {f"{arm}-{seed}" for arm, seed in zip(rows["arm"], rows["seed"], strict=True)}
+    if named != {path.parent.name}:
+        raise RecordError(
+            f"`{path}` must have the answers of {path.parent.name}, got {min(named, default='none')}: {_WAY_OUT}"
+        )
+    return rows
+
+
+def _checksum(rows: pd.DataFrame) -> str:
+    return hashlib.sha256(rows.to_csv(index=False).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def refuse_other_prompts(path: Path, prompt_ids: Sequence[str]) -> None:
     """Refuse answers to other prompts than these.
 
     Raises:
         RecordError: the file has another number of prompts, or other ones.
     """
-    answered = list(pd.read_parquet(path)["prompt_id"])
+    answered = list(read_answers(path)["prompt_id"])
     if len(answered) != len(prompt_ids):
         raise RecordError(
             f"`{path}` has answers to {len(answered)} prompts, not {len(prompt_ids)}: pass that `--answers`, "

@@ -16,7 +16,6 @@ With `--primary` the record is the one that the primary contrasts are about, and
 comparisons are exploratory and unadjusted.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,11 +46,11 @@ def collect(folder: str | Path, primary: bool = False) -> dict[str, "pd.DataFram
     from records import RecordError, read_journal
     from records.journal_tables import Run, journal_tables
     from records.tables.study import VERDICTS
-    from study.answers import ANSWERS
+    from study.answers import ANSWERS, read_answers
     from study.arms import INITIAL
     from study.comparison import compare_arms
 
-    answered = {path.parent: pd.read_parquet(path) for path in sorted(Path(folder).glob(f"*/{ANSWERS}"))}
+    answered = {path.parent: read_answers(path) for path in sorted(Path(folder).glob(f"*/{ANSWERS}"))}
     if not answered:
         raise RecordError(f"`{folder}` holds no complete run: make one with `python -m study --out {folder}`")
     _refuse_other_prompts(answered)
@@ -147,11 +146,18 @@ def _refuse_other_prompts(answered: Mapping[Path, "pd.DataFrame"]) -> None:
 
 def _header(folder: Path) -> dict[str, Any]:
     """What identifies the study: the flags of each run, and the weights that all began with."""
+    from records import RecordError
     from study.answers import ANSWERS
-    from train.folder import CONFIG
+    from study.arms import ARMS
+    from train.folder import CONFIG, read_config
 
     complete = sorted(path.with_name(CONFIG) for path in folder.glob(f"*/{ANSWERS}"))
-    configs = {path.parent.name: json.loads(path.read_bytes()) for path in complete if path.is_file()}
+    configs = {path.parent.name: read_config(path) for path in complete if path.is_file()}
+    for name, content in configs.items():
+        arm, settings = name.rpartition("-")[0], content["settings"]
+        own = {"objective": ARMS[arm]["objective"], "seed": int(name.rpartition("-")[2])} if arm in ARMS else {}
+        if any(settings.get(field) != value for field, value in own.items()):
+            raise RecordError(f"`{folder / name / CONFIG}` is of another run than {name}: put back what the run wrote")
     first = next(iter(configs.values()))
     pair = {"student": first["settings"]["student"], "teacher": first["settings"]["teacher"]}
     runs = {name: content["settings"] for name, content in configs.items()}

@@ -7,7 +7,6 @@
 A complete run is not repeated, and an interrupted one goes on where it was.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +14,14 @@ from typing import Any
 
 from cli.errors import OptionError
 from records import RecordError
-from records.files import write_json, write_whole
+from records.files import read_json, write_json, writing
 from records.fingerprint import difference
-from study.answers import ANSWERS, Evaluation, answer, evaluation_of, refuse_other_prompts
+from study.answers import ANSWERS, Evaluation, answer, evaluation_of, refuse_other_prompts, write_answers
 from study.arms import INITIAL, OBJECTIVES, Flags, arm_flags
 from study.continued import held_runs, other_flag
 from train.checkpoint import AVERAGED, LAST
 from train.config import Config
-from train.folder import CONFIG
+from train.folder import CONFIG, read_config
 from train.loop import train
 from vlm.checkpoints.checkpoint import quiet
 from vlm.checkpoints.devices import device_of
@@ -90,7 +89,10 @@ def begin(study: Study) -> None:
     content |= {"prompts": prompts_fingerprint(prompts)}
     path = study.folder / STUDY
     if path.is_file():
-        other = difference(json.loads(path.read_bytes()), content)
+        stated = read_json(path)
+        if not isinstance(stated, dict):
+            raise RecordError(f"`{path}` is not what a study writes: put it back, or choose another `--out`")
+        other = difference(stated, content)
         if other is not None:
             raise RecordError(
                 f"`{path}` has `{other.field}` {other.left!r}, not {other.right!r}: choose another `--out`"
@@ -98,7 +100,8 @@ def begin(study: Study) -> None:
         return
     for answered in sorted(study.folder.glob(f"*/{ANSWERS}")):
         refuse_other_prompts(answered, [prompt.prompt_id for prompt in prompts])
-    study.folder.mkdir(parents=True, exist_ok=True)
+    with writing(study.folder):
+        study.folder.mkdir(parents=True, exist_ok=True)
     write_json(path, content)
 
 
@@ -110,19 +113,21 @@ def run_arm(study: Study, arm: str, config: Config) -> Path:
     """
     folder = Path(config.folder)
     if (folder / ANSWERS).is_file():
+        refuse_other_prompts(folder / ANSWERS, [prompt.prompt_id for prompt in study.evaluation.prompts])
         if arm != INITIAL:
             _refuse_other_flags(folder / CONFIG, config)
         return folder
     print(f"{arm}, seed {config.seed}", flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     judged = AVERAGED if config.weight_average else LAST
     checkpoint = config.student if arm == INITIAL else str(train(config) / judged)
     rows = answer(checkpoint, study.evaluation, config).assign(arm=arm, seed=config.seed)
-    write_whole(folder / ANSWERS, lambda part: rows.to_parquet(part, index=False))
+    write_answers(folder / ANSWERS, rows)
     return folder
 
 
 def _refuse_other_flags(path: Path, config: Config) -> None:
     """Refuse a complete run that was made with other flags."""
-    if other := other_flag(json.loads(path.read_bytes())["settings"], config):
+    if other := other_flag(read_config(path).get("settings", {}), config):
         raise RecordError(f"`{path}` has {other}: choose another `--out`")

@@ -3,8 +3,9 @@
 A run that averages its last weights writes them to `averaged` at its end, a checkpoint without training state.
 
 Each is a folder that probes read as any checkpoint: safetensors weights, the processor and `pair.json`. The training
-state is in `training.pt` next to them. A folder is written under another name and renamed when it is whole; a link
-replaces the old one in one step. So a run can be killed at any moment.
+state is in `training.pt` next to them, and `checkpoint.json` has the sha256 of each file, see `train.held`. A folder is
+written under another name and renamed when it is whole; a link replaces the old one in one step. So a run can be killed
+at any moment.
 
 With adapters the weights are the merged ones, and the adapters are in the training state; see `train.adapters`.
 
@@ -13,22 +14,27 @@ With adapters the weights are the merged ones, and the adapters are in the train
 
 import json
 import os
+import pickle
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from geometry.memory import is_out_of_memory
 from records import RecordError
-from records.files import TEMPORARY
+from records.files import TEMPORARY, writing
 from train.adapters import taken_off
+from train.held import BEST, CHECKPOINTS, LAST, MANIFEST, write_manifest
 from train.learner import Learner, State
 from train.sharding import load_optimizer
 from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.checkpoints.optimizer_state import STATE
 
-LAST, BEST, AVERAGED = "last", "best", "averaged"
+AVERAGED = "averaged"
+_LISTED = "listed"  # in a training state: a list of the checkpoint's files belongs to it
 
 
 @dataclass(frozen=True)
@@ -57,52 +63,82 @@ class Progress:
 
 
 def save(run: Path, student: LoadedModel, teacher: Teacher, progress: Progress, state: State) -> Path:
-    """Write the checkpoint of the present step and let `last` point to it; return its folder."""
-    folder = run / "checkpoints" / f"step-{progress.step:06d}"
-    if not _is_kept(run, folder):
-        optional = {"adapters": state.adapters, "average": state.average}
-        there = {name: part for name, part in optional.items() if part is not None}
-        training = {**vars(progress), "optimizer": state.optimizer, **there}
-        _write(folder, student, teacher, state, training)
-    _link(run, LAST, folder)
+    """Write the checkpoint of the present step and let `last` point to it; return its folder.
+
+    Raises:
+        NotWritten: the system refuses; the checkpoint before stays.
+    """
+    folder = run / CHECKPOINTS / f"step-{progress.step:06d}"
+
+    def fill(part: Path) -> None:
+        _fill(part, student, state)
+        _write_pair(part, folder, teacher)
+        _write_state(part, progress, state)
+        write_manifest(part, progress.step, progress.best, state.written)
+
+    with writing(folder):
+        if not _is_kept(run, folder):
+            _whole(folder, fill)
+        _link(run, LAST, folder)
     return folder
 
 
 def save_averaged(run: Path, learner: Learner, teacher: Teacher) -> None:
-    """Write the mean of the last weights, if the run has one."""
-    average, folder = learner.weight_average, run / AVERAGED
+    """Write the mean of the last weights, if the run has one.
+
+    Raises:
+        NotWritten: the system refuses.
+    """
+    average, folder, student = learner.weight_average, run / AVERAGED, learner.pair.student
     if average is None or not average.n or folder.is_dir() or not learner.accelerator.is_main_process:
         return
-    with average.in_place_of(learner.parameters):
-        _write(folder, learner.pair.student, teacher, learner.state())
+
+    def fill(part: Path) -> None:
+        with average.in_place_of(learner.parameters):
+            _fill(part, student, learner.state())
+        _write_pair(part, folder, teacher)
+
+    with writing(folder):
+        _whole(folder, fill)
 
 
-def _write(
-    folder: Path, student: LoadedModel, teacher: Teacher, state: State, training: dict[str, Any] | None = None
-) -> None:
-    """Write a checkpoint under another name, and rename it when it is whole."""
+def _whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a folder under another name, and rename it when it is whole."""
     part = folder.with_name(folder.name + TEMPORARY)
     for stale in (part, folder):
         shutil.rmtree(stale, ignore_errors=True)
+    try:
+        fill(part)
+        part.rename(folder)
+    except Exception:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _fill(part: Path, student: LoadedModel, state: State) -> None:
     with taken_off(student.model):
         student.model.save_pretrained(part, state_dict=state.weights)
     student.processor.save_pretrained(part)
-    _write_pair(part, folder, teacher)
-    if training is not None:
-        torch.save(training, part / STATE)
-    part.rename(folder)
+
+
+def _write_state(part: Path, progress: Progress, state: State) -> None:
+    optional = {"adapters": state.adapters, "average": state.average}
+    there = {name: value for name, value in optional.items() if value is not None}
+    torch.save({**vars(progress), _LISTED: True, "optimizer": state.optimizer, **there}, part / STATE)
 
 
 def keep_as_best(run: Path, folder: Path) -> None:
     """Let `best` point to a checkpoint."""
-    _link(run, BEST, folder)
+    with writing(run / BEST):
+        _link(run, BEST, folder)
 
 
 def prune(run: Path) -> None:
     """Remove the checkpoints that neither link points to."""
-    for folder in (run / "checkpoints").glob("step-*"):
+    for folder in (run / CHECKPOINTS).glob("step-*"):
         if not _is_kept(run, folder):
-            shutil.rmtree(folder)
+            with writing(folder):
+                shutil.rmtree(folder)
 
 
 def restore(run: Path, learner: Learner) -> Progress:
@@ -111,22 +147,46 @@ def restore(run: Path, learner: Learner) -> Progress:
     A student without adapters must have been loaded from there.
 
     Raises:
-        RecordError: the adapters are not those of the checkpoint.
+        RecordError: the state is damaged, or the adapters are not those of the checkpoint.
     """
     path = run / LAST / STATE
     if not path.is_file():
         return Progress()
-    state: dict[str, Any] = torch.load(path, map_location=learner.pair.student.device, weights_only=True)
-    held = state.pop("adapters", None)
+    state = _read(path, learner)
+    if state.pop(_LISTED, False) and not (path.parent / MANIFEST).is_file():
+        raise RecordError(f"`{path.parent / MANIFEST}` is missing: put it back, or start again at another `--out`")
+    held, optimizer = state.pop("adapters", None), state.pop("optimizer")
     if learner.adapters is not None:
         learner.adapters.load(held)
     elif held is not None:
         raise RecordError("`lora_rank` must be that which the run began with, got 0: choose another `--out`")
     average = state.pop("average", None)
-    if learner.weight_average is not None and average is not None:
-        learner.weight_average.load(average)
-    load_optimizer(learner.optimizer, state.pop("optimizer"))
-    return Progress(**state)
+    try:
+        if learner.weight_average is not None and average is not None:
+            learner.weight_average.load(average)
+        load_optimizer(learner.optimizer, optimizer)
+        return Progress(**state)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise _not_ours(path) from None
+
+
+def _read(path: Path, learner: Learner) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location=learner.pair.student.device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise _not_ours(path) from None
+    if not isinstance(state, dict) or "optimizer" not in state:
+        raise _not_ours(path)
+    return state
+
+
+def _not_ours(path: Path) -> RecordError:
+    return RecordError(
+        f"`{path}` must be the state of this run's optimizer, got another or a damaged file: put back what the run"
+        " wrote, or start again at another `--out`"
+    )
 
 
 def _write_pair(part: Path, folder: Path, teacher: Teacher) -> None:

@@ -6,14 +6,13 @@ held_out.json    the fixed rollouts that evaluations score
 last, best       checkpoints that every probe reads
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from records import Measurement, RecordError, read_journal
-from records.files import LOCK, Lock, write_json
+from records.files import LOCK, hold, read_json, write_json
 from records.fingerprint import difference, plain
 from records.journal_tables import Run, journal_tables
 from train.config import Config
@@ -22,33 +21,38 @@ if TYPE_CHECKING:
     from accelerate import Accelerator  # named only: a run is read back without torch
 
 CONFIG = "config.json"
+_IDENTIFYING = ("student", "teacher", "objective", "seed")
 
 
 @contextmanager
 def opened(config: Config, models: Mapping[str, Any], accelerator: "Accelerator") -> Iterator[None]:
-    """Hold the run's folder on the main process; the others wait until it is ready.
+    """Hold the run's folder on the main process, and refuse one that cannot go on; the others wait until it is held.
+
+    Nothing is written but the lock: `begin` does that, once all is checked.
 
     models: `weights` and `setup`, fingerprints of the models that the run begins with, and what else identifies it.
 
     Raises:
         RecordError: another process holds the folder, it cannot be written, or it holds something else.
+        NotWritten: the system refuses to write there.
     """
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
         yield
         return
     folder = Path(config.folder)
+    lock = hold(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = Lock(folder)
-    except OSError as error:
-        raise RecordError(f"cannot write `{folder}` ({error.strerror}): choose another `--out`") from None
-    try:
-        _begin(folder, config, models)
+        _refuse_other(folder, config, models)
         accelerator.wait_for_everyone()
         yield
     finally:
         lock.release()
+
+
+def begin(config: Config, models: Mapping[str, Any]) -> None:
+    """Write what identifies the run; its folder must be held, and all that it goes on from read and checked."""
+    write_json(Path(config.folder) / CONFIG, _content(config, models))
 
 
 def read_run(folder: str | Path) -> Measurement:
@@ -64,30 +68,39 @@ def read_run(folder: str | Path) -> Measurement:
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
         raise RecordError(f"`{folder}` holds no run: make one with `python -m train --out {folder}`")
-    content = _read(folder / CONFIG)
-    settings = content["settings"]
+    content = read_config(folder / CONFIG)
+    settings = content.get("settings", {})
+    if missing := [name for name in _IDENTIFYING if name not in settings]:
+        raise RecordError(f"`{folder / CONFIG}` does not say the `{missing[0]}` of the run: put back what it wrote")
     pair = {side: settings[side] for side in ("student", "teacher")}
     tables = journal_tables([Run(settings["objective"], settings["seed"], read_journal(folder))])
     return Measurement(folder, {"header": {"probe": "train", "pair": pair, **content}}, tables)
 
 
-def _begin(folder: Path, config: Config, models: Mapping[str, Any]) -> None:
-    """Begin a run in a folder, or make sure that the one in it is this one."""
+def _content(config: Config, models: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(plain({"settings": config.settings, **models}))
+
+
+def _refuse_other(folder: Path, config: Config, models: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds something else, a run that is not this one, or one whose files were changed."""
     path = folder / CONFIG
-    content = plain({"settings": config.settings, **models})
     if not path.is_file():
         if strangers := sorted(item.name for item in folder.iterdir() if not item.name.startswith((LOCK, CONFIG))):
             raise RecordError(f"`{folder}` holds {strangers[0]} but no run: choose another `--out`")
-    elif not config.resume:
+        return
+    if not config.resume:
         raise RecordError(f"`{folder}` holds a run: pass `--resume`, or choose another `--out`")
-    elif not config.override:
-        _refuse_change(path, content, config)
-    write_json(path, content)
+    from train.held import refuse_changed  # here, as it loads torch
+
+    made_with = {"settings": {}, **read_config(path)}
+    every = made_with["settings"].get("checkpoint_every")
+    if not config.override:
+        _refuse_change(path, made_with, _content(config, models), config)
+    refuse_changed(folder, every if type(every) is int else config.checkpoint_every)
 
 
-def _refuse_change(path: Path, content: Mapping[str, Any], config: Config) -> None:
-    made_with = _read(path)
-    if made_with.get("settings", {}).get("device") == "auto":  # whichever there is
+def _refuse_change(path: Path, made_with: dict[str, Any], content: Mapping[str, Any], config: Config) -> None:
+    if made_with["settings"].get("device") == "auto":  # whichever there is
         made_with["settings"]["device"] = content["settings"]["device"]
     _call_as_today(made_with, content, config)
     if (other := difference(made_with, content)) is not None:
@@ -120,8 +133,13 @@ def _meaning(field: str) -> str:
     return f" ({words[kind]} of the {side} have changed since the run began)"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError:
-        raise RecordError(f"`{path}` is no JSON: choose another `--out`") from None
+def read_config(path: Path) -> dict[str, Any]:
+    """Return what a run's config.json says.
+
+    Raises:
+        RecordError: it is missing, damaged or something else.
+    """
+    content = read_json(path) if path.is_file() else None
+    if not isinstance(content, dict) or not all(isinstance(content.get(n, {}), dict) for n in ("settings", "weights")):
+        raise RecordError(f"`{path}` is not what a run writes: put it back, or choose another `--out`")
+    return content

@@ -36,6 +36,8 @@ class State:
     adapters: Mapping[str, Any] | None = None
     average: Mapping[str, Any] | None = None
     """The mean of the last weights."""
+    written: Mapping[str, str] = field(default_factory=dict)
+    """What the run has written by then, the sha256 of each file by name."""
 
 
 @dataclass(frozen=True)

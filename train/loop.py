@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from cli.errors import Stopped
+from cli.errors import NotWritten, Stopped
 from cli.progress import Show, say
+from cli.signals import Asked, Interrupted, stops_when_asked
 from geometry.memory import is_out_of_memory
 from records.files import write_json
 from records.journal import JournalWriter
@@ -27,7 +28,7 @@ from train.learner import Stopwatch, most
 from train.outcome import together
 from train.progress import show_step, shown, silent
 from train.prompts import step_seed
-from train.run import Run, load, restore
+from train.run import Run, begin, load, restore
 from train.step import update
 from train.trackers import tracked
 from train.weight_average import is_averaged
@@ -60,17 +61,39 @@ def train(config: Config) -> Path:
 
 def _train(config: Config) -> Path:
     start = load(config)
-    with opened(config, start.identity, start.accelerator), tracked(start.accelerator, config, start.folder):
+    with opened(config, start.identity, start.accelerator):
         run = restore(start)
+        begin(start, run)
         if start.accelerator.is_main_process:
             print(*start.source.lines, sep="\n", file=sys.stderr, flush=True)
-        with _explained(run), shown(run) as show:
-            for _ in range(run.progress.step, config.steps):
-                advance(run, show)
-            _save(run)
-            checkpoint.save_averaged(run.folder, run.learner, run.teacher)
-            _evaluate(run)
+        with tracked(start.accelerator, config, start.folder), _explained(run), shown(run) as show:
+            _advance_all(run, show)
     return run.folder
+
+
+def _advance_all(run: Run, show: Show) -> None:
+    """Take the steps that are left; Ctrl-C and SIGTERM end them after the present one, with a checkpoint.
+
+    Raises:
+        Interrupted: the user has ended the run.
+    """
+    with stops_when_asked() as asked:
+        for _ in range(run.progress.step, run.config.steps):
+            advance(run, show)
+            _stop_if_asked(run, asked)
+        _save(run)
+        checkpoint.save_averaged(run.folder, run.learner, run.teacher)
+        _stop_if_asked(run, asked)
+        _evaluate(run)
+
+
+def _stop_if_asked(run: Run, asked: Asked) -> None:
+    """Stop all processes if one of them was told to."""
+    number = most(run.learner.accelerator, asked.number or 0)
+    if number:
+        _save(run)
+        step = run.progress.step
+        raise Interrupted(number, f"`{run.folder / checkpoint.LAST}` holds step {step}: go on with `--resume`")
 
 
 @contextmanager
@@ -89,9 +112,14 @@ def _memory_explained() -> Iterator[None]:
 
 @contextmanager
 def _explained(run: Run) -> Iterator[None]:
-    """Stop at logits that training has made infinite; those that it began with are a user's mistake."""
+    """Stop at logits that training has made infinite; those that it began with are a user's mistake.
+
+    Where the system refuses to write, say how to go on.
+    """
     try:
         yield
+    except NotWritten as error:
+        raise NotWritten(f"{error} with `--resume`") from None
     except NotFiniteError as error:
         if run.progress.step == 0:
             raise
@@ -156,6 +184,7 @@ def _save(run: Run, best: float | None = None) -> None:
     is_main = learner.accelerator.is_main_process
     state = learner.state() if is_main or learner.sharding is not None else None
     if is_main and state is not None:
+        state = replace(state, written=run.written)
         folder = checkpoint.save(run.folder, learner.pair.student, run.teacher, run.progress, state)
         if best is not None:
             checkpoint.keep_as_best(run.folder, folder)

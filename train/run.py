@@ -4,10 +4,9 @@ The weights are read from `last`, adapters from its training state, so that a ru
 steps, bit by bit on a CPU, as one that was never stopped.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,16 @@ from accelerate.utils import InitProcessGroupKwargs
 
 from cli.errors import OptionError
 from records import RecordError
-from records.files import write_json
-from records.journal import JournalWriter
+from records.files import file_sha256, read_json, write_json
+from records.journal import JOURNAL, JournalWriter
 from train import checkpoint, trackers
 from train.adapters import Adapters
 from train.checkpoint import Progress, Teacher
 from train.config import Config
 from train.evaluation import own_responses
 from train.fitting import fitting_source
+from train.folder import begin as begin_folder
+from train.held import HELD_OUT, LAST
 from train.learner import Learner
 from train.models import load_models, load_trained, prepare_student, refuse_places
 from train.prior import frozen_prior
@@ -42,8 +43,6 @@ from vlm.responses.scoring import logit_pairs
 from vlm.responses.stored_rollouts import file_fingerprint
 from vlm.responses.truncation import truncation
 from vlm.views.view import image_view, text_views
-
-HELD_OUT = "held_out.json"
 
 
 @dataclass(frozen=True)
@@ -103,6 +102,13 @@ class Run:
         """The flags."""
         return self.learner.config
 
+    @property
+    def written(self) -> dict[str, str]:
+        """The sha256 of what the run has written before the present step, by file; empty but in the main process."""
+        if self.journal is None:
+            return {}
+        return {JOURNAL: self.journal.sha256_before(self.progress.step), HELD_OUT: file_sha256(self.folder / HELD_OUT)}
+
 
 def load(config: Config) -> Start:
     """Load what the flags name; nothing is written.
@@ -152,14 +158,16 @@ def _accelerator(config: Config) -> Accelerator:
 def restore(start: Start) -> Run:
     """Return the run as its last checkpoint left it, or as it is before its first step; its folder must be held.
 
+    Nothing is written: `begin` does that.
+
     Raises:
         RecordError: the checkpoint, the journal or the fixed rollouts do not fit the flags.
         TruncatedError: nearly all responses before the first step are truncated.
     """
     config, accelerator, folder, pair = start.config, start.accelerator, start.folder, start.pair
     say(f"models: student {pair.student.running}, runs in {config.precision}; teacher {pair.teacher.running}")
-    if start.adapters is None and (folder / checkpoint.LAST).exists():
-        student = load_trained(config, str(folder / checkpoint.LAST), str(accelerator.device))
+    if start.adapters is None and (folder / LAST).exists():
+        student = load_trained(config, str(folder / LAST), str(accelerator.device))
         pair, _ = prepare_student(pair_of(student, pair.teacher), config)
     sharding = None if start.plugin is None else shard(pair.student, accelerator, start.plugin)
     trained = [parameter for parameter in pair.student.model.parameters() if parameter.requires_grad]
@@ -171,12 +179,21 @@ def restore(start: Start) -> Run:
     for group in optimizer.param_groups:  # as the flags say, also where they were overridden
         group |= {"lr": config.rate(progress.step), "weight_decay": config.weight_decay}
     run = Run(folder, learner, start.source, _teacher(config, pair), progress)
+    if accelerator.is_main_process:
+        run.journal = JournalWriter(folder, progress.step)
     with learner.whole():
-        if accelerator.is_main_process:
-            run.journal = JournalWriter(folder, progress.step)
         run.fixed = _fixed_rollouts(run)
-    accelerator.wait_for_everyone()  # else one might write a checkpoint that another takes for an old one
     return run
+
+
+def begin(start: Start, run: Run) -> None:
+    """Write what stands in the folder before the next step: the flags, the journal up to it, the fixed rollouts."""
+    if run.journal is not None:
+        begin_folder(start.config, start.identity)
+        run.journal.begin()
+        if not (run.folder / LAST).exists():
+            write_json(run.folder / HELD_OUT, {"rollouts": [asdict(response.rollout) for response in run.fixed]})
+    start.accelerator.wait_for_everyone()  # else one might write a checkpoint that another takes for an old one
 
 
 def _refuse_not_finite(pair: Pair, prompts: Sequence[Prompt]) -> None:
@@ -193,25 +210,39 @@ def _teacher(config: Config, pair: Pair) -> Teacher:
 
 
 def _fixed_rollouts(run: Run) -> list[Response]:
-    """Return the first student's responses to the held-out prompts: sampled before the first step, then read back.
+    """Return the first student's responses to the held-out prompts: read back, or sampled where no checkpoint is.
 
     Raises:
-        RecordError: the folder has those of other prompts.
+        RecordError: the folder has those of other prompts, or a damaged file.
         TruncatedError: before the first step, nearly all of them are truncated.
     """
-    path, prompts, accelerator = run.folder / HELD_OUT, run.source.held_out, run.learner.accelerator
-    if not path.is_file():  # in all processes, as the file is written when all have sampled
-        with accelerator.autocast():
-            sampled = own_responses(run.learner, prompts)
-        if accelerator.is_main_process:
-            write_json(path, {"rollouts": [asdict(response.rollout) for response in sampled]})
-    accelerator.wait_for_everyone()
+    prompts = run.source.held_out
+    if (run.folder / LAST).exists():
+        rollouts = _read_fixed(run.folder / HELD_OUT, {prompt.prompt_id for prompt in prompts})
+    else:
+        with run.learner.accelerator.autocast():
+            rollouts = [response.rollout for response in own_responses(run.learner, prompts)]
     by_id = dict(zip((prompt.prompt_id for prompt in prompts), prompts, strict=True))
     texts = dict(zip(by_id, text_views(prompts, run.config.text_view), strict=True))
-    rows = json.loads(path.read_bytes())["rollouts"]
-    if {row["prompt_id"] for row in rows} != set(by_id):
-        raise RecordError(f"`{path}` has rollouts of other prompts: hold out the same ones, or choose another `--out`")
-    rollouts = [Rollout(**row | {"token_ids": tuple(row["token_ids"])}) for row in rows]
     if run.progress.step == 0:
         truncation(rollouts, run.config.longest_response).settle(allowed=run.config.allow_truncated)
     return [Response(by_id[r.prompt_id], texts[r.prompt_id], r) for r in rollouts]
+
+
+def _read_fixed(path: Path, prompt_ids: set[str]) -> list[Rollout]:
+    content = read_json(path) if path.is_file() else None
+    rows = content.get("rollouts") if isinstance(content, dict) else None
+    if not isinstance(rows, list) or not all(map(_is_rollout, rows)):
+        raise RecordError(f"`{path}` is missing or damaged: put back what the run wrote, or choose another `--out`")
+    if {row["prompt_id"] for row in rows} != prompt_ids:
+        raise RecordError(f"`{path}` has rollouts of other prompts: hold out the same ones, or choose another `--out`")
+    return [Rollout(**row | {"token_ids": tuple(row["token_ids"])}) for row in rows]
+
+
+def _is_rollout(row: Any) -> bool:
+    names = {f.name for f in fields(Rollout)}
+    if not isinstance(row, dict) or not names - {"banned_mass"} <= row.keys() <= names:
+        return False
+    ids = row["token_ids"]
+    are_ids = isinstance(ids, list) and bool(ids) and all(type(token) is int and token >= 0 for token in ids)
+    return are_ids and isinstance(row["prompt_id"], str) and isinstance(row["text"], str)

@@ -26,6 +26,12 @@ A record is a folder. Its `record.json` says what was measured and how the run w
 Parquet. No record has all tables. Some commands also write tables that are listed under another command. In Python,
 `read_record(folder).bins` is the table `bins` as a pandas frame.
 
+A record is held against `record.json` each time it is read. The header must have its `fingerprint`, and each table that
+is read its number of rows (`tables`) and its sha256 (`hashes`). `checksum` covers all of these and the notes. Records
+of schema version 1 have no hashes. They are read as long as the header and the rows fit;
+`python -m records RECORD --write` adds the hashes of the files that are there, and `python -m records RECORD` checks
+every table.
+
 {vocabulary}
 
 With `--metric adam`, norms, products and angles of gradients are those in Adam's metric.

@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write(options: ClaimsOptions) -> None:
+    from records.files import write_whole
     from study.claims.judging import judge_claims  # here, so that --help needs no pandas
     from study.claims.page import citations, markdown_page, terminal_table
     from study.claims.sources import RecordFolder
@@ -43,7 +44,8 @@ def _write(options: ClaimsOptions) -> None:
     out = Path(options.out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(markdown_page(judged, records), encoding="utf-8")
+        text = markdown_page(judged, records)
+        write_whole(out, lambda part: part.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot write `{out}` ({error.strerror}): choose another `--out`") from None
     print(terminal_table(judged), f"page: {out}", sep="\n")

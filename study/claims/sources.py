@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from records import RecordError, read_record
+from records import Measurement, RecordError, read_record
 from records.record_json import RECORD
 from study.claims.claim import NotMeasured, ReadTable
+from study.claims.provenance import refuse_other
 
 _BLIND = "--teacher runs/blind --text-view blank"
 _MAKE_BLIND = "(test -d runs/blind || python -m bundled.blind runs/blind) && "
@@ -60,20 +61,39 @@ class RecordFolder:
             raise RecordError(f"`records` must be a folder with a record that claims rest on ({names}), not `{folder}`")
         self.folder = folder
         self._table = cache(self._read)
+        self._record = cache(self._held)
+        self._teachers: dict[bool, Measurement] = {}
 
     def tables(self, record: str) -> ReadTable:
         """Return the reader of a record's tables.
 
         Raises:
             NotMeasured: there is no such record.
+            RecordError: the record is of other weights, or was measured with other settings.
         """
         if not (self.folder / record / RECORD).is_file():
             raise NotMeasured(record)
+        self._record(record)
         return lambda table: self._table(record, table)
 
     def fingerprint(self, record: str) -> str:
         """Return what identifies a record of the folder."""
-        return str(read_record(self.folder / record).record["fingerprint"])
+        return str(self._record(record).record["fingerprint"])
 
     def _read(self, record: str, table: str) -> pd.DataFrame:
-        return read_record(self.folder / record).table(table)
+        return self._record(record).table(table)
+
+    def _held(self, record: str) -> Measurement:
+        """Read a record and hold its header against the command that measures it."""
+        held = read_record(self.folder / record)
+        if record not in COMMANDS:
+            return held
+        refuse_other(held.where, held.header, COMMANDS[record])
+        teacher = held.header["weights"].get("teacher")
+        first = self._teachers.setdefault(_BLIND in COMMANDS[record], held)
+        if teacher != first.header["weights"].get("teacher"):
+            raise RecordError(
+                f"{held.where} must have the teacher of {first.where}, got other weights ({teacher!r}): measure it with"
+                f" `{COMMANDS[record]}`"
+            )
+        return held

@@ -28,6 +28,7 @@ NO_COMMANDS = {
 ARGUMENTS = {  # of the commands that need some
     "bundled.blind": ["folder"],
     "figures": ["record"],
+    "records": ["record"],
     "study.effects": ["folder"],
 }
 

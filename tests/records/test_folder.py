@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -155,7 +156,7 @@ def test_killed_at_any_write_it_ends_the_same(tmp_path, whole, monkeypatch, n_st
     assert contents(tmp_path / "broken") == whole
 
 
-def test_killed_between_dropping_the_shards_and_completing(tmp_path, monkeypatch):
+def test_killed_before_completing_no_shard_is_made_again(tmp_path, monkeypatch):
     real = folder_module.write_json
 
     def dying(path, content):
@@ -168,7 +169,34 @@ def test_killed_between_dropping_the_shards_and_completing(tmp_path, monkeypatch
         run(tmp_path)
     monkeypatch.undo()
     assert not json.loads((tmp_path / "record.json").read_text())["complete"]
-    assert run(tmp_path) == [0, 1, 2]
+    assert run(tmp_path) == []
+
+
+def dying_at(name):
+    def dying(path, **_):
+        if path.name == name:
+            raise Killed
+
+    return dying
+
+
+def test_shards_that_a_kill_has_left_in_a_complete_record_are_dropped(tmp_path, whole, monkeypatch):
+    begin(tmp_path, n_shards=3)
+    monkeypatch.setattr(folder_module.shutil, "rmtree", dying_at("pieces"))
+    with pytest.raises(Killed):
+        run(tmp_path)
+    monkeypatch.undo()
+    assert read_record(tmp_path, "bins").record["complete"] and (tmp_path / "pieces").is_dir()
+    folder_module.drop_leftovers(tmp_path)
+    assert contents(tmp_path) == whole
+
+
+def test_shards_of_a_record_that_is_being_written_are_kept(tmp_path):
+    begin(tmp_path, n_shards=1)
+    folder_module.drop_leftovers(tmp_path)
+    with open_record(tmp_path, HEADER) as writer:
+        folder_module.drop_leftovers(tmp_path)
+        assert writer.has("work", 0)
 
 
 def test_killed_while_clearing_no_old_shard_survives(tmp_path, monkeypatch):
@@ -193,13 +221,45 @@ def test_what_a_kill_before_the_first_write_leaves_is_no_stranger(tmp_path, name
     assert run(tmp_path) == [0, 1, 2]
 
 
+def cut(folder: Path) -> None:
+    path = folder / "pieces" / "work-000000.parquet"
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def swapped(folder: Path) -> None:
+    first, second = (folder / "pieces" / f"work-00000{i}.parquet" for i in range(2))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+
+def of_another_record(folder: Path) -> None:
+    with open_record(folder.parent / "other", OTHER) as writer:
+        writer.add("work", 0, shard(5))
+    shutil.copy(folder.parent / "other" / "pieces" / "work-000000.parquet", folder / "pieces")
+
+
+def emptied(folder: Path) -> None:
+    (folder / "pieces" / "work-000000.parquet").write_bytes(b"")
+
+
+@pytest.mark.parametrize("change", [cut, swapped, of_another_record, emptied])
+def test_shards_that_were_changed_are_made_again(tmp_path, whole, change):
+    begin(tmp_path / "run", n_shards=2)
+    change(tmp_path / "run")
+    assert run(tmp_path / "run") == ([0, 1, 2] if change is swapped else [0, 2])
+    assert contents(tmp_path / "run") == whole
+
+
 # --- refused ---
 
 
 def test_a_complete_record_is_refused_unless_overwritten(tmp_path):
     run(tmp_path)
     before = contents(tmp_path)
-    with pytest.raises(RecordError, match="holds a complete record: pass `overwrite`"):
+    with pytest.raises(
+        RecordError, match="holds a complete record: draw it with `python -m figures .*`, pass `overwrite`"
+    ):
         run(tmp_path)
     assert contents(tmp_path) == before
     assert run(tmp_path, OTHER, overwrite=True) == [0, 1, 2]
@@ -311,15 +371,15 @@ def test_reading_refuses_unknown_tables_and_other_versions(tmp_path):
     with pytest.raises(RecordError, match="`table` must be one of"):
         read_record(tmp_path, "bin")
     path = tmp_path / "record.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 99'))
-    with pytest.raises(RecordError, match="has schema version 99, not 1"):
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 99'))
+    with pytest.raises(RecordError, match="has schema version 99, not 2"):
         read_record(tmp_path)
 
 
 def test_reading_refuses_a_table_that_was_changed(tmp_path):
     write_record(tmp_path)
     tables()["tokens"].drop(columns="bin").to_parquet(tmp_path / "tokens.parquet")
-    with pytest.raises(RecordError, match="table `tokens` misses columns: bin"):
+    with pytest.raises(RecordError, match="tokens.parquet` must be the file that the record was finished with"):
         read_record(tmp_path, "tokens")
     (tmp_path / "tokens.parquet").unlink()
     with pytest.raises(RecordError, match="cannot read"):

@@ -1,7 +1,11 @@
 """The journal: what is written is read, and what is broken is refused in one line."""
 
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +14,8 @@ from records.journal_lines import LOSSES, PHASES, EvaluationLine, GeometryLine, 
 from records.journal_tables import Run, journal_tables
 from records.tables.study import TABLES
 from stats import N_BINS
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def step(number, **changes):
@@ -130,7 +136,9 @@ def test_a_resumed_run_drops_what_lies_beyond_its_checkpoint(journal):
 def test_a_resumed_run_drops_a_torn_line(journal, torn):
     with journal.open("ab") as file:
         file.write(torn.encode("utf-8", "surrogateescape"))
-    assert JournalWriter(journal.parent, 3).lines[-1] == step(2)
+    writer = JournalWriter(journal.parent, 3)
+    writer.begin()
+    assert writer.lines[-1] == step(2)
     assert len(read_journal(journal.parent).steps) == 3
 
 
@@ -169,3 +177,56 @@ def test_strengths_are_columns_where_a_run_has_them():
     assert both["gamma"].isna().tolist() == [True, False] and both["lambda"].tolist()[1] == 0.0
     for frame in (alone, both):
         TABLES["steps"].check(frame)
+
+
+def test_nothing_is_written_before_the_first_line_or_begin(journal):
+    before = journal.read_bytes()
+    writer = JournalWriter(journal.parent, 1)
+    assert journal.read_bytes() == before
+    writer.begin()
+    assert journal.read_bytes() == before.split(b"\n")[0] + b"\n"
+
+
+def test_lines_that_are_kept_stay_as_they_were_written(journal):
+    """Spaces and older fields, too, so that a hash of what came before a step stays the same."""
+    first, *rest = journal.read_bytes().split(b"\n")
+    spaced = first.replace(b'"step": 0', b'"step":   0')
+    journal.write_bytes(b"\n".join([spaced, *rest]))
+    writer = JournalWriter(journal.parent, 1)
+    named = writer.sha256_before(1)
+    writer.append(step(1))
+    assert journal.read_bytes().startswith(spaced + b"\n") and writer.sha256_before(1) == named
+    assert JournalWriter(journal.parent, 2).sha256_before(1) == named != writer.sha256_before(2)
+
+
+def test_a_name_with_half_of_a_surrogate_pair_is_kept(tmp_path):
+    line = replace(evaluation(0), accuracy={"\ud800": 0.5}, answers={"\ud800": 2}, unboxed=0, unanswered=0)
+    JournalWriter(tmp_path, 0).append(line)
+    assert read_journal(tmp_path).evaluations == [line]
+
+
+def test_a_line_that_does_not_fit_on_the_disk_leaves_no_part_of_itself(journal):
+    """A process may write so many bytes and no more."""
+    whole = journal.read_bytes()
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from records.journal import JournalWriter; from tests.records.test_journal import step\n"
+        "writer = JournalWriter(Path(sys.argv[1]), 3); writer.begin(); size = writer.path.stat().st_size\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))\n"
+        "try:\n    writer.append(step(3))\nexcept Exception as error:\n    sys.exit(f'{type(error).__name__}: {error}')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(journal.parent)], cwd=ROOT, capture_output=True, text=True)
+    said = f"NotWritten: cannot write `{journal}` (File too large): mend that and run the same command again\n"
+    assert done.stderr == said
+    assert whole.startswith(journal.read_bytes()) and len(read_journal(journal.parent).steps) == 3
+
+
+@pytest.mark.parametrize("value", ["NaN", "[]", '"much"', "{}"])
+def test_numbers_of_another_kind_are_one_line(tmp_path, value):
+    JournalWriter(tmp_path, 0).append(step(0))
+    path = tmp_path / JOURNAL
+    assert len(journal_tables([Run("standard", 0, read_journal(tmp_path))])["steps"]) == 1
+    path.write_text(re.sub(r'"losses": \{[^}]*\}', f'"losses": {value}', path.read_text()))
+    with pytest.raises(JournalError, match="no line of a journal|does not have the numbers") as caught:
+        journal_tables([Run("standard", 0, read_journal(tmp_path))])
+    assert "\n" not in str(caught.value)

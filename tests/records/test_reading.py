@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from records import Measurement, NoTable, RecordError, complete_record, open_record, read_record
+from records import Measurement, NoTable, RecordError, complete_record, fingerprint, open_record, read_record
 from records.table import Table
 from tests.records.synthetic import HEADER, tables, write_record
 
@@ -133,6 +133,12 @@ def test_a_record_in_the_folder_itself_comes_first(tmp_path):
 # --- old names ---
 
 
+def as_of_old(content: dict) -> dict:
+    """Return record.json of version 1."""
+    kept = {name: value for name, value in content.items() if name not in ("hashes", "checksum")}
+    return kept | {"schema_version": 1}
+
+
 def write_old(folder: Path, complete: bool) -> bytes:
     """Write a record and put old names into its record.json, as if it were of that time; return the file."""
     with open_record(folder, NEW) as writer:
@@ -140,14 +146,16 @@ def write_old(folder: Path, complete: bool) -> bytes:
         if complete:
             writer.finish({"bins": tables()["bins"]}, {})
     path = folder / "record.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"header": OLD, "fingerprint": "0123456789ab"}))
+    path.write_text(
+        json.dumps(as_of_old(json.loads(path.read_text()) | {"header": OLD, "fingerprint": fingerprint(OLD)}))
+    )
     return path.read_bytes()
 
 
 def test_old_names_are_read_as_new_ones(tmp_path):
     written = write_old(tmp_path, complete=True)
     record = read_record(tmp_path, "bins")
-    assert record.header == NEW and record.record["fingerprint"] == "0123456789ab"
+    assert record.header == NEW and record.record["fingerprint"] == fingerprint(OLD)
     assert complete_record(tmp_path, NEW) is not None and complete_record(tmp_path, OLD) is not None
     assert (tmp_path / "record.json").read_bytes() == written
 

@@ -94,6 +94,7 @@ def test_answers_to_other_prompts_are_refused(folder, flags, tmp_path):
     shutil.copytree(folder / "initial-0", tmp_path / "study" / "initial-0")
     path = tmp_path / "study" / "initial-0" / ANSWERS
     rows = pd.read_parquet(path)
+    rows.attrs = {}  # as an earlier version wrote them, without a checksum
     rows.assign(prompt_id=["stranger", *rows["prompt_id"][1:]]).to_parquet(path)
     with pytest.raises(ValueError, match="prompt 'stranger', which is not asked"):
         study.run(["initial"], [0], folder=tmp_path / "study", answers=16, **flags)
@@ -152,7 +153,9 @@ def test_no_study_is_one_line(tmp_path, capsys):
 def test_runs_on_other_prompts_are_not_compared(folder, tmp_path, capsys):
     shutil.copytree(folder, tmp_path / "study")
     path = tmp_path / "study" / "vgs-lp-1" / ANSWERS
-    pd.read_parquet(path).iloc[1:].to_parquet(path)
+    rows = pd.read_parquet(path).iloc[1:]
+    rows.attrs = {}
+    rows.to_parquet(path)
     assert effects.main([str(tmp_path / "study")]) == 2
     assert "other prompts" in capsys.readouterr().err
 
@@ -177,3 +180,51 @@ def test_a_study_of_prompts_from_a_file(flags, tmp_path):
     held_out = json.loads((tmp_path / "study" / "standard-0" / "held_out.json").read_text())["rollouts"]
     assert {rollout["prompt_id"] for rollout in held_out} == {"q0", "q1", "q2", "q3"}
     assert json.loads((tmp_path / "study" / "standard-0" / "config.json").read_text())["settings"]["left_out"] == 5
+
+
+def edited(path, content):
+    path.write_bytes(content)
+
+
+STRANGE = {
+    "another run's": lambda run: shutil.copy(run.parent / "vgs-lp-1" / ANSWERS, run),
+    "cut": lambda run: edited(run / ANSWERS, (run / ANSWERS).read_bytes()[:200]),
+    "empty": lambda run: edited(run / ANSWERS, b""),
+    "no parquet": lambda run: edited(run / ANSWERS, b"PAR1 and nothing more PAR1"),
+    "an answer that was turned": lambda run: turned(run / ANSWERS),
+    "a column less": lambda run: pd.read_parquet(run / ANSWERS).drop(columns="correct").to_parquet(run / ANSWERS),
+    "no rows": lambda run: pd.read_parquet(run / ANSWERS).iloc[:0].to_parquet(run / ANSWERS),
+}
+
+
+def turned(path):
+    rows = pd.read_parquet(path)
+    rows["correct"] = ~rows["correct"]
+    rows.to_parquet(path, index=False)
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_answers_that_were_changed_are_refused(folder, tmp_path, name, command, capsys):
+    out = shutil.copytree(folder, tmp_path / "study", symlinks=True)
+    STRANGE[name](out / "standard-1")
+    for code, said in (command(out=out), (effects.main([str(out)]), capsys.readouterr())):
+        assert code == 2 and said.err.count("\n") == 1 and "standard-1/answers.parquet`" in said.err
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"null", b'{"student": 1, "student": 2}', b"\xff\xfe"])
+def test_what_identifies_a_study_or_a_run_is_read_strictly(folder, tmp_path, content, command, capsys):
+    out = shutil.copytree(folder, tmp_path / "study", symlinks=True)
+    edited(out / runs.STUDY, content)
+    code, said = command(out=out)
+    assert code == 2 and said.err.count("\n") == 1 and "study.json` is not what a study writes" in said.err
+    shutil.copy(folder / runs.STUDY, out)
+    edited(out / "standard-1" / "config.json", content)
+    for code, said in (command(out=out), (effects.main([str(out)]), capsys.readouterr())):
+        assert code == 2 and said.err.count("\n") == 1 and "standard-1/config.json` is not what a run" in said.err
+
+
+def test_the_flags_of_another_run_are_refused(folder, tmp_path, capsys):
+    out = shutil.copytree(folder, tmp_path / "study", symlinks=True)
+    shutil.copy(out / "standard-0" / "config.json", out / "vgs-lp-0")
+    assert effects.main([str(out)]) == 2
+    assert "vgs-lp-0/config.json` is of another run" in capsys.readouterr().err

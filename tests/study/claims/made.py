@@ -5,6 +5,7 @@ import pandas as pd
 
 from records import open_record
 from study.claims.judging import CLAIMS, judge_claims
+from study.claims.provenance import bundled_weights
 from study.claims.sources import RecordFolder
 from tests.figures.studies import header, study_tables
 
@@ -43,7 +44,8 @@ def verdicts(shares, seeds=(0, 1, 2)):
 def write(folder, shares, seeds=(0, 1, 2), drop=()):
     """Write a study of arms with these shares of right answers, and everything else made up."""
     tables = study_tables(tuple(shares), seeds) | {"verdicts": verdicts(shares, seeds)}
-    with open_record(folder, header(("standard",), seeds)) as writer:
+    own = header(("standard",), seeds) | {"weights": dict(zip(("student", "teacher"), bundled_weights(), strict=True))}
+    with open_record(folder, own) as writer:
         writer.finish({name: table for name, table in tables.items() if name not in drop}, {})
 
 
