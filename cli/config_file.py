@@ -1,6 +1,5 @@
 """The file of `--config`: YAML in UTF-8, for each flag a value or a list of values."""
 
-
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,9 +1,9 @@
 """What a command exits with: a mistake of its user, or work that cannot go on, is one line on stderr."""
 
-import sys
 from collections.abc import Callable
 
 from cli.threads import wait_passively
+from cli.visible import print_err, visible
 
 REFUSED, STOPPED = 2, 1
 _PATH_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -30,14 +30,14 @@ def exit_code(main: Callable[[], object]) -> int:
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_err(f"error: {visible(str(error))}")
         return REFUSED
     except _PATH_ERRORS as error:
         if error.filename is None:
             raise
-        print(f"error: cannot use `{error.filename}` ({error.strerror}): choose another path", file=sys.stderr)
+        print_err(f"error: cannot use `{visible(str(error.filename))}` ({error.strerror}): choose another path")
         return REFUSED
     except Stopped as error:
-        print(f"stopped: {error}", file=sys.stderr)
+        print_err(f"stopped: {visible(str(error))}")
         return STOPPED
     return 0

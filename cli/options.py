@@ -17,7 +17,7 @@ from cli.config_file import refuse_unreadable
 from cli.errors import OptionError, UserError
 from cli.values import broken_text, unusable
 from cli.vgs import COMMANDS
-from cli.visible import note
+from cli.visible import print_err, visible
 
 Options = TypeVar("Options")
 CHECKPOINT = "folder, hub id or ID@REVISION, or bundled (default)"
@@ -40,10 +40,10 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the complaint as one line and exit with code 2."""
-        note(f"error: {_one_line(message, self.kinds):.1000}; see {self.prog} --help")
+        print_err(f"error: {visible(_one_line(message, self.kinds)):.1000}; see {self.prog} --help")
         self.exit(2)
 
-    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> Any:
+    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> Any:  # type: ignore[override]
         """Return the flags of a command; what no command can use is a complaint."""
         words = list(sys.argv[1:] if args is None else args)
         if complaint := next(filter(None, map(_broken_word, words)), None):
@@ -65,7 +65,9 @@ class Parser(ArgumentParser):
         except UserError:
             raise
         except (ValueError, TypeError, ArithmeticError, RecursionError, OSError) as error:
-            self.error(f"the flags cannot be read ({type(error).__name__}: {_one_line(str(error), {}):.200}): mend them")
+            self.error(
+                f"the flags cannot be read ({type(error).__name__}: {_one_line(str(error), {}):.200}): mend them"
+            )
         for name, value in vars(parsed).items():
             if wrong := unusable(value, self.kinds.get(name, Any)):
                 self.error(f"`{flag_name(name)}` must {wrong}")

@@ -32,12 +32,12 @@ def visible_lines(text: str) -> str:
     return "\n".join(map(visible, text.split("\n")))
 
 
-def say(*lines: object) -> None:
+def print_out(*lines: object) -> None:
     """Print on stdout, each line ended by a line feed, made visible."""
     _print(sys.stdout, lines)
 
 
-def note(*lines: object) -> None:
+def print_err(*lines: object) -> None:
     """Print on stderr, each line ended by a line feed, made visible."""
     _print(sys.stderr, lines)
 

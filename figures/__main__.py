@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.errors import UserError, exit_code
 from cli.options import Parser, flag_name, program
+from cli.visible import print_err, print_out
 from figures.catalogue import PICTURES, Picture, drawable, picture
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Draw from the command line; return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:
-        print(f"{listing()}\n\nDraw them with `{program('figures')} RECORD [NAME ...]`; --help shows the flags.")
+        print_out(f"{listing()}\n\nDraw them with `{program('figures')} RECORD [NAME ...]`; --help shows the flags.")
         return 0
     parsed = _parser(words).parse_args(words)
     options = {name: getattr(parsed, name.rstrip("_")) for name in OPTIONS if hasattr(parsed, name.rstrip("_"))}
@@ -111,12 +112,12 @@ def _draw(folder: Path, names: Sequence[str], out: Path, options: Mapping[str, A
     for one in chosen:
         taken = {name: value for name, value in options.items() if name in one.options}
         try:
-            print(*_written(one, folder, out, taken), sep="\n")
+            print_out(*_written(one, folder, out, taken))
             drawn += 1
         except UserError as error:
             if names or taken or (one is chosen[-1] and not drawn):
                 raise
-            print(f"{one.name} is left out: {error}", file=sys.stderr)
+            print_err(f"{one.name} is left out: {error}")
 
 
 def _own(folder: Path) -> list[Picture]:
@@ -130,7 +131,7 @@ def _own(folder: Path) -> list[Picture]:
     if not own:
         raise UserError(_nothing(record, others))
     if others:
-        print(f"more pictures of this record, drawn by name: {others}", file=sys.stderr)
+        print_err(f"more pictures of this record, drawn by name: {others}")
     return own
 
 

@@ -1,6 +1,5 @@
 """The models of an analyzer: a student, its teacher and the metric of gradients, loaded when they are first used."""
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from functools import cached_property
 from torch import Tensor, nn
 
 from cli.errors import OptionError
+from cli.visible import print_err
 from probes.settings import PromptOptions
 from probes.settings_of_analyzer import Settings
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
@@ -51,7 +51,7 @@ class Models(Settings):
             pair = pair_of(self._loaded_student, self.teacher)
             pair = taking_turns(pair) if self.pair_options.offload else pair
         for warning in pair.warnings:
-            print(f"note: {warning}", file=sys.stderr)
+            print_err(f"note: {warning}")
         return pair
 
     @cached_property

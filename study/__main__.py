@@ -25,6 +25,8 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
+from cli.shell import run_module
+from cli.visible import print_out
 from study.arms import INITIAL, OBJECTIVES
 from vlm.prompts.reading import Reading
 
@@ -94,7 +96,7 @@ def _run(options: StudyOptions, shared: SharedOptions) -> None:
     from study.runs import run  # here, so that --help needs no model library
 
     run(options.arms, options.seeds, folder=options.out, answers=options.answers, **shared.flags)
-    print(f"next: python -m study.effects {options.out}")
+    print_out(f"next: {run_module('study.effects', options.out)}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
+from cli.shell import run_module
+from cli.visible import print_out
 
 if TYPE_CHECKING:  # pandas takes half a second, which --help has no use for
     import pandas as pd
@@ -45,7 +47,7 @@ def collect(folder: str | Path) -> dict[str, "pd.DataFrame"]:
 
     answered = {path.parent: pd.read_parquet(path) for path in sorted(Path(folder).glob(f"*/{ANSWERS}"))}
     if not answered:
-        raise RecordError(f"`{folder}` holds no complete run: make one with `python -m study --out {folder}`")
+        raise RecordError(f"`{folder}` holds no complete run: make one with `{run_module('study', '--out', folder)}`")
     _refuse_other_prompts(answered)
     verdicts = pd.concat(answered.values(), ignore_index=True)[VERDICTS.names]
     trained = [(path, frame.iloc[0]) for path, frame in answered.items() if frame["arm"].iloc[0] != INITIAL]
@@ -114,9 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _print_effects(folder: str, options: EffectsOptions) -> None:
     written = record(folder, options.out)
-    print(written.effects.round(4).to_string(index=False))
-    print(f"record: {written.path}")
-    print(f"next: python -m figures {written.path}")
+    print_out(written.effects.round(4).to_string(index=False))
+    print_out(f"record: {written.path}")
+    print_out(f"next: {run_module('figures', written.path or folder)}")
 
 
 if __name__ == "__main__":

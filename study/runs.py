@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.errors import OptionError
+from cli.visible import print_out
 from records import RecordError
 from records.files import write_json, write_whole
 from records.fingerprint import difference, plain
@@ -105,7 +106,7 @@ def run_arm(study: Study, arm: str, config: Config) -> Path:
         if arm != INITIAL:
             _refuse_other_flags(folder / CONFIG, config)
         return folder
-    print(f"{arm}, seed {config.seed}", flush=True)
+    print_out(f"{arm}, seed {config.seed}")
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = config.student if arm == INITIAL else str(train(config) / "last")
     rows = answer(checkpoint, study.evaluation, config).assign(arm=arm, seed=config.seed)

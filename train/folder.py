@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.shell import run_module
 from records import Measurement, RecordError, read_journal
 from records.files import LOCK, Lock, write_json
 from records.fingerprint import difference, plain
@@ -63,7 +64,7 @@ def read_run(folder: str | Path) -> Measurement:
     """
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
-        raise RecordError(f"`{folder}` holds no run: make one with `python -m train --out {folder}`")
+        raise RecordError(f"`{folder}` holds no run: make one with `{run_module('train', '--out', folder)}`")
     content = _read(folder / CONFIG)
     settings = content["settings"]
     pair = {side: settings[side] for side in ("student", "teacher")}

@@ -6,7 +6,6 @@ lengths are computed from the pictures' sizes where a processor can (`vlm.views.
 """
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -15,6 +14,7 @@ from itertools import repeat
 
 from cli.errors import UserError
 from cli.progress import progress
+from cli.visible import print_err
 from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.pictures.checking import readable
 from vlm.pictures.picture import PictureError
@@ -51,7 +51,7 @@ class Fitting:
         """Print on stderr how many prompts were left out and why, if any were."""
         if n := sum(self.left_out.values()):
             reasons = ", ".join(f"{reason}: {count}" for reason, count in self.left_out.items() if count)
-            print(f"note: {n} of {n + len(self.prompts)} prompts are left out ({reasons})", file=sys.stderr)
+            print_err(f"note: {n} of {n + len(self.prompts)} prompts are left out ({reasons})")
 
 
 def fitting(
