@@ -19,6 +19,7 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
+from cli.foreign_json import read_json
 from cli.shell import run_module
 from records.errors import JournalError
 from records.files import write_whole
@@ -101,7 +102,7 @@ def _write(path: Path, lines: Iterable[Line]) -> None:
 def _parse(path: Path, number: int, text: str) -> Line:
     where = f"`{path}`, line {number}"
     try:
-        content: dict[str, Any] = json.loads(text)
+        content: dict[str, Any] = read_json(text)
         version, kind = content.pop("version"), content.pop("kind")
     except (ValueError, KeyError, AttributeError, TypeError):
         raise JournalError(f"{where} is no line of a journal: a killed run is mended by `--resume`") from None

@@ -9,11 +9,11 @@ Fields and modules were renamed since the first records were written. Headers ar
 on disk stays as it is, its fingerprint too.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from cli.foreign_json import read_json
 from records.errors import RecordError
 from records.fingerprint import fingerprint, plain
 
@@ -69,7 +69,7 @@ def read_record_json(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path.read_bytes())
     except ValueError:
         content = None
     if not _is_record(content):

@@ -6,12 +6,12 @@ held_out.json    the fixed rollouts that evaluations score
 last, best       checkpoints that every probe reads
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.foreign_json import read_json
 from cli.shell import run_module
 from records import Measurement, RecordError, read_journal
 from records.files import LOCK, Lock, write_json
@@ -123,6 +123,6 @@ def _meaning(field: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_bytes())
+        return read_json(path.read_bytes())
     except ValueError:
         raise RecordError(f"`{path}` is no JSON: choose another `--out`") from None

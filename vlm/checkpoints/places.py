@@ -4,7 +4,6 @@
 repository that changes meanwhile cannot mix two states.
 """
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from huggingface_hub import snapshot_download
 
 from cli.errors import UserError
+from cli.foreign_json import read_json
 from vlm.checkpoints.waiting import DownloadBar
 from vlm.names import resolve
 
@@ -58,7 +58,7 @@ class Place:
         if not self.holds(file):
             return {}
         try:
-            content = json.loads((self.folder / file).read_bytes())
+            content = read_json((self.folder / file).read_bytes())
         except ValueError:
             content = None
         if not isinstance(content, dict):
