@@ -14,7 +14,8 @@ name, such as `angle_bins-language_model.png`.
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,9 +125,10 @@ def _own(folder: Path) -> list[Picture]:
     """Return the pictures that belong to a record, and name the others that can be drawn from it."""
     from records import read_record
 
-    record = read_record(folder)
-    there = drawable(record.record["tables"])
-    own = [one for one in there if one.belongs_to(record)]
+    with _told("its pictures", folder):
+        record = read_record(folder)
+        there = drawable(record.record["tables"])
+        own = [one for one in there if one.belongs_to(record)]
     others = ", ".join(one.name for one in there if one not in own)
     if not own:
         raise UserError(_nothing(record, others))
@@ -149,10 +151,25 @@ def _check_taken(chosen: Sequence[Picture], options: Mapping[str, Any]) -> None:
 
 
 def _written(one: Picture, folder: Path, out: Path, options: Mapping[str, Any]) -> list[Path]:
-    try:
+    with _told(one.name, folder):
         return one.write(one.read(folder), out, **options)
+
+
+@contextmanager
+def _told(what: str, folder: Path) -> Iterator[None]:
+    """Say in one line of a record whose header or tables are none that can be drawn that it is none."""
+    try:
+        yield
+    except UserError:
+        raise
     except OSError as error:
-        raise UserError(f"cannot draw {one.name}: {error}") from error
+        raise UserError(f"cannot draw {what}: {error}; choose another folder") from error
+    except Exception as error:  # whatever drawing comes upon in tables that no probe wrote
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"cannot draw {what}: `{folder}` must have the header and tables that a probe writes, got others"
+            f" ({said:.200}); measure again"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -84,5 +84,13 @@ def read_record_json(folder: Path) -> dict[str, Any] | None:
 def _is_record(content: Any) -> bool:
     if not isinstance(content, dict) or not content.keys() >= opening(None).keys():
         return False
-    header = content["header"]
-    return header is None or (isinstance(header, dict) and header.keys() >= set(HEADER))
+    header, complete = content["header"], content["complete"]
+    if header is None:
+        return complete is False
+    kinds = (str, dict, dict, dict)
+    if not isinstance(header, dict) or not all(
+        isinstance(header.get(name), kind) for name, kind in zip(HEADER, kinds, strict=True)
+    ):
+        return False
+    parts = (content.get("tables"), content.get("notes"))
+    return complete is False or (complete is True and all(isinstance(part, dict) for part in parts))

@@ -11,10 +11,13 @@ _ADVICE = 'attn_implementation="eager"'
 
 
 @contextmanager
-def naming(asked: str, what: str = "cannot be loaded", way_out: str = "save it again") -> Iterator[None]:
+def naming(
+    asked: str, what: str = "cannot be loaded", way_out: str = "save it again", *, argument: str = "checkpoint"
+) -> Iterator[None]:
     """Say of what a context raises which checkpoint it is about.
 
     asked: the checkpoint, as it was asked for.
+    argument: the option that names it, for the message.
 
     Raises:
         CheckpointError: libraries that read configs, tokenizers, templates and weights raise many kinds.
@@ -30,4 +33,4 @@ def naming(asked: str, what: str = "cannot be loaded", way_out: str = "save it a
             said, way_out = "its classes have no `attention` of the kind that was asked for", "use eager"
         elif isinstance(error, (KeyError, AttributeError, TypeError, IndexError, AssertionError)):
             said = f"{type(error).__name__} {said}"
-        raise CheckpointError(f"`checkpoint` {asked} {what} ({said:.300}): {way_out}") from None
+        raise CheckpointError(f"`{argument}` {asked} {what} ({said:.300}): {way_out}") from None
