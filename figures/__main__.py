@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import UserError, exit_code
+from cli.one_line import one_line
 from cli.options import Parser, flag_name, program
 from cli.visible import print_err, print_out
 from figures.catalogue import PICTURES, Picture, drawable, picture
@@ -158,18 +159,14 @@ def _written(one: Picture, folder: Path, out: Path, options: Mapping[str, Any]) 
 @contextmanager
 def _told(what: str, folder: Path) -> Iterator[None]:
     """Say in one line of a record whose header or tables are none that can be drawn that it is none."""
+    rule = f"cannot draw {what}: `{folder}` must be a record with the header and tables that a probe writes"
     try:
-        yield
-    except UserError:
+        with one_line(rule, "measure again"):
+            yield
+    except UserError as error:
+        if isinstance(error.__cause__, OSError):
+            raise UserError(f"cannot draw {what}: {error.__cause__}; choose another folder") from error
         raise
-    except OSError as error:
-        raise UserError(f"cannot draw {what}: {error}; choose another folder") from error
-    except Exception as error:  # whatever drawing comes upon in tables that no probe wrote
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(
-            f"cannot draw {what}: `{folder}` must have the header and tables that a probe writes, got others"
-            f" ({said:.200}); measure again"
-        ) from error
 
 
 if __name__ == "__main__":

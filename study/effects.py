@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import exit_code
+from cli.one_line import one_line
 from cli.options import Parser, flag, pick
 from cli.shell import run_module
 from cli.visible import print_out
@@ -67,12 +68,13 @@ def record(folder: str | Path, out: str | Path | None = None) -> "Measurement":
     Raises:
         RecordError: see `collect`.
     """
-    from records import open_record, read_record
+    from records import RecordError, open_record, read_record
     from records.tables.study import TABLES
 
-    tables = collect(folder)
+    with one_line(f"`{folder}` must hold runs of `python -m study`", "train them again, or name another", RecordError):
+        tables, header = collect(folder), _header(Path(folder))
     path = Path(out) if out else Path(folder) / "record"
-    with open_record(path, _header(Path(folder)), overwrite=True) as writer:
+    with open_record(path, header, overwrite=True) as writer:
         writer.finish(tables, {})
     return read_record(path, *TABLES)
 

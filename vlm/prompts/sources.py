@@ -5,6 +5,8 @@ cell may be, and `vlm.prompts.benchmarks` has the benchmarks by name. Paths of p
 `image_root`.
 """
 
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -235,7 +237,7 @@ def _datasets(source: str, split: str) -> Iterable[Row]:
         if split not in loaded:
             raise PromptError(f"`split` must be one of {', '.join(loaded)} in {source}, got {split!r}")
         loaded = loaded[split]
-    return read_through(_undecoded(loaded.to_iterable_dataset()), f"`prompts`: {source}", PromptError)
+    return read_through(_undecoded(loaded.to_iterable_dataset(), None), f"`prompts`: {source}", PromptError)
 
 
 def _benchmark(chosen: Chosen, split: str) -> Iterable[Row]:
@@ -249,11 +251,11 @@ def _hub(source: str, config: str | None, split: str) -> Iterable[Row]:
         loaded = datasets.load_dataset(source, config, split=split, streaming=True)
     except Exception as error:  # the hub client raises many kinds; each means "not readable"
         raise PromptError(_unreadable(source, error)) from None
-    return read_through(_undecoded(loaded), f"`prompts`: {source}", PromptError)
+    return read_through(_undecoded(loaded, source), f"`prompts`: {source}", PromptError)
 
 
-def _undecoded(loaded: Any) -> Iterable[Row]:
-    """The rows with their pictures as bytes or paths; those that are files of the hub are decoded."""
+def _undecoded(loaded: Any, hub_id: str | None) -> Iterable[Row]:
+    """The rows with their pictures as bytes or paths; those that are files of this set on the hub are decoded."""
     import datasets
 
     meanings: dict[str, Callable[[Any], Any]] = {}
@@ -263,22 +265,24 @@ def _undecoded(loaded: Any) -> Iterable[Row]:
         elif getattr(kind, "dtype", None) in ("float16", "float32"):
             meanings[name] = np.float32
     for row in loaded.decode(False):
-        yield meant({name: _fetched(value) for name, value in row.items()}, meanings)
+        yield meant({name: _fetched(value, hub_id) for name, value in row.items()}, meanings)
 
 
-def _fetched(value: Any) -> Any:
+def _fetched(value: Any, hub_id: str | None) -> Any:
     import datasets
 
     if isinstance(value, list):
-        return [_fetched(entry) for entry in value]
-    if isinstance(value, dict) and tuple(sorted(value)) == _FOUND and value["bytes"] is None:
-        is_remote = str(value["path"]).startswith(("hf://", "zip://"))
-        return datasets.Image().decode_example(value) if is_remote else value
+        return [_fetched(entry, hub_id) for entry in value]
+    if hub_id and isinstance(value, dict) and tuple(sorted(value)) == _FOUND and value["bytes"] is None:
+        own = rf"(?:zip://[^:]*::)?hf://datasets/{re.escape(hub_id)}(?:@[^/]*)?/.*"
+        return datasets.Image().decode_example(value) if re.fullmatch(own, str(value["path"])) else value
     return value
 
 
 def _unreadable(source: str, error: Exception) -> str:
     reason = str(error).strip().split("\n")[0] or type(error).__name__
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        reason = "HF_HUB_OFFLINE is set and this machine does not have it: unset the variable, or give a file"
     known = "" if "/" in source else f"; the benchmarks are {', '.join(BENCHMARKS)}"
     return f"`prompts`: {source} is neither a file, a datasets folder nor a hub id ({reason}){known}"
 
