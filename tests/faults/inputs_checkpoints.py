@@ -88,12 +88,12 @@ def cases() -> Iterator[Case]:
     """Yield every case of this module."""
     for field, values in CONFIGS.items():
         for number, value in enumerate(values):
-            spoil = _config(field, value)
+            spoil = config(field, value)
             side = "student" if number % 2 else "teacher"
             yield Case("config", f"{field}, {value!r:.40}", "probes.vds", spoilt(spoil, side), field in NOT_SEEN)
     for field in ("text_config", "vision_config", "text_config.num_hidden_layers", "text_config.hidden_size"):
         for value in CONFIGS[field]:
-            plan = _planned(_config(field, value))
+            plan = _planned(config(field, value))
             yield Case("config of a plan", f"{field}, {value!r:.40}", "probes.plan", plan, may_pass=True)
     for name in FILES:
         for kind, content in BYTES.items():
@@ -148,7 +148,7 @@ def _planned(spoil: Callable[[Path], None]) -> Callable[[Pair], list[str]]:
     return prepare
 
 
-def _config(field: str, value: Any) -> Callable[[Path], None]:
+def config(field: str, value: Any) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         path = folder / "config.json"
         content = json.loads(path.read_bytes())
