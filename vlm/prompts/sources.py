@@ -5,7 +5,6 @@ cell may be, and `vlm.prompts.benchmarks` has the benchmarks by name. Paths of p
 `image_root`.
 """
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -281,7 +280,7 @@ def _fetched(value: Any, hub_id: str | None) -> Any:
 
 def _unreadable(source: str, error: Exception) -> str:
     reason = str(error).strip().split("\n")[0] or type(error).__name__
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if "offline" in reason.lower():  # what the client says while HF_HUB_OFFLINE is set
         reason = "HF_HUB_OFFLINE is set and this machine does not have it: unset the variable, or give a file"
     known = "" if "/" in source else f"; the benchmarks are {', '.join(BENCHMARKS)}"
     return f"`prompts`: {source} is neither a file, a datasets folder nor a hub id ({reason}){known}"
