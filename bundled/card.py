@@ -18,6 +18,7 @@ from typing import Any
 
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
+from cli.visible import print_out
 
 HERE = Path(__file__).parent
 GROUPS = {"high": 3000, "low": 500, "text": 500}
@@ -108,7 +109,7 @@ def _write(options: CardOptions) -> None:
     card = measure_card(options.capacity, GROUPS)
     (HERE / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     (HERE / "README.md").write_text(page(card), encoding="utf-8")
-    print(page(card))
+    print_out(page(card))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from jsonargparse.typing import PositiveFloat, PositiveInt
 from bundled.prompts import bundled_prompts, group_prompts
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
+from cli.visible import print_out
 from vlm.prompts.prompt import Prompt
 
 if TYPE_CHECKING:  # torch and the model libraries, which --help has no use for
@@ -62,7 +63,7 @@ def distil(pair: "Pair", settings: Distillation) -> None:
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
         if step % 10 == 0:
-            print(f"step {step}: standard {loss.item():.4f} nats a token", flush=True)
+            print_out(f"step {step}: standard {loss.item():.4f} nats a token")
 
 
 def standard_loss(pair: "Pair", prompts: Sequence[Prompt], seed: int) -> "Tensor":
@@ -129,7 +130,7 @@ def _write(settings: Distillation, options: HeadroomOptions) -> None:
     measured = measure(settings, options.scenes)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(measured))
+    print_out(json.dumps(measured))
 
 
 if __name__ == "__main__":

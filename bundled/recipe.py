@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from bundled import architecture
 from bundled.curriculum import IGNORED, Mixture, PictureLabels, collate, labelled_scenes
+from cli.visible import print_out
 
 BATCH = 64
 CHECKPOINT_EVERY = 100
@@ -196,7 +197,7 @@ class Training:
 
     def _write(self, entry: dict[str, object]) -> None:
         line = {"stage": self.stage, "step": self.step, **entry}
-        print(json.dumps(line), flush=True)
+        print_out(json.dumps(line))
         with self.log.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 

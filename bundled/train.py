@@ -19,6 +19,7 @@ from jsonargparse.typing import PositiveInt
 
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
+from cli.visible import print_out
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def _train(options: RecipeOptions) -> None:
         training.run()
         folder = (options.work if name == "capacity" else options.out) / name
         export(training.model, training.processor, folder)
-        print(f"wrote {folder}")
+        print_out(f"wrote {folder}")
     if all((options.out / name / "model.safetensors").is_file() for name in ("student", "teacher")):
         link(options.out / "student", options.out / "teacher")
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from cli.refused_writes import reason_not_written
 from cli.signals import Interrupted, terminable
 from cli.threads import wait_passively
+from cli.visible import print_err, visible
 
 REFUSED, STOPPED = 2, 1
 _PATH_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -48,11 +49,11 @@ def exit_code(main: Callable[[], object]) -> int:
             main()
             sys.stdout.flush()
         except KeyboardInterrupt as error:
-            print(f"stopped: {error if isinstance(error, Interrupted) else Interrupted()}", file=sys.stderr)
+            print_err(f"stopped: {visible(str(error if isinstance(error, Interrupted) else Interrupted()))}")
             return 128 + getattr(error, "number", signal.SIGINT)
         except Exception as error:
             code, line = _ending(error)
-            print(line, file=sys.stderr)
+            print_err(visible(line))
             return code
     return 0
 

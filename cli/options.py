@@ -6,15 +6,18 @@ A long dataclass names its groups in the metadata: a field without a group belon
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, field, fields
 from types import UnionType
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from cli.errors import OptionError
+from cli.config_file import refuse_unreadable
+from cli.errors import OptionError, UserError
+from cli.values import broken_text, unusable
 from cli.vgs import COMMANDS
+from cli.visible import print_err, visible
 
 Options = TypeVar("Options")
 CHECKPOINT = "folder, hub id or ID@REVISION, or bundled (default)"
@@ -37,8 +40,38 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the complaint as one line and exit with code 2."""
-        sys.stderr.write(f"error: {_one_line(message, self.kinds)}; see {self.prog} --help\n")
+        print_err(f"error: {visible(_one_line(message, self.kinds)):.1000}; see {self.prog} --help")
         self.exit(2)
+
+    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> Any:  # type: ignore[override]
+        """Return the flags of a command; what no command can use is a complaint."""
+        words = list(sys.argv[1:] if args is None else args)
+        if complaint := next(filter(None, map(_broken_word, words)), None):
+            self.error(complaint)
+        try:
+            refuse_unreadable(words)
+        except OptionError as error:
+            self.error(str(error))
+        return self._sound(lambda: super(Parser, self).parse_args(words, *rest, **settings))
+
+    def parse_object(self, *args: Any, **settings: Any) -> Any:
+        """Return the flags of keywords; what no command can use is a complaint."""
+        return self._sound(lambda: super(Parser, self).parse_object(*args, **settings))
+
+    def _sound(self, parse: Callable[[], Any]) -> Any:
+        """Complain in one line of what parsing raises, and of values that no flag can have."""
+        try:
+            parsed = parse()
+        except UserError:
+            raise
+        except (ValueError, TypeError, ArithmeticError, RecursionError, OSError) as error:
+            self.error(
+                f"the flags cannot be read ({type(error).__name__}: {_one_line(str(error), {}):.200}): mend them"
+            )
+        for name, value in vars(parsed).items():
+            if wrong := unusable(value, self.kinds.get(name, Any)):
+                self.error(f"`{flag_name(name)}` must {wrong}")
+        return parsed
 
     def add_options(
         self,
@@ -64,6 +97,13 @@ class Parser(ArgumentParser):
             else:
                 words = _words(hints[f.name], f.metadata["metavar"])
                 titled.add_argument(name, default=list(default) if "nargs" in words else default, help=text, **words)
+
+
+def _broken_word(word: str) -> str | None:
+    """What is wrong with a word of the command line as text; None if nothing is."""
+    named, _, value = word.partition("=") if word.startswith("--") else ("an argument", "", word)
+    wrong = broken_text(value) or broken_text(named)
+    return f"`{named}` must {wrong}" if wrong else None
 
 
 def _own_first(options: type[Any]) -> list[Field[Any]]:
@@ -224,11 +264,14 @@ def kind_words(kind: Any) -> str:
 _VALUE = r"(?:Given value|Got value|converting [\w ]+|literal for .*?|to float): (.+)$"
 
 
+_OTHER_VALUE = r"(?:Not of type \w+: |a real number, not )(\S+)(?= does not conform| not an integer|$)"
+
+
 def _one_line(message: str, kinds: Mapping[str, Any]) -> str:
     """Return a complaint of the parser as one line that names the flag, what it must be, and what it is."""
     key = re.match(r'Parser key "([\w.]+)"(?: element \d+)?:', message)
     if key and key.group(1) in kinds:
-        value = re.search(_VALUE, message, re.M) or re.search(r"Not of type \w+: (\S+) does not conform", message)
+        value = re.search(_VALUE, message, re.M) or re.search(_OTHER_VALUE, message)
         got = f", got {value.group(1).strip()}" if value else ""
         return f"`{flag_name(key.group(1))}` must be {kind_words(kinds[key.group(1)])}{got}"
     return re.sub(r"\s+", " ", message).strip().rstrip(".")

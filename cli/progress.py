@@ -8,6 +8,8 @@ from typing import Protocol
 
 from tqdm import tqdm
 
+from cli.visible import print_err, visible, visible_lines
+
 LINE_EVERY_S = 10.0
 
 
@@ -24,7 +26,7 @@ def progress(what: str, total: int, start: int = 0) -> Iterator[Show]:
     start: number of things that were done before; the time left is estimated from the others.
     """
     if sys.stderr.isatty():
-        with tqdm(total=total, initial=start, desc=what, unit="", dynamic_ncols=True) as bar:
+        with tqdm(total=total, initial=start, desc=visible(what), unit="", dynamic_ncols=True) as bar:
             yield _Bar(bar)
     else:
         yield _Lines(what, total, start)
@@ -32,7 +34,7 @@ def progress(what: str, total: int, start: int = 0) -> Iterator[Show]:
 
 def say(text: str) -> None:
     """Print a line to stdout; a bar on the terminal stays below it."""
-    tqdm.write(text, file=sys.stdout)
+    tqdm.write(visible_lines(text), file=sys.stdout)
     sys.stdout.flush()
 
 
@@ -41,7 +43,7 @@ class _Bar:
         self._bar = bar
 
     def __call__(self, done: int, words: str = "") -> None:
-        self._bar.set_postfix_str(words, refresh=False)
+        self._bar.set_postfix_str(visible(words), refresh=False)
         self._bar.update(done - self._bar.n)
 
 
@@ -57,4 +59,4 @@ class _Lines:
         self._last = now
         left_s = (now - self._began) / max(done - self._start, 1) * (self._total - done)
         about = f"{words}, " if words else ""
-        print(f"{self._what}: {done}/{self._total}, {about}{left_s:.0f} s left", file=sys.stderr, flush=True)
+        print_err(f"{self._what}: {done}/{self._total}, {about}{left_s:.0f} s left")

@@ -8,6 +8,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from cli.visible import print_err, print_out
+
 COMMANDS = {
     "plan": ("probes.plan", "memory and time before anything runs, and what to change if it does not fit"),
     "angles": ("probes.angles", "angles and norms of the objectives' gradients, by visual dependency"),
@@ -30,12 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
-        print(_help())
+        print_out(_help())
         return 0
     if words[0] not in COMMANDS:
-        print(
-            f"error: `command` must be one of {', '.join(COMMANDS)}, got {words[0]!r}; see vgs --help", file=sys.stderr
-        )
+        print_err(f"error: `command` must be one of {', '.join(COMMANDS)}, got {words[0]!r}; see vgs --help")
         return 2
     sys.argv[0] = f"vgs {words[0]}"
     module = importlib.import_module(COMMANDS[words[0]][0])

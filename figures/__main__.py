@@ -14,13 +14,16 @@ name, such as `angle_bins-language_model.png`.
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import UserError, exit_code
+from cli.one_line import one_line
 from cli.options import Parser, flag_name, program
+from cli.visible import print_err, print_out
 from figures.catalogue import PICTURES, Picture, drawable, picture
 
 if TYPE_CHECKING:
@@ -70,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Draw from the command line; return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:
-        print(f"{listing()}\n\nDraw them with `{program('figures')} RECORD [NAME ...]`; --help shows the flags.")
+        print_out(f"{listing()}\n\nDraw them with `{program('figures')} RECORD [NAME ...]`; --help shows the flags.")
         return 0
     parsed = _parser(words).parse_args(words)
     options = {name: getattr(parsed, name.rstrip("_")) for name in OPTIONS if hasattr(parsed, name.rstrip("_"))}
@@ -112,26 +115,27 @@ def _draw(folder: Path, names: Sequence[str], out: Path, options: Mapping[str, A
     for one in chosen:
         taken = {name: value for name, value in options.items() if name in one.options}
         try:
-            print(*_written(one, folder, out, taken), sep="\n")
+            print_out(*_written(one, folder, out, taken))
             drawn += 1
         except UserError as error:
             if names or taken or (one is chosen[-1] and not drawn):
                 raise
-            print(f"{one.name} is left out: {error}", file=sys.stderr)
+            print_err(f"{one.name} is left out: {error}")
 
 
 def _own(folder: Path) -> list[Picture]:
     """Return the pictures that belong to a record, and name the others that can be drawn from it."""
     from records import read_record
 
-    record = read_record(folder)
-    there = drawable(record.record["tables"])
-    own = [one for one in there if one.belongs_to(record)]
+    with _told("its pictures", folder):
+        record = read_record(folder)
+        there = drawable(record.record["tables"])
+        own = [one for one in there if one.belongs_to(record)]
     others = ", ".join(one.name for one in there if one not in own)
     if not own:
         raise UserError(_nothing(record, others))
     if others:
-        print(f"more pictures of this record, drawn by name: {others}", file=sys.stderr)
+        print_err(f"more pictures of this record, drawn by name: {others}")
     return own
 
 
@@ -149,10 +153,21 @@ def _check_taken(chosen: Sequence[Picture], options: Mapping[str, Any]) -> None:
 
 
 def _written(one: Picture, folder: Path, out: Path, options: Mapping[str, Any]) -> list[Path]:
-    try:
+    with _told(one.name, folder):
         return one.write(one.read(folder), out, **options)
-    except OSError as error:
-        raise UserError(f"cannot draw {one.name}: {error}") from error
+
+
+@contextmanager
+def _told(what: str, folder: Path) -> Iterator[None]:
+    """Say in one line of a record whose header or tables are none that can be drawn that it is none."""
+    rule = f"cannot draw {what}: `{folder}` must be a record with the header and tables that a probe writes"
+    try:
+        with one_line(rule, "measure again"):
+            yield
+    except UserError as error:
+        if isinstance(error.__cause__, OSError):
+            raise UserError(f"cannot draw {what}: {error.__cause__}; choose another folder") from error
+        raise
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The command of a probe: read the flags, measure, print, draw."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cli.errors import exit_code
 from cli.options import parser_for, pick
 from cli.processes import only_main_speaks
+from cli.visible import print_err, print_out
 from probes.probe import Probe
 from probes.settings import OutputOptions
 
@@ -46,7 +46,7 @@ def _measure_in(team: "Team", probe: Probe, parsed: Any) -> None:
     if output.show_prompt:
         said = shown_prompt(first, analyzer.source_prompts, analyzer.prompt_options.text_view)
         _say_prompts(analyzer)
-        print(said)
+        print_out(said)
         return
     if output.dry_run:
         _say_plan(analyzer, probe, own, others)
@@ -56,19 +56,19 @@ def _measure_in(team: "Team", probe: Probe, parsed: Any) -> None:
     if team.rank:
         return
     del analyzer  # and with it the models and scores: pictures are drawn from the record
-    print(measured)
+    print_out(measured)
     written = [("picture", path) for path in measured.save()] + [("file", path) for path in measured.others]
-    print(f"record: {measured.path}", *(f"{kind}: {path}" for kind, path in written), sep="\n")
+    print_out(f"record: {measured.path}", *(f"{kind}: {path}" for kind, path in written))
 
 
 def _say_what_runs(analyzer: "Analyzer") -> None:
     _say_prompts(analyzer)
     if line := analyzer.running:
-        print(line, file=sys.stderr, flush=True)
+        print_err(line)
 
 
 def _say_prompts(analyzer: "Analyzer") -> None:
-    print(*analyzer.prompt_set.lines, sep="\n", file=sys.stderr, flush=True)
+    print_err(*analyzer.prompt_set.lines)
 
 
 def _say_plan(analyzer: "Analyzer", probe: Probe, own: Mapping[str, Any], others: Sequence[str]) -> None:

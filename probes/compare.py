@@ -35,6 +35,7 @@ from jsonargparse.typing import NonNegativeInt
 
 from cli.errors import OptionError
 from cli.options import flag
+from cli.visible import print_err
 from probes import command, comparison, stages
 from probes.probe import Plan, Probe, Tables
 from probes.processes import refuse_idle
@@ -239,7 +240,7 @@ def measure(analyzer: "Analyzer", both: Comparison) -> Tables:
     sampled = both.options.rollouts_of
     measured: dict[str, Side] = {}
     for name in sorted(SIDES, key=lambda side: side != sampled):
-        print(f"{name}: {both.sides[name].checkpoint}", file=sys.stderr)
+        print_err(f"{name}: {both.sides[name].checkpoint}")
         shards = analyzer.shards.part(SIDES.index(name))
         measured[name] = _measured(both.side(name).having(shards=shards, notes={}), both, measured.get(sampled))
     tables = comparison.tables(both, measured, analyzer.seed)

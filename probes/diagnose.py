@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from cli.options import flag
+from cli.visible import print_err
 from probes import command, diagnosis, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import BinOptions, PromptOptions, RunOptions, UnitOptions, WidePairOptions
@@ -143,7 +144,7 @@ def _forecast(analyzer: "Analyzer", tables: Tables, options: DiagnosisOptions) -
         forecast = stages.forecast_tables(sensitivity, products, analyzer.bin_options.bins, analyzer.seed)
     made = {"sensitivity": sensitivity, "direction_products": products, **forecast}
     if options.trial_steps and not stages.can_step(analyzer):
-        print("note: no step is tried: 16-bit weights lose small ones; add --dtype float32", file=sys.stderr)
+        print_err("note: no step is tried: 16-bit weights lose small ones; add --dtype float32")
     elif options.trial_steps:
         settings = diagnosis.candidates(diagnosis.evidence_of({**tables, **made}))
         with analyzer.phase("trial"):

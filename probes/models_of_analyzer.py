@@ -1,6 +1,5 @@
 """The models of an analyzer: a student, its teacher and the metric of gradients, loaded when they are first used."""
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,9 +9,11 @@ from functools import cached_property
 from torch import Tensor, nn
 
 from cli.errors import OptionError
+from cli.visible import print_err
 from probes.settings import PromptOptions
 from probes.settings_of_analyzer import Settings
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
+from vlm.checkpoints.foreign import naming
 from vlm.checkpoints.optimizer_state import AdamMetric, adam_metric_of, state_file
 from vlm.checkpoints.pair import Pair, load_student, load_teacher, pair_of, teacher_named
 from vlm.checkpoints.turns import taking_turns
@@ -51,7 +52,7 @@ class Models(Settings):
             pair = pair_of(self._loaded_student, self.teacher)
             pair = taking_turns(pair) if self.pair_options.offload else pair
         for warning in pair.warnings:
-            print(f"note: {warning}", file=sys.stderr)
+            print_err(f"note: {warning}")
         return pair
 
     @cached_property
@@ -84,7 +85,10 @@ class Models(Settings):
         if self.metric_options.metric == "plain":
             return None
         state = state_file(self.checkpoint, self.metric_options.optimizer_state)
-        return adam_metric_of(self.pair.student.model, state)
+        student = self.pair.student.model
+        way_out = "give the state that the optimizer saved"
+        with naming(str(state), "is no state of Adam", way_out, argument="optimizer_state"):
+            return adam_metric_of(student, state)
 
     @cached_property
     def kinds(self) -> dict[str, list[nn.Parameter]]:

@@ -28,6 +28,7 @@ from jsonargparse.typing import PositiveInt
 
 from cli.options import flag
 from cli.tables import aligned
+from cli.visible import print_err
 from probes import command, stages
 from probes.probe import Plan, Probe, Tables
 from probes.settings import ANALYZER_OPTIONS, UnitOptions
@@ -79,7 +80,7 @@ def measure(analyzer: "Analyzer", *values: Any) -> Tables:
     shards = analyzer.shards
     for number, one in enumerate(_series(analyzer, others)):
         if not shards.has("norms", number):
-            print(f"checkpoint {number + 1} of {len(others) + 1}: {one.checkpoint}", file=sys.stderr)
+            print_err(f"checkpoint {number + 1} of {len(others) + 1}: {one.checkpoint}")
             tables = _tables(one.having(shards=shards.part(number)), options)
             if shards.due(number, *tables):
                 for name, rows in tables.items():

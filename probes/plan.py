@@ -36,6 +36,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from cli import processes
 from cli.errors import UserError, exit_code
 from cli.options import checked, flag, parser_for, pick
+from cli.visible import print_out
 from probes.settings import BinOptions, PairOptions, PromptOptions, UnitOptions
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def show(planned: "ResourcePlan", *, as_json: bool = False) -> None:
     Raises:
         UserError: it cannot fit, not even with its own changes; the plan is printed before.
     """
-    print(json.dumps(planned.as_json(), indent=2) if as_json else planned, flush=True)
+    print_out(json.dumps(planned.as_json(), indent=2) if as_json else planned)
     if not planned.can_fit:
         raise UserError(planned.refusal)
 

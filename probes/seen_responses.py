@@ -63,6 +63,10 @@ def seen_in(folder: Path) -> Seen:
         raise OptionError(f"`seen` must be the folder of a record with responses: {error}") from None
     if rollouts.empty:
         raise OptionError(f"`seen` must be a record with responses, got {folder}, which has none")
+    if rollouts[["n_tokens", "truncated"]].isna().any(axis=None):
+        raise OptionError(
+            f"`seen` must be a record with the length of each response, got nulls in {folder}: name another"
+        )
     return Seen(str(folder), rollouts["n_tokens"].tolist(), rollouts["truncated"].tolist())
 
 

@@ -1,6 +1,5 @@
 """The tokens' scores under a teacher behind a server, in place of one that is loaded here."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +9,7 @@ from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from cli.errors import OptionError
 from cli.options import flag
+from cli.visible import print_err
 from probes.probe import Probe
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ class Served:
         if not heard:
             return
         n_known, mass = (sum(getattr(about, name) for about in heard) / len(heard) for name in ("n_known", "mass"))
-        print(
+        print_err(
             f"note: {len(heard)} responses: both views of the teacher report {n_known:.1f} of {self.teacher.top_k} ids"
-            f" a token, with {100 * mass:.1f} % of the probability with the picture; the rest is one bucket",
-            file=sys.stderr,
+            f" a token, with {100 * mass:.1f} % of the probability with the picture; the rest is one bucket"
         )

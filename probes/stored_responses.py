@@ -1,12 +1,12 @@
 """Responses that are measured in place of sampled ones: read once for all probes, and how on-policy they are."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cli.errors import OptionError
+from cli.visible import print_err
 from probes.settings import PromptOptions
 from records import fingerprint
 from vlm.checkpoints.checkpoint import LoadedModel
@@ -41,7 +41,7 @@ class StoredResponses:
             truncation(stored.with_ids).settle(allowed=options.allow_truncated)
             self._read = stored
             for note in self._read.notes:
-                print(f"note: {note}", file=sys.stderr)
+                print_err(f"note: {note}")
         return self._read
 
     def compare(self, prompts: Sequence[Prompt], student: LoadedModel, n_ids: int, options: PromptOptions) -> None:
@@ -52,7 +52,7 @@ class StoredResponses:
         by_id = {prompt.prompt_id: image_view(prompt) for prompt in prompts}
         views = [by_id[rollout.prompt_id] for rollout in stored.rollouts]
         found = agreement(student, views, stored.responses, n_ids, options.batch)
-        print(f"note: `rollouts`: {len(views)} responses, {found}", file=sys.stderr)
+        print_err(f"note: `rollouts`: {len(views)} responses, {found}")
         self.about[student.name] = stored.numbers() | found.numbers()
 
     @property

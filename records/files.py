@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from cli import foreign_json
 from cli.errors import NotWritten
 from cli.refused_writes import reason_not_written
 from records.errors import RecordError
@@ -104,10 +105,7 @@ def parse_json(content: bytes) -> Any:
     Raises:
         ValueError: it is no such JSON.
     """
-    try:
-        return json.loads(content.decode(), object_pairs_hook=_without_twins, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
+    return foreign_json.read_json(content, object_pairs_hook=_without_twins, parse_constant=_refuse_constant)
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
+from cli.shell import run_module
 from records.errors import JournalError
 from records.files import json_text, parse_json, write_whole, writing
 from records.fingerprint import plain
@@ -81,7 +82,7 @@ def read_journal(folder: str | Path) -> Journal:
     """
     path = Path(folder) / JOURNAL
     if not path.is_file():
-        raise JournalError(f"`{folder}` holds no {JOURNAL}: write one with `python -m train --out {folder}`")
+        raise JournalError(f"`{folder}` holds no {JOURNAL}: write one with `{run_module('train', '--out', folder)}`")
     lines = [_parse(path, number, content) for number, content in _numbered(path)]
     _check_order(path, lines)
     return Journal(

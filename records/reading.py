@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.shell import run_module
 from records.errors import NoTable, RecordError
 from records.files import file_sha256
 from records.fingerprint import difference
@@ -104,7 +105,7 @@ def read_record(folder: str | Path, *tables: str) -> Measurement:
     if content is None and (inner := _only_record_in(folder, tables)):
         folder, content = inner
     writers = [table for table in wanted if table.writer != _DEFAULT_WRITER.writer] or [_DEFAULT_WRITER]
-    command = f"{writers[0].command} --out {folder}"
+    command = run_module(writers[0].writer, "--out", folder)
     if content is None:
         raise RecordError(f"`{folder}` holds no record: write one with `{command}`")
     if not content["complete"]:

@@ -18,7 +18,6 @@ complete run is not repeated, and an interrupted one goes on. `python -m study.e
 RECORD` adds the new ones to it.
 """
 
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,7 +26,9 @@ from typing import Any, Literal
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from cli.errors import exit_code
-from cli.options import Parser, flag, pick, program
+from cli.options import Parser, flag, pick
+from cli.shell import run_module
+from cli.visible import print_out
 from study.arms import INITIAL, OBJECTIVES
 from vlm.prompts.reading import Reading
 
@@ -106,7 +107,7 @@ def _run(options: StudyOptions, shared: SharedOptions) -> None:
     record = options.continue_
     run(options.arms, options.seeds, folder=options.out, answers=options.answers, continues=record, **shared.flags)
     added = [] if record is None else ["--continue", record]
-    print(f"next: {program('study.effects')} {shlex.join([options.out, *added])}")
+    print_out(f"next: {run_module('study.effects', options.out, *added)}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import exit_code
+from cli.one_line import one_line
 from cli.options import Parser, flag, pick
+from cli.shell import run_module
+from cli.visible import print_out
 
 if TYPE_CHECKING:  # pandas takes half a second, which --help has no use for
     import pandas as pd
@@ -52,7 +55,7 @@ def collect(folder: str | Path, primary: bool = False) -> dict[str, "pd.DataFram
 
     answered = {path.parent: read_answers(path) for path in sorted(Path(folder).glob(f"*/{ANSWERS}"))}
     if not answered:
-        raise RecordError(f"`{folder}` holds no complete run: make one with `python -m study --out {folder}`")
+        raise RecordError(f"`{folder}` holds no complete run: make one with `{run_module('study', '--out', folder)}`")
     _refuse_other_prompts(answered)
     verdicts = pd.concat(answered.values(), ignore_index=True)[VERDICTS.names]
     trained = [(path, frame.iloc[0]) for path, frame in answered.items() if frame["arm"].iloc[0] != INITIAL]
@@ -81,9 +84,17 @@ def record(folder: str | Path, out: str | Path | None = None, primary: bool = Fa
     if (folder / RECORD).is_file():
         path, header, tables = Path(out or folder), read_record(folder).header, _judged_again(folder, primary)
     else:
-        tables = collect(folder, primary)
-        path, header = Path(out or folder / "record"), _header(folder)
+        tables, header = _of_runs(folder, primary)
+        path = Path(out or folder / "record")
     return _written(path, header, tables)
+
+
+def _of_runs(folder: Path, primary: bool) -> tuple[dict[str, "pd.DataFrame"], dict[str, Any]]:
+    """The tables and the header of the complete runs of a study."""
+    from records import RecordError
+
+    with one_line(f"`{folder}` must hold runs of `python -m study`", "train them again, or name another", RecordError):
+        return collect(folder, primary), _header(folder)
 
 
 def _judged_again(folder: Path, primary: bool) -> dict[str, "pd.DataFrame"]:
@@ -113,14 +124,14 @@ def grow(record: str | Path, folder: str | Path, primary: bool = False) -> "Meas
     from study.comparison import compare_arms
     from study.continued import joined_header, joined_tables
 
-    path, added = Path(record), collect(folder, primary)
+    path = Path(record)
+    added, its_header = _of_runs(Path(folder), primary)
     if not (path / RECORD).is_file():
-        return _written(path, _header(Path(folder)), added)
+        return _written(path, its_header, added)
     held = read_record(path, *(name for name in TABLES if name != EFFECTS.name))
-    header, tables = joined_header(held.header, _header(Path(folder))), joined_tables(held.tables, added)
-    _refuse_other_prompts(
-        {Path(f"{arm}-{seed}"): rows for (arm, seed), rows in tables["verdicts"].groupby(["arm", "seed"])}
-    )
+    header, tables = joined_header(held.header, its_header), joined_tables(held.tables, added)
+    by_run = tables["verdicts"].groupby(["arm", "seed"])
+    _refuse_other_prompts({path / f"{arm}-{seed}": rows for (arm, seed), rows in by_run})
     tables[EFFECTS.name] = compare_arms(tables["curves"], tables["verdicts"], primary)
     return _written(path, header, tables)
 
@@ -191,9 +202,9 @@ def _print_effects(folder: str, options: EffectsOptions) -> None:
         written = record(folder, options.out, options.primary)
     else:
         written = grow(options.continue_, folder, options.primary)
-    print(written.effects[SHOWN].round(4).to_string(index=False))
-    print(f"record: {written.path}")
-    print(f"next: python -m figures {written.path}")
+    print_out(written.effects[SHOWN].round(4).to_string(index=False))
+    print_out(f"record: {written.path}")
+    print_out(f"next: {run_module('figures', written.path or folder)}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.errors import OptionError
+from cli.visible import print_out
 from records import RecordError
 from records.files import read_json, write_json, writing
 from records.fingerprint import difference
@@ -117,7 +118,7 @@ def run_arm(study: Study, arm: str, config: Config) -> Path:
         if arm != INITIAL:
             _refuse_other_flags(folder / CONFIG, config)
         return folder
-    print(f"{arm}, seed {config.seed}", flush=True)
+    print_out(f"{arm}, seed {config.seed}")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     judged = AVERAGED if config.weight_average else LAST

@@ -18,12 +18,13 @@ A run that was interrupted goes on with `--resume`. A flag that the objective do
 docs/training.md has more. From Python: `train.train(train.Config(objective="vgs"))`, then `train.read_run(folder)`.
 """
 
-import shlex
 import sys
 from collections.abc import Sequence
 
 from cli.errors import UserError, exit_code
 from cli.options import Parser, pick, program
+from cli.shell import shell_command
+from cli.visible import print_err, print_out
 from train.config import Config
 from train.flags import FLAGS_READ_BY, Flags
 from train.presets import PRESETS
@@ -61,7 +62,7 @@ def _run(config: Config) -> None:
     from train.loop import train
 
     if config.show_prompt:
-        print(_shown(config))
+        print_out(_shown(config))
         return
     if config.dry_run:
         _say_plan(config)
@@ -69,8 +70,8 @@ def _run(config: Config) -> None:
     folder = train(config)
     if PartialState().is_main_process:
         teacher = [] if config.teacher is None else ["--teacher", config.teacher]
-        print(f"run: {folder}")
-        print(f"next: {program('probes.compare')} {shlex.join([config.student, str(folder / 'last'), *teacher])}")
+        print_out(f"run: {folder}")
+        print_out(f"next: {program('probes.compare')} {shell_command(config.student, folder / 'last', *teacher)}")
 
 
 def _say_plan(config: Config) -> None:
@@ -82,7 +83,7 @@ def _say_plan(config: Config) -> None:
     from train.plan import plan_of
 
     plan = plan_of(config)
-    print(plan, flush=True)
+    print_out(plan)
     if not plan.can_fit:
         raise UserError(plan.refusal)
 
@@ -94,7 +95,7 @@ def _shown(config: Config) -> str:
 
     read = prompt_set(config.prompts, limit=FIRST, split=config.split, reading=config)
     said = shown_prompt(config.student, read.prompts, config.text_view)
-    print(*read.lines, sep="\n", file=sys.stderr)
+    print_err(*read.lines)
     return said
 
 

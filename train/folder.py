@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.shell import run_module
 from records import Measurement, RecordError, read_journal
 from records.files import LOCK, hold, read_json, write_json
 from records.fingerprint import difference, plain
@@ -67,7 +68,7 @@ def read_run(folder: str | Path) -> Measurement:
     """
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
-        raise RecordError(f"`{folder}` holds no run: make one with `python -m train --out {folder}`")
+        raise RecordError(f"`{folder}` holds no run: make one with `{run_module('train', '--out', folder)}`")
     content = read_config(folder / CONFIG)
     settings = content.get("settings", {})
     if missing := [name for name in _IDENTIFYING if name not in settings]:

@@ -4,7 +4,6 @@ Within a step the evaluation comes first, then the rollouts, the measurement of 
 the journal and the checkpoint. `train.run` has what is loaded before the first step, `train.folder` what is written.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from cli.errors import NotWritten, Stopped
 from cli.progress import Show, say
 from cli.signals import Asked, Interrupted, stops_when_asked
+from cli.visible import print_err
 from geometry.memory import is_out_of_memory
 from records.files import write_json
 from records.journal import JournalWriter
@@ -65,7 +65,7 @@ def _train(config: Config) -> Path:
         run = restore(start)
         begin(start, run)
         if start.accelerator.is_main_process:
-            print(*start.source.lines, sep="\n", file=sys.stderr, flush=True)
+            print_err(*start.source.lines)
         with tracked(start.accelerator, config, start.folder), _explained(run), shown(run) as show:
             _advance_all(run, show)
     return run.folder

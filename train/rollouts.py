@@ -5,7 +5,6 @@ cut at `max_response`. Whatever the objective, training on a file is off-policy 
 stay those of whoever sampled them while the student changes.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cli.errors import OptionError
+from cli.visible import print_err
 from geometry import HiddenViews
 from train.config import Config
 from vlm.checkpoints.checkpoint import LoadedModel
@@ -138,7 +138,7 @@ def read_offline_rollouts(
     if speak or cut_short.is_refused:
         cut_short.settle(allowed=config.allow_truncated)
     for note in (*stored.notes, _comparison(config, prompts, pair, stored.responses)) if speak else ():
-        print(f"note: {note}", file=sys.stderr)
+        print_err(f"note: {note}")
     return responses
 
 

@@ -16,6 +16,7 @@ from accelerate import Accelerator, FullyShardedDataParallelPlugin
 from accelerate.utils import InitProcessGroupKwargs
 
 from cli.errors import OptionError
+from cli.visible import print_out
 from records import RecordError
 from records.files import file_sha256, read_json, write_json
 from records.journal import JOURNAL, JournalWriter
@@ -130,7 +131,7 @@ def load(config: Config) -> Start:
     pair, adapters = prepare_student(pair, config)
     speak, offline = accelerator.is_main_process, None
     if adapters is not None and speak:
-        print(adapters, flush=True)
+        print_out(adapters)
     if config.rollouts is not None:
         offline = read_offline_rollouts(config, source.pool, pair, speak=speak)
     return Start(config, accelerator, source, pair, adapters, offline, plugin)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.errors import UserError, exit_code
 from cli.options import Parser
+from cli.visible import print_err, print_out
 from figures.gallery.rows import ALSO_KEPT, GALLERY, ROWS, GalleryPicture
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ def redraw(records: Sequence[str], out: Path) -> None:
         raise UserError(f"`--records` must be some of {', '.join(RECORDS)}, got {unknown[0]!r}")
     missing = [name for name in records if not (GALLERY / name / "record.json").is_file()]
     for name in missing:
-        print(f"{name}: no record in {GALLERY / name}, its pictures are left out", file=sys.stderr)
+        print_err(f"{name}: no record in {GALLERY / name}, its pictures are left out")
     for row in ROWS:
         if row.record in records and row.record not in missing:
-            print(*_written(row, out / row.record), sep="\n")
+            print_out(*_written(row, out / row.record))
 
 
 def _written(row: GalleryPicture, folder: Path) -> list[Path]:
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(records: Sequence[str], out: Path, kept: Sequence[str] | None) -> None:
     try:
         if kept:
-            print(keep(Path(kept[0]), kept[1]))
+            print_out(keep(Path(kept[0]), kept[1]))
         else:
             redraw(records, out)
     except OSError as error:

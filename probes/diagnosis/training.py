@@ -5,13 +5,13 @@ for, or has under the same name for something else.
 """
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from cli.errors import UserError
 from cli.options import flag_name
+from cli.shell import run_module
 from probes.diagnosis.strength_rules import Recommendation
 from probes.settings import PairOptions, PromptOptions
 from vlm.names import drawn_prompts
@@ -77,7 +77,7 @@ def left_out(analyzer: "Analyzer") -> list[str]:
 def command_line(flags: Flags) -> str:
     """Return a command for the shell; empty without flags."""
     words = [word for name, value in flags.items() for word in _words(flag_name(name), value)]
-    return shlex.join(["python", "-m", "train", *words]) if flags else ""
+    return run_module("train", *words) if flags else ""
 
 
 def config_file(flags: Flags) -> str:

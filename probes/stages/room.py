@@ -1,10 +1,10 @@
 """What stages do where memory runs out: they go on with less at a time and say so, or say what to change."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from cli.visible import print_err
 from geometry.memory import is_out_of_memory
 from vlm.responses.halving import TooLargeError
 
@@ -16,7 +16,7 @@ LOGITS_BYTES = 1 << 30
 
 def note(line: str) -> None:
     """Print a note for the user."""
-    print(f"note: {line}", file=sys.stderr, flush=True)
+    print_err(f"note: {line}")
 
 
 @contextmanager

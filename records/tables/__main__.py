@@ -13,6 +13,7 @@ from types import ModuleType
 
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
+from cli.visible import print_out
 from records import columns
 from records.errors import RecordError
 from records.table import WORDS, Column, Table
@@ -101,7 +102,7 @@ def _write(path: Path) -> None:
         path.write_text(page(), encoding="utf-8")
     except OSError as error:
         raise RecordError(f"cannot write `{path}` ({error.strerror}): choose another `--out`") from error
-    print(path)
+    print_out(path)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cli.errors import UserError, exit_code
 from cli.options import Parser, flag, pick
+from cli.visible import print_out
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ def _write(options: ClaimsOptions) -> None:
         write_whole(out, lambda part: part.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot write `{out}` ({error.strerror}): choose another `--out`") from None
-    print(terminal_table(judged), f"page: {out}", sep="\n")
+    print_out(terminal_table(judged), f"page: {out}")
     needed = citations(statement for one in judged for statement in (*one.statements, *one.tests))
     lacking = [cited.command for cited in needed if not cited.measured]
     yours = "python -m probes.diagnose STUDENT --teacher TEACHER"  # the claims are about one pair
-    print(f"next: {lacking[0] if lacking else yours}")
+    print_out(f"next: {lacking[0] if lacking else yours}")
 
 
 if __name__ == "__main__":

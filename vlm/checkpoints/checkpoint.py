@@ -1,7 +1,5 @@
 """Load one checkpoint: a model, the processor it renders with, and what identifies its weights."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -22,8 +20,9 @@ from vlm.checkpoints.adapter_folders import Source, merged, source_fingerprint
 from vlm.checkpoints.attention import refuse_unusable_attention
 from vlm.checkpoints.configs import n_wanted, readable
 from vlm.checkpoints.devices import AUTO, device_of
+from vlm.checkpoints.foreign import naming
 from vlm.checkpoints.loaded_model import LoadedModel, all_end_ids
-from vlm.checkpoints.places import CheckpointError, Place, first_line
+from vlm.checkpoints.places import CheckpointError
 from vlm.checkpoints.precision import DTYPES, QUANTISED, checked_dtype, quantisation, settled_dtype
 from vlm.checkpoints.processors import complete, load_processor
 from vlm.checkpoints.setup_fingerprint import setup_fingerprint
@@ -68,31 +67,38 @@ def load_model(
     dtype = settled_dtype(dtype, place, lambda: source.base)
     model = _read_model(source, dtype, attention, _laid_out(place, dtype, spread))
     processor = _read_processor(source)
-    model.generation_config = GenerationConfig(
-        eos_token_id=model.generation_config.eos_token_id or processor.tokenizer.eos_token_id,
-        pad_token_id=processor.tokenizer.pad_token_id,
-    )
-    model.eval()
-    choose_threads(model)
+    with naming(source.place.asked):
+        model.generation_config = GenerationConfig(
+            eos_token_id=model.generation_config.eos_token_id or processor.tokenizer.eos_token_id,
+            pad_token_id=processor.tokenizer.pad_token_id,
+        )
+        model.eval()
+        choose_threads(model)
     if not getattr(model, "hf_device_map", None):
         nn.Module.to(model, place)
     refuse_not_finite(source.place.asked, model)
-    refuse_one_view(source.place.asked, model, processor)
-    refuse_misfit(source.place.asked, model, processor)
+    with naming(source.place.asked, "cannot read a prompt"):
+        refuse_one_view(source.place.asked, model, processor)
+        refuse_misfit(source.place.asked, model, processor)
     if parameters is not None:
         _train_only(model, parameters)
     identity = source_fingerprint(source), source.place.commit, source.notes
-    return LoadedModel(source.place.name, model, processor, *identity, quantised=dtype if dtype in QUANTISED else None)
+    loaded = LoadedModel(
+        source.place.name, model, processor, *identity, quantised=dtype if dtype in QUANTISED else None
+    )
+    with naming(source.place.asked, "cannot be described"):
+        _ = loaded.setup, loaded.context, loaded.end_ids, loaded.visual_ids
+    return loaded
 
 
 def fingerprints(checkpoint: str) -> tuple[str, str]:
     """Return what `fingerprint` and `setup` of a loaded checkpoint would be, without building the model."""
     source = readable(checkpoint)
     processor = _read_processor(source)
-    config = AutoConfig.from_pretrained(source.base.folder, trust_remote_code=False)
-    written = source.base.read("generation_config.json").get("eos_token_id")
-    ids = all_end_ids(written, processor)
-    return source_fingerprint(source), setup_fingerprint(config, processor, ids)
+    with naming(source.place.asked, "cannot be described"):
+        config = AutoConfig.from_pretrained(source.base.folder, trust_remote_code=False)
+        ids = all_end_ids(source.base.read("generation_config.json").get("eos_token_id"), processor)
+        return source_fingerprint(source), setup_fingerprint(config, processor, ids)
 
 
 def processor_of(checkpoint: str) -> ProcessorMixin:
@@ -150,7 +156,7 @@ def _read_model(source: Source, dtype: str, attention: str, laid_out: dict[str, 
             f"`checkpoint` {source.place.asked} is an adapter, which is merged into whole weights on one device; leave"
             " out int8, nf4 and device_map, or merge it first"
         )
-    with _named(base), reading(base.name, base.folder, files):
+    with naming(base.asked), reading(base.name, base.folder, files):
         refuse_larger(base, n_wanted(base), held)
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             base.folder,
@@ -170,25 +176,11 @@ def _read_model(source: Source, dtype: str, attention: str, laid_out: dict[str, 
 
 def _read_processor(source: Source) -> ProcessorMixin:
     place = source.processor_place
-    with _named(place):
+    with naming(place.asked):
         processor: Any = load_processor(place.folder, model_type=source.base.read("config.json").get("model_type"))
     if not processor.chat_template:
         raise CheckpointError(f"`checkpoint` {place.asked} has no chat template; only chat models have two views")
     return processor
-
-
-@contextmanager
-def _named(place: Place) -> Iterator[None]:
-    """Say of an error of transformers which checkpoint it is about."""
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
-        said = first_line(error)
-        if 'attn_implementation="eager"' in said:  # advice for callers of transformers
-            said = "its classes have no `attention` of the kind that was asked for; use eager"
-        raise CheckpointError(f"`checkpoint` {place.asked} cannot be loaded: {said}") from None
 
 
 def quiet() -> None:

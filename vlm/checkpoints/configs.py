@@ -3,13 +3,16 @@
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from vlm.checkpoints.adapter_folders import Source, source_of
-from vlm.checkpoints.places import CheckpointError, Place, first_line
+from vlm.checkpoints.config_check import refuse_impossible
+from vlm.checkpoints.foreign import naming
+from vlm.checkpoints.places import CheckpointError, Place
 from vlm.checkpoints.two_views import refuse_encoder
+
+_MOST_PACKED = 32  # weights of a bit in whole numbers of 32
 
 
 def readable(checkpoint: str) -> Source:
@@ -20,14 +23,16 @@ def readable(checkpoint: str) -> Source:
     """
     source = source_of(checkpoint)
     asked, base = source.place.asked, source.base
-    try:
+    if not base.holds("config.json"):
+        raise CheckpointError(f"`checkpoint` {asked} is neither a checkpoint folder nor on the hub: no config.json")
+    refuse_impossible(asked, base.read("config.json"))
+    with naming(asked):
         config = AutoConfig.from_pretrained(base.folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
-        what = "cannot be loaded" if base.holds("config.json") else "is neither a checkpoint folder nor on the hub"
-        raise CheckpointError(f"`checkpoint` {asked} {what}: {first_line(error)}") from None
-    refuse_encoder(asked, config)
-    if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
-        raise CheckpointError(f"`checkpoint` {asked} must read images and text, but {config.model_type} is text-only")
+        if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+            raise CheckpointError(
+                f"`checkpoint` {asked} must read images and text, but {config.model_type} is text-only; choose another"
+            )
+        refuse_encoder(asked, config)
     base.read("generation_config.json")  # transformers passes over one that is broken
     if empty := _replaced_by_default(base.read("config.json"), config):
         raise CheckpointError(
@@ -62,11 +67,10 @@ def context_of(checkpoint: str) -> int:
 def n_wanted(base: Place) -> int:
     """Return the number of parameters of the config's model, without building it.
 
-    0 for packed weights, whose number says nothing.
+    Of packed weights it is divided by the most that one held number stands for.
     """
     config = AutoConfig.from_pretrained(base.folder, trust_remote_code=False)
-    if getattr(config, "quantization_config", None) is not None:
-        return 0
+    packed = getattr(config, "quantization_config", None) is not None
     with torch.device("meta"):
         shapes = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
-    return sum(parameter.numel() for parameter in shapes.parameters())
+    return sum(parameter.numel() for parameter in shapes.parameters()) // (_MOST_PACKED if packed else 1)

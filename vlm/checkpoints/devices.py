@@ -5,10 +5,10 @@
 """
 
 import os
-import sys
 
 import torch
 
+from cli.visible import print_err
 from vlm.checkpoints.places import CheckpointError, first_line
 
 AUTO = "auto"
@@ -58,7 +58,7 @@ def kind_of_accelerator() -> str | None:
 def say(line: str) -> None:
     """Print a line on stderr, of several processes the first alone."""
     if os.environ.get("RANK", "0") == "0":
-        print(line, file=sys.stderr, flush=True)
+        print_err(line)
 
 
 def _accelerator() -> torch.device | None:

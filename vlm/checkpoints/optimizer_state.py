@@ -15,7 +15,6 @@ is 1 / eps there, which can outweigh all others: `zero_share` says how many ther
 
 import hashlib
 import math
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -148,7 +147,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     """The state_dict() of an optimizer, by itself or as the `optimizer` of a training state."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError):
+    except Exception:  # readers of pickles and archives raise many kinds
         content = None
     if isinstance(content, dict):
         content = content.get("optimizer", content)

@@ -1,12 +1,12 @@
 """Load a teacher and a student, and make sure that they speak of the same tokens."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cli.foreign_json import read_json
 from vlm.checkpoints.adapter_folders import was_called
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel, check_vision, load_model
 from vlm.checkpoints.devices import AUTO
@@ -165,7 +165,7 @@ def teacher_of(student: str) -> str:
 
 def _read_pair(path: Path) -> Mapping[str, str]:
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path.read_bytes())
     except ValueError:
         content = None
     fields = content if isinstance(content, dict) else {}

@@ -4,7 +4,6 @@
 repository that changes meanwhile cannot mix two states.
 """
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -12,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 from huggingface_hub import snapshot_download
 
 from cli.errors import UserError
+from cli.foreign_json import read_json
 from vlm.checkpoints.waiting import DownloadBar
 from vlm.names import resolve
 
@@ -58,7 +59,7 @@ class Place:
         if not self.holds(file):
             return {}
         try:
-            content = json.loads((self.folder / file).read_bytes())
+            content = read_json((self.folder / file).read_bytes())
         except ValueError:
             content = None
         if not isinstance(content, dict):
@@ -66,10 +67,19 @@ class Place:
         return content
 
     def fetch(self, files: Sequence[str]) -> None:
-        """Bring further files of a hub id onto this machine; nothing for a folder."""
+        """Bring further files of a hub id onto this machine; nothing for a folder.
+
+        Raises:
+            CheckpointError: they are not on this machine, and the hub does not give them.
+        """
         if self.hub_id:
-            patterns = list(files)
-            snapshot_download(self.hub_id, revision=self.commit, allow_patterns=patterns, tqdm_class=DownloadBar)
+            patterns, at = list(files), self.commit
+            try:
+                snapshot_download(self.hub_id, revision=at, allow_patterns=patterns, tqdm_class=DownloadBar)
+            except (OSError, ValueError, RuntimeError) as error:  # of the network, and of what is offline
+                raise CheckpointError(
+                    f"`checkpoint` {self.asked} has files that cannot be fetched: {why_not_there(error)}"
+                ) from None
 
     def hub_hash(self, file: str) -> str | None:
         """Return the hash of a file that the hub gave it: sha256 of a large one, git's sha1 of others.
@@ -99,11 +109,18 @@ def locate(checkpoint: str) -> Place:
         folder = snapshot_download(
             hub_id, revision=revision or None, allow_patterns=list(_BESIDE_WEIGHTS), tqdm_class=DownloadBar
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"`checkpoint` {asked} is neither a checkpoint folder nor on the hub: {first_line(error)}"
+            f"`checkpoint` {asked} is neither a checkpoint folder nor on the hub: {why_not_there(error)}"
         ) from None
     return Place(asked, Path(folder), hub_id, Path(folder).name)
+
+
+def why_not_there(error: BaseException) -> str:
+    """Return why something was not fetched from the hub, with the way out where it may not be asked."""
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set and this machine does not have it; unset the variable, or give a folder"
+    return f"{first_line(error)}; check the name"
 
 
 def first_line(error: BaseException) -> str:

@@ -8,7 +8,6 @@ Image processors come in two kinds, on PIL and on torchvision, whose pixels diff
 wherever a family has one, so that no number depends on what is installed.
 """
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ import transformers
 from transformers import AutoImageProcessor, ProcessorMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 from transformers.utils import PushToHubMixin, is_torchvision_available
+
+from cli.foreign_json import read_json
 
 _PROCESSOR, _PREPROCESSOR = "processor_config.json", "preprocessor_config.json"
 _NAMES_ITS_CLASS = (_PROCESSOR, _PREPROCESSOR, "tokenizer_config.json", "config.json")
@@ -146,7 +147,7 @@ def _video_settings(folder: Path) -> dict[str, Any] | None:
 
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; empty if there is no such file."""
-    content = json.loads(path.read_bytes()) if path.is_file() else {}
+    content = read_json(path.read_bytes()) if path.is_file() else {}
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} must hold a JSON object")
     return content

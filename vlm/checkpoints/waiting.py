@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub.utils import tqdm
 
 from cli.progress import LINE_EVERY_S, progress
+from cli.visible import print_err
 
 LARGE_BYTES = 1 << 30
 """Files of fewer bytes are there before a line is read."""
@@ -21,10 +22,10 @@ def reading(name: str, folder: Path, files: Sequence[str]) -> Iterator[None]:
     size, began = _size(folder, files), time.monotonic()
     is_large = size >= LARGE_BYTES
     if is_large:
-        print(f"reading the weights of {name}: {size / 1e9:.1f} GB", file=sys.stderr, flush=True)
+        print_err(f"reading the weights of {name}: {size / 1e9:.1f} GB")
     yield
     if is_large:
-        print(f"read {name} in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        print_err(f"read {name} in {time.monotonic() - began:.0f} s")
 
 
 @contextmanager
@@ -62,7 +63,7 @@ class _Lines:
 
     def write(self, text: str) -> None:
         if line := text.strip():
-            print(line, file=sys.stderr)
+            print_err(line)
 
     def flush(self) -> None:
         sys.stderr.flush()

@@ -3,12 +3,13 @@
 Colour profiles are not applied, as no processor applies them.
 """
 
-import sys
 from functools import cache
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from cli.visible import print_err
 
 _GREY_16 = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _FILES_OF_16_BITS = ("PNG", "PPM")
@@ -56,7 +57,7 @@ def turned_size(image: Image.Image) -> tuple[int, int]:
 @cache
 def note(text: str) -> None:
     """Print a note on stderr, each text once in a process."""
-    print(f"note: {text}", file=sys.stderr)
+    print_err(f"note: {text}")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -13,9 +13,10 @@ from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConf
 
 from vlm.checkpoints.checkpoint import processor_of
 from vlm.checkpoints.configs import readable
+from vlm.checkpoints.foreign import naming
 from vlm.checkpoints.loaded_model import LoadedModel
 from vlm.checkpoints.picture_tokens import PictureTokens
-from vlm.checkpoints.places import CheckpointError, first_line
+from vlm.checkpoints.places import CheckpointError
 from vlm.checkpoints.precision import DTYPES, own_dtype
 from vlm.checkpoints.weights import INDEX, WEIGHTS
 
@@ -101,13 +102,8 @@ def outline(checkpoint: str, *, dtype: str = "float32", attention: str = "sdpa")
         raise CheckpointError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}")
     source = readable(checkpoint)
     config = AutoConfig.from_pretrained(source.base.folder, trust_remote_code=False)
-    try:
-        with _without_weights(DTYPES[dtype]):
-            model = AutoModelForImageTextToText.from_config(
-                config, attn_implementation=attention, trust_remote_code=False
-            )
-    except (ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
-        raise CheckpointError(f"`checkpoint` {checkpoint} cannot be planned: {first_line(error)}") from None
+    with naming(checkpoint, "cannot be planned"), _without_weights(DTYPES[dtype]):
+        model = AutoModelForImageTextToText.from_config(config, attn_implementation=attention, trust_remote_code=False)
     has_weights, saved_in = source.base.holds(WEIGHTS, INDEX), own_dtype(source.base)
     return Outline(source.place.name, model.eval(), _processor(checkpoint), has_weights, saved_in)
 

@@ -3,7 +3,6 @@
 Numbers become text as they are written. Lists, dicts, bytes and NaN are refused where text is due.
 """
 
-import ast
 import math
 import numbers
 import re
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cli.errors import UserError
+from cli.foreign_json import read_literal
 
 MOST_OPTIONS = 26
 _HALF = re.compile("[\ud800-\udfff]")
@@ -175,8 +175,8 @@ def options_of(value: Any, where: str, column: str) -> Options | None:
     """
     if isinstance(value, str) and re.match(r"\s*(?:\[|\{\s*[\"'])", value):
         try:
-            value = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
+            value = read_literal(value.strip())
+        except ValueError:
             raise PromptError(
                 f"`prompts`: {where}: `{column}` begins as a list or a dict but is none, got {value!r:.60}"
             ) from None

@@ -8,13 +8,12 @@ A conversation has messages with `role` and `content`, or `from` and `value`. A 
 the prompt: it is a response. What it has in a box (`\boxed{}`) is the answer of a row that states none.
 """
 
-import ast
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cli.foreign_json import read_json, read_literal
 from vlm.prompts.cells import PromptError, UnplacedPictureError, is_empty, refuse_halves
 
 ROLES: Final = {
@@ -95,10 +94,10 @@ def _unwritten(value: Any) -> Any:
     """A conversation that is written as JSON, or as Python writes it, as the list that it is."""
     if not isinstance(value, str) or not re.match(r"\s*\[\s*\{", value):
         return value
-    for read in (json.loads, ast.literal_eval):
+    for read in (read_json, read_literal):
         try:
             turns = read(value)
-        except (ValueError, SyntaxError):
+        except ValueError:
             continue
         if all(isinstance(each, dict) and each.keys() & {"role", "from"} for each in turns):
             return turns

@@ -1,12 +1,12 @@
 """How a source of prompts is read, and how a prompt is rendered: settings that every command shares, without torch."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from jsonargparse.typing import PositiveInt
 
 from cli.errors import OptionError
+from cli.foreign_json import read_json
 from cli.options import flag
 
 _RENDERING = frozenset(
@@ -71,7 +71,7 @@ def checked_template_args(value: Any, named: str) -> dict[str, Any]:
         OptionError: the value is no object, or has a name that rendering itself sets.
     """
     try:
-        args = json.loads(value) if isinstance(value, str) else value
+        args = read_json(value) if isinstance(value, str) else value
     except ValueError:
         args = None
     if not isinstance(args, dict):

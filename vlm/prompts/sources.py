@@ -5,7 +5,7 @@ cell may be, and `vlm.prompts.benchmarks` has the benchmarks by name. Paths of p
 `image_root`.
 """
 
-import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from cli.errors import OptionError
+from cli.foreign_json import read_json
 from vlm.names import drawn_prompts
 from vlm.pictures.picture import Picture, PictureError, read_picture
 from vlm.prompts.benchmarks import BENCHMARKS, Chosen, benchmark_named
 from vlm.prompts.cells import PromptError as PromptError
 from vlm.prompts.cells import UnplacedPictureError, Written, meant
 from vlm.prompts.prompt import Prompt, apply_reading
+from vlm.prompts.read_through import read_through
 from vlm.prompts.reading import Reading
 from vlm.prompts.rows import Defaults, RowReader
 from vlm.prompts.schemas import Row, parse_columns
@@ -187,7 +189,7 @@ def _json(path: Path) -> Iterator[Row]:
 
 def _parsed(text: bytes, where: str) -> Any:
     try:
-        return json.loads(text, parse_float=Written, object_pairs_hook=_unique)
+        return read_json(text, parse_float=Written, object_pairs_hook=_unique)
     except ValueError as error:
         raise PromptError(f"`prompts`: {where} is not JSON ({error})") from None
 
@@ -212,13 +214,13 @@ def _parquet(path: Path) -> Iterable[Row]:
     try:
         file = pa.parquet.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
-        raise PromptError(f"`prompts`: {path} is not a parquet file ({error})") from None
+        raise PromptError(f"`prompts`: {path} is not a parquet file ({error}): check the path") from None
     names = file.schema_arrow.names
     if twice := {name for name in names if names.count(name) > 1}:
         raise PromptError(f"`prompts`: {path} has several columns `{min(twice)}`; rename all but one")
     narrow = {field.name: np.float32 for field in file.schema_arrow if field.type in (pa.float16(), pa.float32())}
-    for batch in file.iter_batches(batch_size=64):
-        yield from (meant(row, narrow) for row in batch.to_pylist())
+    rows = (row for batch in file.iter_batches(batch_size=64) for row in batch.to_pylist())
+    yield from (meant(row, narrow) for row in read_through(rows, f"`prompts`: {path}", PromptError))
 
 
 def _datasets(source: str, split: str) -> Iterable[Row]:
@@ -234,7 +236,7 @@ def _datasets(source: str, split: str) -> Iterable[Row]:
         if split not in loaded:
             raise PromptError(f"`split` must be one of {', '.join(loaded)} in {source}, got {split!r}")
         loaded = loaded[split]
-    return _undecoded(loaded.to_iterable_dataset())
+    return read_through(_undecoded(loaded.to_iterable_dataset(), None), f"`prompts`: {source}", PromptError)
 
 
 def _benchmark(chosen: Chosen, split: str) -> Iterable[Row]:
@@ -248,11 +250,11 @@ def _hub(source: str, config: str | None, split: str) -> Iterable[Row]:
         loaded = datasets.load_dataset(source, config, split=split, streaming=True)
     except Exception as error:  # the hub client raises many kinds; each means "not readable"
         raise PromptError(_unreadable(source, error)) from None
-    return _undecoded(loaded)
+    return read_through(_undecoded(loaded, source), f"`prompts`: {source}", PromptError)
 
 
-def _undecoded(loaded: Any) -> Iterable[Row]:
-    """The rows with their pictures as bytes or paths; those that are files of the hub are decoded."""
+def _undecoded(loaded: Any, hub_id: str | None) -> Iterable[Row]:
+    """The rows with their pictures as bytes or paths; those that are files of this set on the hub are decoded."""
     import datasets
 
     meanings: dict[str, Callable[[Any], Any]] = {}
@@ -262,22 +264,24 @@ def _undecoded(loaded: Any) -> Iterable[Row]:
         elif getattr(kind, "dtype", None) in ("float16", "float32"):
             meanings[name] = np.float32
     for row in loaded.decode(False):
-        yield meant({name: _fetched(value) for name, value in row.items()}, meanings)
+        yield meant({name: _fetched(value, hub_id) for name, value in row.items()}, meanings)
 
 
-def _fetched(value: Any) -> Any:
+def _fetched(value: Any, hub_id: str | None) -> Any:
     import datasets
 
     if isinstance(value, list):
-        return [_fetched(entry) for entry in value]
-    if isinstance(value, dict) and tuple(sorted(value)) == _FOUND and value["bytes"] is None:
-        is_remote = str(value["path"]).startswith(("hf://", "zip://"))
-        return datasets.Image().decode_example(value) if is_remote else value
+        return [_fetched(entry, hub_id) for entry in value]
+    if hub_id and isinstance(value, dict) and tuple(sorted(value)) == _FOUND and value["bytes"] is None:
+        own = rf"(?:zip://[^:]*::)?hf://datasets/{re.escape(hub_id)}(?:@[^/]*)?/.*"
+        return datasets.Image().decode_example(value) if re.fullmatch(own, str(value["path"])) else value
     return value
 
 
 def _unreadable(source: str, error: Exception) -> str:
     reason = str(error).strip().split("\n")[0] or type(error).__name__
+    if "offline" in reason.lower():  # what the client says while HF_HUB_OFFLINE is set
+        reason = "HF_HUB_OFFLINE is set and this machine does not have it: unset the variable, or give a file"
     known = "" if "/" in source else f"; the benchmarks are {', '.join(BENCHMARKS)}"
     return f"`prompts`: {source} is neither a file, a datasets folder nor a hub id ({reason}){known}"
 

@@ -6,20 +6,21 @@ lengths are computed from the pictures' sizes where a processor can (`vlm.views.
 """
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 
 from cli.errors import UserError
 from cli.progress import progress
+from cli.visible import print_err
 from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.pictures.checking import readable
 from vlm.pictures.picture import PictureError
 from vlm.prompts.prompt import Prompt
 from vlm.prompts.reading import Reading
+from vlm.views.control_tokens import control_note, control_tokens
 from vlm.views.lengths import Lengths
 from vlm.views.view import RefusedPromptError, View, image_view, prompt_length, render
 
@@ -38,20 +39,26 @@ class NothingFitsError(UserError):
 
 @dataclass(frozen=True)
 class Fitting:
-    """The prompts that are kept, in order, and how many were left out by reason."""
+    """The prompts that are kept, in order, and how many were left out by reason.
+
+    control: how many of them hold a token in their words that chat templates steer with.
+    """
 
     prompts: Sequence[Prompt]
     left_out: Mapping[str, int]
+    control: Mapping[str, int] = field(default_factory=dict)
 
     def with_bad(self, n: int) -> "Fitting":
         """Return the same with `n` more prompts left out for a picture that cannot be read."""
         return replace(self, left_out={**self.left_out, BAD: self.left_out.get(BAD, 0) + n}) if n else self
 
     def say(self) -> None:
-        """Print on stderr how many prompts were left out and why, if any were."""
+        """Print on stderr how many prompts were left out and why, and which hold control tokens, if any do."""
         if n := sum(self.left_out.values()):
             reasons = ", ".join(f"{reason}: {count}" for reason, count in self.left_out.items() if count)
-            print(f"note: {n} of {n + len(self.prompts)} prompts are left out ({reasons})", file=sys.stderr)
+            print_err(f"note: {n} of {n + len(self.prompts)} prompts are left out ({reasons})")
+        if line := control_note(self.control, len(self.prompts)):
+            print_err(line)
 
 
 def fitting(
@@ -91,7 +98,7 @@ def fitting(
             show(number)
     if prompts and not kept:
         raise NothingFitsError(_nothing_left(left_out, max_response, reading))
-    return Fitting(kept, dict(left_out))
+    return Fitting(kept, dict(left_out), control_tokens(kept, [loaded.processor.tokenizer for loaded in models]))
 
 
 def check_views(models: Sequence[LoadedModel], views: Iterable[View]) -> None:

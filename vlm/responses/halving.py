@@ -1,10 +1,10 @@
 """Batches that are cut smaller where memory runs out."""
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from cli.errors import UserError
+from cli.visible import print_err
 from geometry.memory import is_out_of_memory
 
 R = TypeVar("R")
@@ -63,4 +63,4 @@ class Batches:
             )
         self.size = size // 2
         said = f"note: out of memory at a {self._flag} of {size}, going on with {self.size}"
-        print(said, file=sys.stderr, flush=True)
+        print_err(said)

@@ -8,6 +8,8 @@ from http.client import HTTPException, HTTPResponse, IncompleteRead
 from time import monotonic
 from typing import Any
 
+from cli.foreign_json import read_json
+
 _LONGEST = 300  # characters of what a server says
 
 
@@ -40,7 +42,7 @@ def exchange(address: str, key: str | None, timeout_s: float, body: Mapping[str,
     request = urllib.request.Request(address, data, headers)
     try:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout_s) as answer:
-            content = json.loads(_content(answer, timeout_s))
+            content = read_json(_content(answer, timeout_s))
     except urllib.error.HTTPError as error:
         raise RefusedRequest(f"answers {error.code}: {_complaint(error, key)}") from None
     except ValueError:
@@ -71,7 +73,7 @@ def _complaint(error: urllib.error.HTTPError, key: str | None) -> str:
     except (HTTPException, OSError):
         text = ""
     try:
-        content = json.loads(text)
+        content = read_json(text)
         text = str((content.get("error") or content)["message"])
     except (ValueError, KeyError, TypeError, AttributeError):
         pass  # no object of OpenAI's form

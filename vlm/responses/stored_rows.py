@@ -1,6 +1,5 @@
 """Rows of stored responses: from a .jsonl or .parquet file or from memory, and what each of them says."""
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from cli.errors import OptionError
+from cli.foreign_json import read_json
+from vlm.prompts.read_through import read_through
 from vlm.responses.rollouts import Rollout
 
 Row = Rollout | Mapping[str, Any]
@@ -59,7 +60,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Row]]:
             where = f"`rollouts`: {path}, line {number}"
             if line.strip():
                 try:
-                    yield where, json.loads(line)
+                    yield where, read_json(line)
                 except ValueError:
                     raise OptionError(f"{where} must be a JSON object with `prompt_id` or `prompt`: mend it") from None
 
@@ -73,7 +74,8 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
     except (OSError, pyarrow.ArrowException) as error:
         raise OptionError(f"`rollouts`: {path} is not a parquet file ({error})".splitlines()[0]) from None
     rows = (row for batch in file.iter_batches(batch_size=64) for row in batch.to_pylist())
-    return ((f"`rollouts`: {path}, row {number}", row) for number, row in enumerate(rows))
+    read = enumerate(read_through(rows, f"`rollouts`: {path}", OptionError))
+    return ((f"`rollouts`: {path}, row {number}", row) for number, row in read)
 
 
 def said_by(row: Any, where: str) -> dict[str, Any]:

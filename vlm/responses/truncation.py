@@ -3,12 +3,12 @@
 A response that is cut has no end: nothing measured on it says how the student finishes.
 """
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cli.errors import UserError
+from cli.visible import print_err
 
 if TYPE_CHECKING:
     from vlm.responses.rollouts import Rollout
@@ -51,9 +51,9 @@ class Truncation:
         if not self.n_responses:
             return
         if self.share > WARNED:
-            print(f"warning: {self}: {self._way_out}", file=sys.stderr, flush=True)
+            print_err(f"warning: {self}: {self._way_out}")
         else:
-            print(f"note: {self}", file=sys.stderr, flush=True)
+            print_err(f"note: {self}")
 
     def settle(self, *, allowed: bool) -> None:
         """Say how many are cut, and refuse to go on where these are nearly all.

@@ -8,16 +8,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 from transformers import ProcessorMixin
 
 from cli.errors import UserError
+from cli.time_limit import OutOfTime, within
 from vlm.pictures.colours import note
 
 Message = Mapping[str, Any]
 
 _SPELT_LIST = re.compile(r"""\{['"]type['"]: ?['"]""")
-_FAILURES = (jinja2.TemplateError, TypeError, ValueError, KeyError)
+LONGEST_S = 10.0
+"""Of rendering one prompt: a template that takes longer does not end."""
 
 
 class TemplateError(UserError):
@@ -43,7 +44,9 @@ def render_messages(
     try:
         text = _apply(listed, processor, template_args)
         failure = None
-    except _FAILURES as error:
+    except OutOfTime as error:
+        raise _refusal(error) from None
+    except Exception as error:  # a template is a program, and raises what it will
         text, failure = "", error
     if failure is not None or _spells_lists(text, listed):
         text = _apply_plain(listed, processor, template_args, failure)
@@ -71,7 +74,12 @@ def _check_parts(messages: Sequence[Message], n_pictures: int) -> None:
 
 def _apply(messages: Sequence[Message], processor: ProcessorMixin, template_args: Mapping[str, Any]) -> str:
     handed = [dict(message) for message in messages]
-    return processor.apply_chat_template(handed, add_generation_prompt=True, tokenize=False, **template_args)
+    with within(LONGEST_S):
+        text = processor.apply_chat_template(handed, add_generation_prompt=True, tokenize=False, **template_args)
+    if not isinstance(text, str):
+        raise ValueError(f"it makes {type(text).__name__} of a prompt, not text")
+    text.encode()  # no half of a character
+    return text
 
 
 def _apply_plain(
@@ -88,7 +96,7 @@ def _apply_plain(
     plain = [{**message, "content": _joined(message["content"], token or "")} for message in messages]
     try:
         text = _apply(plain, processor, template_args)
-    except _FAILURES as error:
+    except Exception as error:
         raise _refusal(failure or error) from None
     if has_pictures:
         note(f"the chat template takes plain text: a picture is written as {token}")
