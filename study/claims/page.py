@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from study.claims.claim import Estimate, Measure
+from study.claims.claim import RATIO, Estimate, Measure
 from study.claims.judging import ClaimVerdict, JudgedClaim, JudgedStatement
 from study.claims.sources import RecordFolder, command
 
@@ -233,17 +233,18 @@ def _detail(judged: JudgedStatement, ours: bool, trained: bool) -> list[str]:
         return [*cells, *([""] * 3 if trained else []), f"shown: {statement.shown}" if statement.shown else verdict]
     least = "" if math.isnan(estimate.detectable) else statement.unit.number(estimate.detectable)
     cells = [statement.text, _value(judged), statement.rule, least, sample_words(estimate, statement.unit)]
-    cells += _planned(estimate) if trained else []
+    cells += _planned(estimate, statement.unit) if trained else []
     return [*cells, f"{verdict} (shown: {statement.shown})" if statement.shown else verdict]
 
 
-def _planned(estimate: Estimate) -> list[str]:
-    """The power, the seeds that would settle it and the kind of a number of training."""
+def _planned(estimate: Estimate, unit: Measure) -> list[str]:
+    """The power, the seeds that would settle it and the kind of a number of training; a ratio has no p-value."""
     evidence = estimate.evidence
     if evidence is None or not evidence.judged:
         return [_NOTHING, _NOTHING, "exploratory"]
     power = _NOTHING if math.isnan(evidence.power) else f"{100 * evidence.power:.0f} % for {evidence.paper_effect:+.1f}"
-    kind = f"primary, p {evidence.p:.2g}" if evidence.primary else f"exploratory, p {evidence.p:.2g}"
+    kind = "primary" if evidence.primary else "exploratory"
+    kind += "" if unit is RATIO else f", p {evidence.p:.2g}"
     return [power, f"{evidence.seeds_needed:.0f}", kind]
 
 

@@ -10,7 +10,7 @@ import pytest
 from study.claims.__main__ import main
 from study.claims.judging import CLAIMS, ClaimVerdict
 from study.claims.page import markdown_page, markdown_table
-from study.claims.sources import COMMANDS, command
+from study.claims.sources import BENCHMARKS, COMMANDS, command
 from tests.study.claims.made import judged, write
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -124,7 +124,7 @@ def test_what_is_missing_is_named_with_its_command(empty):
     verdicts = ["cannot be tested here" if claim.untestable else "not measured" for claim in CLAIMS]
     assert [row.split(" | ")[-1].rstrip(" |") for row in rows] == verdicts
     statements = [statement for claim in CLAIMS for statement in (*claim.statements, *claim.tests)]
-    assert {statement.record for statement in statements} == set(COMMANDS)
+    assert {statement.record for statement in statements} == {*COMMANDS, *BENCHMARKS}
     assert "{arms}" not in empty and "--arms --" not in empty
 
 
