@@ -69,9 +69,8 @@ def apart(students, one):
 
 def test_a_frozen_prior_without_a_language_gap_is_standard_distillation(students):
     assert apart(students, "first") == 1.0
-    assert apart(students, "frozen") < 1e-3
+    assert apart(students, "frozen") < 1e-4
 
 
 def test_a_prior_that_moves_is_not(students):
-    assert apart(students, "moving") > 30 * apart(students, "frozen")
-    assert apart(students, "moving") > 1e-2
+    assert apart(students, "moving") > 0.1
