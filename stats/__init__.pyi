@@ -5,6 +5,7 @@ from .bootstrap import Interval as Interval
 from .bootstrap import bootstrap_interval as bootstrap_interval
 from .bootstrap import bootstrap_of_mean as bootstrap_of_mean
 from .pairs import chain_order as chain_order
+from .prompt_means import prompt_mean as prompt_mean
 from .proportions import share_interval as share_interval
 from .proportions import wilson as wilson
 from .seeds import SeedMean as SeedMean
