@@ -52,7 +52,7 @@ TOKEN_CLASSES: Final = Table(
 
 TRIAL: Final = Table(
     "trial",
-    "One row for each setting whose steps were taken, VDS bin and loss; standard distillation (gamma 0) first.",
+    "One row for each setting whose steps were taken, VDS bin and loss; standard distillation, gamma and lambda 0, first.",
     "probes.diagnose",
     format="csv",
     columns=(
@@ -67,10 +67,11 @@ TRIAL: Final = Table(
         real("change_nats", "Mean change of the bin's tokens, on prompts that made no step"),
         real("low_nats", "Lower end of the interval of the change"),
         real("high_nats", "Upper end of the interval of the change"),
-        real("beside_standard_nats", "The change minus that of as many steps of standard distillation"),
-        real("beside_standard_low_nats", "Lower end of the interval of that difference"),
-        real("beside_standard_high_nats", "Upper end of the interval of that difference"),
-        text("verdict", "passes, or which loss is above standard; empty for standard distillation"),
+        real("against_standard_nats", "The change minus that of as many steps of standard distillation"),
+        real("against_standard_low_nats", "Lower end of the 99 % interval of that difference, by Student's t"),
+        real("against_standard_high_nats", "Upper end of the same interval"),
+        real("margin_nats", "A difference up to which the loss counts as standard's: a tenth of what a token moves"),
+        text("verdict", "passes, undecided, or why not; empty for standard distillation"),
     ),
 )
 
