@@ -18,6 +18,7 @@ from .first_order import sensitivity as sensitivity
 from .four_views import FourViews as FourViews
 from .gram import ANGLES as ANGLES
 from .gram import BASIS as BASIS
+from .gram import NEAR_STANDARD_DEG as NEAR_STANDARD_DEG
 from .gram import OBJECTIVES as OBJECTIVES
 from .gram import STANDARD as STANDARD
 from .gram import VISUAL_ATTACHED as VISUAL_ATTACHED

@@ -36,6 +36,9 @@ ANGLES: Final[Mapping[str, tuple[str, str]]] = {
     "angle_prior_language": ("prior", "language"),
 }
 """The angles that tables list: their names, and the two gradients between which each lies."""
+NEAR_STANDARD_DEG: Final = 10.0
+"""Angle from the standard to the steered gradient below which steering changes little: at equal length the two steps
+differ by at most 2 sin(5 degrees), 17 % of a step. The threshold is a choice of this project."""
 RESOLUTION: Final = 64 * np.finfo(np.float64).eps
 """Part of the squared lengths in a sum below which a squared length is rounding."""
 
@@ -126,6 +129,17 @@ class Gram:
         toward = steered(gamma, prior=prior) if steer == "visual" else {"standard": 1.0, "language": gamma}
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(self.norm("standard") / self.norm(toward))
+
+    def angle_to_steered_deg(self, gamma: float, *, prior: Prior = "detached") -> np.ndarray:
+        """Return the angle between the standard gradient and standard + gamma visual, 0 to 180 degrees, `[...]`.
+
+        This angle is all that steering changes of a step whose length does not depend on the length of the gradient.
+        Below `NEAR_STANDARD_DEG` little is to be expected of steering. With no language gap (prior = 0), or without a
+        visual gradient, it is 0 for every gamma; see docs/theory.md.
+
+        nan where one of the two gradients is 0.
+        """
+        return self.angle_deg("standard", steered(gamma, prior=prior))
 
     def __add__(self, other: "Gram") -> "Gram":
         """Return the Gram matrix of the same gradients over the parameters of both."""

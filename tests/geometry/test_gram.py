@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geometry import ANGLES, BASIS, OBJECTIVES, STANDARD, VISUAL_ATTACHED, Gram, steered, total
+from geometry import ANGLES, BASIS, NEAR_STANDARD_DEG, OBJECTIVES, STANDARD, VISUAL_ATTACHED, Gram, steered, total
 from tests.geometry.problems import normal, shuffle
 
 FIVE = ("a", "b", "c", "d", "e")
@@ -147,6 +147,39 @@ def test_eta_pinned_and_undefined() -> None:
     parallel = Gram([[1.0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]])  # standard = visual: 1 / (1 + gamma)
     assert parallel.eta(2.0) == pytest.approx(1 / 3)
     assert np.isnan(Gram(np.zeros((4, 4))).eta(2.0))
+
+
+@pytest.mark.parametrize("prior", ["detached", "attached"])
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
+def test_the_angle_to_the_steered_gradient_is_that_of_the_vectors(gamma: float, prior: str) -> None:
+    gradients = basis_gradients(3)
+    vectors = written_out(gradients)
+    toward = vectors["standard"] + gamma * vectors["visual" if prior == "detached" else "visual_attached"]
+    expected = [angle_of(one, two) for one, two in zip(vectors["standard"], toward, strict=True)]
+    np.testing.assert_allclose(gram_of(gradients).angle_to_steered_deg(gamma, prior=prior), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("zero", ["prior", "visual"])
+@pytest.mark.parametrize("gamma", [0.0, 2.0, 100.0])
+def test_without_a_language_gap_or_without_a_visual_gradient_steering_keeps_the_direction(zero, gamma) -> None:
+    gradients = basis_gradients(3)
+    gradients[:, BASIS.index(zero)] = 0.0
+    np.testing.assert_allclose(gram_of(gradients).angle_to_steered_deg(gamma), 0.0, atol=2e-6)
+
+
+def test_the_angle_to_the_steered_gradient_pinned() -> None:
+    right_angle = np.diag([1.0, 1.0, 0.0, 0.0])  # visual and prior of length 1: standard lies between them
+    assert Gram(right_angle).angle_to_steered_deg(2.0) == pytest.approx(45.0 - math.degrees(math.atan(1 / 3)))
+    assert np.isnan(Gram(np.zeros((4, 4))).angle_to_steered_deg(2.0))
+
+
+def test_steps_of_one_length_that_stand_ten_degrees_apart_differ_by_a_sixth() -> None:
+    gram = plane_gram([0.0, NEAR_STANDARD_DEG], [1.0, 1.0])
+    assert (
+        gram.norm({"a": 1.0, "b": -1.0})
+        == pytest.approx(2 * math.sin(math.radians(5.0)))
+        == pytest.approx(0.1743, abs=1e-4)
+    )
 
 
 def test_it_adds_up_over_parameter_groups_and_is_read_in_float64() -> None:
