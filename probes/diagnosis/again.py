@@ -2,18 +2,22 @@
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from cli.options import flag_name
-from probes.diagnosis.judging import Needs
+from probes import stages
+from probes.diagnosis.evidence import Evidence
+from probes.diagnosis.recommendation import needs
 from probes.diagnosis.training import Flags, given_fields, shell_words
 from probes.settings import WidePairOptions
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
 
+NEEDS: Final = "needs"
+"""The note of a diagnosis that says what would decide."""
 MOST_TIMES: Final = 10.0
 """The command asks for at most so many times the prompts or steps; what they leave open is computed again then."""
 
@@ -43,20 +47,45 @@ class More:
         return {name: int(number) for name, number in both.items() if number < math.inf}
 
 
-def more(needs: Needs, prompts: int, steps: int) -> More:
-    """Return how many prompts or steps decide, from how many times as many do; rounded up to two digits.
+@dataclass(frozen=True)
+class Undecided:
+    """What would decide, and the flags of the diagnosis that asks for it; None in their place in memory."""
 
-    >>> more(Needs(5.3, math.inf), 64, 16)
-    More(prompts=340.0, steps=inf)
+    more: More
+    flags: Mapping[str, Any] | None
+
+    def line(self, checkpoint: str) -> str:
+        """Return the command for the shell; empty where models, prompts or responses are in memory."""
+        if self.flags is None:
+            return ""
+        words = [word for name, value in self.flags.items() for word in shell_words(flag_name(name), value)]
+        return shlex.join(["python", "-m", "probes.diagnose", checkpoint, *words])
+
+
+def again(analyzer: "Analyzer", evidence: Evidence, values: Sequence[Any], *, default_steps: int) -> Undecided:
+    """Return what would decide an undecided diagnosis.
+
+    Args:
+        values: of the probe's own groups of options, `DiagnosisOptions` first.
+        default_steps: to be tried where none was.
     """
-    return More(_rounded(needs.prompts * prompts), _rounded(needs.steps * steps))
+    options, more = values[0], needs(evidence)
+    n_prompts = len(analyzer.prompts)
+    if more is None:
+        steps = options.trial_steps or default_steps
+        changed = {"skip_forecast": False, "trial_steps": steps, "dtype": _steppable(analyzer)}
+        return Undecided(More(math.inf, steps), again_flags(analyzer, values, changed))
+    needed = More(_rounded(more.prompts * n_prompts), _rounded(more.steps * options.trial_steps))
+    if more.steps < more.prompts:
+        changed = {"trial_steps": int(_rounded(min(more.steps, MOST_TIMES) * options.trial_steps))}
+    else:
+        changed = {"limit": int(_rounded(min(more.prompts, MOST_TIMES) * n_prompts))}
+    return Undecided(needed, again_flags(analyzer, values, changed))
 
 
-def changed_flags(needs: Needs, prompts: int, steps: int) -> dict[str, int]:
-    """Return the flag of the cheaper way to a decision, at most `MOST_TIMES` of what it was."""
-    if needs.steps < needs.prompts:
-        return {"trial_steps": int(_rounded(min(needs.steps, MOST_TIMES) * steps))}
-    return {"limit": int(_rounded(min(needs.prompts, MOST_TIMES) * prompts))}
+def _steppable(analyzer: "Analyzer") -> str:
+    """The dtype of a student whose steps are not lost."""
+    return analyzer.pair_options.dtype if stages.can_step(analyzer) else "float32"
 
 
 def again_flags(analyzer: "Analyzer", values: Sequence[Any], changed: Flags) -> dict[str, Any] | None:
@@ -74,17 +103,15 @@ def again_flags(analyzer: "Analyzer", values: Sequence[Any], changed: Flags) -> 
     defaults = {f.name: f.default for group in groups for f in fields(group)}
     for group in groups:
         flags |= given_fields(group)
-    return {name: value for name, value in (flags | changed).items() if value != defaults[name]}
-
-
-def again_line(checkpoint: str, flags: Flags) -> str:
-    """Return the command for the shell."""
-    words = [word for name, value in flags.items() for word in shell_words(flag_name(name), value)]
-    return shlex.join(["python", "-m", "probes.diagnose", checkpoint, *words])
+    return {name: value for name, value in {**flags, **changed}.items() if value != defaults[name]}
 
 
 def _rounded(number: float) -> float:
-    """Rounded up to two significant digits."""
+    """Rounded up to two significant digits.
+
+    >>> _rounded(337.1), _rounded(3.0), _rounded(math.inf)
+    (340.0, 3.0, inf)
+    """
     if not 0.0 < number < math.inf:
         return number
     unit = 10.0 ** max(math.floor(math.log10(number)) - 1, 0)

@@ -6,7 +6,7 @@ The thresholds are choices of this project.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from probes.diagnosis.trial import Trial, trial_of
 
@@ -90,8 +90,8 @@ class Evidence:
         return GAMMA_MOST * self.looking_share * self.held_back
 
 
-def says_nothing(reading: Mapping) -> bool:
-    """Return whether the interval of a reading of the forecast runs from 0 to infinity."""
+def says_nothing(reading: Any) -> bool:
+    """Return whether the interval of a row of the table `readings` runs from 0 to infinity."""
     return bool(reading["low"] <= 0.0 and reading["high"] == math.inf)
 
 

@@ -15,9 +15,10 @@ are taken to grow in proportion to the steps.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from geometry.objective_settings import Prior
 from stats import Interval
 
 PASSES, UNDECIDED, NO_GAIN = "passes", "undecided", "no gain"
@@ -74,7 +75,7 @@ class Tried:
 
     gamma: float
     lambda_: float
-    prior: str
+    prior: Prior
     differences: Mapping[str, Difference]
 
     @property
@@ -95,12 +96,27 @@ class Tried:
 
     @property
     def needs(self) -> Needs:
-        """What would settle every question that is open; 1 where none is."""
-        harms = [one.needs(one.margin_nats) for one in self.differences.values() if not one.is_not_above]
-        gains = [gain.needs(-gain.margin_nats) for gain in self.gains if not gain.is_not_below]
-        if gains and not any(gain.is_below for gain in self.gains):
-            harms.append(Needs(min(one.prompts for one in gains), min(one.steps for one in gains)))
-        return Needs(max([1.0, *(one.prompts for one in harms)]), max([1.0, *(one.steps for one in harms)]))
+        """What would settle an undecided setting if the estimates stay as they are.
+
+        One loss that heads above its margin settles it, and so do all that it is for if none heads below; else every
+        open question has to be settled.
+        """
+        harms = {one: one.needs(one.margin_nats) for one in self.differences.values() if not one.is_not_above}
+        gains = {gain: gain.needs(-gain.margin_nats) for gain in self.gains if not gain.is_not_below}
+        if above := [need.prompts for one, need in harms.items() if one.interval.estimate > one.margin_nats]:
+            prompts = min(above)
+        elif below := [need.prompts for one, need in gains.items() if one.interval.estimate < -one.margin_nats]:
+            least = 1.0 if any(gain.is_below for gain in gains) else min(below)
+            prompts = max([least, *(need.prompts for need in harms.values())])
+        else:
+            prompts = max((need.prompts for need in gains.values()), default=math.inf)
+        return Needs(prompts, self._steps(list(harms.values()), list(gains.values())))
+
+    def _steps(self, harms: Sequence[Needs], gains: Sequence[Needs]) -> float:
+        """A loss that surely rises decides in time, and so does one that surely falls where no harm is open."""
+        if any(gain.is_below for gain in self.gains):
+            gains = []
+        return min((need.steps for need in (harms or gains)), default=math.inf)
 
     @property
     def words(self) -> str:

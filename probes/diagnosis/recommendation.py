@@ -1,6 +1,6 @@
 """The decision rule: from what was measured, and what a few real steps did, to what to train on.
 
-`VERDICT_RULES` say by the facts whether there is anything to steer to, and `probes.diagnosis.strength_rules` draft gamma,
+`VERDICT_RULES` say by the facts whether there is anything to steer to. `probes.diagnosis.strength_rules` draft gamma,
 lambda and prior. The draft rests on a forecast of first order, and the rate one trains with may be beyond its range. So
 it is *tried*: real steps are taken of the `candidates`, in their order, until one passes (`probes.diagnosis.judging`).
 `TRIAL_RULES`, of which the first that holds counts, make of that one of three verdicts: steer, do not steer, or
@@ -171,8 +171,8 @@ def _reviewed(drafted: Recommendation, evidence: Evidence) -> Recommendation:
         kept = {setting: reasons[setting] for setting in ("verdict", "objective")}
         return Recommendation.without_steering(rule.verdict, "standard", kept)
     chosen = review.passed
-    settings = {"gamma": chosen.gamma, "lambda_": chosen.lambda_, "prior": chosen.prior}
-    return replace(drafted, verdict=rule.verdict, reasons=reasons, **settings)
+    strengths = replace(drafted, gamma=chosen.gamma, lambda_=chosen.lambda_, prior=chosen.prior)
+    return replace(strengths, verdict=rule.verdict, reasons=reasons)
 
 
 def recommendation_table(advice: Recommendation, command: str, why: Sequence[str] = ()) -> pd.DataFrame:

@@ -11,8 +11,9 @@ undoes the student's looking (arXiv:2606.00564, Eq. 10-11). v is the visual part
 gamma back, and near 1 too: without a gap in language steering does what standard distillation does.
 The factor was 4 first, with which the bundled pair had gamma 3.25: trained so it answered fewer scenes right than at
 gamma 2 in each of three seeds (LOG.md). One pair is behind it.
-`PRIORS`, `GAMMAS` and `LAMBDAS` choose the rest in this order, from the forecast if there is one.
-A forecast whose interval runs from 0 to infinity chooses nothing. The form of gamma and every threshold here are choices of this project; the paper has one gamma for all pairs.
+`PRIORS`, `GAMMAS` and `LAMBDAS` choose the rest in this order, from the forecast if there is one. A forecast whose
+interval runs from 0 to infinity chooses nothing. The form of gamma and every threshold here are choices of this
+project; the paper has one gamma for all pairs.
 """
 
 import math
@@ -158,6 +159,10 @@ class Recommendation:
         """Return a recommendation that does not steer; `reasons` are those of the verdict and the objective."""
         rest = dict.fromkeys(("gamma", "lambda", "prior"), verdict)
         return cls(verdict, objective, None, None, None, {**reasons, **rest})
+
+    def needing(self, words: str) -> "Recommendation":
+        """Return the same with words before the reason of the verdict, which say what would decide."""
+        return replace(self, reasons={**self.reasons, "verdict": f"{words}: {self.reasons['verdict']}"})
 
     @property
     def rows(self) -> list[dict[str, str]]:

@@ -14,7 +14,6 @@ from cli.errors import UserError
 from cli.options import flag_name
 from probes.diagnosis.strength_rules import Recommendation
 from probes.diagnosis.verdict_rules import UNDECIDED
-from probes.settings import PairOptions, PromptOptions
 from vlm.names import drawn_prompts
 
 if TYPE_CHECKING:

@@ -13,6 +13,8 @@ from .gradients import probe_responses as probe_responses
 from .gradients import unit_grams as unit_grams
 from .null import measure_null as measure_null
 from .null import null_angles as null_angles
+from .picture_answers import answered_prompts as answered_prompts
+from .picture_answers import picture_answer_table as picture_answer_table
 from .pictures import picture_png as picture_png
 from .pictures import picture_table as picture_table
 from .precision import check_precision as check_precision
@@ -43,6 +45,7 @@ from .tables import norm_rows as norm_rows
 from .tables import unit_rows as unit_rows
 from .top_k import score_at_top_k as score_at_top_k
 from .top_k import support_rows as support_rows
+from .trial_steps import TOO_FEW_BITS as TOO_FEW_BITS
 from .trial_steps import Ground as Ground
 from .trial_steps import Pace as Pace
 from .trial_steps import Setting as Setting

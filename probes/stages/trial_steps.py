@@ -32,6 +32,7 @@ moved yet. A tenth is a choice of this project: `python -m study.validation` jud
 """
 CONFIDENCE = 0.99
 """Of the interval of a difference from standard: about ten settings are tried, so that a wrong pass stays near 5 %."""
+TOO_FEW_BITS = "16-bit weights lose small ones; add --dtype float32"
 _BITS = 32
 
 
