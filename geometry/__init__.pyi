@@ -36,6 +36,7 @@ from .grpo_loss import grpo_loss as grpo_loss
 from .grpo_loss import mixed as mixed
 from .lm_head import HiddenViews as HiddenViews
 from .lm_head import LMHead as LMHead
+from .lm_head import TextView as TextView
 from .loss import ObjectiveLoss as ObjectiveLoss
 from .loss import token_shares as token_shares
 from .null_distribution import UnitViews as UnitViews

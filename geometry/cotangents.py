@@ -15,7 +15,8 @@ and five cotangents cover both readings of the visual objective of arXiv:2606.00
     shift      q* - p_I       at z_x                                 what Eq. 11 adds when q* follows the
     student
 
-Hence standard = visual + prior, and the attached visual gradient is visual + shift.
+Hence standard = visual + prior, and the attached visual gradient is visual + shift. Where `views.prior_text` is given,
+it takes the place of p_x in visual and prior, and q* follows nothing: shift is 0.
 """
 
 from dataclasses import dataclass, fields
@@ -53,14 +54,14 @@ def cotangents(views: FourViews) -> Cotangents:
         ValueError: the shapes differ, or the views mask (-inf) different ids.
     """
     p = views.log_probs()
-    target = target_of_log_probs(p.student_text, p.teacher_image, p.teacher_text)
-    language_ratio = _log_ratio(p.student_text, p.teacher_text)
+    target = target_of_log_probs(p.prior, p.teacher_image, p.teacher_text)
+    shift = target.exp() - p.student_image.exp()
     return Cotangents(
         standard=_centred(p.student_image, _log_ratio(p.student_image, p.teacher_image)),
-        language=_centred(p.student_text, language_ratio),
+        language=_centred(p.student_text, _log_ratio(p.student_text, p.teacher_text)),
         visual=_centred(p.student_image, _log_ratio(p.student_image, target)),
-        prior=_centred(p.student_image, language_ratio),
-        shift=target.exp() - p.student_image.exp(),
+        prior=_centred(p.student_image, _log_ratio(p.prior, p.teacher_text)),
+        shift=shift if p.prior_text is None else torch.zeros_like(shift),
     )
 
 

@@ -52,7 +52,7 @@ def decompose(views: FourViews) -> Decomposition:
         ValueError: the shapes differ, or the views mask (-inf) different ids.
     """
     p = views.log_probs()
-    target = target_of_log_probs(p.student_text, p.teacher_image, p.teacher_text)
+    target = target_of_log_probs(p.prior, p.teacher_image, p.teacher_text)
     return Decomposition(
         standard=kl_nats(p.student_image, p.teacher_image),
         language=kl_nats(p.student_text, p.teacher_text),
@@ -67,13 +67,13 @@ def visual_target(views: FourViews) -> Logits:
 
         log q* = log_softmax( log p(.|x) + log q(.|I,x) - log q(.|x) )        (arXiv:2606.00564, Eq. 9-10)
 
-    Ids masked in all views stay masked.
+    p(.|x) is `views.prior_text` if that is given. Ids masked in all views stay masked.
 
     Raises:
         ValueError: the shapes differ, or the views mask (-inf) different ids.
     """
     p = views.log_probs()
-    return target_of_log_probs(p.student_text, p.teacher_image, p.teacher_text)
+    return target_of_log_probs(p.prior, p.teacher_image, p.teacher_text)
 
 
 def target_of_log_probs(p_text: Logits, q_image: Logits, q_text: Logits) -> Logits:

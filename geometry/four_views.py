@@ -1,10 +1,11 @@
 """The four views of a response: student `p` and teacher `q`, each with the image and without it.
 
-Scoring yields them, and `decompose`, `cotangents` and `objective_loss` take them.
+Scoring yields them, and `decompose`, `cotangents` and `objective_loss` take them. A fifth, the text view of another
+student, may take the place of the student's own in the visual target.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -27,15 +28,27 @@ class FourViews:
     """q(. | tau_<t, I, x)."""
     teacher_text: Logits
     """q(. | tau_<t, x)."""
+    prior_text: Logits | None = None
+    """The prior in the visual target, such as that of the student before training; None for `student_text`."""
 
     @property
-    def each(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The four tensors in the order of the fields."""
-        return self.student_image, self.student_text, self.teacher_image, self.teacher_text
+    def named(self) -> dict[str, Tensor]:
+        """The tensors that are there, by name, in the order of the fields."""
+        return {name: view for name, view in vars(self).items() if view is not None}
+
+    @property
+    def each(self) -> tuple[Tensor, ...]:
+        """The tensors that are there, in the order of the fields."""
+        return tuple(self.named.values())
+
+    @property
+    def prior(self) -> Tensor:
+        """The prior in the visual target."""
+        return self.student_text if self.prior_text is None else self.prior_text
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "FourViews":
         """Return the views that `function` makes of these."""
-        return FourViews(*map(function, self.each))
+        return FourViews(**{name: function(view) for name, view in self.named.items()})
 
     def log_probs(self) -> "FourViews":
         """Return normalised views, in float32 or better.
@@ -43,7 +56,6 @@ class FourViews:
         Raises:
             ValueError: the shapes differ, or the views mask (-inf) different ids.
         """
-        named = {field.name: view for field, view in zip(fields(self), self.each, strict=True)}
-        same_shape(**named)
-        same_mask(**named)
+        same_shape(**self.named)
+        same_mask(**self.named)
         return self.map(log_probs)

@@ -101,6 +101,25 @@ class HiddenViews:
         return replace(self, image=self.image.to(device), text=self.text.to(device))
 
 
+@dataclass(frozen=True)
+class TextView:
+    """What a model's head is applied to under the text view alone, `[T, d]`, responses one after the other."""
+
+    hidden: Hidden
+    head: LMHead
+
+    def logits(self, rows: slice) -> Float[Tensor, "n _V"]:
+        """Return the logits of some of the tokens."""
+        return self.head.logits(self.hidden[rows])
+
+    def __getitem__(self, rows: slice) -> "TextView":
+        return replace(self, hidden=self.hidden[rows])
+
+    def to(self, device: torch.device | str) -> "TextView":
+        """Return the same with hidden states on a device; the head stays where it is."""
+        return replace(self, hidden=self.hidden.to(device))
+
+
 class LMHeadGradients:
     """The gradients of a loss in hidden states and their head, added up over chunks in float32 or better.
 

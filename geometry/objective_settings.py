@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 Name = Literal["standard", "off-policy", "vgs", "vgs-lp", "adaptive", "language-steering"]
-Prior = Literal["detached", "attached"]
+Prior = Literal["detached", "attached", "frozen"]
 Preservation = Literal["gated", "printed"]
 Average = Literal["trajectory", "token"]
 EtaScales = Literal["steered", "loss"]

@@ -13,7 +13,7 @@
 
 Where this departs from the paper or fills a gap:
 1. q* is held fixed (`prior="detached"`): the student's language prior in it is a constant. `"attached"` lets it follow
-   the student.
+   the student. `"frozen"` puts the prior of the student before training in its place.
 2. VP is 1[VDS > Q_0.7] visual (`vp="gated"`). Eq. 21 as printed (`"printed"`), 1[VDS > Q_0.7] KL(p(.|x) || q*), is not
    0 where the student equals the teacher, and with q* held fixed it drives the text view to collapse.
 3. gamma_t belongs to a token; Eq. 24 as printed has losses of trajectories inside the sum over tokens.
@@ -84,7 +84,7 @@ class Objective:
     low_quantile: float = LOW_QUANTILE
     """Quantile of VDS up to which the adaptive objective does not steer."""
     prior: Prior = "detached"
-    """Whether q* follows the student's text view."""
+    """Whose text view is in q*: the student's present one, as a constant or followed, or that before training."""
     vp: Preservation = "gated"
     """Visual preservation: the gated Eq. 11, or Eq. 21 as printed."""
     average: Average = "trajectory"
@@ -127,6 +127,28 @@ class Objective:
     def target_follows(self) -> bool:
         """Whether any gradient goes through q*."""
         return self.prior == "attached" and bool({"visual", "printed"} & set(self.terms))
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether the loss needs the text view of the student before training."""
+        return self.prior == "frozen" and bool({"visual", "printed"} & set(self.terms))
+
+    def check_prior(self, is_there: bool) -> None:
+        """Refuse a loss without the prior that it needs, or with one that it does not read.
+
+        Raises:
+            ValueError: the prior is missing, or there is one too many.
+        """
+        if self.needs_prior and not is_there:
+            raise ValueError(
+                "`prior` must be given for an objective with prior 'frozen', got None. Give the text view of the"
+                " student before training."
+            )
+        if is_there and not self.needs_prior:
+            raise ValueError(
+                f"`prior` must be left out for '{self.name}' with prior '{self.prior}', got one. Leave it out, or take"
+                " prior='frozen'."
+            )
 
     def thresholds(self, vds: Float[Tensor, " _T"]) -> Thresholds:
         """Return the quantiles of the VDS of a batch's tokens, prompts without an image left out.

@@ -5,7 +5,7 @@ view is normalised and exponentiated once for all divergences, in working tensor
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from operator import itemgetter
 
 import torch
@@ -50,8 +50,7 @@ def token_scores(views: FourViews) -> TokenScores:
     Raises:
         ValueError: the shapes differ, or the views mask (-inf) different ids.
     """
-    named = {field.name: view for field, view in zip(fields(views), views.each, strict=True)}
-    n_tokens, n_ids = same_shape(**named)
+    n_tokens, n_ids = same_shape(**views.named)
     on_cpu = views.student_image.device.type == "cpu"
     size = max(BLOCK_BYTES // (4 * n_ids), 1) if on_cpu else max(n_tokens, 1)
     widest = views.student_image.dtype
@@ -63,7 +62,7 @@ def token_scores(views: FourViews) -> TokenScores:
 
 
 def _scores(views: FourViews, work: Workspace) -> TokenScores:
-    same_mask(**{field.name: view for field, view in zip(fields(views), views.each, strict=True)})
+    same_mask(**views.named)
     distributions = FourDistributions.normalised(views, work, FLOOR)
     own = distributions.p_image
     entropy = -torch.mul(own.p, own.log, out=work("fall", own.log.shape, own.log)).sum(dim=-1)

@@ -59,6 +59,8 @@ class SharedOptions(Reading):
     text_view: Literal["drop", "blank", "other"] | None = flag(None, "what replaces the picture in the text view")
     steps: PositiveInt | None = flag(None, "steps of training (default: 150)")
     lr: PositiveFloat | None = flag(None, "learning rate")
+    lr_decay: float | None = flag(None, "share of the steps, the last ones, over which the rate falls to 0")
+    weight_average: float | None = flag(None, "share of the steps, the last ones, whose averaged weights are judged")
     batch: PositiveInt | None = flag(None, "prompts in each step; with a reward a quarter, four rollouts each")
     max_response: PositiveInt | None = flag(None, "longest response, tokens")
     allow_truncated: bool = flag(False, "go on although more than 80 % of the responses are truncated")
@@ -67,6 +69,8 @@ class SharedOptions(Reading):
     freeze_vision: bool = flag(False, "leave the vision tower as it is")
     gradient_checkpointing: bool = flag(False, "save memory: run each layer again in the backward pass")
     lora_rank: NonNegativeInt | None = flag(None, "train adapters of this rank and no weights")
+    geometry_every: NonNegativeInt | None = flag(None, "steps between measurements of the five gradients; 0: none")
+    evaluate_every: NonNegativeInt | None = flag(None, "steps between evaluations of the losses (default: 50)")
     dtype: Literal["auto", "float32", "bfloat16"] | None = flag(
         None, "what models run in (default: float32 on the CPU, else the student's own)"
     )

@@ -25,6 +25,7 @@ OBJECTIVES: Mapping[str, Flags] = {
     "vgs-lp": {"objective": "vgs-lp"},
     "vgs": {"objective": "vgs"},
     "vgs-gamma-1": {"objective": "vgs", "gamma": 1.0},
+    "vgs-frozen": {"objective": "vgs", "prior": "frozen"},
     "vgs-lp-attached": {"objective": "vgs-lp", "prior": "attached"},
     "language-steering": {"objective": "language-steering"},
     "adaptive": {"objective": "adaptive"},

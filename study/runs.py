@@ -9,7 +9,7 @@ A complete run is not repeated, and an interrupted one goes on where it was.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from records.files import write_json, write_whole
 from records.fingerprint import difference, plain
 from study.answers import ANSWERS, Evaluation, answer, evaluation_of, refuse_other_prompts
 from study.arms import INITIAL, OBJECTIVES, Flags, arm_flags
-from train.config import Config
+from train.checkpoint import AVERAGED, LAST
+from train.config import STATED_IF_GIVEN, Config
 from train.folder import CONFIG
 from train.loop import train
 from vlm.checkpoints.checkpoint import quiet
@@ -107,7 +108,8 @@ def run_arm(study: Study, arm: str, config: Config) -> Path:
         return folder
     print(f"{arm}, seed {config.seed}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = config.student if arm == INITIAL else str(train(config) / "last")
+    judged = AVERAGED if config.weight_average else LAST
+    checkpoint = config.student if arm == INITIAL else str(train(config) / judged)
     rows = answer(checkpoint, study.evaluation, config).assign(arm=arm, seed=config.seed)
     write_whole(folder / ANSWERS, lambda part: rows.to_parquet(part, index=False))
     return folder
@@ -115,7 +117,8 @@ def run_arm(study: Study, arm: str, config: Config) -> Path:
 
 def _refuse_other_flags(path: Path, config: Config) -> None:
     """Refuse a complete run that was made with other flags; flags that are newer than the run are let pass."""
-    made_with = json.loads(path.read_bytes())["settings"]
+    unstated = {f.name: f.default for f in fields(Config) if f.name in STATED_IF_GIVEN}
+    made_with = plain(unstated) | json.loads(path.read_bytes())["settings"]
     for flag, wanted in plain(asdict(config) | config.settings).items():
         if made_with.get(flag, wanted) != wanted:
             raise RecordError(f"`{path}` has `{flag}` {made_with[flag]!r}, not {wanted!r}: choose another `--out`")

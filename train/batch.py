@@ -12,10 +12,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from geometry import HiddenViews, Thresholds, token_shares, vds_from_hidden
+from geometry import HiddenViews, TextView, Thresholds, token_shares, vds_from_hidden
 from train.grpo import Sampled, advantages, before_updates
 from train.learner import Learner, Stopwatch, gather_rows, most
 from train.part import Part
+from train.prior import FrozenPrior
 from train.rollouts import MicroBatch, Response, has_image, responses_to, sample
 from train.teacher import teacher_views
 from vlm.answers.judge import is_correct_any
@@ -43,6 +44,8 @@ class Batch:
     """Of each micro-batch, `[T]`; None for objectives without a reward."""
     sampled: Sequence[Sampled] | None = None
     """Of each micro-batch; None where the update is made with the weights that sampled."""
+    prior: Sequence[TextView] | None = None
+    """Of each micro-batch, from the student before training; None where the visual target follows the present one."""
 
     @property
     def parts(self) -> list[Part]:
@@ -54,8 +57,8 @@ class Batch:
         if self.thresholds is None:
             raise ValueError("`thresholds` must be finite for a loss, got None. Skip the update.")
         n = len(self.micro_batches)
-        vds, own, sampled = (part or [None] * n for part in (self.vds, self.advantages, self.sampled))
-        columns = self.micro_batches, self.teacher, self.shares, self.thresholds, vds, own, sampled
+        optional = (part or [None] * n for part in (self.vds, self.advantages, self.sampled, self.prior))
+        columns = self.micro_batches, self.teacher, self.shares, self.thresholds, *optional
         return [Part(*row) for row in zip(*columns, strict=True)]
 
     @property
@@ -112,6 +115,7 @@ def collect(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopw
         _thresholds(learner, scored),
         about,
         advantages(own[:, 2], config.group_size, micro_batches) if config.has_rewards else None,
+        prior=[one.prior for one in scored if one.prior is not None] or None,
     )
 
 
@@ -145,6 +149,7 @@ def padded(batch: Batch, n_parts: int) -> Batch:
         thresholds=None if batch.thresholds is None else longer(batch.thresholds),
         advantages=None if batch.advantages is None else longer(batch.advantages),
         sampled=None if batch.sampled is None else longer(batch.sampled),
+        prior=None if batch.prior is None else longer(batch.prior),
     )
 
 
@@ -178,21 +183,29 @@ class _Scored:
     """The teacher's views of a micro-batch, the VDS of all its tokens, that of those with a picture, if all is finite.
 
     A VDS takes both heads over all ids: only objectives with gates need it before the loss, which measures it itself.
+    The frozen prior is there where the objective has one.
     """
 
     views: HiddenViews
     vds: Tensor | None
     pictured: Tensor
     is_finite: bool
+    prior: TextView | None
 
 
 def _scored(learner: Learner, responses: MicroBatch, pictures: PictureFeatures | None) -> _Scored:
     views = teacher_views(learner, responses, pictures)
+    prior = None if learner.prior is None else _prior(learner, learner.prior, responses)
     if not learner.config.training_objective.is_gated:
         is_finite = bool(views.image.isfinite().all() and views.text.isfinite().all())
-        return _Scored(views.to("cpu"), None, views.image.new_zeros(0), is_finite)
+        return _Scored(views.to("cpu"), None, views.image.new_zeros(0), is_finite, prior)
     vds = vds_from_hidden(views, top_k=learner.config.top_k)
-    return _Scored(views.to("cpu"), vds, vds[has_image(responses, vds.device)], bool(vds.isfinite().all()))
+    return _Scored(views.to("cpu"), vds, vds[has_image(responses, vds.device)], bool(vds.isfinite().all()), prior)
+
+
+def _prior(learner: Learner, prior: FrozenPrior, responses: MicroBatch) -> TextView:
+    with learner.accelerator.autocast():
+        return prior.text_view(responses).to("cpu")
 
 
 def _thresholds(learner: Learner, scored: Sequence[_Scored]) -> list[Thresholds] | None:

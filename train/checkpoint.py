@@ -1,5 +1,7 @@
 """Checkpoints of a run: `checkpoints/step-N`, and the links `last` and `best` to the two that are kept.
 
+A run that averages its last weights writes them to `averaged` at its end, a checkpoint without training state.
+
 Each is a folder that probes read as any checkpoint: safetensors weights, the processor and `pair.json`. The training
 state is in `training.pt` next to them. A folder is written under another name and renamed when it is whole; a link
 replaces the old one in one step. So a run can be killed at any moment.
@@ -26,7 +28,7 @@ from train.sharding import load_optimizer
 from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.checkpoints.optimizer_state import STATE
 
-LAST, BEST = "last", "best"
+LAST, BEST, AVERAGED = "last", "best", "averaged"
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,37 @@ def save(run: Path, student: LoadedModel, teacher: Teacher, progress: Progress, 
     """Write the checkpoint of the present step and let `last` point to it; return its folder."""
     folder = run / "checkpoints" / f"step-{progress.step:06d}"
     if not _is_kept(run, folder):
-        part = folder.with_name(folder.name + TEMPORARY)
-        for stale in (part, folder):
-            shutil.rmtree(stale, ignore_errors=True)
-        with taken_off(student.model):
-            student.model.save_pretrained(part, state_dict=state.weights)
-        student.processor.save_pretrained(part)
-        _write_pair(part, folder, teacher)
-        adapters = {} if state.adapters is None else {"adapters": state.adapters}
-        torch.save({**vars(progress), "optimizer": state.optimizer, **adapters}, part / STATE)
-        part.rename(folder)
+        optional = {"adapters": state.adapters, "average": state.average}
+        there = {name: part for name, part in optional.items() if part is not None}
+        training = {**vars(progress), "optimizer": state.optimizer, **there}
+        _write(folder, student, teacher, state, training)
     _link(run, LAST, folder)
     return folder
+
+
+def save_averaged(run: Path, learner: Learner, teacher: Teacher) -> None:
+    """Write the mean of the last weights, if the run has one."""
+    average, folder = learner.weight_average, run / AVERAGED
+    if average is None or not average.n or folder.is_dir() or not learner.accelerator.is_main_process:
+        return
+    with average.in_place_of(learner.parameters):
+        _write(folder, learner.pair.student, teacher, learner.state())
+
+
+def _write(
+    folder: Path, student: LoadedModel, teacher: Teacher, state: State, training: dict[str, Any] | None = None
+) -> None:
+    """Write a checkpoint under another name, and rename it when it is whole."""
+    part = folder.with_name(folder.name + TEMPORARY)
+    for stale in (part, folder):
+        shutil.rmtree(stale, ignore_errors=True)
+    with taken_off(student.model):
+        student.model.save_pretrained(part, state_dict=state.weights)
+    student.processor.save_pretrained(part)
+    _write_pair(part, folder, teacher)
+    if training is not None:
+        torch.save(training, part / STATE)
+    part.rename(folder)
 
 
 def keep_as_best(run: Path, folder: Path) -> None:
@@ -97,6 +118,9 @@ def restore(run: Path, learner: Learner) -> Progress:
         learner.adapters.load(held)
     elif held is not None:
         raise RecordError("`lora_rank` must be that which the run began with, got 0: choose another `--out`")
+    average = state.pop("average", None)
+    if learner.weight_average is not None and average is not None:
+        learner.weight_average.load(average)
     load_optimizer(learner.optimizer, state.pop("optimizer"))
     return Progress(**state)
 

@@ -18,7 +18,9 @@ _STARTED: Final = (
     "device_map",
 )  # fmt: skip
 """Flags that say how a run is started and watched, and where its teacher is; they do not change what it computes."""
-_STATED_IF_GIVEN: Final = ("left_out", "attention", "teacher_dtype", *(f.name for f in fields(Reading)))
+STATED_IF_GIVEN: Final = (
+    "left_out", "attention", "teacher_dtype", "lr_decay", "weight_average", *(f.name for f in fields(Reading)),
+)  # fmt: skip
 """Flags that a run's config.json names only where they are given."""
 
 
@@ -97,6 +99,11 @@ class Config(Flags):
             raise OptionError(f"`support` must be full or topk:K with K at least 1, got {self.support!r}; try topk:64")
         return int(number)
 
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, the first of which is 0."""
+        decaying = self.steps * self.lr_decay
+        return self.lr if not decaying else self.lr * min(1.0, (self.steps - step) / decaying)
+
     @property
     def steers(self) -> bool:
         """Whether the loss has a steered term."""
@@ -109,10 +116,10 @@ class Config(Flags):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The flags that identify the run: all but those that say how it is started, and those of `_STATED_IF_GIVEN`
+        """The flags that identify the run: all but those that say how it is started, and those of `STATED_IF_GIVEN`
         that were left out. `eta_scales` is stated where eta scales the whole loss."""
         defaults = {f.name: f.default for f in fields(self)}
-        unset = {name for name in _STATED_IF_GIVEN if getattr(self, name) == defaults[name]}
+        unset = {name for name in STATED_IF_GIVEN if getattr(self, name) == defaults[name]}
         stated = {k: v for k, v in asdict(self).items() if k not in _STARTED and k not in unset}
         stated.pop("eta_scales")
         if (scaled := self.training_objective.eta_scales) != "steered":
@@ -199,6 +206,9 @@ def _refuse_values(config: Config) -> None:
         )
     if not 0.0 <= config.alpha <= 1.0:
         raise OptionError(f"`alpha` must lie in [0, 1], got {config.alpha}; the paper's is {ALPHA}")
+    for share in ("lr_decay", "weight_average"):
+        if not 0.0 <= getattr(config, share) <= 1.0:
+            raise OptionError(f"`{share}` must lie in [0, 1], got {getattr(config, share)}; 0 leaves it out")
     if not 0.0 < config.top_p <= 1.0:
         raise OptionError(f"`top_p` must lie in (0, 1], got {config.top_p}; 1 draws from all ids")
     if config.batch % config.updates:

@@ -98,7 +98,11 @@ class Flags(Reading):
     quantile_scope: Literal["batch", "micro-batch"] = flag(
         "batch", "tokens whose VDS gives the quantiles: those of an update in all processes, or of one micro-batch"
     )
-    prior: Prior = flag("detached", "whether the visual target follows the student's text view")
+    prior: Prior = flag(
+        "detached",
+        "whose language prior is in the visual target: the present student's, held fixed (detached) or followed"
+        " (attached), or that of the student before training (frozen)",
+    )
     vp: Preservation = flag("gated", "visual preservation: gated Eq. 11, or Eq. 21 as printed")
     eta: PositiveFloat | Literal["measured", "none"] | None = flag(
         None,
@@ -137,7 +141,8 @@ class Flags(Reading):
     )
 
     steps: PositiveInt = flag(100, "number of steps, each with its own rollouts", group="Optimizer")
-    lr: PositiveFloat = flag(3e-4, "learning rate of AdamW, constant")
+    lr: PositiveFloat = flag(3e-4, "learning rate of AdamW, constant unless lr_decay is set")
+    lr_decay: float = flag(0.0, "share of the steps, the last ones, over which the rate falls linearly to 0")
     weight_decay: NonNegativeFloat = flag(0.01, "weight decay of AdamW")
     clip_norm: PositiveFloat | Literal["none"] = flag(1.0, "largest norm of a step's gradient")
 
@@ -162,6 +167,9 @@ class Flags(Reading):
     evaluate_every: NonNegativeInt = flag(25, "steps between evaluations; 0: none", group="Evaluation and checkpoints")
     geometry_every: NonNegativeInt = flag(25, "steps between measurements of the five gradients; 0: none")
     checkpoint_every: PositiveInt = flag(25, "steps between checkpoints")
+    weight_average: float = flag(
+        0.0, "share of the steps, the last ones, whose weights are averaged into the checkpoint averaged; 0: none"
+    )
 
     seed: NonNegativeInt = flag(0, "seed of the prompts and of the rollouts", group="Run")
     out: str | None = flag(None, "folder of the run (default: runs/train-<objective>-<fingerprint>)")

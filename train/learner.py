@@ -15,7 +15,9 @@ from geometry import LMHead
 from records.journal_lines import PHASES
 from train.adapters import Adapters
 from train.config import Config
+from train.prior import FrozenPrior
 from train.sharding import Sharding, whole_optimizer, whole_weights
+from train.weight_average import WeightAverage
 from vlm.checkpoints.loaded_model import LoadedModel
 from vlm.checkpoints.pair import Pair
 from vlm.responses.halving import Batches
@@ -32,6 +34,8 @@ class State:
     """By name; None for the model's own."""
     optimizer: Mapping[str, Any]
     adapters: Mapping[str, Any] | None = None
+    average: Mapping[str, Any] | None = None
+    """The mean of the last weights."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,10 @@ class Learner:
     """Shards of the student; None where each process has it whole."""
     adapters: Adapters | None = None
     """Adapters of the student; None where its weights are trained."""
+    prior: FrozenPrior | None = None
+    """The student before training, where the visual target holds its prior fixed."""
+    weight_average: WeightAverage | None = None
+    """The mean of the last weights, if one is asked for."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -65,9 +73,10 @@ class Learner:
         model, optimizer, kept = self.pair.student.model, self.optimizer, self.accelerator.is_main_process
         if self.sharding is not None:
             return State(whole_weights(model, kept=kept), whole_optimizer(optimizer, kept=kept))
+        average = None if self.weight_average is None else self.weight_average.state()
         if self.adapters is not None:
-            return State(self.adapters.merged(), optimizer.state_dict(), self.adapters.state())
-        return State(None, optimizer.state_dict())
+            return State(self.adapters.merged(), optimizer.state_dict(), self.adapters.state(), average)
+        return State(None, optimizer.state_dict(), average=average)
 
     @cached_property
     def micro_batches(self) -> Batches:

@@ -29,6 +29,7 @@ from train.prompts import step_seed
 from train.run import Run, load, restore
 from train.step import together, update
 from train.trackers import tracked
+from train.weight_average import is_averaged
 from vlm.checkpoints.checkpoint import quiet
 from vlm.responses.finite import NotFiniteError
 from vlm.responses.halving import TooLargeError
@@ -66,6 +67,7 @@ def _train(config: Config) -> Path:
             for _ in range(run.progress.step, config.steps):
                 advance(run, show)
             _save(run)
+            checkpoint.save_averaged(run.folder, run.learner, run.teacher)
             _evaluate(run)
     return run.folder
 
@@ -103,6 +105,8 @@ def advance(run: Run, show: Show = silent) -> None:
     config, progress = run.config, run.progress
     step = progress.step
     _evaluate(run)
+    for group in run.learner.optimizer.param_groups:
+        group["lr"] = config.rate(step)
     watch = Stopwatch(run.learner.accelerator.device)
     batches = batches_of_step(run.learner, run.source.at(step), step_seed(config.seed, step), watch)
     if config.geometry_every and step % config.geometry_every == 0 and batches[0].thresholds is not None:
@@ -115,6 +119,8 @@ def advance(run: Run, show: Show = silent) -> None:
         show_step(show, line, batch, run.learner.optimizer.param_groups[0]["lr"])
         _warn_truncated(run.journal, config.longest_response)
     progress.step += 1
+    if run.learner.weight_average is not None and is_averaged(progress.step, config.steps, config.weight_average):
+        run.learner.weight_average.add(run.learner.parameters)
     progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if outcome.skipped else 0
     if progress.skipped_in_a_row == PATIENCE:
         raise TrainingError(_give_up(run, step, batch))

@@ -63,13 +63,13 @@ def load_models(config: Config, device: str) -> Pair:
     return pair_of(student, teacher)
 
 
-def load_trained(config: Config, checkpoint: str, device: str) -> LoadedModel:
-    """Load a checkpoint to be trained, such as the last one of the run.
+def load_trained(config: Config, checkpoint: str, device: str, dtype: str = "float32") -> LoadedModel:
+    """Load a checkpoint to be trained, such as the last one of the run; `dtype` is that of its weights.
 
     Raises:
         CheckpointError: it cannot be used.
     """
-    settings: dict[str, Any] = {"dtype": "float32", "device": device, "attention": config.attention}
+    settings: dict[str, Any] = {"dtype": dtype, "device": device, "attention": config.attention}
     return load_student(checkpoint, **settings)
 
 

@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from torch import Tensor
 
-from geometry import HiddenViews, Thresholds
+from geometry import HiddenViews, TextView, Thresholds
 from geometry.lm_head import cuts
 from train.grpo import Sampled
 from train.rollouts import Response
@@ -24,6 +24,8 @@ class Part:
     """In nats; None where it was not needed before the loss."""
     advantages: Tensor | None = None
     sampled: Sampled | None = None
+    prior: TextView | None = None
+    """Of the student before training, where the visual target holds its prior fixed."""
 
     def cut(self, size: int) -> "list[Part]":
         """Return parts of at most `size` responses, in order."""
@@ -42,4 +44,5 @@ class Part:
             vds=own(self.vds),
             advantages=own(self.advantages),
             sampled=None if self.sampled is None else self.sampled.of_tokens(tokens),
+            prior=None if self.prior is None else self.prior[tokens],
         )

@@ -28,9 +28,11 @@ from train.evaluation import own_responses
 from train.fitting import fitting_source
 from train.learner import Learner
 from train.models import load_models, load_trained, prepare_student, refuse_places
+from train.prior import frozen_prior
 from train.prompts import PromptSource, prompt_source
 from train.rollouts import Response, read_offline_rollouts
 from train.sharding import asked_for, shard
+from train.weight_average import WeightAverage
 from vlm.checkpoints.devices import AUTO, say
 from vlm.checkpoints.pair import Pair, pair_of, teacher_of
 from vlm.names import resolve
@@ -162,10 +164,12 @@ def restore(start: Start) -> Run:
     sharding = None if start.plugin is None else shard(pair.student, accelerator, start.plugin)
     trained = [parameter for parameter in pair.student.model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=config.weight_decay)
-    learner = Learner(pair, config, optimizer, accelerator, start.offline, sharding, start.adapters)
+    prior = frozen_prior(config, pair, start.adapters)
+    average = WeightAverage(trained) if config.weight_average else None
+    learner = Learner(pair, config, optimizer, accelerator, start.offline, sharding, start.adapters, prior, average)
     progress = checkpoint.restore(folder, learner)
     for group in optimizer.param_groups:  # as the flags say, also where they were overridden
-        group |= {"lr": config.lr, "weight_decay": config.weight_decay}
+        group |= {"lr": config.rate(progress.step), "weight_decay": config.weight_decay}
     run = Run(folder, learner, start.source, _teacher(config, pair), progress)
     with learner.whole():
         if accelerator.is_main_process:

@@ -105,6 +105,10 @@ def asked_for(accelerator: Accelerator, config: Config) -> FullyShardedDataParal
         raise OptionError(
             f"`geometry_every` must be 0 for a student in shards, got {config.geometry_every}: measure its checkpoints"
         )
+    if config.weight_average:
+        raise OptionError(
+            f"`weight_average` must be 0 for a student in shards, got {config.weight_average}; leave it out"
+        )
     if config.lora_rank:
         raise OptionError(f"`lora_rank` must be 0 for a student in shards, got {config.lora_rank}: launch without FSDP")
     disable_fsdp_ram_efficient_loading()  # else transformers gives all processes but one empty weights, a teacher's too

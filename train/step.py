@@ -214,6 +214,7 @@ def _losses(
         if learner.sharding is not None:
             student = learner.sharding.even(pair.student, responses, student, text_graph=text_graph)
     teacher, shown = part.teacher.to(student.image.device), has_image(responses, student.image.device)
+    prior = None if part.prior is None else part.prior.to(student.image.device)
     with torch.set_grad_enabled(config.objective != "grpo"):  # there they are recorded alone
         found = [
             objective_loss_from_hidden(
@@ -224,6 +225,7 @@ def _losses(
                 shares=part.shares,
                 has_image=shown,
                 vds=part.vds,
+                prior=prior if objective.needs_prior else None,
                 top_k=config.top_k,
             )
             for objective in objectives

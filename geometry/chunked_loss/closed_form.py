@@ -64,7 +64,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class FourDistributions:
-    """Those of the four views, and the visual target."""
+    """Those of the four views, and the visual target from the student's prior or another."""
 
     p_image: Distribution
     p_text: Distribution
@@ -75,9 +75,13 @@ class FourDistributions:
     @classmethod
     def normalised(cls, views: FourViews, work: Workspace, floor: float = FLOOR) -> "FourDistributions":
         """Normalise the views; log-probabilities below `floor` count as it."""
-        named = zip(("p_image", "p_text", "q_image", "q_text"), views.each, strict=True)
-        found = {name: Distribution.normalised(view, work, name, floor) for name, view in named}
-        return cls(**found, target=_target(found["p_text"], found["q_image"], found["q_text"], work, floor))
+        p_image = Distribution.normalised(views.student_image, work, "p_image", floor)
+        p_text = Distribution.normalised(views.student_text, work, "p_text", floor)
+        q_image = Distribution.normalised(views.teacher_image, work, "q_image", floor)
+        q_text = Distribution.normalised(views.teacher_text, work, "q_text", floor)
+        own = views.prior_text is None
+        prior = p_text if own else Distribution.normalised(views.prior, work, "prior", floor)
+        return cls(p_image, p_text, q_image, q_text, _target(prior, q_image, q_text, work, floor))
 
 
 @dataclass(frozen=True)
@@ -199,12 +203,12 @@ def _gradient(a: Distribution, terms: list[tuple[Tensor, Distribution]], work: W
 
 
 def _target(
-    p_text: Distribution, q_image: Distribution, q_text: Distribution, work: Workspace, floor: float
+    prior: Distribution, q_image: Distribution, q_text: Distribution, work: Workspace, floor: float
 ) -> Distribution:
-    """Eq. 10 as `target_of_log_probs` has it: a blind teacher's target is `p_text` bit for bit."""
-    dependency = torch.sub(q_image.log, q_text.log, out=work("fall", p_text.log.shape, p_text.log))
+    """Eq. 10 as `target_of_log_probs` has it: a blind teacher's target is `prior` bit for bit."""
+    dependency = torch.sub(q_image.log, q_text.log, out=work("fall", prior.log.shape, prior.log))
     blind = (dependency.amax(dim=-1) == 0) & (dependency.amin(dim=-1) == 0)
-    target = Distribution.normalised(dependency.add_(p_text.log), work, "target", floor)
+    target = Distribution.normalised(dependency.add_(prior.log), work, "target", floor)
     if blind.any():
-        target.log[blind], target.p[blind] = p_text.log[blind], p_text.p[blind]
+        target.log[blind], target.p[blind] = prior.log[blind], prior.p[blind]
     return target

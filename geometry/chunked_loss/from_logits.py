@@ -34,6 +34,7 @@ def objective_loss(
     Args:
         views: the student's text view needs a graph only if `objective.trains_text_view`. Objectives without text
             views, standard and off-policy, can be given the image views twice; then only `parts` differs.
+            `prior_text` belongs to objectives with prior "frozen" and takes no gradient.
         thresholds, has_image: see `coefficients`.
         shares: weight of each token, see `token_shares`.
 
@@ -42,7 +43,8 @@ def objective_loss(
     """
     shape = views.student_image.shape[:-1]
     check_tokens(shape, shares=shares, has_image=has_image)
-    same_shape(**{field.name: getattr(views, field.name) for field in fields(views)})
+    same_shape(**views.named)
+    objective.check_prior(views.prior_text is not None)
     sources = _sources(views, objective)
     flat = views.map(lambda view: view.detach().reshape(-1, view.shape[-1]))
     tokens = TokenShares(shares.reshape(-1), None if has_image is None else has_image.reshape(-1))
@@ -71,7 +73,7 @@ def _sources(views: FourViews, objective: Objective) -> dict[str, Logits]:
 def _block(logits: FourViews, tokens: TokenShares, block_loss: BlockLoss, out: dict[str, Tensor]) -> ObjectiveLoss:
     """Return the loss of a block, its gradients written into `out`."""
     if any((view == -torch.inf).any() for view in logits.each):
-        same_mask(**{field.name: getattr(logits, field.name) for field in fields(logits)})
+        same_mask(**logits.named)
     loss, at_logits = block_loss(logits, tokens, wants_gradients=bool(out))
     if at_logits is not None:
         found = {"student_image": at_logits.image, "student_text": at_logits.text}

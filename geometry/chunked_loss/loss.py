@@ -20,7 +20,7 @@ from geometry._checks import same_shape
 from geometry.chunked_loss.blocks import BlockLoss, WithGradients, blocks, joined
 from geometry.chunked_loss.closed_form import Distribution, TokenShares, Workspace, kl_of, text_rows
 from geometry.four_views import FourViews
-from geometry.lm_head import HiddenViews, LMHeadGradients, chunks
+from geometry.lm_head import HiddenViews, LMHeadGradients, TextView, chunks
 from geometry.loss import ObjectiveLoss, check_tokens
 from geometry.objectives import Objective, Thresholds
 from geometry.topk import top_ids, topk_log_probs
@@ -35,6 +35,7 @@ def objective_loss_from_hidden(
     shares: Float[Tensor, " _T"],
     has_image: Bool[Tensor, " _T"] | None = None,
     vds: Float[Tensor, " _T"] | None = None,
+    prior: TextView | None = None,
     top_k: int | None = None,
     chunk: int | None = None,
 ) -> ObjectiveLoss:
@@ -48,20 +49,24 @@ def objective_loss_from_hidden(
         student, teacher: their widths may differ.
         thresholds, shares, has_image: see `objective_loss`.
         vds: what `vds_from_hidden` of the teacher returned, if the thresholds were taken from it; else measured here.
+        prior: the text view of the student before training, for an objective with prior "frozen".
         top_k: take the loss over the teacher's `top_k` ids and their tail (`topk_log_probs`); of all ids by default.
         chunk: tokens a chunk; by default as many as keep a view's logits within `lm_head.CHUNK_BYTES`.
 
     Raises:
-        ValueError: shapes, dtypes or ids do not fit each other, the thresholds are missing, or chunk is below 1.
+        ValueError: shapes, dtypes or ids do not fit each other, the thresholds or the prior are missing, or chunk is
+            below 1.
     """
     _check_models(student=student, teacher=teacher)
     check_tokens(student.image.shape[:1], shares=shares, has_image=has_image, vds=vds)
+    objective.check_prior(prior is not None)
+    _check_prior(student, prior)
     gradients = _gradients(student, objective)
     task = _Task(BlockLoss(objective, thresholds, Workspace(), top_k), gradients)
     tokens, found = TokenShares(shares, has_image, vds), list[ObjectiveLoss]()
     with torch.no_grad():
         for rows in chunks(len(shares), student.head.n_ids, chunk):
-            found += task.chunk(student, teacher, rows, tokens[rows])
+            found += task.chunk(student, teacher, prior, rows, tokens[rows])
     whole = joined(found)
     if gradients is None:
         return whole
@@ -108,10 +113,10 @@ class _Task:
     gradients: LMHeadGradients | None
 
     def chunk(
-        self, student: HiddenViews, teacher: HiddenViews, rows: slice, tokens: TokenShares
+        self, student: HiddenViews, teacher: HiddenViews, prior: TextView | None, rows: slice, tokens: TokenShares
     ) -> list[ObjectiveLoss]:
         """Return the losses of a chunk's blocks, its gradients added; they overwrite the student's logits."""
-        views = FourViews(*student.logits(rows), *teacher.logits(rows))
+        views = FourViews(*student.logits(rows), *teacher.logits(rows), None if prior is None else prior.logits(rows))
         views.map(_first_token).log_probs()  # refuses other masks; a head masks all tokens alike
         found, head = [], student.head
         for block in blocks(views.student_image):
@@ -147,6 +152,18 @@ def _gradients(student: HiddenViews, objective: Objective) -> LMHeadGradients | 
     image = student.image if objective.trains_image_view else None
     found = LMHeadGradients(student.head, image=image, text=student.text if objective.trains_text_view else None)
     return found if found.sources else None
+
+
+def _check_prior(student: HiddenViews, prior: TextView | None) -> None:
+    """Refuse a prior of other tokens or ids than the student's."""
+    if prior is None:
+        return
+    same_shape(student_text_hidden=student.text[:, 0], prior_hidden=prior.hidden[:, 0])
+    if prior.head.n_ids != student.head.n_ids:
+        raise ValueError(
+            f"`prior` must have the ids of `student`, got {prior.head.n_ids} and {student.head.n_ids}. Give the text"
+            " view of the student before training."
+        )
 
 
 def _first_token(view: Tensor) -> Tensor:
