@@ -16,7 +16,7 @@ are taken to grow in proportion to the steps.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from geometry.objective_settings import Prior
 from stats import Interval
@@ -95,6 +95,12 @@ class Tried:
         return PASSES if no_harm and any(gain.is_below for gain in self.gains) else UNDECIDED
 
     @property
+    def heads_to_pass(self) -> bool:
+        """Whether it would pass if the estimates were sure."""
+        sure = {loss: replace(one, interval=_sure(one.interval)) for loss, one in self.differences.items()}
+        return replace(self, differences=sure).verdict == PASSES
+
+    @property
     def needs(self) -> Needs:
         """What would settle an undecided setting if the estimates stay as they are.
 
@@ -122,6 +128,10 @@ class Tried:
     def words(self) -> str:
         """All differences with their intervals."""
         return ", ".join(f"{signed(one.interval)} nats of {loss} loss" for loss, one in self.differences.items())
+
+
+def _sure(interval: Interval) -> Interval:
+    return Interval(interval.estimate, interval.estimate, interval.estimate)
 
 
 def signed(interval: Interval) -> str:

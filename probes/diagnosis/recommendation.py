@@ -13,6 +13,7 @@ of a fresh Adam are larger than later ones. Its form and its thresholds are choi
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import pandas as pd
 
@@ -25,6 +26,8 @@ from records.tables.forecast import PRIORS
 
 GAMMA_MILD = 1.0  # what a trial falls back to
 LAMBDAS_TRIED = (0.1, LAMBDA_MOST)
+FROZEN: Final = "frozen"
+"""q* holds the text view of the student before training."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,11 @@ class Review:
 
     @property
     def undecided(self) -> Tried | None:
-        """The undecided setting that the fewest further prompts would settle."""
+        """The undecided setting that decides: of those that head to pass the first to be settled, else the last."""
         every = self.evidence.trial.undecided if self.evidence.trial else ()
-        return min(every, key=lambda one: (min(one.needs.prompts, one.needs.steps), one.needs.prompts), default=None)
+        if heading := [one for one in every if one.heads_to_pass]:
+            return min(heading, key=_prompts_then_steps)
+        return max(every, key=_prompts_then_steps, default=None)
 
     @property
     def shown(self) -> Tried:
@@ -151,7 +156,10 @@ def candidates(evidence: Evidence) -> list[Setting]:
     gammas = [gamma for gamma in (drafted.gamma, GAMMA_MILD) if gamma == drafted.gamma or gamma < drafted.gamma]
     lambdas = [drafted.lambda_, *(lambda_ for lambda_ in LAMBDAS_TRIED if lambda_ > drafted.lambda_)]
     prior = drafted.prior or PRIORS[0]
-    steering = [Setting(gamma, lambda_, prior) for gamma in gammas if gamma for lambda_ in lambdas]
+    steering = []
+    for gamma in gammas if drafted.gamma else []:
+        detached = [Setting(gamma, lambda_, prior) for lambda_ in lambdas]
+        steering += [detached[0], Setting(gamma, drafted.lambda_, FROZEN), *detached[1:]]
     return [*steering, *(Setting(0.0, lambda_, PRIORS[0]) for lambda_ in LAMBDAS_TRIED)]
 
 
@@ -159,6 +167,10 @@ def needs(evidence: Evidence) -> Needs | None:
     """Return how many times the prompts or steps would decide; None where the trial has decided or none was made."""
     review = Review(evidence, 0.0, 0.0, {})
     return None if review.passed or review.undecided is None else review.undecided.needs
+
+
+def _prompts_then_steps(one: Tried) -> tuple[float, float]:
+    return one.needs.prompts, one.needs.steps
 
 
 def _reviewed(drafted: Recommendation, evidence: Evidence) -> Recommendation:

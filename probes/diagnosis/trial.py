@@ -85,7 +85,7 @@ def trial_table(ground: Ground, settings: Sequence[Setting], *, every: bool = Fa
     n_bins, seed, tokens = analyzer.bin_options.bins, analyzer.seed, analyzer.tokens
     measured = tokens.loc[tokens["rollout_id"].isin(ground.halves[1].numbers), ["prompt_id", "bin"]]
     measured = measured.reset_index(drop=True)
-    standard = Setting(0.0, 0.0, settings[0].prior if settings else PRIORS[0])
+    standard = Setting(0.0, 0.0, PRIORS[0])
     with progress("trial", 1 + len(settings)) as show:
         of_standard = _taken(ground, standard, measured, 0)
         frames = [trial_rows(standard, pace, of_standard, of_standard, n_bins, seed).assign(verdict="")]

@@ -1,10 +1,12 @@
 """A trial: several steps of AdamW at the rate one means to train with, and what they change on held-out responses.
 
 A trial clips the gradient as training does and makes it again at each step on the same responses. Weights are moved,
-measured and put back. A copy of them and AdamW's state are held meanwhile: four times the weights in all.
+measured and put back. A copy of them and AdamW's state are held meanwhile: four times the weights in all, and one copy
+more where the prior is frozen.
 """
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from probes.stages.forecast import ALL, HIGH
 from probes.stages.real_steps import WEIGHT_DECAY, losses, moved, of_rate, step_with
 from records.tables.diagnosis import TRIED
 from stats import Interval, bootstrap_interval, prompt_mean, upper_bins
+from vlm.checkpoints.loaded_model import LoadedModel
 
 if TYPE_CHECKING:
     from probes.analyzer import Analyzer
@@ -70,14 +73,21 @@ class Ground:
         """The change of each loss by the steps of a setting, by token of the second half: `[tokens, losses]`."""
         first, second = self.halves
         terms = steered(setting.gamma, setting.lambda_, prior=setting.prior)
-        before, model = self.before, self.analyzer.pair.student.model
+        before, student = self.before, self.analyzer.pair.student
+        model, prior = student.model, frozen(student) if setting.prior == "frozen" and setting.gamma else None
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         with moved(model), of_rate("lr", self.pace.lr):
             optimizer = torch.optim.AdamW(trained, lr=self.pace.lr, weight_decay=WEIGHT_DECAY)
             for _ in range(self.pace.steps):
-                step_with(optimizer, descent(self.analyzer, first, terms), CLIP_NORM)
+                step_with(optimizer, descent(self.analyzer, first, terms, prior), CLIP_NORM)
             after = losses(self.analyzer, second)
         return (after - before)[list(TRIED)]
+
+
+def frozen(student: LoadedModel) -> LoadedModel:
+    """Return a copy of the student that no step moves."""
+    model = copy.deepcopy(student.model)
+    return replace(student, model=model.requires_grad_(False))
 
 
 def can_step(analyzer: "Analyzer") -> bool:

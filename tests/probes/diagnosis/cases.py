@@ -30,8 +30,10 @@ CASES = {
 """By the rule that alone holds, the verdict and the evidence."""
 WITHOUT_STEERING = [name for name, (verdict, _) in CASES.items() if verdict != STEER]
 
-ORDER = [(2.0, 0.01), (2.0, 0.1), (2.0, 1.0), (1.0, 0.01), (1.0, 0.1), (1.0, 1.0), (0.0, 0.1), (0.0, 1.0)]
-"""The gamma and lambda that a trial of `SEES` tries, in this order."""
+_LAMBDAS = [(0.01, "detached"), (0.01, "frozen"), (0.1, "detached"), (1.0, "detached")]
+ORDER = [(gamma, *rest) for gamma in (2.0, 1.0) for rest in _LAMBDAS]
+ORDER += [(0.0, 0.1, "detached"), (0.0, 1.0, "detached")]
+"""The gamma, lambda and prior that a trial of `SEES` tries, in this order."""
 MARGIN = 0.1
 BELOW, NEAR, ABOVE = Interval(-0.4, -0.2, -0.3), Interval(-0.05, 0.05, 0.0), Interval(0.2, 0.4, 0.3)
 """Surely lower than standard by more than the margin; surely within it; surely above."""
@@ -55,16 +57,17 @@ def setting(gamma, lambda_, *intervals, prior="detached"):
     return Tried(gamma, lambda_, prior, differences)
 
 
-def passing(gamma, lambda_):
-    return setting(gamma, lambda_, NEAR, BELOW, NEAR) if gamma else setting(gamma, lambda_, NEAR, NEAR, BELOW)
+def passing(gamma, lambda_, prior="detached"):
+    gains = (BELOW, NEAR) if gamma else (NEAR, BELOW)
+    return setting(gamma, lambda_, NEAR, *gains, prior=prior)
 
 
-def failing(gamma, lambda_):
-    return setting(gamma, lambda_, NEAR, BELOW, ABOVE)
+def failing(gamma, lambda_, prior="detached"):
+    return setting(gamma, lambda_, NEAR, BELOW, ABOVE, prior=prior)
 
 
-def undecided(gamma, lambda_):
-    return setting(gamma, lambda_, NEAR, BELOW, UNSURE) if gamma else setting(gamma, lambda_, UNSURE, NEAR, BELOW)
+def undecided(gamma, lambda_, prior="detached"):
+    return setting(gamma, lambda_, UNSURE, BELOW, BELOW, prior=prior)
 
 
 def tried(*settings):

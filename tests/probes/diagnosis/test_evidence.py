@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from probes.diagnosis.evidence import evidence_of
 from records.tables.diagnosis import MEANS
-
 from tests.probes.diagnosis.cases import SEES
 
 MEANS_NATS = [f"{name}_nats" for name in MEANS]

@@ -1,4 +1,4 @@
-"""The judgement of a setting: what passes, what fails, what is open, and that uncertainty never makes a setting pass."""
+"""The judgement of a setting: what passes, fails or is open, and that uncertainty never makes a setting pass."""
 
 from math import inf, nan, sqrt
 
@@ -57,7 +57,7 @@ def test_words():
 
 
 def test_what_would_decide_by_hand():
-    """Half width 0.2 about 0.05, 0.05 from the margin: 16 times the prompts. The interval holds 0: no number of steps."""
+    """Half width 0.2, and 0.05 from the margin: 16 times the prompts. The interval holds 0: no number of steps."""
     assert Difference(UNSURE, MARGIN).needs(MARGIN).prompts == pytest.approx(16.0)
     assert Difference(UNSURE, MARGIN).needs(MARGIN).steps == inf
     rising = Difference(Interval(0.05, 0.25, 0.15), MARGIN)  # at twice the steps its lower bound reaches the margin
@@ -94,13 +94,13 @@ def test_a_wider_interval_never_makes_a_setting_pass(ends, wider, gamma):
         assert setting(gamma, 1.0, *more).verdict != UNDECIDED
 
 
-@given(st.lists(st.tuples(ESTIMATES, HALVES), min_size=24, max_size=24), WIDTHS)
+@given(st.lists(st.tuples(ESTIMATES, HALVES), min_size=30, max_size=30), WIDTHS)
 def test_a_wider_interval_never_turns_a_recommendation_into_steering(ends, wider):
     """Of a whole trial: nothing else than `steer` becomes `steer` when the intervals of all settings grow."""
 
     def verdict(factor):
         made = [Interval(mean - factor * half, mean + factor * half, mean) for mean, half in ends]
-        settings = [setting(*order, *made[3 * n : 3 * n + 3]) for n, order in enumerate(ORDER)]
+        settings = [setting(*order[:2], *made[3 * n : 3 * n + 3], prior=order[2]) for n, order in enumerate(ORDER)]
         return recommend(tried(*settings)).verdict
 
     assert verdict(1.0) == STEER or verdict(wider) != STEER
@@ -115,7 +115,7 @@ def simulated(effects, n_prompts, draw, scale=1.0):
     known = pd.DataFrame({"prompt_id": prompts.astype(str), "bin": 0})
     moved, own = draw.normal(0.0, 1.25, (2, len(prompts)))  # of a mean size of 1: a margin of 0.1
     by_prompt = draw.normal(0.0, 0.2, n_prompts)[prompts]
-    standard = known.assign(**{loss: scale * moved for loss in TRIED})
+    standard = known.assign(**dict.fromkeys(TRIED, scale * moved))
     differences = {loss: scale * (effect + by_prompt + 0.2 * own) for loss, effect in effects.items()}
     changes = known.assign(**{loss: standard[loss] + differences[loss] for loss in TRIED})
     setting_of = Setting(2.0, 1.0, "detached")
