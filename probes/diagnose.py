@@ -73,7 +73,9 @@ class DiagnosisOptions:
         "real steps of AdamW that each setting is tried with before it is recommended; 0 for none. Held meanwhile: a"
         " copy of the student's weights, their gradient, and AdamW's state, four times the weights in all",
     )
-    try_every: bool = flag(False, "go on with the trial after a setting has passed, as `study.validation` needs it")
+    try_every: bool = flag(
+        False, "go on with the trial after a setting has passed, and try those that a study trains (study.validation)"
+    )
     lr: PositiveFloat = flag(
         3e-4,
         "rate of these steps: the one you are going to train with (arXiv:2606.00564 uses 1e-6 for its models; the"
@@ -189,6 +191,7 @@ def _forecast(analyzer: "Analyzer", tables: Tables, options: DiagnosisOptions) -
         print(f"note: no step is tried: {stages.TOO_FEW_BITS}", file=sys.stderr)
     elif options.trial_steps:
         settings = diagnosis.candidates(diagnosis.evidence_of({**tables, **made}))
+        settings = diagnosis.compared(settings) if options.try_every else settings
         with analyzer.phase("trial"):
             ground = stages.Ground(analyzer, halves, stages.Pace(options.trial_steps, options.lr))
             made["trial"] = diagnosis.trial_table(ground, settings, every=options.try_every)

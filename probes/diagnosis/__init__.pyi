@@ -6,6 +6,7 @@ from .facts import not_asked_rows as not_asked_rows
 from .findings import finding_table as finding_table
 from .findings import halves_notes as halves_notes
 from .recommendation import candidates as candidates
+from .recommendation import compared as compared
 from .recommendation import recommend as recommend
 from .recommendation import recommendation_table as recommendation_table
 from .text import summary as summary

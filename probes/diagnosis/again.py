@@ -103,7 +103,7 @@ def again_flags(analyzer: "Analyzer", values: Sequence[Any], changed: Flags) -> 
     defaults = {f.name: f.default for group in groups for f in fields(group)}
     for group in groups:
         flags |= given_fields(group)
-    return {name: value for name, value in {**flags, **changed}.items() if value != defaults[name]}
+    return {name: value for name, value in {**flags, **changed}.items() if value not in (None, defaults[name])}
 
 
 def _rounded(number: float) -> float:

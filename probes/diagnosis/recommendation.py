@@ -17,6 +17,7 @@ from typing import Final
 
 import pandas as pd
 
+from geometry.objective_settings import GAMMA, LAMBDA
 from probes.diagnosis.evidence import Evidence
 from probes.diagnosis.judging import Needs, Tried
 from probes.diagnosis.strength_rules import LAMBDA_MOST, STEERING, Recommendation, draft
@@ -28,6 +29,16 @@ GAMMA_MILD = 1.0  # what a trial falls back to
 LAMBDAS_TRIED = (0.1, LAMBDA_MOST)
 FROZEN: Final = "frozen"
 """q* holds the text view of the student before training."""
+
+
+COMPARED: Final = (
+    Setting(GAMMA, 0.0, PRIORS[0]),
+    Setting(GAMMA, 0.0, FROZEN),
+    Setting(GAMMA, LAMBDA, PRIORS[0]),
+    Setting(GAMMA, LAMBDA_MOST, PRIORS[0]),
+    Setting(0.0, LAMBDA_MOST, PRIORS[0]),
+)
+"""The settings that a study trains, whose predictions `study.validation` judges."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +172,11 @@ def candidates(evidence: Evidence) -> list[Setting]:
         detached = [Setting(gamma, lambda_, prior) for lambda_ in lambdas]
         steering += [detached[0], Setting(gamma, drafted.lambda_, FROZEN), *detached[1:]]
     return [*steering, *(Setting(0.0, lambda_, PRIORS[0]) for lambda_ in LAMBDAS_TRIED)]
+
+
+def compared(settings: Sequence[Setting]) -> list[Setting]:
+    """Return the settings followed by those of `COMPARED` that are not among them."""
+    return [*settings, *(one for one in COMPARED if one not in settings)]
 
 
 def needs(evidence: Evidence) -> Needs | None:

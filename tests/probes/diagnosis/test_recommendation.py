@@ -7,7 +7,7 @@ import pytest
 
 from geometry import Objective
 from probes.diagnosis.judging import Needs
-from probes.diagnosis.recommendation import candidates, needs, recommend, recommendation_table
+from probes.diagnosis.recommendation import candidates, compared, needs, recommend, recommendation_table
 from probes.diagnosis.strength_rules import draft
 from probes.diagnosis.trial import Trial
 from probes.diagnosis.verdict_rules import DO_NOT_STEER, STEER, UNDECIDED
@@ -81,6 +81,12 @@ def test_candidates_are_the_draft_then_frozen_more_lambda_less_gamma_and_preserv
     mild = replace(SEES, content_nats=0.2, visual_nats=0.1, language_nats=0.3)
     assert {one.gamma for one in candidates(mild)} == {0.5, 0.0}  # nothing milder to fall back to
     assert settings(candidates(forecast(0.1, 0.1))) == alone  # no gamma is left
+
+
+def test_on_request_the_settings_of_a_study_follow():
+    every = settings(compared(candidates(SEES)))
+    assert every == [*ORDER, (2.0, 0.0, "detached"), (2.0, 0.0, "frozen")]
+    assert len(compared([])) == 5
 
 
 @pytest.mark.parametrize("name", WITHOUT_STEERING)
