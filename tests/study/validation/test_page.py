@@ -1,4 +1,4 @@
-"""The page and the command: the first sentence says whether the diagnosis predicts, and everything comes from records."""
+"""The page and the command: the first sentence says whether the diagnosis predicts, and all comes from records."""
 
 import pandas as pd
 import pytest
