@@ -41,8 +41,8 @@ def below(threshold_nats: float) -> Policy:
     """Return the policy that takes the setting with the least predicted loss if that lies below a threshold."""
 
     def choose(rows: pd.DataFrame) -> pd.Series | None:
-        least = rows.loc[rows["predicted"].idxmin()]
-        return least if least["predicted"] < threshold_nats else None
+        least = rows.iloc[int(rows["predicted"].to_numpy(float).argmin())]
+        return least if float(least["predicted"]) < threshold_nats else None
 
     return choose
 

@@ -111,7 +111,7 @@ def realised(effects: pd.DataFrame) -> pd.DataFrame:
         row: dict[str, object] = dict(zip(KEY[1:], SETTINGS[str(arm)], strict=True))
         for endpoint, (quantity, where) in _WHERE.items():
             one = members[(members["quantity"] == quantity) & (members["where"] == where)]
-            values = one.iloc[0] if len(one) else {}
+            values: Mapping = one.iloc[0].to_dict() if len(one) else {}
             names = {"difference": endpoint, "low": f"{endpoint}_low", "high": f"{endpoint}_high"}
             row |= {name: float(values.get(column, float("nan"))) for column, name in names.items()}
         rows.append(row)

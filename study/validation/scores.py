@@ -3,6 +3,7 @@
 Settings of one pair are not independent, so pairs are what is resampled.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -23,48 +24,17 @@ LEAST_PAIRS: Final = 5
 N_RESAMPLES: Final = 1000
 
 
-def slope(rows: pd.DataFrame) -> float:
-    """Return the slope of the realised on the predicted loss, with an intercept; nan where nothing varies."""
-    return _slope(_values(rows))
+Statistic = Callable[[np.ndarray], float]
+"""`slope`, `rank_correlation` or `coverage`: from what `numbers` returns."""
 
 
-def rank_correlation(rows: pd.DataFrame) -> float:
-    """Return Spearman's rank correlation of the predicted and the realised loss; nan where nothing varies."""
-    return _rank_correlation(_values(rows))
-
-
-def coverage(rows: pd.DataFrame) -> float:
-    """Return the share of realised losses inside the predicted interval; nan without a row."""
-    return _coverage(_values(rows))
-
-
-def over_pairs(rows: pd.DataFrame, statistic: Callable[[pd.DataFrame], float], seed: int = 0) -> Interval:
-    """Return a statistic with its 95 % bootstrap interval, resampling pairs with all their settings.
-
-    Args:
-        statistic: `slope`, `rank_correlation` or `coverage`.
-
-    Returns:
-        Bounds of nan if there are fewer than two pairs; resamples without a value are left out.
-    """
-    values, (_, member) = _values(rows), np.unique(rows["pair"].to_numpy(str), return_inverse=True)
-    members = [values[member == number] for number in range(len(set(member)))]
-    if len(members) < 2:
-        return Interval(np.nan, np.nan, statistic(rows))
-    drawn = np.random.default_rng(seed).integers(len(members), size=(N_RESAMPLES, len(members)))
-    of_values = _OF_VALUES[statistic]
-    every = np.array([of_values(np.concatenate([members[number] for number in numbers])) for numbers in drawn])
-    every = every[~np.isnan(every)]
-    low, high = np.quantile(every, [0.025, 0.975]) if len(every) else (np.nan, np.nan)
-    return Interval(float(low), float(high), statistic(rows))
-
-
-def _values(rows: pd.DataFrame) -> np.ndarray:
-    """Predicted, its interval, and realised: `[rows, 4]`."""
+def numbers(rows: pd.DataFrame) -> np.ndarray:
+    """Return the predicted loss, the ends of its interval, and the realised loss: `[rows, 4]`."""
     return rows[["predicted", "predicted_low", "predicted_high", LOSS]].to_numpy(float)
 
 
-def _slope(values: np.ndarray) -> float:
+def slope(values: np.ndarray) -> float:
+    """Return the slope of the realised on the predicted loss, with an intercept; nan where nothing varies."""
     if not len(values):
         return float("nan")
     centred = values[:, 0] - values[:, 0].mean()
@@ -72,7 +42,8 @@ def _slope(values: np.ndarray) -> float:
     return float(centred @ values[:, 3]) / energy if energy > 0.0 else float("nan")
 
 
-def _rank_correlation(values: np.ndarray) -> float:
+def rank_correlation(values: np.ndarray) -> float:
+    """Return Spearman's rank correlation of the predicted and the realised loss; nan where nothing varies."""
     from scipy.stats import rankdata  # half a second
 
     if len(values) < 2:
@@ -82,12 +53,28 @@ def _rank_correlation(values: np.ndarray) -> float:
     return float(ranks[:, 0] @ ranks[:, 1]) / energy if energy > 0.0 else float("nan")
 
 
-def _coverage(values: np.ndarray) -> float:
+def coverage(values: np.ndarray) -> float:
+    """Return the share of realised losses inside the predicted interval; nan without a row."""
     inside = (values[:, 1] <= values[:, 3]) & (values[:, 3] <= values[:, 2])
     return float(inside.mean()) if len(values) else float("nan")
 
 
-_OF_VALUES: Final = {slope: _slope, rank_correlation: _rank_correlation, coverage: _coverage}
+def over_pairs(rows: pd.DataFrame, statistic: Statistic, seed: int = 0) -> Interval:
+    """Return a statistic of the rows with its 95 % bootstrap interval, resampling pairs with all their settings.
+
+    Returns:
+        Bounds of nan if there are fewer than two pairs; resamples without a value are left out.
+    """
+    values, (names, member) = numbers(rows), np.unique(rows["pair"].to_numpy(str), return_inverse=True)
+    estimate = statistic(values)
+    if len(names) < 2:
+        return Interval(np.nan, np.nan, estimate)
+    members = [values[member == number] for number in range(len(names))]
+    drawn = np.random.default_rng(seed).integers(len(members), size=(N_RESAMPLES, len(members)))
+    every = np.array([statistic(np.concatenate([members[number] for number in chosen])) for chosen in drawn])
+    every = every[~np.isnan(every)]
+    low, high = np.quantile(every, [0.025, 0.975]) if len(every) else (np.nan, np.nan)
+    return Interval(float(low), float(high), estimate)
 
 
 def outcome(low: float, high: float, endpoint: str) -> str:
@@ -111,7 +98,6 @@ def confusion(rows: pd.DataFrame, endpoint: str) -> pd.DataFrame:
     kept = rows[rows[endpoint].notna()]
     verdicts = [one if one in (PASSES, UNDECIDED) else FAILS for one in kept["trial"]]
     outcomes = [outcome(row[f"{endpoint}_low"], row[f"{endpoint}_high"], endpoint) for row in kept.to_dict("records")]
-    counts = pd.DataFrame(0, index=[PASSES, FAILS, UNDECIDED], columns=list(OUTCOMES))
-    for verdict, came in zip(verdicts, outcomes, strict=True):
-        counts.loc[verdict, came] += 1
-    return counts
+    counts = Counter(zip(verdicts, outcomes, strict=True))
+    rows_of = {verdict: [counts[verdict, came] for came in OUTCOMES] for verdict in (PASSES, FAILS, UNDECIDED)}
+    return pd.DataFrame.from_dict(rows_of, orient="index", columns=list(OUTCOMES))

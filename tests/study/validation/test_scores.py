@@ -11,6 +11,7 @@ from study.validation.scores import (
     UNCLEAR,
     confusion,
     coverage,
+    numbers,
     outcome,
     over_pairs,
     rank_correlation,
@@ -22,7 +23,9 @@ from tests.study.validation.tables import line, row, table
 @pytest.mark.parametrize("factor", [2.0, 0.5, -1.0])
 def test_on_a_line(factor):
     rows = line(6, factor)
-    assert slope(rows) == pytest.approx(factor) and rank_correlation(rows) == pytest.approx(np.sign(factor))
+    assert slope(numbers(rows)) == pytest.approx(factor) and rank_correlation(numbers(rows)) == pytest.approx(
+        np.sign(factor)
+    )
     found = over_pairs(rows, slope)
     assert (found.low, found.high) == (pytest.approx(factor), pytest.approx(factor))
 
@@ -30,18 +33,24 @@ def test_on_a_line(factor):
 def test_by_hand():
     """Predicted 0, 1, 2 and realised 0, 3, 3: slope 3 / 2; ranks 1, 2, 3 and 1, 2.5, 2.5: correlation sqrt(3) / 2."""
     rows = table(*(row(f"p{x}", predicted=x, **{LOSS: y}) for x, y in ((0.0, 0.0), (1.0, 3.0), (2.0, 3.0))))
-    assert slope(rows) == pytest.approx(1.5) and rank_correlation(rows) == pytest.approx(np.sqrt(3) / 2)
+    assert slope(numbers(rows)) == pytest.approx(1.5) and rank_correlation(numbers(rows)) == pytest.approx(
+        np.sqrt(3) / 2
+    )
 
 
 def test_coverage_by_hand():
     """Of three realised losses one lies outside 0.2 either way of what was predicted."""
     rows = table(row("a", **{LOSS: 0.19}), row("b", **{LOSS: -0.2}), row("c", **{LOSS: 0.21}))
-    assert coverage(rows) == pytest.approx(2 / 3)
+    assert coverage(numbers(rows)) == pytest.approx(2 / 3)
 
 
 def test_what_does_not_vary_has_no_slope_and_nothing_no_coverage():
     rows = table(row("a"), row("b"))
-    assert np.isnan(slope(rows)) and np.isnan(rank_correlation(rows)) and np.isnan(coverage(rows[:0]))
+    assert (
+        np.isnan(slope(numbers(rows)))
+        and np.isnan(rank_correlation(numbers(rows)))
+        and np.isnan(coverage(numbers(rows[:0])))
+    )
 
 
 def test_one_pair_has_no_interval():
