@@ -71,8 +71,8 @@ class DiagnosisOptions:
     trial_steps: NonNegativeInt = flag(
         16,
         "real steps of AdamW that each setting is tried with before it is recommended; 0 for none. Held meanwhile: a"
-        " copy of the student's weights, their gradient, and AdamW's state, four times the weights in all; one copy more"
-        " where the prior is frozen",
+        " copy of the student's weights, their gradient, and AdamW's state, four times the weights in all, and one copy"
+        " more where the prior is frozen",
     )
     try_every: bool = flag(
         False, "go on with the trial after a setting has passed, and try those that a study trains (study.validation)"

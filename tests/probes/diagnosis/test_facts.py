@@ -22,7 +22,7 @@ def gradients(visual, prior):
     vectors = np.stack([np.stack([v, p, np.ones_like(v), np.ones_like(v)]) for v, p in zip(visual, prior, strict=True)])
     products = vectors @ vectors.transpose(0, 2, 1)
     n = len(products)
-    units = [Unit(number, "token", f"p{number}", number, 0, 0, {}) for number in range(n)]
+    units = [Unit(number, "token", 0, f"p{number}", number, 0, {}) for number in range(n)]
     grams = gram_rows(units, {"first": Gram(products / 2), "second": Gram(products / 2)})
     return grams, pd.DataFrame(
         {"unit_id": range(n), "prompt_id": [f"p{number}" for number in range(n)], "scope": "all"}
