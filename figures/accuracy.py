@@ -5,9 +5,9 @@
 
 Reads the tables `verdicts` and `effects` of a record written by `python -m study.effects`.
 
-Points are greedy answers to held-out scenes. Bars are 95 % intervals over scenes: Wilson's for an accuracy, the paired
-bootstrap of `study.effects` for a difference. Small ticks are single seeds. A difference has a full point where it
-counts by the rule of `study.effects`, an open one where it does not; with one seed nothing counts.
+Points are greedy answers to held-out scenes. Bars are 95 % intervals: of an accuracy Wilson's over scenes, of a
+difference Welch's over seeds. Small ticks are single seeds, of a difference the least and the greatest. A difference
+has a full point where it counts by the rule in `study/rules.py`, else an open one; with one seed nothing counts.
 """
 
 from collections.abc import Sequence

@@ -112,6 +112,7 @@ _SKETCH = "sketch_error"
 
 PICTURES = (
     Picture("angle_bins", ("bins",), "angles", (_SKETCH,), options=("scope",)),
+    Picture("bin_shares", ("bins",)),
     Picture("gradient_plane", ("units", "grams"), optional=(_SKETCH,), options=("scope", "weigh")),
     Picture(
         "ribbon",

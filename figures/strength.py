@@ -8,9 +8,9 @@ Reads the table `effects` and the flags of the runs in the header of a record wr
 (a) gamma: language steering to the left, visual steering to the right, standard distillation at 0. The paper shows this
 at lambda = 0.01; here `vgs`, which has no preservation term, is drawn as well as `vgs-lp`. (b) lambda, at gamma = 2;
 `vgs` has lambda 0. The axis is the difference from standard distillation. Levels cannot be compared with the paper's,
-whose benchmarks and models are others. Bars are 95 % intervals over scenes, small ticks the least and the greatest
-difference of a seed. The title names the arms of the paper's figures that the record lacks. Arms with another form of a
-term (q* attached, Eq. 21 as printed) and with gamma by token are not drawn.
+whose benchmarks and models are others. Bars are 95 % intervals over seeds, small ticks the least and the greatest seed
+minus the mean of standard. The title names the arms of the paper's figures that the record lacks. Arms with another
+form of a term (q* attached, Eq. 21 as printed) and with gamma by token are not drawn.
 """
 
 from collections.abc import Mapping, Sequence

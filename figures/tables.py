@@ -127,8 +127,8 @@ def text(record: Measurement) -> str:
     verdicts = record.table("verdicts")
     seeds = captions.seeds(verdicts[verdicts["arm"].isin(arms)])
     note = (
-        f"Ours: greedy answers, {seeds} an arm, 95 % intervals over scenes. A difference is *better* or *worse* if its "
-        "interval is on one side of 0 and all seeds are, else there is *no difference* to be told (`study.effects`). "
+        f"Ours: greedy answers, {seeds} an arm. Intervals are 95 %: of an accuracy over scenes, of a difference over "
+        "seeds. A difference counts by the rule in `study/rules.py`; *undecided* is neither shown nor excluded. "
         "The published numbers are of other models on other benchmarks, one seed."
     )
     return "\n\n".join([*(markdown(record, table) for table in TABLES), note]) + "\n"

@@ -1,3 +1,4 @@
+from .adjustment import holm as holm
 from .bins import N_BINS as N_BINS
 from .bins import bins_label as bins_label
 from .bins import upper_bins as upper_bins
@@ -5,11 +6,16 @@ from .bootstrap import Interval as Interval
 from .bootstrap import bootstrap_interval as bootstrap_interval
 from .bootstrap import bootstrap_of_mean as bootstrap_of_mean
 from .pairs import chain_order as chain_order
+from .planning import detectable as detectable
+from .planning import power as power
+from .planning import seeds_needed as seeds_needed
 from .prompt_means import prompt_mean as prompt_mean
 from .proportions import share_interval as share_interval
 from .proportions import wilson as wilson
-from .seeds import SeedMean as SeedMean
-from .seeds import common_seeds as common_seeds
-from .seeds import half_width as half_width
-from .seeds import mean_over_seeds as mean_over_seeds
-from .seeds import standard_error as standard_error
+from .seeds import ratio_of_sds as ratio_of_sds
+from .welch import Difference as Difference
+from .welch import Prior as Prior
+from .welch import Sample as Sample
+from .welch import compare as compare
+from .welch import constant as constant
+from .welch import sample as sample

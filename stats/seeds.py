@@ -1,73 +1,34 @@
-"""Numbers that each seed of training gives: their mean, and how sure it is over seeds.
+"""Spread over seeds: a seed is one run of training."""
 
-A seed is one run. Two arms are compared on the seeds that both have, because a seed fixes the prompts of each step.
-"""
-
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 
-from stats.bootstrap import Array
-
-
-@dataclass(frozen=True)
-class SeedMean:
-    """The mean over seeds with its confidence interval by Student's t, and the least and greatest seed."""
-
-    mean: float
-    low: float
-    high: float
-    least: float
-    greatest: float
-    n_seeds: int
+from stats.bootstrap import Interval
 
 
-def mean_over_seeds(values: Float[Array, " seeds"], confidence: float = 0.95) -> SeedMean:
-    """Return the mean of one number for each seed, with its interval by Student's t.
+def ratio_of_sds(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], confidence: float = 0.95) -> Interval:
+    """Return the SD within some groups of runs over that within others, with its interval by the F distribution.
+
+    Args:
+        ours: one array of numbers, one number for each seed, for each arm; an arm counts by its degrees of freedom.
+        theirs: the same of the other arms.
 
     Returns:
-        Bounds of nan if there is one seed.
-
-    Raises:
-        ValueError: there is no seed.
+        Numbers of nan if one side has no two seeds of an arm.
     """
-    values = np.asarray(values, dtype=float)
-    if not len(values):
-        raise ValueError("`values` must hold a number for at least one seed, got none")
-    mean, half = float(values.mean()), half_width(values, confidence)
-    return SeedMean(mean, mean - half, mean + half, float(values.min()), float(values.max()), len(values))
+    from scipy.stats import f  # half a second
+
+    (first, df), (second, other_df) = _within(ours), _within(theirs)
+    if not df or not other_df:
+        return Interval(np.nan, np.nan, np.nan)
+    ratio, tail = first / second, (1 - confidence) / 2
+    low, high = ratio / f.isf(tail, df, other_df), ratio / f.ppf(tail, df, other_df)
+    return Interval(float(np.sqrt(low)), float(np.sqrt(high)), float(np.sqrt(ratio)))
 
 
-def half_width(values: Float[Array, " seeds"], confidence: float = 0.95) -> float:
-    """Return half the confidence interval of the mean by Student's t; nan for one seed.
-
-    >>> round(half_width(np.array([1.0, 2.0, 3.0])), 3)  # 4.303 times 1 / sqrt(3)
-    2.484
-    """
-    from scipy.stats import t  # half a second
-
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        return float("nan")
-    return float(t.ppf((1 + confidence) / 2, len(values) - 1)) * standard_error(values)
-
-
-def standard_error(values: Float[Array, " seeds"]) -> float:
-    """Return the standard error of the mean over seeds; nan for one seed.
-
-    >>> standard_error(np.array([1.0, 3.0]))
-    1.0
-    """
-    values = np.asarray(values, dtype=float)
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
-
-
-def common_seeds(ours: Iterable[int], theirs: Iterable[int]) -> list[int]:
-    """Return the seeds that two arms both have, in order.
-
-    >>> common_seeds([2, 0, 1], [1, 2, 3])
-    [1, 2]
-    """
-    return sorted({*ours} & {*theirs})
+def _within(groups: Sequence[np.ndarray]) -> tuple[float, int]:
+    """The variance within groups, and its degrees of freedom."""
+    df = sum(len(group) - 1 for group in groups)
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
+    return (squares / df if df else np.nan), df

@@ -1,8 +1,8 @@
 """The arms of a study: by name, the flags of `python -m train` in which a run differs from the others.
 
 Every arm sees as many rollouts in a step. Arms with a reward draw four for each prompt, and so see a quarter of the
-prompts. eta is left out of all arms but one: under Adam a constant eta has no effect, and an eta measured in each step
-weighs the steps against each other.
+prompts. eta is left out of all arms except one. Under Adam a constant eta has no effect while no clip binds, and with
+the clip it does. An eta that is measured in each step weighs the steps against each other.
 """
 
 from collections.abc import Mapping

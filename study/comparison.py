@@ -1,10 +1,12 @@
-"""Which differences between the arms of a study count, by the rule that `study.effects` states.
+"""The differences between the arms of a study, each judged by the rule of `study.rules`.
 
-Arms are paired: by prompt and seed in accuracy, by seed in a loss. The untrained student is the same for every seed.
+A run gives one number: its accuracy on a group of scenes, or a loss after its last step. Arms are compared over all
+their seeds, unpaired. The untrained student is a constant.
 """
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +14,17 @@ import pandas as pd
 
 from records.journal_lines import LOSSES
 from records.tables.study import ALL_BINS, EFFECTS
+from stats.adjustment import holm
 from stats.bins import N_BINS, bins_label, upper_bins
-from stats.bootstrap import bootstrap_interval
-from stats.seeds import common_seeds, standard_error
 from study.arms import INITIAL
+from study.evidence import Evidence, Terms, accuracy_terms, between
+from study.published import EFFECTS as PUBLISHED
+from study.rules import LOSS_MARGIN, PRIMARY, PRIMARY_GROUP, PRIMARY_SEEDS
 
 AGAINST: Mapping[str, tuple[str, ...]] = {
     "grpo+standard": ("grpo",),
     "grpo+vgs-lp": ("grpo", "grpo+standard", "grpo+standard-matched"),
+    "vgs-frozen": ("vgs",),
     "vgs-lp": ("vgs", "language-steering"),
     "vgs-lp-attached": ("vgs-lp",),
     "vgs-lp-lambda-1": ("vgs-lp", "vgs-lp-gamma-0-lambda-1"),
@@ -32,45 +37,13 @@ AGAINST: Mapping[str, tuple[str, ...]] = {
 UPPER_BINS = upper_bins(N_BINS)
 BINS = {"all": (ALL_BINS,), bins_label(UPPER_BINS): UPPER_BINS}
 """Where losses are compared."""
-
-
-@dataclass(frozen=True)
-class PairedRuns:
-    """One quantity of two arms, `[rows, seeds]`: the same prompts or steps in the rows, the common seeds in columns."""
-
-    rows: np.ndarray
-    ours: np.ndarray
-    theirs: np.ndarray
-
-    @property
-    def differences(self) -> np.ndarray:
-        """Ours minus theirs, `[rows, seeds]`."""
-        return self.ours - self.theirs
-
-
-def pair_runs(wide: pd.DataFrame, arm: str, other: str) -> PairedRuns | None:
-    """Pair the columns (arm, seed) of two arms by seed; None if they have no seed in common.
-
-    Every seed of an arm is paired with the untrained student's first run.
-    """
-    ours, theirs = ([int(seed) for seed in wide[name]] if name in wide else [] for name in (arm, other))
-    untrained = other == INITIAL and bool(theirs)
-    shared = sorted(ours) if untrained else common_seeds(ours, theirs)
-    if not shared:
-        return None
-    columns = [min(theirs)] * len(shared) if untrained else shared
-    return PairedRuns(wide.index.to_numpy(), wide[arm][shared].to_numpy(), wide[other][columns].to_numpy())
-
-
-def answers_by_run(verdicts: pd.DataFrame, group: str) -> pd.DataFrame:
-    """Return whether each answer to a group's prompts is right: prompts in rows, columns (arm, seed)."""
-    rows = verdicts[verdicts["group"] == group]
-    return rows.pivot_table(index="prompt_id", columns=["arm", "seed"], values="correct", aggfunc="mean")
+CORRECT = "correct"
+"""The quantity of a comparison of accuracies; every other one is a loss."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two arms, the quantity in which they are compared, and where: a group of prompts, or bins."""
+    """Two arms, the quantity in which they are compared, and where: a group of scenes, or bins."""
 
     arm: str
     against: str
@@ -80,26 +53,76 @@ class Contrast:
     @property
     def directions(self) -> tuple[str, str]:
         """What a difference above 0 counts as, and one below."""
-        return ("better", "worse") if self.quantity == "correct" else ("higher", "lower")
+        return ("better", "worse") if self.quantity == CORRECT else ("higher", "lower")
+
+    @property
+    def primary(self) -> bool:
+        """Whether the rules name this contrast as a primary one."""
+        place = self.quantity, self.where
+        return (self.arm, self.against) in PRIMARY and place == (CORRECT, PRIMARY_GROUP)
 
 
-def compare_arms(curves: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
+def run_accuracies(verdicts: pd.DataFrame, group: str) -> pd.Series:
+    """Return the points of right answers to a group's scenes, for each (arm, seed)."""
+    rows = verdicts[verdicts["group"] == group]
+    return 100.0 * rows.groupby(["arm", "seed"], sort=False)[CORRECT].mean()
+
+
+def last_losses(curves: pd.DataFrame, loss: str, where: str) -> pd.Series:
+    """Return the mean loss in nats on the fixed rollouts after the last step, for each (arm, seed)."""
+    fixed = curves[(curves["rollouts"] == "fixed") & (curves["step"] == curves["step"].max())]
+    rows = fixed[fixed["bin"].isin(BINS[where])]
+    return rows.groupby(["arm", "seed"], sort=False)[f"{loss}_nats"].mean().dropna()
+
+
+def contrast_arms(runs: pd.Series, contrast: Contrast, primary: bool = False) -> Evidence | None:
+    """Return the evidence of a contrast; None if an arm has no run.
+
+    Args:
+        runs: one number for each (arm, seed), accuracies in points.
+        primary: whether the contrast is judged as a primary one. Its seeds are then those of the rules, and it
+            lacks its p-value until `adjusted` has set that.
+    """
+    ours, theirs = (_values(runs, arm, primary) for arm in (contrast.arm, contrast.against))
+    if not len(ours) or not len(theirs):
+        return None
+    other = float(theirs.mean()) if contrast.against == INITIAL else theirs
+    return between(ours, other, _terms(contrast, len(PRIMARY) if primary else 1))
+
+
+def adjusted(evidence: Mapping[Contrast, Evidence]) -> dict[Contrast, Evidence]:
+    """Give each primary contrast its p-value by Holm, over all that the rules name; others stay as they are."""
+    family = [contrast for contrast, one in evidence.items() if one.primary]
+    raw = [evidence[one].difference.p_value() if evidence[one].judged else math.nan for one in family]
+    p_values = dict(zip(family, holm(raw, len(PRIMARY)), strict=True))
+    return {one: replace(of, p_holm=p_values[one]) if one in p_values else of for one, of in evidence.items()}
+
+
+def primary_contrasts(verdicts: pd.DataFrame) -> dict[Contrast, Evidence]:
+    """Return the evidence of the primary contrasts that were measured, adjusted by Holm."""
+    runs = run_accuracies(verdicts, PRIMARY_GROUP)
+    contrasts = [Contrast(arm, other, CORRECT, PRIMARY_GROUP) for arm, other in PRIMARY]
+    evidence = {one: contrast_arms(runs, one, primary=True) for one in contrasts}
+    return adjusted({one: of for one, of in evidence.items() if of is not None})
+
+
+def compare_arms(curves: pd.DataFrame, verdicts: pd.DataFrame, primary: bool = False) -> pd.DataFrame:
     """Return the table `effects`: one row for each two arms that are compared and each quantity.
 
     Args:
         curves: losses by run, step, rollouts and bin, see `records.tables.study`.
-        verdicts: answers by run and prompt, of any groups.
+        verdicts: answers by run and scene, of any groups.
+        primary: whether the study is the one that the primary contrasts are about; else all rows are exploratory.
     """
-    answers = {group: answers_by_run(verdicts, group) for group in dict.fromkeys(verdicts["group"])}
-    losses = {(loss, where): _last_losses(curves, loss, where) for loss in LOSSES for where in BINS}
-    rows: list[dict[str, Any]] = []
+    quantities = {(CORRECT, group): run_accuracies(verdicts, group) for group in dict.fromkeys(verdicts["group"])}
+    quantities |= {(loss, where): last_losses(curves, loss, where) for loss in LOSSES for where in BINS}
+    evidence = {}
     for arm, other in _pairs(list(dict.fromkeys(verdicts["arm"]))):
-        for group, wide in answers.items():
-            if (runs := pair_runs(wide, arm, other)) is not None:
-                rows.append(_accuracy_effect(Contrast(arm, other, "correct", group), runs))
-        for (loss, where), wide in losses.items():
-            if (runs := pair_runs(wide, arm, other)) is not None:
-                rows.append(_loss_effect(Contrast(arm, other, loss, where), runs))
+        for (quantity, where), runs in quantities.items():
+            contrast = Contrast(arm, other, quantity, where)
+            if (one := contrast_arms(runs, contrast, primary and contrast.primary)) is not None:
+                evidence[contrast] = one
+    rows = [_row(contrast, one) for contrast, one in adjusted(evidence).items()]
     return pd.DataFrame(rows, columns=EFFECTS.names)
 
 
@@ -110,42 +133,53 @@ def _pairs(arms: list[str]) -> Iterator[tuple[str, str]]:
                 yield arm, other
 
 
-def _last_losses(curves: pd.DataFrame, loss: str, where: str) -> pd.DataFrame:
-    """The mean loss on the fixed rollouts after the last step: one row, columns (arm, seed)."""
-    fixed = curves[(curves["rollouts"] == "fixed") & (curves["step"] == curves["step"].max())]
-    rows = fixed[fixed["bin"].isin(BINS[where])]
-    return rows.pivot_table(index="rollouts", columns=["arm", "seed"], values=f"{loss}_nats", aggfunc="mean")
+def _values(runs: pd.Series, arm: str, primary: bool) -> np.ndarray:
+    """The numbers of an arm's seeds, of a primary contrast only those that the rules name."""
+    if arm not in runs.index.get_level_values("arm"):
+        return np.empty(0)
+    of_arm = runs[arm]
+    return of_arm[of_arm.index.isin(PRIMARY_SEEDS)].to_numpy() if primary else of_arm.to_numpy()
 
 
-def _accuracy_effect(contrast: Contrast, runs: PairedRuns) -> dict[str, Any]:
-    """The interval is a bootstrap over prompts, of each prompt's mean over seeds."""
-    interval = bootstrap_interval(runs.differences.mean(axis=1), runs.rows.astype(str))
-    return _effect(contrast, runs, interval.low, interval.high)
+def _terms(contrast: Contrast, n_tests: int) -> Terms:
+    if contrast.quantity != CORRECT:
+        return Terms(LOSS_MARGIN)
+    if contrast.where != PRIMARY_GROUP:
+        return replace(accuracy_terms(contrast.arm, contrast.against), priors=(None, None))
+    published = PUBLISHED.get((contrast.arm, contrast.against), math.nan)
+    return accuracy_terms(contrast.arm, contrast.against, published, n_tests)
 
 
-def _loss_effect(contrast: Contrast, runs: PairedRuns) -> dict[str, Any]:
-    """The interval is twice the standard error over seeds, either way."""
-    mean, half = float(runs.differences.mean()), 2.0 * standard_error(runs.differences[0])
-    return _effect(contrast, runs, mean - half, mean + half)
-
-
-def _effect(contrast: Contrast, runs: PairedRuns, low: float, high: float) -> dict[str, Any]:
-    each = runs.differences.mean(axis=0)
-    counts = "no difference" if len(each) > 1 else "not judged"
-    if len(each) > 1 and (low > 0 < each.min() or high < 0 > each.max()):
-        counts = contrast.directions[0 if low > 0 else 1]
+def _row(contrast: Contrast, one: Evidence) -> dict[str, Any]:
+    unit = 0.01 if contrast.quantity == CORRECT else 1.0  # the table has shares
+    low, high = one.difference.interval() if one.judged else (math.nan, math.nan)
+    lengths = {
+        "mean": one.ours.mean,
+        "mean_against": one.theirs.mean,
+        "sd": one.ours.sd,
+        "sd_against": one.theirs.sd,
+        "difference": one.difference.value,
+        "low": low,
+        "high": high,
+        "least": one.least,
+        "greatest": one.greatest,
+        "margin": one.margin,
+        "detectable": one.detectable if one.judged else math.nan,
+        "published": one.paper_effect,
+    }
     return {
         "arm": contrast.arm,
         "against": contrast.against,
         "quantity": contrast.quantity,
         "where": contrast.where,
-        "n_seeds": len(each),
-        "mean": runs.ours.mean(),
-        "mean_against": runs.theirs.mean(),
-        "difference": each.mean(),
-        "low": low,
-        "high": high,
-        "least": each.min(),
-        "greatest": each.max(),
-        "counts_as": counts,
+        "kind": "primary" if one.primary else "exploratory",
+        "n_seeds": one.ours.n,
+        "n_against": one.theirs.n,
+        **{name: unit * value for name, value in lengths.items()},
+        "p": one.difference.p_value() if one.judged else math.nan,
+        "p_holm": one.p_holm,
+        "p_equivalent": one.difference.p_equivalent(one.margin) if one.judged else math.nan,
+        "power": one.power if one.judged else math.nan,
+        "seeds_needed": one.seeds_needed if one.judged else math.nan,
+        "counts_as": one.verdict(*contrast.directions),
     }

@@ -1,15 +1,18 @@
 """What a study found: a record of its runs, and which differences between its arms count.
 
     python -m study.effects runs/study
-    python -m study.effects runs/study --out figures/gallery/study
+    python -m study.effects runs/study --primary --out figures/gallery/study
+    python -m study.effects figures/gallery/study --primary
 
-Reads the complete runs of `python -m study`; writes the tables of `records.tables.study` and prints `effects`.
+Reads the complete runs of `python -m study`; writes the tables of `records.tables.study` and prints `effects`. The last
+line judges a record again, from its own tables.
 
-The rule, set before the study was run. An arm is *better* (*worse*) than another in accuracy if the difference, for
-each prompt the mean over seeds, has a 95 % bootstrap interval over prompts above (below) 0 and the same sign in all
-seeds. It is *lower* (*higher*) in a loss if the difference on the fixed rollouts after the last step has the same sign
-in all seeds and is at least twice its standard error over seeds. Anything else is *no difference*; one seed is *not
-judged*.
+`study/rules.py` states the rule. Arms are compared by Welch's t over their seeds, unpaired. A difference that counts
+makes an arm *better* or *worse* in accuracy, *higher* or *lower* in a loss. Arms are *equivalent* if two one-sided
+tests put the difference inside the margin, else *undecided*. An arm with one seed is *not judged*.
+
+With `--primary` the record is the one that the primary contrasts are about, and these are adjusted by Holm. All other
+comparisons are exploratory and unadjusted.
 """
 
 import json
@@ -28,8 +31,12 @@ if TYPE_CHECKING:  # pandas takes half a second, which --help has no use for
     from records import Measurement
 
 
-def collect(folder: str | Path) -> dict[str, "pd.DataFrame"]:
+def collect(folder: str | Path, primary: bool = False) -> dict[str, "pd.DataFrame"]:
     """Read the complete runs of a study and return the tables of its record, by name.
+
+    Args:
+        folder: the folder that `study.run` filled.
+        primary: whether the study is the one that the primary contrasts are about.
 
     Raises:
         RecordError: there is none, none that was trained, two answered other prompts, or a journal is broken.
@@ -52,27 +59,44 @@ def collect(folder: str | Path) -> dict[str, "pd.DataFrame"]:
     if not trained:
         raise RecordError(f"`{folder}` holds no arm that was trained: name some in `python -m study --arms`")
     tables = journal_tables([Run(str(row["arm"]), int(row["seed"]), read_journal(path)) for path, row in trained])
-    return tables | {"verdicts": verdicts, "effects": compare_arms(tables["curves"], verdicts)}
+    return tables | {"verdicts": verdicts, "effects": compare_arms(tables["curves"], verdicts, primary)}
 
 
-def record(folder: str | Path, out: str | Path | None = None) -> "Measurement":
+def record(folder: str | Path, out: str | Path | None = None, primary: bool = False) -> "Measurement":
     """Write the record of a study and return it with all its tables.
 
     Args:
-        folder: the folder that `study.run` filled.
-        out: folder of the record (default: the study's own `record`); a record that is there is replaced.
+        folder: the folder that `study.run` filled, or a record of a study, which is then judged again.
+        out: folder of the record (default: the study's own `record`, or the record itself); a record that is there is
+            replaced.
+        primary: whether the study is the one that the primary contrasts are about.
 
     Raises:
-        RecordError: see `collect`.
+        RecordError: see `collect`; or a record that is incomplete.
     """
     from records import open_record, read_record
+    from records.record_json import RECORD
     from records.tables.study import TABLES
 
-    tables = collect(folder)
-    path = Path(out) if out else Path(folder) / "record"
-    with open_record(path, _header(Path(folder)), overwrite=True) as writer:
+    folder = Path(folder)
+    if (folder / RECORD).is_file():
+        path, header, tables = Path(out or folder), read_record(folder).header, _judged_again(folder, primary)
+    else:
+        tables = collect(folder, primary)
+        path, header = Path(out or folder / "record"), _header(folder)
+    with open_record(path, header, overwrite=True) as writer:
         writer.finish(tables, {})
     return read_record(path, *TABLES)
+
+
+def _judged_again(folder: Path, primary: bool) -> dict[str, "pd.DataFrame"]:
+    """The tables of a record, with the differences between arms judged from the others."""
+    from records import read_record
+    from records.tables.study import EFFECTS, TABLES
+    from study.comparison import compare_arms
+
+    tables = dict(read_record(folder, *(name for name in TABLES if name != EFFECTS.name)).tables)
+    return tables | {EFFECTS.name: compare_arms(tables["curves"], tables["verdicts"], primary)}
 
 
 def _refuse_other_prompts(answered: Mapping[Path, "pd.DataFrame"]) -> None:
@@ -96,25 +120,30 @@ def _header(folder: Path) -> dict[str, Any]:
     return {"probe": "study", "pair": pair, "weights": first["weights"], "settings": {"runs": runs}}
 
 
+SHOWN = ["arm", "against", "quantity", "where", "kind", "difference", "low", "high", "p", "detectable", "counts_as"]
+"""The columns that are printed; the record has more."""
+
+
 @dataclass(frozen=True)
 class EffectsOptions:
     """Output"""
 
-    out: str | None = flag(None, "folder of the record (default: STUDY/record)", short="FOLDER")
+    out: str | None = flag(None, "folder of the record (default: STUDY/record, or the record itself)", short="FOLDER")
+    primary: bool = flag(False, "the record is the one that the primary contrasts of study/rules.py are about")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the record and print what counts; return the exit code."""
     parser = Parser("study.effects", __doc__)
-    parser.add_argument("study", type=str, help="the folder that python -m study was given as --out")
+    parser.add_argument("study", type=str, help="what python -m study was given as --out, or a record")
     parser.add_options(EffectsOptions)
     parsed = parser.parse_args(argv)
     return exit_code(lambda: _print_effects(parsed.study, pick(parsed, EffectsOptions)))
 
 
 def _print_effects(folder: str, options: EffectsOptions) -> None:
-    written = record(folder, options.out)
-    print(written.effects.round(4).to_string(index=False))
+    written = record(folder, options.out, options.primary)
+    print(written.effects[SHOWN].round(4).to_string(index=False))
     print(f"record: {written.path}")
     print(f"next: python -m figures {written.path}")
 

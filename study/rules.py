@@ -20,7 +20,10 @@ exploratory: unadjusted, and marked so.
 **No difference.** Two arms are equivalent if two one-sided tests at `ALPHA` put the difference inside the margin.
 A difference that is neither shown nor excluded is undecided.
 
-**Pairs with set gaps.** The primary endpoint is the change of the standard loss in the upper bins over a run.
+**Pairs with set gaps.** The primary endpoint is the change of the standard loss in the upper bins over a run, on the
+first student's responses. It is compared by Student's t over the seeds' differences, because arms of a seed share their
+prompts and these responses: in a pilot, seeds `PILOT_SEEDS`, the SD of a difference was a sixth of that of a change.
+Grid points are judged by seeds `GRID_SEEDS`.
 
 **Speed.** "VGS lowers the visual loss faster" is about arms `SPEED_ARMS`. It is judged by the mean of the visual loss
 on the rollouts of training over steps `SPEED_STEPS`, for seeds from `SPEED_FROM_SEED` on. The standard loss over the
@@ -49,6 +52,8 @@ STABLE_SD: Final = 2.0
 """Points: prior SD over seeds of an arm that is preserved (lambda at least 1) or not steered (gamma 0)."""
 UNSTABLE_SD: Final = 4.6
 """Points: prior SD over seeds of an arm that is steered without preservation."""
+PRESERVED_FROM: Final = 1.0
+"""The lambda from which on a steered arm counts as preserved."""
 PRIOR_DF: Final = 4
 """Degrees of freedom that the prior SD counts for."""
 
@@ -60,6 +65,9 @@ LOSS_MARGIN: Final = 0.02
 SPEED_ARMS: Final = ("vgs", "standard")
 SPEED_STEPS: Final = range(10, 151)
 SPEED_FROM_SEED: Final = 4
+
+PILOT_SEEDS: Final = range(30, 36)
+GRID_SEEDS: Final = range(8)
 
 TRIAL_ARM: Final = "standard"
 """The arm on which ways to lessen the noise of a run are tried."""

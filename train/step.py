@@ -9,8 +9,8 @@ eta = |g_standard| / |g_steered| (arXiv:2606.00564, Eq. 15, 20, 23, with g_steer
 adaptive objective gamma is a token's) is measured on the step's own batch. That takes the gradients of both apart, so
 one more backward pass through the image view and one more gradient in memory; with a preservation term, whose gradient
 is in neither, its own besides, at the text view alone if that term is the language loss. A constant eta has no effect
-under Adam except on the weight of a preservation term that it spares (`eta_scales`); one that is measured in each step
-also weighs the steps against each other in Adam's running means.
+under Adam where no clip binds, except on the weight of a preservation term that it spares (`eta_scales`). One that is
+measured in each step also weighs the steps against each other in Adam's running means.
 
 Objectives with a reward mix a surrogate with a distillation loss, see `grpo`; they have no eta. With `match_norm` the
 gradient is (1 - alpha) g_grpo + alpha eta g_standard with eta = |g_vgs-lp| / |g_standard|, measured on the step's own

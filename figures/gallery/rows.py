@@ -50,6 +50,7 @@ _SMALLER_STUDIES = ("study_small_rate", "study_blind", "study_eta")
 ROWS = (
     *(GalleryPicture(record, "angle_bins", scope) for record in _BOTH_SCOPES for scope in ({}, _INSIDE)),
     GalleryPicture("angles_second", "angle_bins"),
+    GalleryPicture("angles", "bin_shares"),
     GalleryPicture("angles", "vds"),
     GalleryPicture("angles", "ribbon", _RIBBON),
     GalleryPicture("angles", "gradient_plane"),
@@ -70,5 +71,5 @@ ROWS = (
     *(GalleryPicture(record, "accuracy") for record in _SMALLER_STUDIES),
     *(GalleryPicture(record, "loss_dynamics", _FIXED) for record in _SMALLER_STUDIES),
 )
-ALSO_KEPT = {"angles_second": ("units",), "angles_blind": ("units", "bins")}
+ALSO_KEPT = {"angles_second": ("units",), "angles_blind": ("units", "bins"), "step_cost": ("steps",)}
 """Tables that no picture reads but `study.claims` does."""

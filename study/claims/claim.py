@@ -2,13 +2,16 @@
 
 A statement is about one number. Its rule is a region that the number must lie in. A region is asked of an interval, and
 answers twice: does the interval lie wholly inside, does it lie wholly outside? Where both answers are no, nothing is
-decided; an end of nan makes both no.
+decided; an end of nan makes both no. A number from runs of training carries its evidence, see `study.evidence`.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from study.evidence import Evidence
+from study.rules import ALPHA
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,6 +94,8 @@ class Apart:
         return f"more than {self.margin:g} {unit} from 0"
 
 
+_FOUND_OFTEN = (1.959964 + 0.841621) / 1.959964
+"""An effect found with a chance of 80 %, in halves of a 95 % interval, for a normal estimate."""
 Region = Above | Below | Within | Apart
 
 
@@ -127,19 +132,20 @@ class Estimate:
     high: float
     sample: str = ""
     """What the number is over, apart from seeds, such as `58 prompts`."""
-    n_seeds: int | None = None
-    """For runs of training alone."""
-    least: float = math.nan
-    greatest: float = math.nan
-    """The least and the greatest seed, if there are seeds."""
-    seeds_half: float = math.nan
-    """Half a 95 % interval over seeds, if `low` and `high` are over something else."""
+    evidence: Evidence | None = None
+    """The runs behind it; for runs of training alone."""
+
+    @property
+    def narrow(self) -> tuple[float, float]:
+        """The interval that a region with two bounds is asked of: of runs the 90 % one, by two one-sided tests."""
+        return (self.low, self.high) if self.evidence is None else self.evidence.difference.interval(1 - 2 * ALPHA)
 
     @property
     def detectable(self) -> float:
-        """The smallest effect distinguishable from zero: half the interval, or that over seeds if it is larger."""
-        half = (self.high - self.low) / 2
-        return half if math.isnan(self.seeds_half) else max(half, self.seeds_half)
+        """The smallest effect that would be found with a chance of 80 %, from the width of the interval."""
+        if self.evidence is None:
+            return (self.high - self.low) / 2 * _FOUND_OFTEN
+        return self.evidence.detectable if self.evidence.judged else math.nan
 
 
 ReadTable = Callable[[str], "pd.DataFrame"]
@@ -157,6 +163,8 @@ class Statistic:
     estimate: Callable[[ReadTable], Estimate]
     arms: tuple[str, ...] = ()
     """The arms of a study that are compared."""
+    seeds: tuple[int, ...] = ()
+    """The seeds that must be run, if not any will do."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,8 @@ class Statement:
     region: Region
     record: str
     statistic: Statistic
+    shown: str = ""
+    """Why the statement is shown and decides nothing, such as `seen before the rule`; empty if it decides."""
 
     @property
     def rule(self) -> str:
@@ -189,5 +199,7 @@ class Claim:
     """What would hold if the explanation were right."""
     note: str = ""
     """What a reader must know about the numbers; always shown."""
+    untestable: str = ""
+    """Why nothing measured on this pair can decide the claim, if that is so; it then stands in place of a verdict."""
     ours: bool = False
     """Whether it is a question of this project's instead of a claim of the paper's."""

@@ -28,14 +28,14 @@ GRADIENT_CLAIMS = (
         ),
     ),
     Claim(
-        title="Is the angle in the most visual bin told from that of unrelated tokens?",
+        title="Does the angle in the most visual bin differ from that of unrelated tokens?",
         paper="The paper reads about 92 degrees there as near-orthogonal objectives (Fig. 3a, Sec. 3.2).",
         statements=(
             Statement("bin 9 minus its null, attached", DEGREES, Apart(2), _RECORD, from_null(_ATTACHED, 9)),
             Statement("bin 9 minus its null, detached", DEGREES, Apart(2), _RECORD, from_null(_DETACHED, 9)),
         ),
         explanation=(
-            "What is to be told is a few degrees, and so is the interval of one bin. As unrelated tokens are near 90 "
+            "The difference is a few degrees, and so is the interval of one bin. As unrelated tokens are near 90 "
             "degrees too, an angle of about 92 does not by itself say that two objectives of one token are orthogonal."
         ),
         note=(
@@ -116,5 +116,9 @@ GRADIENT_CLAIMS = (
             ),
         ),
         explanation="A third of a run is few measurements, of 64 responses each, and the seeds differ.",
+        note=(
+            "Each measurement is of the 64 responses of a training step, other ones each time. The claim needs 512 "
+            "fixed responses in each measurement: `python -m probes.norms` over a run's checkpoints."
+        ),
     ),
 )

@@ -1,20 +1,25 @@
 """How a claim is judged from the records.
 
 A statement is *reproduced* if the 95 % interval of its number lies wholly in its region, *not reproduced* if it lies
-wholly outside, else *unclear*. For runs of training the same is asked of the seeds: the least and the greatest must lie
-where the interval does. One seed decides nothing. A claim needs all its statements, and fails with one of them.
+wholly outside, else *unclear*. For runs of training the interval is over seeds, by the rule of `study.rules`. A region
+with two bounds then holds by two one-sided tests, and a primary contrast counts by its adjusted p-value. One seed
+decides nothing. A claim needs all its statements, and fails with one of them. A statement that is only shown, such as
+one about runs that were seen before the rule, is left out of the verdict.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from study.claims.claim import Claim, Estimate, NotMeasured, Region, Statement
+from study.claims.claim import Claim, Estimate, NotMeasured, Region, Statement, Within
 from study.claims.gradient_claims import GRADIENT_CLAIMS
+from study.claims.primary_claims import PRIMARY_CLAIMS
 from study.claims.sources import RecordFolder
+from study.claims.special_claims import SPECIAL_CLAIMS
 from study.claims.training_claims import TRAINING_CLAIMS
+from study.rules import ALPHA
 
-CLAIMS = (*GRADIENT_CLAIMS, *TRAINING_CLAIMS)
+CLAIMS = (*GRADIENT_CLAIMS, *PRIMARY_CLAIMS, *TRAINING_CLAIMS, *SPECIAL_CLAIMS)
 
 
 class ClaimVerdict(StrEnum):
@@ -25,6 +30,7 @@ class ClaimVerdict(StrEnum):
     UNCLEAR = "unclear"
     ONE_SEED = "unclear (one seed)"
     NOT_MEASURED = "not measured"
+    UNTESTABLE = "cannot be tested here"
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,9 @@ class JudgedClaim:
     @property
     def verdict(self) -> ClaimVerdict:
         """The verdict that follows from those of the statements."""
-        return overall(judged.verdict for judged in self.statements)
+        if self.claim.untestable:
+            return ClaimVerdict.UNTESTABLE
+        return overall(judged.verdict for judged in self.statements if not judged.statement.shown)
 
     @property
     def needs_explanation(self) -> bool:
@@ -82,14 +90,15 @@ def judge_statement(statement: Statement, records: RecordFolder) -> JudgedStatem
 
 def judge(estimate: Estimate, region: Region) -> ClaimVerdict:
     """Return the verdict of a number on a region."""
-    if estimate.n_seeds is not None and estimate.n_seeds < 2:
+    evidence = estimate.evidence
+    if evidence is not None and not evidence.judged:
         return ClaimVerdict.ONE_SEED
-    spans = [(estimate.low, estimate.high)]
-    if estimate.n_seeds is not None:
-        spans.append((estimate.least, estimate.greatest))
-    if all(region.holds(*span) for span in spans):
+    if evidence is not None and evidence.primary and not evidence.p < ALPHA:
+        return ClaimVerdict.UNCLEAR
+    inside = estimate.narrow if isinstance(region, Within) else (estimate.low, estimate.high)
+    if region.holds(*inside):
         return ClaimVerdict.REPRODUCED
-    return ClaimVerdict.NOT_REPRODUCED if all(region.fails(*span) for span in spans) else ClaimVerdict.UNCLEAR
+    return ClaimVerdict.NOT_REPRODUCED if region.fails(estimate.low, estimate.high) else ClaimVerdict.UNCLEAR
 
 
 def overall(verdicts: Iterable[ClaimVerdict]) -> ClaimVerdict:

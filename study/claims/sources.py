@@ -30,6 +30,8 @@ COMMANDS: Mapping[str, str] = {
     "study_small_rate": _study("study_small_rate", " --lr 1e-4"),
     "study_eta": _study("study_eta", " --steps 30"),
     "study_blind": _MAKE_BLIND + _study("study_blind", f" --steps 75 {_BLIND}"),
+    "step_cost": "python -m tests.benchmarks.steps --seeds 0 1 2 --steps 3 --record runs/step_cost"
+    " && python -m figures.gallery --keep runs/step_cost step_cost",
     "study_cost": _study("study_cost", " --steps 20 --answers 80"),
 }
 """The command that measures a record, by its folder; `{arms}` are the arms of a study that a statement needs."""

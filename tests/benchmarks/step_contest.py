@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,9 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from geometry import kl_nats, log_probs, token_shares
+from records import open_record
 from records.journal_lines import PHASES
+from records.tables.study import STEPS
 from train.batch import collect
 from train.config import Config
 from train.learner import Learner, Stopwatch
@@ -58,6 +61,15 @@ class Contest:
         for name, changes in ARMS.items():
             optimizer = torch.optim.AdamW(pair.student.model.parameters(), lr=config.lr)
             self.learners[name] = Learner(pair, replace(config, **changes), optimizer, accelerator)
+
+    def header(self) -> dict[str, Any]:
+        """Return what identifies a record of this contest."""
+        described = self.learners[STANDARD].pair.describe()
+        weights = {side: described[side]["fingerprint"] for side in ("student", "teacher")}
+        pair = {"student": self._config.student, "teacher": self._config.teacher}
+        names = ("batch", "micro_batch", "max_response")
+        settings = {name: getattr(self._config, name) for name in names}
+        return {"probe": "tests.benchmarks.steps", "pair": pair, "weights": weights, "settings": settings}
 
     def round(self, number: int) -> list[dict[str, Any]]:
         """Sample the responses of a step, and let each arm take it, a later one first in each round."""
@@ -149,7 +161,8 @@ def ratios(rows: pd.DataFrame, base: str) -> pd.DataFrame:
     """The median over rounds of each arm's time over that of `base`, by part of the step."""
     found = {}
     for part, phases in PARTS.items():
-        spent = rows.assign(seconds=rows[phases].sum(axis=1)).pivot(index="round", columns="arm", values="seconds")
+        seconds = rows.assign(seconds=rows[phases].sum(axis=1))
+        spent = seconds.pivot(index=[*({"seed"} & {*rows}), "round"], columns="arm", values="seconds")
         found[part] = spent.div(spent[base], axis=0).median()
     return pd.DataFrame(found)
 
@@ -168,9 +181,27 @@ def step_table(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+RUNS: Mapping[str, str] = {
+    LEAN: "standard-lean",
+    STANDARD: "standard",
+    "vgs-lp, eta none": "vgs-lp",
+    "vgs-lp, eta measured": "vgs-lp-eta",
+}
+"""The arms of a record, by the contest's names."""
+
+
+def write_record(rows: pd.DataFrame, contest: Contest, folder: Path) -> None:
+    """Write the seconds of each step as the table `steps` of a record; what was not measured is missing."""
+    frame = pd.DataFrame({name: float("nan") for name in STEPS.names}, index=rows.index)
+    frame = frame.assign(arm=rows["arm"].map(RUNS), seed=rows["seed"], step=rows["round"], skipped=False)
+    frame = frame.assign(**{f"{phase}_seconds": rows[phase] for phase in PHASES})
+    with open_record(folder, contest.header(), overwrite=True) as writer:
+        writer.finish({STEPS.name: frame}, {})
+
+
 def sampler_table(rows: pd.DataFrame) -> str:
     """Tokens a second of the two samplers, medians over the rounds, in markdown."""
-    rounds = rows.drop_duplicates("round")
+    rounds = rows.drop_duplicates([*({"seed"} & {*rows}), "round"])
     lines = ["| sampler | tokens a second | / plain |", "|---|---|---|"]
     for name, column in (("the trainer's", "rollout"), ("plain `generate`", "plain")):
         speed, against = rounds["n_tokens"] / rounds[column], rounds["plain"] / rounds[column]

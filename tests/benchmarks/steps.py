@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.steps                        # the bundled pair: minutes
     python -m tests.benchmarks.steps --steps 2 --batch 16   # seconds
+    python -m tests.benchmarks.steps --seeds 0 1 2 --steps 3 --record runs/step_cost
 
 In each round the student samples once; then each arm scores the responses and makes its update, from the same weights
 and in turn, so that a drift of the machine meets all alike. `standard` is as the trainer runs it: it records the
@@ -12,15 +13,16 @@ Times are medians over the rounds, ratios medians of each round's. With one thre
 other jobs disturb less, with several the clock's. Below is the sampler against transformers' own sampling, at
 temperature 1, of as many columns to the same prompts; tokens are counted up to the end that the trainer's have.
 
-Writes `steps.md` into `--out`.
+Writes `steps.md` into `--out`, and with `--record` the table `steps` of a study, one run for each arm and seed, which
+`study.claims` reads.
 """
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
@@ -35,8 +37,10 @@ class StepOptions:
     student: str = flag("bundled", "folder or hub id of the student, or bundled")
     teacher: str | None = flag(None, "folder or hub id of the teacher (default: what the student's pair.json names)")
     batch: PositiveInt = flag(64, "responses in each step")
+    seeds: Sequence[NonNegativeInt] = flag((0,), "seeds of the prompts and rollouts", short="SEED")
     max_response: PositiveInt = flag(64, "longest response, tokens")
     out: Path = flag(Path("runs/bench"), "folder of the tables", short="FOLDER")
+    record: Path | None = flag(None, "folder of a record of the seconds (default: none)", short="FOLDER")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +55,7 @@ def _run(options: StepOptions) -> None:
     import pandas as pd  # here, as the model libraries below, so that --help needs none of them
     import torch
 
-    from tests.benchmarks.step_contest import Contest, ProcessorWatch, sampler_table, step_table
+    from tests.benchmarks.step_contest import Contest, ProcessorWatch, sampler_table, step_table, write_record
     from train.config import Config
     from train.learner import Stopwatch
     from vlm.checkpoints.checkpoint import quiet
@@ -60,9 +64,12 @@ def _run(options: StepOptions) -> None:
     torch.set_num_threads(options.threads)
     names = ("student", "teacher", "batch", "max_response")
     config = Config(**{name: getattr(options, name) for name in names})
-    contest = Contest(config, ProcessorWatch if options.threads == 1 else Stopwatch)
-    rounds = [contest.round(number) for number in range(options.steps + 1)]
-    rows = pd.DataFrame([row for measured in rounds[1:] for row in measured])
+    measured = []
+    for seed in options.seeds:
+        contest = Contest(replace(config, seed=seed), ProcessorWatch if options.threads == 1 else Stopwatch)
+        rounds = [contest.round(number) for number in range(options.steps + 1)]
+        measured += [row | {"seed": seed} for rows in rounds[1:] for row in rows]
+    rows = pd.DataFrame(measured)
     length = rows["n_tokens"].mean() / options.batch
     caption = (
         f"{options.student}, {options.batch} responses of {length:.1f} tokens a step, micro-batches of "
@@ -72,6 +79,8 @@ def _run(options: StepOptions) -> None:
     print(text)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "steps.md").write_text(text + "\n")
+    if options.record:
+        write_record(rows, contest, options.record)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ import pandas as pd
 import pytest
 import torch
 
+from records import read_record
 from records.journal_lines import PHASES
+from study.claims.training_statistics import step_time
 from tests.benchmarks import steps
-from tests.benchmarks.step_contest import ARMS, LEAN, STANDARD, lean_gradient, plain_sample, ratios
+from tests.benchmarks.step_contest import ARMS, LEAN, RUNS, STANDARD, lean_gradient, plain_sample, ratios
 from tests.train.small import batch, learner, small, watch
 from train.step import summed_gradient
 
@@ -51,3 +53,15 @@ def test_it_writes_the_two_tables(checkpoints, tmp_path, capsys):
     for seconds in arms.values():
         assert seconds[4] == pytest.approx(sum(seconds[:4]), abs=0.003)
     assert [row[0] for row in rows[-2:]] == ["the trainer's", "plain `generate`"]
+
+
+def test_the_record_has_the_seconds_of_each_arm_and_seed(checkpoints, tmp_path):
+    pair = ["--student", str(checkpoints / "student"), "--teacher", str(checkpoints / "teacher")]
+    flags = ["--steps", "1", "--batch", "6", "--max-response", "5", "--seeds", "0", "4"]
+    where = ["--out", str(tmp_path), "--record", str(tmp_path / "record")]
+    assert steps.main([*pair, *flags, *where]) == 0
+    table = read_record(tmp_path / "record", "steps").steps
+    assert set(table["arm"]) == set(RUNS.values()) and set(table["seed"]) == {0, 4} and len(table) == 2 * len(RUNS)
+    assert (table[[f"{phase}_seconds" for phase in PHASES]] > 0).all(axis=None)
+    ratio = step_time("vgs-lp", "standard-lean").estimate(lambda name: table)
+    assert ratio.evidence.ours.n == 2 and ratio.value > 0

@@ -107,7 +107,8 @@ def effects_frame(verdicts):
             row |= {"mean": means[group][arm].mean(), "mean_against": means[group]["standard"].mean()}
             row |= {"difference": each.mean(), "low": each.mean() - 0.04, "high": each.mean() + 0.04}
             row |= {"least": each.min(), "greatest": each.max()}
-            rows.append(row | {"counts_as": "better" if each.mean() > 0.04 else "no difference"})
+            row |= {"kind": "exploratory", "n_against": row["n_seeds"], "margin": 0.02}
+            rows.append(row | {"counts_as": "better" if each.mean() > 0.04 else "undecided"})
     return pd.DataFrame(rows, columns=EFFECTS.names)
 
 

@@ -60,10 +60,10 @@ def test_an_unknown_name_names_the_pictures_there_are():
 
 
 def test_what_is_drawable_has_its_tables():
-    assert [one.name for one in drawable({"tokens", "bins"})] == ["angle_bins", "vds"]
+    assert [one.name for one in drawable({"tokens", "bins"})] == ["angle_bins", "bin_shares", "vds"]
     record = read_record(GALLERY / "angles")
     names = [one.name for one in drawable(record.record["tables"])]
-    assert names == ["angle_bins", "gradient_plane", "ribbon", "vds"]
+    assert names == ["angle_bins", "bin_shares", "gradient_plane", "ribbon", "vds"]
     assert drawable(()) == []
 
 

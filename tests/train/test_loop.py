@@ -50,6 +50,25 @@ class Killed(BaseException):
     """What no handler of ours catches."""
 
 
+def train_in_two(config, step, monkeypatch):
+    """Train, killed before a step, and resume; return the folder of the run."""
+    steps = []
+
+    def killing(run, *rest):
+        if run.progress.step == step:
+            raise Killed
+        steps.append(run.progress.step)
+        return train_loop_advance(run, *rest)
+
+    train_loop_advance = sys.modules["train.loop"].advance
+    with monkeypatch.context() as patch:
+        patch.setattr("train.loop.advance", killing)
+        with pytest.raises(Killed):
+            train(config)
+    assert steps == list(range(step))
+    return train(replace(config, resume=True))
+
+
 @pytest.fixture(scope="module")
 def whole(checkpoints, tmp_path_factory):
     """A run that nothing stopped."""

@@ -67,7 +67,7 @@ def test_the_mean_of_a_bin_is_that_of_the_table_bins(tables):
     found = mean_angle(ANGLE, (8,)).estimate(tables)
     ends = [row[f"{ANGLE}_{name}_deg"] for name in ("mean", "low", "high")]
     assert [found.value, found.low, found.high] == pytest.approx(ends)
-    assert found.n_seeds is None and found.sample.startswith("64 units of ")
+    assert found.evidence is None and found.sample.startswith("64 units of ")
 
 
 def test_a_null_adds_its_own_uncertainty(tables):

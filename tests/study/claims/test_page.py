@@ -75,6 +75,29 @@ def test_a_note_stands_whatever_came_out(empty):
     assert notes and all(note in empty for note in notes)
 
 
+def test_runs_stand_with_their_power_and_the_seeds_that_settle_it(tmp_path):
+    write(tmp_path / "study", PAPER)
+    lines = markdown_page(*judged(tmp_path, PICTURE)).splitlines()
+    [line] = [line for line in lines if line.startswith("| vgs-lp minus standard, scenes high |")]
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    assert cells[4] == "200 scenes; 3 and 3 seeds, 20.0 to 20.0"
+    assert re.fullmatch(r"\d+ % for \+2\.4", cells[5]) and int(cells[6]) > 20
+    assert re.fullmatch(r"exploratory, p 0\.\d+", cells[7])
+
+
+def test_what_is_only_shown_is_marked_and_decides_nothing(tmp_path):
+    write(tmp_path / "study", {"vgs": 0.7, "standard": 0.7})
+    text = markdown_page(*judged(tmp_path, "VGS lowers the visual loss"))
+    assert "**1** not measured" in text and "--seeds 4 5 6 7 --out" in text
+    assert len(re.findall(r"\(shown: seen before the rule\) \|", text)) == 2
+
+
+def test_a_primary_contrast_says_so(tmp_path):
+    write(tmp_path / "study", {"vgs": 0.9, "standard": 0.7})
+    text = markdown_page(*judged(tmp_path, "Is steering by gamma 2 better"))
+    assert re.search(r"\| primary, p 0\.\d+ \| yes \|", text)
+
+
 def test_the_page_names_its_folder(tmp_path):
     write(tmp_path / "study", PAPER)
     text = markdown_page(*judged(tmp_path, PICTURE))
@@ -97,7 +120,9 @@ def test_the_blind_teacher_is_made_where_it_is_missing(tmp_path, made):
 def test_what_is_missing_is_named_with_its_command(empty):
     rows = [line for line in empty.splitlines() if re.match(r"\| \d+\. ", line)]
     assert len(rows) == len(CLAIMS)
-    assert all(row.endswith("| not measured |") and re.search(r"not measured: `(python|\(test)", row) for row in rows)
+    assert all(re.search(r"not measured: `(python|\(test)", row) for row in rows)
+    verdicts = ["cannot be tested here" if claim.untestable else "not measured" for claim in CLAIMS]
+    assert [row.split(" | ")[-1].rstrip(" |") for row in rows] == verdicts
     statements = [statement for claim in CLAIMS for statement in (*claim.statements, *claim.tests)]
     assert {statement.record for statement in statements} == set(COMMANDS)
     assert "{arms}" not in empty and "--arms --" not in empty
