@@ -8,7 +8,7 @@ The table has a row for each pair and setting that was both tried and trained. D
 distillation of the same pair; a realised loss is that of the upper bins on fixed responses after the last step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ import pandas as pd
 
 from cli.errors import UserError
 from geometry.objective_settings import GAMMA, LAMBDA
-from records import read_record
+from records import RecordError, read_record
 from records.tables.forecast import PRIORS
 from stats import N_BINS, bins_label, upper_bins
 from study.arms import ARMS
@@ -39,6 +39,7 @@ COLUMNS: Final = [
 ]
 """The columns of the table; `trial` is the verdict of the setting, and `advised` says whether it is recommended."""
 _UPPER: Final = bins_label(upper_bins(N_BINS))
+_EFFECTS: Final = ("arm", "against", "quantity", "where", "difference", "low", "high")
 _WHERE: Final[Mapping[str, tuple[str, str]]] = {LOSS: ("standard", _UPPER), POINTS: ("correct", "high")}
 
 
@@ -57,7 +58,7 @@ def read_folder(folder: Path) -> pd.DataFrame:
     if not index.is_file():
         raise NothingToValidate(f"`{index}` is missing: {HOW}")
     frames = []
-    for row in pd.read_csv(index, dtype=str).to_dict("records"):
+    for row in _csv(index, ("pair", "kind"), dtype=str).to_dict("records"):
         place = folder / row["pair"]
         if (place / "diagnosis").is_dir() and (place / "study").is_dir():
             frames.append(pair_rows(row["pair"], row["kind"], *_tables(place)))
@@ -76,8 +77,18 @@ HOW: Final = (
 def _tables(place: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     diagnosis = read_record(place / "diagnosis", "recommendation")
     trial = diagnosis.table("trial") if diagnosis.has("trial") else pd.DataFrame()
-    effects = pd.read_csv(place / "study" / "effects.csv")
-    return trial, diagnosis.recommendation, effects
+    return trial, diagnosis.recommendation, _csv(place / "study" / "effects.csv", _EFFECTS)
+
+
+def _csv(path: Path, columns: Sequence[str], dtype: type | None = None) -> pd.DataFrame:
+    """Read a table that must have these columns."""
+    try:
+        table = pd.read_csv(path, dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise RecordError(f"`{path}` cannot be read ({type(error).__name__}): {HOW}") from None
+    if missing := [name for name in columns if name not in table]:
+        raise RecordError(f"`{path}` must have the column `{missing[0]}`, got {', '.join(map(str, table))}: {HOW}")
+    return table
 
 
 def pair_rows(

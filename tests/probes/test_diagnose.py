@@ -219,7 +219,7 @@ def test_without_trial_steps_none_is_tried(flags, tmp_path):
 
 def test_steps_that_sixteen_bits_would_lose_are_not_tried(flags, tmp_path, capsys):
     out = tmp_path / "record"
-    argv = [*flags, "--skip-geometry", "--dtype", "bfloat16", "--shown", "0", "--out", str(out)]
+    argv = [*flags, "--skip-geometry", "--dtype", "bfloat16", "--shown", "1", "--out", str(out)]
     assert diagnose.main(argv) == 0
     assert "note: no step is tried: 16-bit weights lose small ones" in capsys.readouterr().err
     record = read_record(out, "findings")

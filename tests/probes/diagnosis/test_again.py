@@ -95,7 +95,7 @@ def test_there_is_no_command_for_what_is_in_memory(pair):
 def test_an_undecided_diagnosis_says_what_it_needs_and_runs_again_as_printed(tmp_path, capsys):
     """Exit code 0 both times; no file to train with; the second one has tried steps."""
     out = tmp_path / "record"
-    argv = ["bundled", "--limit", "8", "--skip-geometry", "--skip-accuracy", "--trial-steps", "0", "--shown", "0"]
+    argv = ["bundled", "--limit", "8", "--skip-geometry", "--skip-accuracy", "--trial-steps", "0", "--shown", "1"]
     assert diagnose.main([*argv, "--out", str(out)]) == 0
     said = capsys.readouterr().out
     record = read_record(out, "recommendation", "findings")

@@ -122,3 +122,20 @@ def test_without_records_it_says_in_one_line_what_to_run(listed, tmp_path, capsy
     said = capsys.readouterr()
     assert said.err.count("\n") == 1 and "python -m probes.diagnose" in said.err and "study.effects" in said.err
     assert said.out == "" and not (tmp_path / "page.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "complaint"),
+    [
+        ("pairs.csv", "name,kind\n", "must have the column `pair`"),
+        ("pairs.csv", "", "cannot be read"),
+        ("p0/study/effects.csv", "arm,against\n", "must have the column `quantity`"),
+        ("p0/study/effects.csv", None, "cannot be read"),
+    ],
+)
+def test_a_broken_table_is_one_line(file, text, complaint, folder, capsys):
+    path = folder / file
+    path.unlink() if text is None else path.write_text(text)
+    assert main(["--records", str(folder), "--out", str(folder / "page.md")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and complaint in said and file in said
