@@ -104,13 +104,13 @@ def trial_rows(
     changes, standard: of the setting and of standard distillation, with the columns `prompt_id` and `bin`.
     """
     bins, prompts = changes["bin"].to_numpy(), changes["prompt_id"].to_numpy(str)
-    known = {"gamma": setting.gamma, "lambda": setting.lambda_, "prior": setting.prior}
-    known |= {"steps": pace.steps, "lr": pace.lr}
+    common = {"gamma": setting.gamma, "lambda": setting.lambda_, "prior": setting.prior}
+    common |= {"steps": pace.steps, "lr": pace.lr}
     rows = []
     for label, mask in ((HIGH, bins >= upper_bins(n_bins)[0]), (ALL, bins >= 0)):
         for loss in TRIED:
             change, of_standard = changes[loss].to_numpy()[mask], standard[loss].to_numpy()[mask]
-            row = known | {"bin": label, "loss": loss, "n_tokens": int(mask.sum())}
+            row = common | {"bin": label, "loss": loss, "n_tokens": int(mask.sum())}
             row |= _ends("", bootstrap_interval(change, prompts[mask], seed=seed), "change_")
             row |= _ends("against_standard_", prompt_mean(change - of_standard, prompts[mask], CONFIDENCE))
             row["margin_nats"] = MARGIN_SHARE * float(abs(of_standard).mean()) if mask.any() else float("nan")

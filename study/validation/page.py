@@ -55,9 +55,9 @@ def first_sentence(rows: pd.DataFrame, seed: int = 0) -> str:
             f"**It is not shown that the diagnosis predicts: {n_pairs} pairs were measured, and fewer than"
             f" {LEAST_PAIRS} are not judged.**"
         )
-    found = over_pairs(kept, rank_correlation, seed)
-    words = f"rank correlation {_number(found)} over {n_pairs} pairs"
-    if found.low > 0.0:
+    interval = over_pairs(kept, rank_correlation, seed)
+    words = f"rank correlation {_number(interval)} over {n_pairs} pairs"
+    if interval.low > 0.0:
         return f"**The diagnosis predicts the order of the realised changes: {words}.**"
     return f"**The diagnosis does not predict the realised changes: {words}.**"
 
@@ -143,9 +143,9 @@ def _interval(row: dict, column: str) -> Interval:
     return Interval(row[f"{column}_low"], row[f"{column}_high"], row[column])
 
 
-def _number(found: Interval) -> str:
+def _number(interval: Interval) -> str:
     """A number with its interval; a dash where there is none."""
-    if math.isnan(found.estimate):
+    if math.isnan(interval.estimate):
         return "-"
-    between = "" if math.isnan(found.low) else f" [{found.low:.3g}, {found.high:.3g}]"
-    return f"{found.estimate:.3g}{between}"
+    between = "" if math.isnan(interval.low) else f" [{interval.low:.3g}, {interval.high:.3g}]"
+    return f"{interval.estimate:.3g}{between}"

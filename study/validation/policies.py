@@ -57,12 +57,12 @@ POLICIES: Final[Mapping[str, Policy]] = {
 def regrets(rows: pd.DataFrame, policy: Policy, endpoint: str = LOSS) -> pd.Series:
     """Return the regret of a policy on each pair, by name; pairs without the endpoint are left out."""
     sign = 1.0 if endpoint == LOSS else -1.0  # a loss is to be low, an accuracy high
-    found = {}
+    by_pair = {}
     for pair, members in rows[rows[endpoint].notna()].groupby("pair", sort=True):
         chosen = policy(members)
         value = 0.0 if chosen is None else sign * float(chosen[endpoint])
-        found[str(pair)] = value - min(0.0, float((sign * members[endpoint]).min()))
-    return pd.Series(found, dtype=float)
+        by_pair[str(pair)] = value - min(0.0, float((sign * members[endpoint]).min()))
+    return pd.Series(by_pair, dtype=float)
 
 
 def mean_regret(rows: pd.DataFrame, policy: Policy, endpoint: str = LOSS) -> Interval:

@@ -96,8 +96,8 @@ def pair_rows(
 ) -> pd.DataFrame:
     """Return the rows of one pair, from the tables `trial`, `recommendation` and `effects`."""
     choice = dict(zip(recommendation["setting"], recommendation["choice"], strict=True))
-    known = {"pair": pair, "kind": kind, "verdict": choice["verdict"]}
-    both = predictions(trial).merge(realised(effects), on=KEY[1:]).assign(**known)
+    common = {"pair": pair, "kind": kind, "verdict": choice["verdict"]}
+    both = predictions(trial).merge(realised(effects), on=KEY[1:]).assign(**common)
     advised = (choice["gamma"], choice["lambda"], choice["prior"])
     chosen = [(f"{row['gamma']:g}", f"{row['lambda']:g}", row["prior"]) == advised for row in both.to_dict("records")]
     return both.assign(advised=chosen)[COLUMNS]
@@ -132,12 +132,12 @@ def realised(effects: pd.DataFrame) -> pd.DataFrame:
 
 def _settings() -> dict[str, tuple[float, float, str]]:
     """Gamma, lambda and prior of each arm of a study that a diagnosis could advise, by its name."""
-    found = {}
+    settings = {}
     for name, flags in ARMS.items():
         if flags["objective"] in ("vgs", "vgs-lp") and set(flags) <= {"objective", "gamma", "lambda_", "prior"}:
             kept = flags.get("lambda_", LAMBDA) if flags["objective"] == "vgs-lp" else 0.0
-            found[name] = (float(flags.get("gamma", GAMMA)), float(kept), str(flags.get("prior", PRIORS[0])))
-    return found
+            settings[name] = (float(flags.get("gamma", GAMMA)), float(kept), str(flags.get("prior", PRIORS[0])))
+    return settings
 
 
 SETTINGS: Final[Mapping[str, tuple[float, float, str]]] = _settings()

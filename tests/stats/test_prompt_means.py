@@ -9,25 +9,25 @@ from stats import bootstrap_interval, prompt_mean
 
 def test_one_token_a_prompt_is_students_t():
     values = np.array([1.0, 2.0, 4.0, 5.0])
-    found = prompt_mean(values, np.arange(4), confidence=0.9)
+    result = prompt_mean(values, np.arange(4), confidence=0.9)
     error = values.std(ddof=1) / 2
     low, high = scipy_stats.t.interval(0.9, 3, loc=3.0, scale=error)
-    assert (found.estimate, found.standard_error) == (3.0, pytest.approx(error))
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert (result.estimate, result.standard_error) == (3.0, pytest.approx(error))
+    assert (result.low, result.high) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_by_hand():
     """Sums 2 and 6 of 2 and 2 tokens: mean 2, residuals -2 and 2, error sqrt(2 * 8) / 4 = 1."""
-    found = prompt_mean([0.0, 2.0, 3.0, 3.0], list("aabb"))
-    assert (found.estimate, found.standard_error) == (2.0, pytest.approx(1.0))
-    assert found.high - found.estimate == pytest.approx(12.706, abs=1e-3)
+    result = prompt_mean([0.0, 2.0, 3.0, 3.0], list("aabb"))
+    assert (result.estimate, result.standard_error) == (2.0, pytest.approx(1.0))
+    assert result.high - result.estimate == pytest.approx(12.706, abs=1e-3)
 
 
 @pytest.mark.parametrize(("values", "prompts", "estimate"), [([], [], np.nan), ([1.0, 3.0], ["a", "a"], 2.0)])
 def test_too_few_have_no_bounds(values, prompts, estimate):
-    found = prompt_mean(values, prompts)
-    assert np.isnan(found.low) and np.isnan(found.high)
-    assert found.estimate == pytest.approx(estimate, nan_ok=True)
+    result = prompt_mean(values, prompts)
+    assert np.isnan(result.low) and np.isnan(result.high)
+    assert result.estimate == pytest.approx(estimate, nan_ok=True)
 
 
 def test_few_prompts_are_covered_as_often_as_said():

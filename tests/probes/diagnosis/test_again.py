@@ -41,33 +41,33 @@ def read(line):
 
 def test_more_prompts_where_the_interval_holds_zero(bundled):
     """A half width of 0.2 and 0.05 to the margin: 16 times the 8 prompts are needed, ten times are asked for."""
-    found = asked_again(bundled, OPTIONS, setting(2.0, 1.0, NEAR, BELOW, UNSURE))
-    assert found.more == More(130.0, math.inf)
-    assert found.line("bundled") == "python -m probes.diagnose bundled --limit 80"
+    result = asked_again(bundled, OPTIONS, setting(2.0, 1.0, NEAR, BELOW, UNSURE))
+    assert result.more == More(130.0, math.inf)
+    assert result.line("bundled") == "python -m probes.diagnose bundled --limit 80"
 
 
 def test_more_steps_where_they_are_cheaper(bundled):
     """At twice the steps the least rise reaches the margin; four times the prompts would show it, too."""
-    found = asked_again(bundled, OPTIONS, setting(2.0, 1.0, NEAR, BELOW, RISING))
-    assert found.more == More(32.0, 32.0) and found.more.note == {"prompts": 32, "steps": 32}
-    assert found.more.words == "needs about 32 prompts or 32 steps"
-    assert found.line("bundled") == "python -m probes.diagnose bundled --limit 8 --trial-steps 32"
+    result = asked_again(bundled, OPTIONS, setting(2.0, 1.0, NEAR, BELOW, RISING))
+    assert result.more == More(32.0, 32.0) and result.more.note == {"prompts": 32, "steps": 32}
+    assert result.more.words == "needs about 32 prompts or 32 steps"
+    assert result.line("bundled") == "python -m probes.diagnose bundled --limit 8 --trial-steps 32"
 
 
 @pytest.mark.parametrize(
-    ("given", "changed"),
+    ("stated", "changed"),
     [
         ({"skip_forecast": True}, {}),
         ({"trial_steps": 0}, {}),
         ({"trial_steps": 0, "lr": 1e-6, "per_bin": 4, "skip_geometry": True}, {"lr": 1e-6, "per_bin": 4}),
     ],
 )
-def test_without_a_trial_it_asks_for_one(bundled, given, changed):
-    found = asked_again(bundled, replace(OPTIONS, **given))
-    assert found.more.words == "needs about 16 steps"
-    checkpoint, (_, prompts, _, options, _) = read(found.line("bundled"))
+def test_without_a_trial_it_asks_for_one(bundled, stated, changed):
+    result = asked_again(bundled, replace(OPTIONS, **stated))
+    assert result.more.words == "needs about 16 steps"
+    checkpoint, (_, prompts, _, options, _) = read(result.line("bundled"))
     assert checkpoint == "bundled" and prompts.limit == 8
-    assert options == replace(OPTIONS, **changed, skip_geometry="skip_geometry" in given)
+    assert options == replace(OPTIONS, **changed, skip_geometry="skip_geometry" in stated)
 
 
 def test_sixteen_bits_are_asked_again_in_thirty_two(checkpoints):
@@ -77,19 +77,19 @@ def test_sixteen_bits_are_asked_again_in_thirty_two(checkpoints):
 
 
 def test_every_setting_is_carried(checkpoints):
-    given = {"teacher": str(checkpoints / "teacher"), "limit": 4, "seed": 7, "text_view": "blank", "bins": 5}
-    analyzer = Analyzer(str(checkpoints / "student"), dtype="float32", teacher_dtype="auto", **given)
+    stated = {"teacher": str(checkpoints / "teacher"), "limit": 4, "seed": 7, "text_view": "blank", "bins": 5}
+    analyzer = Analyzer(str(checkpoints / "student"), dtype="float32", teacher_dtype="auto", **stated)
     values = (replace(OPTIONS, lr=1e-5), RunOptions(run_steps=7))
     flags = again_flags(analyzer, values, {"limit": 40})
-    assert flags == given | {"limit": 40, "lr": 1e-5, "run_steps": 7}
+    assert flags == stated | {"limit": 40, "lr": 1e-5, "run_steps": 7}
 
 
 def test_there_is_no_command_for_what_is_in_memory(pair):
     student, teacher, processor = pair.student.model, pair.teacher.model, pair.student.processor
     in_memory = Analyzer.from_models(student=student, teacher=teacher, processor=processor, limit=4)
     pair.student.model.requires_grad_(True)
-    found = asked_again(in_memory, OPTIONS)
-    assert found.flags is None and found.line("in memory") == ""
+    result = asked_again(in_memory, OPTIONS)
+    assert result.flags is None and result.line("in memory") == ""
 
 
 def test_an_undecided_diagnosis_says_what_it_needs_and_runs_again_as_printed(tmp_path, capsys):

@@ -32,8 +32,8 @@ def gradients(visual, prior):
 def test_the_angle_by_hand():
     """visual (1, 0), prior (0, 1): standard (1, 1) at 45 degrees; with gamma 2 (3, 1) at 18.43: 26.57 between them."""
     grams, units = gradients(np.array([[1.0, 0.0]] * 3), np.array([[0.0, 1.0]] * 3))
-    found = pooled_angle(grams, units, 2.0, 0)
-    assert found.estimate == pytest.approx(26.565, abs=1e-3) and found.low == pytest.approx(found.high)
+    result = pooled_angle(grams, units, 2.0, 0)
+    assert result.estimate == pytest.approx(26.565, abs=1e-3) and result.low == pytest.approx(result.high)
 
 
 def test_it_is_the_angle_of_the_mean_gram_matrix():
@@ -41,9 +41,9 @@ def test_it_is_the_angle_of_the_mean_gram_matrix():
     visual, prior = np.array([[1.0, 0.0], [10.0, 0.0]]), np.array([[0.0, 1.0], [0.0, 0.0]])
     grams, units = gradients(visual, prior)
     mean = np.diag([101.0 / 2, 1.0 / 2, 1.0, 1.0])
-    found = pooled_angle(grams, units, 2.0, 0)
-    assert found.estimate == pytest.approx(float(Gram(mean).angle_to_steered_deg(2.0)))
-    assert found.low == pytest.approx(0.0, abs=1e-5) and found.high == pytest.approx(26.565, abs=1e-3)
+    result = pooled_angle(grams, units, 2.0, 0)
+    assert result.estimate == pytest.approx(float(Gram(mean).angle_to_steered_deg(2.0)))
+    assert result.low == pytest.approx(0.0, abs=1e-5) and result.high == pytest.approx(26.565, abs=1e-3)
 
 
 @pytest.mark.parametrize(("length", "verdict"), [(0.1, "little to expect"), (1.0, "")])
@@ -70,14 +70,14 @@ def test_accuracy_by_model_and_view():
         for (side, seen), right in {("teacher", True): 4, ("teacher", False): 1, ("student", True): 2}.items()
         for n in range(4)
     ]
-    found = accuracy_rows({"picture_answers": pd.DataFrame(rows)})
-    shares = {row["measure"]: row["value"] for row in found}
+    result = accuracy_rows({"picture_answers": pd.DataFrame(rows)})
+    shares = {row["measure"]: row["value"] for row in result}
     assert shares == {
         "teacher, with the picture": 1.0,
         "teacher, without the picture": 0.25,
         "student, with the picture": 0.5,
     }
-    assert all(row["low"] <= row["value"] <= row["high"] + 1e-9 and "4 prompts" in row["reason"] for row in found)
+    assert all(row["low"] <= row["value"] <= row["high"] + 1e-9 and "4 prompts" in row["reason"] for row in result)
     assert accuracy_rows({}) == [] and accuracy_rows({"picture_answers": pd.DataFrame()}) == []
 
 

@@ -113,12 +113,12 @@ def simulated(effects, n_prompts, draw, scale=1.0):
     `scale` stands for the steps: all changes grow in proportion.
     """
     prompts = np.repeat(np.arange(n_prompts), 3)
-    known = pd.DataFrame({"prompt_id": prompts.astype(str), "bin": 0})
+    common = pd.DataFrame({"prompt_id": prompts.astype(str), "bin": 0})
     moved, own = draw.normal(0.0, 1.25, (2, len(prompts)))  # of a mean size of 1: a margin of 0.1
     by_prompt = draw.normal(0.0, 0.2, n_prompts)[prompts]
-    standard = known.assign(**dict.fromkeys(TRIED, scale * moved))
+    standard = common.assign(**dict.fromkeys(TRIED, scale * moved))
     differences = {loss: scale * (effect + by_prompt + 0.2 * own) for loss, effect in effects.items()}
-    changes = known.assign(**{loss: standard[loss] + differences[loss] for loss in TRIED})
+    changes = common.assign(**{loss: standard[loss] + differences[loss] for loss in TRIED})
     setting_of = Setting(2.0, 1.0, "detached")
     pace = Pace(4, 3e-4)
     frames = [trial_rows(Setting(0.0, 0.0, "detached"), pace, standard, standard, 1, 0)]

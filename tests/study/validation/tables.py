@@ -9,11 +9,11 @@ WIDTH = {"predicted": 0.2, LOSS: 0.05, POINTS: 1.0}
 
 def row(pair, kind="language", **values):
     """One row; `predicted`, `loss` and `points` are made into intervals of a fixed half width."""
-    known = {"gamma": 2.0, "lambda": 0.01, "prior": "detached", "verdict": "do not steer", "advised": False}
-    known |= {"trial": "undecided", "predicted": 0.0, LOSS: 0.0, POINTS: 0.0} | values
+    common = {"gamma": 2.0, "lambda": 0.01, "prior": "detached", "verdict": "do not steer", "advised": False}
+    common |= {"trial": "undecided", "predicted": 0.0, LOSS: 0.0, POINTS: 0.0} | values
     for name, half in WIDTH.items():
-        known |= {f"{name}_low": known[name] - half, f"{name}_high": known[name] + half}
-    return known | {"pair": pair, "kind": kind}
+        common |= {f"{name}_low": common[name] - half, f"{name}_high": common[name] + half}
+    return common | {"pair": pair, "kind": kind}
 
 
 def table(*rows):

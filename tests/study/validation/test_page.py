@@ -95,8 +95,8 @@ def folder(tmp_path):
     """Six pairs as records; what is predicted is what is realised."""
     for number in range(6):
         place, loss = tmp_path / f"p{number}", -0.3 + 0.1 * number
-        found = type(BELOW)(loss - 0.05, loss + 0.05, loss)
-        tables = {"trial": trial({(2.0, 0.01, "detached"): found}), "recommendation": recommendation("undecided")}
+        result = type(BELOW)(loss - 0.05, loss + 0.05, loss)
+        tables = {"trial": trial({(2.0, 0.01, "detached"): result}), "recommendation": recommendation("undecided")}
         with open_record(place / "diagnosis", HEADER | {"probe": "probes.diagnose"}) as writer:
             writer.finish(tables, {})
         (place / "study").mkdir()

@@ -67,9 +67,9 @@ def test_where_prediction_is_the_wrong_way_round_it_does_not_steer_blindly():
 def test_what_is_fitted_is_judged_on_other_pairs():
     """The pairs that are judged would have another threshold; they have no part in it."""
     fit, judged = line(6), line(4, slope=-1.0).assign(pair=lambda frame: "q" + frame["pair"])
-    found = held_out(pd.concat([fit, judged], ignore_index=True), "q", sorted(judged["pair"].unique()))
-    assert found.threshold_nats == fitted_threshold(fit) and list(found.pairs) == sorted(judged["pair"])
-    assert found.regret.estimate == pytest.approx((0.3 + 0.2 + 0.1 + 0.0) / 4)
+    result = held_out(pd.concat([fit, judged], ignore_index=True), "q", sorted(judged["pair"].unique()))
+    assert result.threshold_nats == fitted_threshold(fit) and list(result.pairs) == sorted(judged["pair"])
+    assert result.regret.estimate == pytest.approx((0.3 + 0.2 + 0.1 + 0.0) / 4)
 
 
 def test_halves_are_drawn_by_their_seed():

@@ -26,8 +26,8 @@ def test_on_a_line(factor):
     assert slope(numbers(rows)) == pytest.approx(factor) and rank_correlation(numbers(rows)) == pytest.approx(
         np.sign(factor)
     )
-    found = over_pairs(rows, slope)
-    assert (found.low, found.high) == (pytest.approx(factor), pytest.approx(factor))
+    result = over_pairs(rows, slope)
+    assert (result.low, result.high) == (pytest.approx(factor), pytest.approx(factor))
 
 
 def test_by_hand():
@@ -54,15 +54,15 @@ def test_what_does_not_vary_has_no_slope_and_nothing_no_coverage():
 
 
 def test_one_pair_has_no_interval():
-    found = over_pairs(table(row("a"), row("a", predicted=1.0, **{LOSS: 2.0})), slope)
-    assert found.estimate == pytest.approx(2.0) and np.isnan(found.low)
+    result = over_pairs(table(row("a"), row("a", predicted=1.0, **{LOSS: 2.0})), slope)
+    assert result.estimate == pytest.approx(2.0) and np.isnan(result.low)
 
 
 def test_settings_of_a_pair_are_resampled_together():
     """Two pairs of many equal rows: the interval is that of two values, not of forty."""
     rows = table(*(row("a", **{LOSS: 0.0}) for _ in range(20)), *(row("b", **{LOSS: 0.4}) for _ in range(20)))
-    found = over_pairs(rows, coverage)
-    assert (found.estimate, found.low, found.high) == (0.5, 0.0, 1.0)
+    result = over_pairs(rows, coverage)
+    assert (result.estimate, result.low, result.high) == (0.5, 0.0, 1.0)
 
 
 @pytest.mark.parametrize(
