@@ -23,6 +23,7 @@ COMMANDS = {
     "support": ("probes.support", "what it costs to know the teacher at K ids only"),
     "train": ("train.__main__", "distil a student on its own rollouts"),
     "study": ("study.__main__", "compare objectives over seeds"),
+    "validation": ("study.validation.__main__", "whether the diagnosis predicts what training does, from records"),
     "claims": ("study.claims.__main__", "the paper's claims, one by one, from records"),
     "draw": ("figures.__main__", "draw a record's pictures"),
 }

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import records
 from cli.errors import UserError
 from figures import catalogue
-from probes.diagnosis import TRAINING, config_file
+from geometry.objective_settings import Prior
+from probes.diagnosis import NEEDS, TRAINING, config_file
 from records.files import write_whole
 
 if TYPE_CHECKING:
@@ -95,29 +96,34 @@ class Advice(Measurement):
 
     @property
     def verdict(self) -> str:
-        """`steer`, `do not steer`, `harmful` or `nothing to distil`."""
+        """`steer`, `do not steer` or `undecided`; where the facts alone decide `harmful` or `nothing to distil`."""
         return self._choices["verdict"]
 
     @property
+    def needs(self) -> Mapping[str, int]:
+        """What would decide an undecided verdict, by name: about so many `prompts`, or so many `steps`; else empty."""
+        return self.notes.get(NEEDS, {})
+
+    @property
     def objective(self) -> str:
-        """What to train on; `none` where there is nothing to distil."""
+        """What to train on, as long as nothing is decided `standard`; `none` where there is nothing to distil."""
         return self._choices["objective"]
 
     @property
     def gamma(self) -> float | None:
-        """Strength of the steering; None where the advice is not to steer."""
+        """Strength of the steering; None where the advice is `standard`, 0 where it is to preserve language alone."""
         return self._number("gamma")
 
     @property
     def lambda_(self) -> float | None:
-        """Strength of the preservation; None where the advice is not to steer."""
+        """Strength of the preservation; None where the advice is `standard`."""
         return self._number("lambda")
 
     @property
     def prior(self) -> str | None:
-        """Whether q* is held fixed (`detached`) or follows the student (`attached`); None without steering."""
+        """What q* holds fixed, as the flag `--prior` of training has it; None where the advice is `standard`."""
         choice = self._choices["prior"]
-        return choice if choice in ("detached", "attached") else None
+        return choice if choice in get_args(Prior) else None
 
     @property
     def reasons(self) -> Mapping[str, str]:
@@ -140,7 +146,8 @@ class Advice(Measurement):
     def command(self) -> str:
         """Return the command line that trains on the advice with all that was measured with.
 
-        It is empty where there is nothing to distil, or where models or prompts are in memory.
+        Where the verdict is undecided it is this diagnosis with more prompts or steps. It is empty where there is
+        nothing to distil, or where models or prompts are in memory.
         """
         return self._choices.get("command", "")
 

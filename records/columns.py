@@ -68,7 +68,9 @@ PICTURED_BIN_LABEL: Final = text(
 )
 SCOPE: Final = text("scope", "Parameters whose gradients count: all, or language_model")
 GROUP: Final = text("group", "Parameter group, named by its part of the model")
-PRIOR: Final = text("prior", "Whether the steering term holds q* fixed (detached) or follows it (attached)")
+PRIOR: Final = text(
+    "prior", "q* in the steering term: held fixed (detached), followed (attached), or of the first student (frozen)"
+)
 
 
 def angle_statistic(unit: str) -> str:

@@ -9,6 +9,7 @@ from .pairs import chain_order as chain_order
 from .planning import detectable as detectable
 from .planning import power as power
 from .planning import seeds_needed as seeds_needed
+from .prompt_means import prompt_mean as prompt_mean
 from .proportions import share_interval as share_interval
 from .proportions import wilson as wilson
 from .seeds import ratio_of_sds as ratio_of_sds

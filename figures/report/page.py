@@ -20,7 +20,7 @@ from figures.style import styled
 from records import Measurement
 
 DPI = 150
-BAD = ("harmful",)
+BAD, OPEN = ("harmful",), ("undecided",)
 
 _PICTURES = (
     ("vds", "How much response tokens depend on the picture, and the losses by VDS bin"),
@@ -40,7 +40,9 @@ _TABLES: Sequence[tuple[str, str, str, Callable[[pd.DataFrame], Data]]] = (  # n
         "trial",
         "Steps that were tried",
         "Change of the losses by {steps} steps of AdamW at rate {lr:g}, in nats over the upper three tenths of the"
-        " bins, on prompts that made no step. A setting passes if neither loss surely ends above standard's.",
+        " bins, on prompts that made no step; differences from standard with their 99 % intervals over prompts. The"
+        " margin is a tenth of what standard distillation moves that loss of a token. A setting passes if every upper"
+        " bound lies below the margin, and a loss that it is for lies surely lower by more than the margin.",
         tables.trial,
     ),
     (
@@ -97,7 +99,7 @@ def _content(record: Measurement) -> dict[str, Any]:
         "device": notes["device"],
         "seconds": notes["seconds"],
         "verdict": chosen["verdict"],
-        "is_bad": chosen["verdict"]["choice"] in BAD,
+        "tone": _tone(chosen["verdict"]["choice"]),
         "settings": [row for row in recommendation if row["setting"] not in ("verdict", "command")],
         "command": chosen["command"]["choice"] if "command" in chosen else "",
         "sections": _sections(record),
@@ -122,6 +124,11 @@ def _sections(record: Measurement) -> list[dict[str, Any]]:
     drawn = [(picture(name), words) for name, words in _PICTURES]
     figures = [{"caption": words, "png": _png(one.draw(record))} for one, words in drawn if _drawable(record, one)]
     return [*sections, _section("Pictures", figures=figures)]
+
+
+def _tone(verdict: str) -> str:
+    """Return the class of the page that a verdict is shown in."""
+    return "bad" if verdict in BAD else "open" if verdict in OPEN else ""
 
 
 def _section(

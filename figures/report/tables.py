@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from records import LAYER_ANGLES
-from records.tables.diagnosis import MEANS
+from records.tables.diagnosis import MEANS, TRIED
+
+_TRIED = tuple(sorted(TRIED, reverse=True))  # visual, standard, language
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,16 @@ def trial(rows: pd.DataFrame) -> Data:
     """Return the settings whose steps were taken, and the changes of the losses on the upper bins."""
     upper = rows[rows["bin"] == "high"]
     cells = []
-    for _, tried in upper.groupby(["gamma", "lambda"], sort=False):
+    for (gamma, lambda_, prior), tried in upper.groupby(["gamma", "lambda", "prior"], sort=False):
         by_loss = {row["loss"]: row for row in tried.to_dict("records")}
-        pair = [by_loss[loss] for loss in ("visual", "language")]
-        gamma, lambda_, verdict = (pair[0][name] for name in ("gamma", "lambda", "verdict"))
-        beside = [_beside(row) if gamma else Cell("", "") for row in pair]
-        name = Cell(f"gamma {gamma:g}, lambda {lambda_:g}" if gamma else "standard")
-        changes = (number(row["change_nats"], "+.2g") for row in pair)
-        cells.append([name, *changes, *beside, Cell(verdict)])
-    titles = ["visual", "language", "visual, beside standard", "language, beside standard"]
+        losses = [by_loss[loss] for loss in _TRIED]
+        is_standard = not gamma and not lambda_
+        held = "" if prior == "detached" else f", {prior}"
+        name = Cell("standard" if is_standard else f"gamma {gamma:g}, lambda {lambda_:g}{held}")
+        changes = (number(row["change_nats"], "+.2g") for row in losses)
+        against = [Cell("", "") if is_standard else _against(row) for row in losses]
+        cells.append([name, *changes, *against, Cell(losses[0]["verdict"])])
+    titles = [*_TRIED, *(f"{loss}, minus standard's" for loss in _TRIED)]
     return Data([Column("Setting", "name"), *map(Column, titles), Column("Trial", "")], cells)
 
 
@@ -123,9 +126,9 @@ def _finding(row: Mapping) -> list[Cell]:
     return [Cell(row["measure"]), words, Cell(between), Cell(row["verdict"]), Cell(row["reason"])]
 
 
-def _beside(row: Mapping) -> Cell:
+def _against(row: Mapping) -> Cell:
     """Return the difference of a change from standard's, with its interval."""
-    value, low, high = (row[f"beside_standard_{end}nats"] for end in ("", "low_", "high_"))
+    value, low, high = (row[f"against_standard_{end}nats"] for end in ("", "low_", "high_"))
     between = "" if math.isnan(low) else f" ({low:.2g} to {high:.2g})"
     return Cell(f"{value:+.2g}{between}", f"{value!r}")
 

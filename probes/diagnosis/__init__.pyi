@@ -1,7 +1,12 @@
+from .again import NEEDS as NEEDS
+from .again import Undecided as Undecided
+from .again import again as again
 from .evidence import evidence_of as evidence_of
+from .facts import not_asked_rows as not_asked_rows
 from .findings import finding_table as finding_table
 from .findings import halves_notes as halves_notes
 from .recommendation import candidates as candidates
+from .recommendation import compared as compared
 from .recommendation import recommend as recommend
 from .recommendation import recommendation_table as recommendation_table
 from .text import summary as summary
@@ -13,4 +18,5 @@ from .training import left_out as left_out
 from .training import training_flags as training_flags
 from .trial import trial_table as trial_table
 from .verdict_rules import NOTHING as NOTHING
+from .verdict_rules import UNDECIDED as UNDECIDED
 from .verdict_rules import verdict_rule as verdict_rule

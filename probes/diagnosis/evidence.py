@@ -6,7 +6,7 @@ The thresholds are choices of this project.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from probes.diagnosis.trial import Trial, trial_of
 
@@ -17,6 +17,8 @@ BLIND_NATS = 1e-3  # a dependence on the picture up to which a model is blind; o
 BLIND_SHARE = 0.05  # ... or of the other model's
 PRESENCE_SHARE = 0.1  # of VDS: a content control up to which a model reacts to the presence of a picture only
 GAMMA_MOST = 2.5
+NO_LANGUAGE_GAP = 0.01  # of the gap: language up to which teacher and student have one language prior
+LITTLE_LANGUAGE_GAP = 0.05  # ... below which it holds gamma back
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,13 @@ class Evidence:
     content_nats: float = math.nan
     """The teacher's content control; nan without partners."""
     student_content_nats: float = math.nan
+    has_forecast: bool = False
+    """Whether a first step was forecast."""
     gamma_rise: Mapping[str, float] = field(default_factory=dict)
-    """By prior, the gamma from which the language loss of the upper bins surely rises; empty without a forecast."""
+    """By prior, the gamma from which the language loss of the upper bins surely rises; missing where the forecast
+    cannot tell, its interval running from 0 to infinity."""
     lambda_stop: Mapping[tuple[str, float], float] = field(default_factory=dict)
-    """By prior and gamma, the least lambda that stops it."""
+    """By prior and gamma, the least lambda that stops it; missing where the forecast cannot tell."""
     trial: Trial | None = None
     """Real steps, where some were taken."""
 
@@ -71,9 +76,23 @@ class Evidence:
         return self.visual_nats / total if total > 0 else 0.0
 
     @property
+    def held_back(self) -> float:
+        """How much of gamma the shares of the gap leave: all of it, except where nearly all is one of the two.
+
+        Without a gap in language the steered gradient is standard's times 1 + gamma, so that gamma changes nothing
+        under Adam: a visual share of 1 leaves none.
+        """
+        return min(1.0, 2.0 * self.visual_share, (1.0 - self.visual_share) / LITTLE_LANGUAGE_GAP)
+
+    @property
     def gamma(self) -> float:
         """Before it is rounded, and before the forecast is asked."""
-        return GAMMA_MOST * self.looking_share * min(1.0, 2.0 * self.visual_share)
+        return GAMMA_MOST * self.looking_share * self.held_back
+
+
+def says_nothing(reading: Any) -> bool:
+    """Return whether the interval of a row of the table `readings` runs from 0 to infinity."""
+    return bool(reading["low"] <= 0.0 and reading["high"] == math.inf)
 
 
 def evidence_of(tables: Mapping[str, "pd.DataFrame"]) -> Evidence:
@@ -84,6 +103,8 @@ def evidence_of(tables: Mapping[str, "pd.DataFrame"]) -> Evidence:
     stop: dict[tuple[str, float], float] = {}
     readings = tables["readings"].to_dict("records") if "readings" in tables else []
     for row in readings:
+        if says_nothing(row):
+            continue
         if row["reading"] == "gamma_rise":
             rise[row["prior"]] = row["high"]  # 95 % of resampled prompts agree from here on
         else:
@@ -96,6 +117,7 @@ def evidence_of(tables: Mapping[str, "pd.DataFrame"]) -> Evidence:
         student_vds_nats=float(means["student_vds_nats"]),
         content_nats=float(content["teacher_nats"].mean()) if len(content) else math.nan,
         student_content_nats=float(content["student_nats"].mean()) if len(content) else math.nan,
+        has_forecast=bool(readings),
         gamma_rise=rise,
         lambda_stop=stop,
         trial=trial_of(tables["trial"]) if "trial" in tables else None,

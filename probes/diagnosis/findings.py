@@ -1,6 +1,6 @@
 """From the tables of a diagnosis to the table `findings`: measured values, each with its question and verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf, nan
 from typing import TYPE_CHECKING
 
@@ -9,9 +9,11 @@ import pandas as pd
 
 from geometry.objective_settings import GAMMA
 from probes.diagnosis.costs import cost_rows
-from probes.diagnosis.evidence import GAMMA_MOST, Evidence
+from probes.diagnosis.evidence import GAMMA_MOST, Evidence, says_nothing
+from probes.diagnosis.facts import accuracy_rows, steered_angle_row
 from probes.diagnosis.finding import Row, finding
-from probes.diagnosis.trial import beside_standard, setting_name, signed
+from probes.diagnosis.judging import signed
+from probes.diagnosis.trial import against_standard, is_standard, setting_name
 from probes.settings import RunOptions
 from probes.stages.forecast import HIGH
 from records import ANGLES
@@ -34,16 +36,20 @@ SEES, LOOKS, GAP, GEOMETRY, FORECAST, PRECISION, STRENGTH = (
     "what the dtype costs",
     "how hard to steer",
 )
+CANNOT_TELL = "cannot tell, chooses nothing"
 SMALLER_RATE = (
     "at this rate standard distillation already unlearns language on the most visual tokens: try a smaller rate"
 )
 
 
-def finding_table(analyzer: "Analyzer", tables: Tables, evidence: Evidence, run_options: RunOptions) -> pd.DataFrame:
-    """Return the table `findings`: whether the two fit, what was measured, and what it cost."""
+def finding_table(
+    analyzer: "Analyzer", tables: Tables, evidence: Evidence, not_asked: Sequence[Row], run_options: RunOptions
+) -> pd.DataFrame:
+    """Return the table `findings`: whether the two fit, what was measured, what was not asked, and what it cost."""
     n_prompts = sum(prompt.has_image for prompt in analyzer.prompts.values())
     measured = finding_rows(tables, evidence, n_prompts, analyzer.seed)
-    return pd.DataFrame([*_compatibility(analyzer), _ends(tables), *measured, *cost_rows(analyzer, run_options)])
+    costs = cost_rows(analyzer, run_options)
+    return pd.DataFrame([*_compatibility(analyzer), _ends(tables), *measured, *not_asked, *costs])
 
 
 def halves_notes(tables: Tables) -> dict[str, int]:
@@ -56,9 +62,10 @@ def halves_notes(tables: Tables) -> dict[str, int]:
 
 def finding_rows(tables: Tables, evidence: Evidence, n_prompts: int, seed: int) -> list[Row]:
     """All rows but compatibility and cost."""
-    rows = [*_looking(tables, evidence, n_prompts, seed), *_gap(tables, evidence, seed)]
+    rows = [*_looking(tables, evidence, n_prompts, seed), *accuracy_rows(tables), *_gap(tables, evidence, seed)]
     if "bins" in tables:
         rows += _geometry(tables["bins"], tables.get("sketch_error"))
+    rows += steered_angle_row(GEOMETRY, tables, evidence, seed)
     if "readings" in tables:
         rows += _forecast(tables["readings"])
     if "trial" in tables:
@@ -135,23 +142,26 @@ def _forecast(readings: pd.DataFrame) -> list[Row]:
         of_prior = readings[readings["prior"] == prior]
         rise = of_prior[of_prior["reading"] == "gamma_rise"].iloc[0]
         verdict = "not sure to rise" if rise["high"] == inf else ""
+        verdict = CANNOT_TELL if says_nothing(rise) else verdict
         name = f"gamma from which the upper bins' language loss rises, q* {prior}"
         rows.append(finding(FORECAST, name, "", rise["estimate"], rise["low"], rise["high"], verdict))
         stops = of_prior[(of_prior["reading"] == "lambda_stop") & (of_prior["gamma"] == GAMMA)].iloc[0]
         name = f"lambda that stops it at gamma {GAMMA:g}, q* {prior}"
-        rows.append(finding(FORECAST, name, "", stops["estimate"], stops["low"], stops["high"]))
+        verdict = CANNOT_TELL if says_nothing(stops) else ""
+        rows.append(finding(FORECAST, name, "", stops["estimate"], stops["low"], stops["high"], verdict))
     return rows
 
 
 def _trial(trial: pd.DataFrame) -> list[Row]:
     """What the steps of each setting changed in the upper bins."""
     question = f"what {trial['steps'].iloc[0]} real steps at rate {trial['lr'].iloc[0]:g} do"
-    upper = trial[(trial["bin"] == HIGH) & (trial["loss"] != "standard")]
+    upper = trial[trial["bin"] == HIGH]
     rows = []
-    for row in upper.to_dict("records"):
-        name = f"{row['loss']} loss of the upper bins, {setting_name(row['gamma'], row['lambda'])}"
-        verdict, reason = row["verdict"], f"beside standard {signed(beside_standard(row))}"
-        if row["gamma"] == 0.0:
+    for row, standard in zip(upper.to_dict("records"), is_standard(upper), strict=True):
+        name = f"{row['loss']} loss of the upper bins, {setting_name(row['gamma'], row['lambda'], row['prior'])}"
+        verdict = row["verdict"]
+        reason = f"minus standard's {signed(against_standard(row))}, margin {row['margin_nats']:.2g}"
+        if standard:
             rises = row["loss"] == "language" and row["low_nats"] > 0.0
             verdict, reason = ("rises", SMALLER_RATE) if rises else ("", "")
         change, low, high = (row[f"{end}_nats"] for end in ("change", "low", "high"))
@@ -181,7 +191,7 @@ def _strength(tables: Tables, evidence: Evidence, seed: int) -> list[Row]:
             return means[:, 0] / means.sum(axis=1)
 
     found = bootstrap_of_mean(source[columns].to_numpy(copy=True), source["prompt_id"].to_numpy(str), share, seed=seed)
-    factor = GAMMA_MOST * min(1.0, 2.0 * evidence.visual_share)
+    factor = GAMMA_MOST * evidence.held_back
     return [
         finding(STRENGTH, "the teacher's share of the looking", "share", evidence.looking_share, found.low, found.high),
         finding(STRENGTH, "gamma by the rule", "", evidence.gamma, factor * found.low, factor * found.high),

@@ -6,7 +6,8 @@ import textwrap
 import pandas as pd
 
 from cli.tables import aligned
-from probes.diagnosis.trial import beside_standard, setting_name, signed
+from probes.diagnosis.judging import signed
+from probes.diagnosis.trial import SETTING, against_standard, setting_name
 from probes.stages.forecast import HIGH
 from records import Measurement
 from records.tables.diagnosis import MEANS
@@ -64,17 +65,19 @@ def trial_table(trial: pd.DataFrame) -> str:
     """What the steps that were tried did to the upper bins, one line for each setting."""
     upper, first = trial[trial["bin"] == HIGH], trial.iloc[0]
     lines = []
-    for _, rows in upper.groupby(["gamma", "lambda"], sort=False):
-        by_loss = {row["loss"]: row for row in rows.to_dict("records")}
-        visual, language = by_loss["visual"], by_loss["language"]
-        changes = [f"{row['change_nats']:+.2g}" for row in (visual, language)]
-        beside = [signed(beside_standard(row)) if row["gamma"] else "" for row in (visual, language)]
-        lines.append([setting_name(visual["gamma"], visual["lambda"]), *changes, *beside, visual["verdict"]])
-    titles = ["setting", "visual", "language", "visual beside standard", "language beside standard", "trial"]
+    for _, rows in upper.groupby(SETTING, sort=False):
+        losses = rows.to_dict("records")
+        differences = [signed(against_standard(row)) for row in losses]
+        if not losses[0]["gamma"] and not losses[0]["lambda"]:
+            differences = [f"margin {row['margin_nats']:.2g}" for row in losses]
+        name = setting_name(losses[0]["gamma"], losses[0]["lambda"], losses[0]["prior"])
+        lines.append([name, *differences, losses[0]["verdict"]])
+    titles = ["setting", *(f"{loss} minus standard's" for loss in upper["loss"].unique()), "trial"]
     caption = (
-        f"Change of the losses of the upper three tenths of the bins ({HIGH}), nats, by {first['steps']} real steps of"
-        f" AdamW at rate {first['lr']:g},\non prompts that made no step. A setting passes if neither loss surely ends"
-        " above standard's (95 % over prompts)."
+        f"Change of the losses of the upper three tenths of the bins ({HIGH}) minus standard distillation's, nats,"
+        f" by {first['steps']} real\nsteps of AdamW at rate {first['lr']:g}, on prompts that made no step (99 % over"
+        " prompts). A setting passes if every upper bound\nlies below the margin and a loss that it is for lies surely"
+        " lower by more than the margin."
     )
     return f"{caption}\n{aligned([titles, *lines])}"
 

@@ -13,7 +13,7 @@ from cli.errors import UserError
 from cli.options import flag_name
 from cli.shell import run_module
 from probes.diagnosis.strength_rules import Recommendation
-from probes.settings import PairOptions, PromptOptions
+from probes.diagnosis.verdict_rules import UNDECIDED
 from vlm.names import drawn_prompts
 
 if TYPE_CHECKING:
@@ -44,20 +44,20 @@ BATCH: Final = 64
 def training_flags(analyzer: "Analyzer", advice: Recommendation, lr: float | None) -> dict[str, Any]:
     """Return the flags that train on the advice with what was measured with; none where that is not possible.
 
-    It is not where there is nothing to train on, or where models or prompts are in memory.
+    It is not where there is nothing to train on or nothing is decided, or where models or prompts are in memory.
 
     lr: the rate of training, None for its default.
     """
     from probes.models_of_analyzer import IN_MEMORY  # torch
 
     pair, asked = analyzer.pair_options, analyzer.stated_prompt_options  # training has the same default length
-    if advice.objective == "none" or IN_MEMORY in (analyzer.checkpoint, asked.prompts):
+    if advice.objective == "none" or advice.verdict == UNDECIDED or IN_MEMORY in (analyzer.checkpoint, asked.prompts):
         return {}
     flags: dict[str, Any] = {"student": analyzer.checkpoint, "teacher": pair.teacher, "objective": advice.objective}
     if advice.objective != "standard":
         flags |= {"gamma": advice.gamma, "lambda": advice.lambda_, "prior": advice.prior}
     flags |= {"dtype": pair.dtype} if pair.dtype in DTYPES[1:] else {}
-    given = {name: value for group in (pair, asked) for name, value in _given(group).items() if name not in APART}
+    given = {name: value for group in (pair, asked) for name, value in given_fields(group).items() if name not in APART}
     if given.get("teacher_dtype") == "auto":  # the default of a diagnosis; that of training is as good a choice
         del given["teacher_dtype"]
     flags |= given | _fitting(analyzer) | {"lr": lr}
@@ -66,7 +66,7 @@ def training_flags(analyzer: "Analyzer", advice: Recommendation, lr: float | Non
 
 def left_out(analyzer: "Analyzer") -> list[str]:
     """Say which settings were measured with and are not those of training."""
-    said = _given(analyzer.pair_options) | _given(analyzer.stated_prompt_options)
+    said = given_fields(analyzer.pair_options) | given_fields(analyzer.stated_prompt_options)
     if analyzer.stored is not None:
         said["rollouts"] = analyzer.prompt_options.rollouts or "memory"
     if said.get("dtype") in DTYPES:
@@ -76,7 +76,7 @@ def left_out(analyzer: "Analyzer") -> list[str]:
 
 def command_line(flags: Flags) -> str:
     """Return a command for the shell; empty without flags."""
-    words = [word for name, value in flags.items() for word in _words(flag_name(name), value)]
+    words = [word for name, value in flags.items() for word in shell_words(flag_name(name), value)]
     return run_module("train", *words) if flags else ""
 
 
@@ -85,8 +85,8 @@ def config_file(flags: Flags) -> str:
     return "".join(f"{name}: {_yaml(value)}\n" for name, value in flags.items())
 
 
-def _given(options: PairOptions | PromptOptions) -> dict[str, Any]:
-    """The fields of a group that are not left at their default."""
+def given_fields(options: Any) -> dict[str, Any]:
+    """Return the fields of a group of options that are not left at their default."""
     values = {f.name: getattr(options, f.name) for f in fields(options)}
     return {f.name: values[f.name] for f in fields(options) if values[f.name] != f.default}
 
@@ -105,7 +105,8 @@ def _fitting(analyzer: "Analyzer") -> dict[str, int]:
     return {"held_out": held_out, "batch": min(BATCH, n_prompts - held_out)}
 
 
-def _words(flag: str, value: Any) -> Sequence[str]:
+def shell_words(flag: str, value: Any) -> Sequence[str]:
+    """Return a flag with its value as words of a shell; none for a switch that is off."""
     if isinstance(value, bool):
         return [flag] if value else []
     text = _number(value) if isinstance(value, float) else str(value)

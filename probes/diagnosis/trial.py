@@ -1,8 +1,6 @@
-"""The trial as the decision reads it: settings of vgs-lp whose steps were taken, each beside standard distillation.
+"""The trial as the decision reads it: the settings whose steps were taken, in order, until one passes.
 
-A setting *passes* if after its steps neither the language nor the visual loss of the upper three tenths of the bins is
-surely above what as many steps of standard distillation leave: the lower bound of the difference is at most 0. A
-setting that unlearns language is no good, and one that lowers the visual loss less than standard does has no point.
+`probes.diagnosis.judging` says what passes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,33 +9,15 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cli.progress import progress
+from probes.diagnosis.judging import PASSES, UNDECIDED, Difference, Tried
 from probes.stages.forecast import HIGH
-from probes.stages.real_steps import Ground, Setting, trial_rows
+from probes.stages.trial_steps import Ground, Setting, trial_rows
+from records.tables.diagnosis import TRIED
 from records.tables.forecast import PRIORS
 from stats import Interval
 
-PASSES = "passes"
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A steered setting: how far the losses of the upper bins stand from where standard leaves them, in nats."""
-
-    gamma: float
-    lambda_: float
-    language: Interval
-    visual: Interval
-
-    @property
-    def verdict(self) -> str:
-        """A word or two for the table `trial`."""
-        rising = [name for name in ("language", "visual") if surely_rises(getattr(self, name))]
-        return f"{' and '.join(rising)} above standard" if rising else PASSES
-
-    @property
-    def words(self) -> str:
-        """Both numbers with their intervals."""
-        return f"{signed(self.language)} nats of language loss, {signed(self.visual)} of visual loss"
+SETTING = ["gamma", "lambda", "prior"]
+"""The columns that name a setting."""
 
 
 @dataclass(frozen=True)
@@ -53,64 +33,69 @@ class Trial:
         """The first setting that passes."""
         return next((one for one in self.tried if one.verdict == PASSES), None)
 
+    @property
+    def undecided(self) -> Sequence[Tried]:
+        """The settings that neither pass nor fail."""
+        return [one for one in self.tried if one.verdict == UNDECIDED]
+
 
 def trial_of(table: pd.DataFrame) -> Trial:
     """Read the table `trial`."""
-    steered = table[table["gamma"] > 0.0]
-    tried = [tried_of(rows) for _, rows in steered.groupby(["gamma", "lambda"], sort=False)]
+    others = table[~is_standard(table)]
+    tried = [tried_of(rows) for _, rows in others.groupby(SETTING, sort=False)]
     return Trial(int(table["steps"].iloc[0]), float(table["lr"].iloc[0]), tried)
 
 
-def surely_rises(found: Interval) -> bool:
-    """Whether the whole interval is above 0; never of one that is not known."""
-    return found.low > 0.0
+def is_standard(rows: pd.DataFrame) -> pd.Series:
+    """Return which rows are standard distillation's."""
+    return (rows["gamma"] == 0.0) & (rows["lambda"] == 0.0)
 
 
-def signed(found: Interval) -> str:
-    """The number with its sign and interval.
+def setting_name(gamma: float, lambda_: float, prior: str = PRIORS[0]) -> str:
+    """Return a setting in a few words.
 
-    >>> signed(Interval(-0.001, 0.02, 0.0123))
-    '+0.012 (-0.001 to 0.02)'
+    >>> setting_name(2.0, 0.01), setting_name(0.0, 1.0), setting_name(2.0, 0.01, "frozen")
+    ('gamma 2, lambda 0.01', 'gamma 0, lambda 1', 'gamma 2, lambda 0.01, frozen')
     """
-    return f"{found.estimate:+.2g} ({found.low:.2g} to {found.high:.2g})"
+    if not gamma and not lambda_:
+        return "standard"
+    return f"gamma {gamma:g}, lambda {lambda_:g}" + ("" if prior == PRIORS[0] else f", {prior}")
 
 
-def setting_name(gamma: float, lambda_: float) -> str:
-    """A setting in a word or four."""
-    return f"gamma {gamma:g}, lambda {lambda_:g}" if gamma else "standard"
-
-
-def beside_standard(row: Mapping) -> Interval:
-    """The change beside standard's, from a row of the table `trial`."""
-    low, high, estimate = (float(row[f"beside_standard_{end}nats"]) for end in ("low_", "high_", ""))
+def against_standard(row: Mapping) -> Interval:
+    """Return the difference from standard's change, from a row of the table `trial`."""
+    low, high, estimate = (float(row[f"against_standard_{end}nats"]) for end in ("low_", "high_", ""))
     return Interval(low, high, estimate)
 
 
 def tried_of(rows: pd.DataFrame) -> Tried:
-    """One steered setting, from its rows in the table `trial`, with or without verdict."""
+    """Return one setting, from its rows in the table `trial`, with or without verdict."""
     by_loss = {row["loss"]: row for row in rows[rows["bin"] == HIGH].to_dict("records")}
-    language, visual = (beside_standard(by_loss[loss]) for loss in ("language", "visual"))
-    first = by_loss["language"]
-    return Tried(first["gamma"], first["lambda"], language, visual)
+    differences = {loss: Difference(against_standard(by_loss[loss]), by_loss[loss]["margin_nats"]) for loss in TRIED}
+    first = by_loss[TRIED[0]]
+    return Tried(first["gamma"], first["lambda"], first["prior"], differences)
 
 
-def trial_table(ground: Ground, steered: Sequence[Setting]) -> pd.DataFrame:
-    """Return the table `trial`: standard distillation, then the steered settings in their order until one passes."""
+def trial_table(ground: Ground, settings: Sequence[Setting], *, every: bool = False) -> pd.DataFrame:
+    """Return the table `trial`: standard distillation, then the settings in their order until one passes.
+
+    every: go on after one has passed.
+    """
     analyzer, pace = ground.analyzer, ground.pace
     n_bins, seed, tokens = analyzer.bin_options.bins, analyzer.seed, analyzer.tokens
     measured = tokens.loc[tokens["rollout_id"].isin(ground.halves[1].numbers), ["prompt_id", "bin"]]
     measured = measured.reset_index(drop=True)
-    standard = Setting(0.0, 0.0, steered[0].prior if steered else PRIORS[0])
-    with progress("trial", 1 + len(steered)) as show:
+    standard = Setting(0.0, 0.0, PRIORS[0])
+    with progress("trial", 1 + len(settings)) as show:
         of_standard = _taken(ground, standard, measured, 0)
         frames = [trial_rows(standard, pace, of_standard, of_standard, n_bins, seed).assign(verdict="")]
-        for shard, setting in enumerate(steered, start=1):
+        for shard, setting in enumerate(settings, start=1):
             show(shard)
             rows = trial_rows(setting, pace, _taken(ground, setting, measured, shard), of_standard, n_bins, seed)
             frames.append(rows.assign(verdict=(verdict := tried_of(rows).verdict)))
-            if verdict == PASSES:
+            if verdict == PASSES and not every:
                 break
-        show(1 + len(steered))
+        show(1 + len(settings))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -1,14 +1,17 @@
-"""The verdict of a diagnosis: should this student be steered by this teacher? A table of condition, verdict and reason.
+"""The verdict of a diagnosis by its facts: should this student be steered by this teacher? Before any step is tried.
 
-Rules are read from the top, and the first whose condition holds counts. Thresholds are choices of this project.
+A table of condition, verdict and reason. Where it says to steer, the trial decides: see
+`probes.diagnosis.recommendation`. Rules are read from the top, and the first whose condition holds counts. Thresholds
+are choices of this project.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from probes.diagnosis.evidence import BLIND_NATS, Evidence
+from probes.diagnosis.evidence import BLIND_NATS, NO_LANGUAGE_GAP, Evidence
 
-STEER, DO_NOT_STEER, HARMFUL, NOTHING = "steer", "do not steer", "harmful", "nothing to distil"
+STEER, DO_NOT_STEER, UNDECIDED = "steer", "do not steer", "undecided"
+HARMFUL, NOTHING = "harmful", "nothing to distil"
 
 SAME_NATS = 1e-6  # a standard loss up to which two models are one; of the mean over tokens
 AHEAD_SHARE = 1 / 3  # of the looking: a teacher with less looks half as hard as the student
@@ -80,8 +83,16 @@ VERDICT_RULES: Sequence[VerdictRule] = (
         lambda f: f.visual_share < LANGUAGE_SHARE,
         DO_NOT_STEER,
         "standard",
-        "of the gap {f.visual_share:.0%} is visual ({f.visual_nats:.2g} nats beside {f.language_nats:.2g} of"
+        "of the gap {f.visual_share:.0%} is visual ({f.visual_nats:.2g} nats, and {f.language_nats:.2g} of"
         " language): standard distillation first, then diagnose again",
+    ),
+    VerdictRule(
+        "no gap in language",
+        lambda f: 1.0 - f.visual_share <= NO_LANGUAGE_GAP,
+        DO_NOT_STEER,
+        "standard",
+        "of the gap {f.visual_share:.1%} is visual ({f.language_nats:.2g} nats of language loss): without a gap in"
+        " language the steered gradient is standard's times 1 + gamma, which changes nothing under Adam",
     ),
     VerdictRule(
         "seeing teacher, blind student",

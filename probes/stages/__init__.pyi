@@ -13,6 +13,8 @@ from .gradients import probe_responses as probe_responses
 from .gradients import unit_grams as unit_grams
 from .null import measure_null as measure_null
 from .null import null_angles as null_angles
+from .picture_answers import answered_prompts as answered_prompts
+from .picture_answers import picture_answer_table as picture_answer_table
 from .pictures import picture_png as picture_png
 from .pictures import picture_table as picture_table
 from .precision import check_precision as check_precision
@@ -24,15 +26,9 @@ from .precision import sample_units as sample_units
 from .real_steps import ADAMW as ADAMW
 from .real_steps import AFTER as AFTER
 from .real_steps import SGD as SGD
-from .real_steps import Ground as Ground
-from .real_steps import Pace as Pace
-from .real_steps import Setting as Setting
-from .real_steps import can_step as can_step
-from .real_steps import steered as steered
 from .real_steps import step_rows as step_rows
 from .real_steps import step_tables as step_tables
 from .real_steps import steps_taken as steps_taken
-from .real_steps import trial_rows as trial_rows
 from .real_steps import way_taken as way_taken
 from .real_steps import way_to as way_to
 from .responses import answer_table as answer_table
@@ -51,5 +47,12 @@ from .tables import norm_rows as norm_rows
 from .tables import unit_rows as unit_rows
 from .top_k import score_at_top_k as score_at_top_k
 from .top_k import support_rows as support_rows
+from .trial_steps import TOO_FEW_BITS as TOO_FEW_BITS
+from .trial_steps import Ground as Ground
+from .trial_steps import Pace as Pace
+from .trial_steps import Setting as Setting
+from .trial_steps import can_step as can_step
+from .trial_steps import steered as steered
+from .trial_steps import trial_rows as trial_rows
 from .units import Unit as Unit
 from .units import choose_units as choose_units

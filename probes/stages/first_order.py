@@ -32,6 +32,7 @@ from geometry.lm_head import CHUNK_BYTES, chunks
 from geometry.objective_settings import QUANTILE
 from records.tables.forecast import CHANGED, DIRECTIONS
 from vlm.checkpoints.attention import FORWARD_MODE
+from vlm.checkpoints.loaded_model import LoadedModel
 from vlm.prompts.sources import PromptError
 from vlm.responses.finite import refuse_gradients, whose
 from vlm.responses.logit_gradients import BackwardPass
@@ -137,18 +138,33 @@ def measure_directions(analyzer: "Analyzer", first: Half, second: Half) -> tuple
     return with_standard(shards.gather("sensitivity")), product_rows(shards.gather("direction_products"))
 
 
-def descent(analyzer: "Analyzer", half: Half, terms: Mapping[str, float]) -> Direction:
+@dataclass(frozen=True)
+class Terms:
+    """The weights of the objectives whose sum is descended, by the view at whose logits each is."""
+
+    image: Mapping[str, float]
+    text: Mapping[str, float]
+    prior: LoadedModel | None = None
+    """The student whose text view takes the place of the student's own in q*."""
+
+
+def descent(
+    analyzer: "Analyzer", half: Half, terms: Mapping[str, float], prior: LoadedModel | None = None
+) -> Direction:
     """Return minus the gradient of the half's mean loss, a weighted sum of objectives, in the analyzer's metric.
+
+    prior: the student before training, whose text view q* holds fixed; the student's own by default.
 
     Raises:
         NotFiniteError: the gradient is not finite.
     """
     parameters = [p for p in analyzer.pair.student.model.parameters() if p.requires_grad]
     found = {p: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters}
-    by_view = tuple({name: weight for name, weight in terms.items() if name in names} for names in (_IMAGE, _TEXT))
-    backward = BackwardPass(analyzer.pair.student, parameters, (bool(by_view[0]), bool(by_view[1])))
+    at_image, at_text = ({name: terms[name] for name in terms if name in names} for names in (_IMAGE, _TEXT))
+    parts = Terms(at_image, at_text, prior)
+    backward = BackwardPass(analyzer.pair.student, parameters, (bool(parts.image), bool(parts.text)))
     for _, arrived in analyzer.batches.over(
-        len(half.numbers), lambda part: _pulled(analyzer, half, half.numbers[part], by_view, backward)
+        len(half.numbers), lambda part: _pulled(analyzer, half, half.numbers[part], parts, backward)
     ):
         for vector, gradient in zip(found.values(), arrived, strict=True):
             if gradient is not None:
@@ -165,19 +181,19 @@ def _pulled(
     analyzer: "Analyzer",
     half: Half,
     numbers: Sequence[int],
-    by_view: Sequence[Mapping[str, float]],
+    terms: Terms,
     backward: BackwardPass,
 ) -> list[Tensor | None]:
-    """What arrives at the parameters from some rollouts.
-
-    by_view: the weights of the objectives at the logits of the image view, and of those at the text view's.
-    """
+    """What arrives at the parameters from some rollouts."""
     pair, views, responses = analyzer.pair, *_inputs(analyzer, numbers)
     teacher = response_views(pair.teacher, views, responses, pair.n_ids)
+    blind = [(text, text) for _, text in views]
+    first = None if terms.prior is None else response_views(terms.prior, blind, responses, pair.n_ids)
 
     def seeds(row: int, tokens: slice, image: Tensor, text: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        cots = cotangents(FourViews(image, text, *teacher[row].logits(tokens)))
-        at_image, at_text = (_seed(half, numbers[row], tokens, cots, terms) for terms in by_view)
+        held = None if first is None else first[row].logits(tokens)[1]
+        cots = cotangents(FourViews(image, text, *teacher[row].logits(tokens), held))
+        at_image, at_text = (_seed(half, numbers[row], tokens, cots, part) for part in (terms.image, terms.text))
         return at_image, at_text
 
     return backward(views, responses, pair.n_ids, seeds)

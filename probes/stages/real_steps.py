@@ -1,15 +1,12 @@
 """Real steps: what they change on held-out responses, compared with what first order predicts.
 
-One step of SGD or AdamW at each of several rates; the way to another checkpoint; and a *trial*, several steps of AdamW
-at the rate one means to train with. A trial clips the gradient as training does and makes it again at each step on the
-same responses. Weights are moved, measured and put back. A copy of them is held meanwhile, with AdamW its state too:
-memory must hold several copies of the model.
+One step of SGD or AdamW at each of several rates, and the way to another checkpoint. Weights are moved, measured and
+put back. A copy of them is held meanwhile, with AdamW its state too: memory must hold several copies of the model.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +14,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from geometry import steered
-from geometry.gram import Combination, Prior
+from geometry.gram import Combination
 from probes.stages.first_order import Direction, Half, change_rows, descent
-from probes.stages.forecast import ALL, HIGH, bin_labels
-from records.tables.diagnosis import TRIED
+from probes.stages.forecast import bin_labels
 from records.tables.forecast import AFTER
-from stats import Interval, bootstrap_interval, upper_bins
 from vlm.checkpoints.checkpoint import CheckpointError, LoadedModel
 from vlm.checkpoints.pair import pair_of
 from vlm.responses.finite import NotFiniteError
@@ -34,8 +28,6 @@ if TYPE_CHECKING:
 MEASURED = ("standard", "language", "visual", "student_vds")
 SGD, ADAMW = "sgd", "adamw"
 WEIGHT_DECAY = 0.01  # arXiv:2606.00564, Table 3
-CLIP_NORM = 1.0  # greatest length of a step's gradient, as in training
-_BITS = 32
 
 Steps = Iterator[tuple[str, float, pd.DataFrame, pd.DataFrame]]
 """Name, rate, and the changes of the tokens' losses, predicted and measured, a column a loss."""
@@ -54,12 +46,12 @@ def steps_taken(
     before = losses(analyzer, second)
     for lr in rates[SGD]:
         predicted = lr * joined(sensitivity, terms)
-        with moved(analyzer.pair.student.model), _of_rate("check_sgd_lr", lr):
+        with moved(analyzer.pair.student.model), of_rate("check_sgd_lr", lr):
             step_with(torch.optim.SGD(list(direction), lr=lr), direction)
             measured = losses(analyzer, second) - before
         yield SGD, lr, predicted, measured
     for lr in rates[ADAMW]:
-        with moved(analyzer.pair.student.model) as start, _of_rate("check_adamw_lr", lr):
+        with moved(analyzer.pair.student.model) as start, of_rate("check_adamw_lr", lr):
             step_with(torch.optim.AdamW(list(direction), lr=lr, weight_decay=WEIGHT_DECAY), direction)
             measured = losses(analyzer, second) - before
             update = {p: (p.detach() - start[p]) / lr for p in direction}
@@ -158,7 +150,7 @@ def moved(model: nn.Module) -> Iterator[Direction]:
 
 
 @contextmanager
-def _of_rate(argument: str, lr: float) -> Iterator[None]:
+def of_rate(argument: str, lr: float) -> Iterator[None]:
     """Say of numbers that steps have made infinite at which rate they did."""
     try:
         yield
@@ -185,79 +177,3 @@ def _of_losses(rows: pd.DataFrame) -> pd.DataFrame:
 def _bin(label: str, predicted: np.ndarray, measured: np.ndarray) -> dict[str, str | int | float]:
     means = {"predicted_nats": predicted.mean(), "measured_nats": measured.mean()}
     return {"bin": label, "n_tokens": len(predicted), **means, **fit(predicted, measured)}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A step of vgs-lp; standard distillation at gamma and lambda 0, where the prior has no part."""
-
-    gamma: float
-    lambda_: float
-    prior: Prior
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How many steps, and of what rate."""
-
-    steps: int
-    lr: float
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What every setting starts from, and is measured on."""
-
-    analyzer: "Analyzer"
-    halves: tuple[Half, Half]
-    pace: Pace
-
-    @cached_property
-    def before(self) -> pd.DataFrame:
-        """The losses of the second half's tokens."""
-        return losses(self.analyzer, self.halves[1])
-
-    def changes(self, setting: Setting) -> pd.DataFrame:
-        """The change of each loss by the steps of a setting, by token of the second half: `[tokens, losses]`."""
-        first, second = self.halves
-        terms = steered(setting.gamma, setting.lambda_, prior=setting.prior)
-        before, model = self.before, self.analyzer.pair.student.model
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        with moved(model), _of_rate("lr", self.pace.lr):
-            optimizer = torch.optim.AdamW(trained, lr=self.pace.lr, weight_decay=WEIGHT_DECAY)
-            for _ in range(self.pace.steps):
-                step_with(optimizer, descent(self.analyzer, first, terms), CLIP_NORM)
-            after = losses(self.analyzer, second)
-        return (after - before)[list(TRIED)]
-
-
-def can_step(analyzer: "Analyzer") -> bool:
-    """Whether the student's weights are fine enough for steps: in 16 bits one of 3e-4 is lost in the rounding."""
-    parameters = analyzer.pair.student.model.parameters()
-    return all(torch.finfo(p.dtype).bits >= _BITS for p in parameters if p.requires_grad)
-
-
-def trial_rows(
-    setting: Setting, pace: Pace, changes: pd.DataFrame, standard: pd.DataFrame, n_bins: int, seed: int
-) -> pd.DataFrame:
-    """The rows of the table `trial` of one setting, without its verdict.
-
-    changes, standard: of the setting and of standard distillation, with the columns `prompt_id` and `bin`.
-    """
-    bins, prompts = changes["bin"].to_numpy(), changes["prompt_id"].to_numpy(str)
-    known = {"gamma": setting.gamma, "lambda": setting.lambda_, "prior": setting.prior}
-    known |= {"steps": pace.steps, "lr": pace.lr}
-    rows = []
-    for label, mask in ((HIGH, bins >= upper_bins(n_bins)[0]), (ALL, bins >= 0)):
-        for loss in TRIED:
-            change, beside = changes[loss].to_numpy(), (changes[loss] - standard[loss]).to_numpy()
-            row = known | {"bin": label, "loss": loss, "n_tokens": int(mask.sum())}
-            row |= _ends("", bootstrap_interval(change[mask], prompts[mask], seed=seed), "change_")
-            row |= _ends("beside_standard_", bootstrap_interval(beside[mask], prompts[mask], seed=seed))
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _ends(prefix: str, found: Interval, estimate: str = "") -> dict[str, float]:
-    ends = {estimate: found.estimate, "low_": found.low, "high_": found.high}
-    return {f"{prefix}{end}nats": value for end, value in ends.items()}

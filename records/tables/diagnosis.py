@@ -6,7 +6,7 @@ Intervals (low, high) are 95 % bootstrap intervals over prompts, missing where t
 from typing import Final
 
 from records.columns import DIVERGENCE_WORDS, POSITION, PRIOR, PROMPT_ID, ROLLOUT_ID
-from records.table import Table, by_name, png, real, text, whole
+from records.table import Table, by_name, png, real, text, whole, yes_no
 from records.tables.forecast import GAMMA, LAMBDA
 
 MEANS: Final = ("vds", "student_vds", "kl_standard", "kl_language", "kl_visual")
@@ -25,6 +25,18 @@ CONTENT: Final = Table(
         POSITION,
         real("teacher_nats", "KL of the teacher with the right picture to itself with the partner's"),
         real("student_nats", "KL of the student with the right picture to itself with the partner's"),
+    ),
+)
+
+PICTURE_ANSWERS: Final = Table(
+    "picture_answers",
+    "One row for each model, view and prompt with a picture and an answer: a greedy answer, judged.",
+    "probes.diagnose",
+    columns=(
+        text("side", "Which model answers: teacher or student"),
+        yes_no("with_picture", "Whether the picture is shown; else the text view stands in its place"),
+        PROMPT_ID,
+        yes_no("correct", "Whether the answer is right"),
     ),
 )
 
@@ -52,7 +64,7 @@ TOKEN_CLASSES: Final = Table(
 
 TRIAL: Final = Table(
     "trial",
-    "One row for each setting whose steps were taken, VDS bin and loss; standard distillation (gamma 0) first.",
+    "One row for each setting whose steps were taken, VDS bin and loss; standard distillation (both 0) first.",
     "probes.diagnose",
     format="csv",
     columns=(
@@ -67,10 +79,11 @@ TRIAL: Final = Table(
         real("change_nats", "Mean change of the bin's tokens, on prompts that made no step"),
         real("low_nats", "Lower end of the interval of the change"),
         real("high_nats", "Upper end of the interval of the change"),
-        real("beside_standard_nats", "The change minus that of as many steps of standard distillation"),
-        real("beside_standard_low_nats", "Lower end of the interval of that difference"),
-        real("beside_standard_high_nats", "Upper end of the interval of that difference"),
-        text("verdict", "passes, or which loss is above standard; empty for standard distillation"),
+        real("against_standard_nats", "The change minus that of as many steps of standard distillation"),
+        real("against_standard_low_nats", "Lower end of the 99 % interval of that difference, by Student's t"),
+        real("against_standard_high_nats", "Upper end of the same interval"),
+        real("margin_nats", "A difference up to which the loss counts as standard's: a tenth of what a token moves"),
+        text("verdict", "passes, undecided, or why not; empty for standard distillation"),
     ),
 )
 
@@ -103,4 +116,4 @@ RECOMMENDATION: Final = Table(
     ),
 )
 
-TABLES: Final = by_name(CONTENT, PICTURES, TOKEN_CLASSES, TRIAL, FINDINGS, RECOMMENDATION)
+TABLES: Final = by_name(CONTENT, PICTURE_ANSWERS, PICTURES, TOKEN_CLASSES, TRIAL, FINDINGS, RECOMMENDATION)

@@ -33,11 +33,11 @@ def trial():
     rows = []
     for gamma, verdict in ((0.0, ""), (3.25, "passes")):
         for bin_ in ("high", "all"):
-            beside = dict.fromkeys(("beside_standard_low_nats", "beside_standard_high_nats"), gamma)
+            ends = dict.fromkeys(("against_standard_low_nats", "against_standard_high_nats", "margin_nats"), gamma)
             for place, loss in enumerate(TRIED):
-                changed = {"change_nats": gamma + place / 8, "beside_standard_nats": -gamma}
+                changed = {"change_nats": gamma + place / 8, "against_standard_nats": -gamma}
                 rows.append({"gamma": gamma, "lambda": gamma / 4, "bin": bin_, "loss": loss, "verdict": verdict})
-                rows[-1] |= known | changed | beside
+                rows[-1] |= known | changed | ends
     return pd.DataFrame(rows)
 
 
@@ -84,6 +84,20 @@ def tables():
         "findings": pd.DataFrame(findings),
         "recommendation": pd.DataFrame({"setting": settings, "choice": "harmful", "reason": "because <u>"}),
     }
+
+
+@pytest.mark.parametrize(
+    ("verdict", "tone"), [("harmful", "bad"), ("undecided", "open"), ("steer", ""), ("do not steer", "")]
+)
+def test_each_verdict_has_its_tone(verdict, tone, tmp_path):
+    changed = tables()
+    changed["recommendation"].loc[0, "choice"] = verdict
+    notes = {"prompts": 6, "prompts_with_image": 4, "device": "cpu", "seconds": 1.5}
+    with open_record(tmp_path / "record", HEADER | {"probe": "probes.diagnose"}) as writer:
+        writer.finish(changed, notes)
+    assert main([str(tmp_path / "record")]) == 0
+    page = (tmp_path / "record" / "report.html").read_text()
+    assert f'<section class="verdict {tone}" id="verdict">' in page and f"<strong>{verdict}</strong>" in page
 
 
 @pytest.fixture(scope="module")

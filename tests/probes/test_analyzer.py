@@ -206,7 +206,8 @@ def test_a_picture_that_does_not_exist_is_named(analyzer):
 def test_advice_is_numbers(analyzer):
     advice = analyzer.diagnose(per_bin=2, trial_steps=1, lr=1e-6, shown=0)
     assert isinstance(advice, Advice) and advice.header["settings"]["lr"] == 1e-6
-    assert advice.verdict in ("steer", "do not steer", "harmful", "nothing to distil")
+    assert advice.verdict in ("steer", "do not steer", "undecided", "harmful", "nothing to distil")
+    assert bool(advice.needs) == (advice.verdict == "undecided")
     assert {type(number) for number in (advice.gamma, advice.lambda_)} <= {float, type(None)}
     if advice.gamma is not None:
         assert f"--gamma {advice.gamma:g}" in advice.command()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from probes import Analyzer, diagnose
+from probes.diagnosis import verdict_rules
 from probes.diagnosis.strength_rules import Recommendation
 from probes.diagnosis.training import (
     APART,
@@ -128,6 +129,7 @@ def test_what_training_has_no_flag_for_is_said(tmp_path, given, said):
 
 def test_there_is_no_command_for_what_is_in_memory_or_not_to_be_trained(pair):
     nothing = Recommendation.without_steering("nothing to distil", "none", {"verdict": "", "objective": ""})
+    undecided = Recommendation.without_steering("undecided", "standard", {"verdict": "", "objective": ""})
     in_memory = Analyzer.from_models(
         student=pair.student.model, teacher=pair.teacher.model, processor=pair.student.processor
     )
@@ -135,6 +137,7 @@ def test_there_is_no_command_for_what_is_in_memory_or_not_to_be_trained(pair):
     prompts = [{"problem": "add 1 and 1"}]
     for analyzer, advice in (
         (Analyzer("bundled"), nothing),
+        (Analyzer("bundled"), undecided),
         (in_memory, ADVICE),
         (Analyzer("bundled", prompts=prompts), ADVICE),
     ):
@@ -160,7 +163,10 @@ def test_a_row_that_was_not_measured_is_no_obstacle(tmp_path):
 
 @pytest.fixture(scope="module")
 def diagnosed(checkpoints, tmp_path_factory):
-    """A diagnosis on a file of prompts in a folder whose name a shell would cut, and its record."""
+    """A diagnosis on a file of prompts in a folder whose name a shell would cut, and its record.
+
+    The facts decide it, by a threshold that this pair falls short of.
+    """
     folder = tmp_path_factory.mktemp("it's a folder ü")
     for name, colour in {"a": "red", "b": "blue"}.items():
         Image.new("RGB", (48, 48), colour).save(folder / f"{name}.png")
@@ -170,7 +176,9 @@ def diagnosed(checkpoints, tmp_path_factory):
     argv += ["--max-response", "4", "--text-view", "blank", "--seed", "3", "--rollouts-per-prompt", "2", "--bins", "2"]
     argv += ["--allow-truncated"]  # for the training that follows as a process
     argv += ["--skip-geometry", "--skip-forecast", "--shown", "0", "--lr", "1e-5", "--out", folder / "the record"]
-    assert diagnose.main([str(word) for word in argv]) == 0
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(verdict_rules, "LANGUAGE_SHARE", 1.0)
+        assert diagnose.main([str(word) for word in argv]) == 0
     return folder, read_record(folder / "the record", "recommendation")
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from geometry import FourViews, Objective, Thresholds, objective_loss
-from probes.stages import real_steps
-from probes.stages.real_steps import Ground, Pace, Setting, can_step, trial_rows
+from probes.stages import real_steps, trial_steps
+from probes.stages.trial_steps import CONFIDENCE, MARGIN_SHARE, Ground, Pace, Setting, can_step, frozen, trial_rows
 from records.tables.diagnosis import TRIAL, TRIED
-from stats import bootstrap_interval
+from stats import prompt_mean
 from vlm.responses.scoring import view_logits
 
 PACE = Pace(3, 1e-3)
@@ -17,11 +17,16 @@ SETTINGS = [
     Setting(0.0, 0.0, "detached"),
     Setting(3.25, 0.01, "detached"),
     Setting(1.0, 1.0, "attached"),
+    Setting(2.0, 0.1, "frozen"),
+    Setting(0.0, 1.0, "detached"),
 ]
 
 
-def loss_of(analyzer, tokens, number, objective, thresholds):
-    """The loss of one response as the trainer has it, mean over its tokens, with a graph."""
+def loss_of(analyzer, tokens, number, objective, thresholds, before):
+    """The loss of one response as the trainer has it, mean over its tokens, with a graph.
+
+    before: by number, the logits of the text view of the student before training.
+    """
     rollout, pair = analyzer.rollouts[number], analyzer.pair
     views, n = analyzer.views(rollout), len(rollout.token_ids)
     image, text = (view_logits(pair.student, [view], [rollout.token_ids], pair.n_ids)[0] for view in views)
@@ -29,16 +34,25 @@ def loss_of(analyzer, tokens, number, objective, thresholds):
         teacher = [view_logits(pair.teacher, [view], [rollout.token_ids], pair.n_ids)[0] for view in views]
     seen = torch.from_numpy(tokens.loc[tokens["rollout_id"] == number, "has_image"].to_numpy(copy=True))
     shares = torch.full((n,), 1.0 / n, dtype=image.dtype)
+    prior = before[number] if objective.prior == "frozen" else None
     return objective_loss(
-        FourViews(image, text, *teacher), objective, thresholds=thresholds, shares=shares, has_image=seen
+        FourViews(image, text, *teacher, prior), objective, thresholds=thresholds, shares=shares, has_image=seen
     ).loss
+
+
+@torch.no_grad()
+def text_logits(analyzer, number):
+    """The student's logits of a response under the text view."""
+    rollout, pair = analyzer.rollouts[number], analyzer.pair
+    return view_logits(pair.student, [analyzer.views(rollout)[1]], [rollout.token_ids], pair.n_ids)[0]
 
 
 def trained(analyzer, tokens, halves, setting):
     """The losses of the second half after a loop that anybody would write."""
     named = {"gamma": setting.gamma, "lambda_": setting.lambda_, "prior": setting.prior}
-    objective = Objective("vgs-lp", **named) if setting.gamma else Objective("standard")
+    objective = Objective("vgs-lp", **named) if setting.gamma or setting.lambda_ else Objective("standard")
     first, second = halves
+    before = {number: text_logits(analyzer, number) for number in first.numbers}
     of_gate = tokens[tokens["rollout_id"].isin(first.numbers) & tokens["has_image"]]
     thresholds = Thresholds(0.0, float(of_gate["vds_nats"].quantile(0.7)))
     parameters = list(analyzer.pair.student.model.parameters())
@@ -47,7 +61,7 @@ def trained(analyzer, tokens, halves, setting):
     for _ in range(PACE.steps):
         optimizer.zero_grad()
         for number in first.numbers:
-            (loss_of(analyzer, tokens, number, objective, thresholds) / len(first.numbers)).backward()
+            (loss_of(analyzer, tokens, number, objective, thresholds, before) / len(first.numbers)).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
     optimizer.zero_grad()
@@ -76,14 +90,14 @@ def test_the_weights_are_put_back_bit_for_bit(analyzer, halves):
 
 def test_and_where_a_step_fails_too(analyzer, halves, monkeypatch):
     before = [parameter.clone() for parameter in analyzer.pair.student.model.parameters()]
-    real, taken = real_steps.step_with, []
+    real, taken = trial_steps.step_with, []
 
     def twice(*argv):
         taken.append(real(*argv))
         if len(taken) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(real_steps, "step_with", twice)
+    monkeypatch.setattr(trial_steps, "step_with", twice)
     with pytest.raises(KeyboardInterrupt):
         Ground(analyzer, halves, PACE).changes(SETTINGS[1])
     assert all(torch.equal(*two) for two in zip(before, analyzer.pair.student.model.parameters(), strict=True))
@@ -134,14 +148,30 @@ def test_rows_hold_both_changes_with_their_intervals():
     assert rows[rows["bin"] == "high"]["n_tokens"].eq(15).all() and rows[rows["bin"] == "all"]["n_tokens"].eq(50).all()
     row = rows[(rows["bin"] == "high") & (rows["loss"] == "visual")].iloc[0]
     inside = known["bin"] >= 7
-    beside = (changes["visual"] - standard["visual"])[inside].to_numpy()
-    twin = bootstrap_interval(beside, known["prompt_id"][inside].to_numpy(str))
-    ends = [row[f"beside_standard_{end}nats"] for end in ("low_", "high_", "")]
+    against = (changes["visual"] - standard["visual"])[inside].to_numpy()
+    twin = prompt_mean(against, known["prompt_id"][inside].to_numpy(str), CONFIDENCE)
+    ends = [row[f"against_standard_{end}nats"] for end in ("low_", "high_", "")]
     assert ends == [twin.low, twin.high, twin.estimate] and row["change_nats"] == changes["visual"][inside].mean()
+    assert row["margin_nats"] == pytest.approx(MARGIN_SHARE * standard["visual"][inside].abs().mean())
     assert row["low_nats"] < row["change_nats"] < row["high_nats"]
 
 
-def test_standard_beside_itself_is_nothing():
+def test_standard_differs_from_itself_by_nothing():
     known = pd.DataFrame({"prompt_id": list("aabb"), "bin": 0, **dict.fromkeys(TRIED, [0.1, 0.2, 0.3, 0.5])})
     rows = trial_rows(SETTINGS[0], PACE, known, known, n_bins=1, seed=0)
-    assert (rows.filter(like="beside_standard") == 0.0).all(axis=None)
+    assert (rows.filter(like="against_standard") == 0.0).all(axis=None)
+
+
+def test_a_frozen_copy_stays_where_the_student_was(analyzer):
+    """It shares no weight with the student, and none of its weights trains."""
+    copy = frozen(analyzer.pair.student)
+    theirs, ours = ({p.data_ptr() for p in one.model.parameters()} for one in (copy, analyzer.pair.student))
+    assert not theirs & ours and not any(p.requires_grad for p in copy.model.parameters())
+
+
+def test_a_frozen_prior_takes_another_way(analyzer, halves):
+    """At the first step it is the detached one; the ways part when the student's own text view has moved."""
+    one, more = (Ground(analyzer, halves, Pace(steps, 1e-3)) for steps in (1, 3))
+    detached, held = Setting(2.0, 0.1, "detached"), Setting(2.0, 0.1, "frozen")
+    pd.testing.assert_frame_equal(one.changes(detached), one.changes(held), rtol=1e-5, atol=1e-6)
+    assert (more.changes(detached) - more.changes(held)).abs().max(axis=None) > 1e-5
