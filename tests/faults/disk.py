@@ -131,9 +131,10 @@ def _refuse_and_let(work: "Work", folder: Path, count: Count, case: Case, wanted
         (folder / f"{case.full}.part").unlink(missing_ok=True)
         (folder / f"{case.full}.part").symlink_to("/dev/full")
     count.cases += 1
+    before = set(folder.rglob("*.part")) - {folder / f"{case.full}.part"}  # which the kill has left
     ended = Child(lambda: work.run(folder), case.limits).end()
     count.refused += ended.code != 0
-    parts = [str(path) for path in folder.rglob("*.part")] if ended.code and folder.is_dir() else []
+    parts = [str(path) for path in set(folder.rglob("*.part")) - before] if ended.code and folder.is_dir() else []
     if ended.code not in (0, 1) or not ended.in_order or parts:
         count.not_in_order += 1
         print(f"{work.name}, {case}: code {ended.code}, left {parts}, {ended.said[-2000:]}", file=sys.stderr)
