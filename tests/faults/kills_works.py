@@ -46,6 +46,8 @@ def works(pair: Path) -> dict[str, Work]:
     """Return all works by name; `pair` gets a random student and teacher."""
     models.write_checkpoint(pair / "student", models.STUDENT, seed=1)
     models.write_checkpoint(pair / "teacher", models.TEACHER, seed=2)
+    for path in pair.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # so that whoever a child is may read them
     every = [
         Work("record", _write_record, _record, begin=lambda folder: open_record(folder, HEADER).close()),
         Work("probe", partial(_probe, pair), _record),
