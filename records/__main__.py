@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.errors import exit_code
 from cli.options import Parser
+from cli.visible import print_out
 
 if TYPE_CHECKING:
     from records.reading import Measurement
@@ -35,7 +36,7 @@ def _check(folders: Sequence[Path], write: bool) -> None:
         record = read_record(folder)
         for name in record.record["tables"]:
             record.table(name)
-        print(f"{folder}: {len(record.tables)} tables, {_held(record, write)}")
+        print_out(f"{folder}: {len(record.tables)} tables, {_held(record, write)}")
 
 
 def _held(record: "Measurement", write: bool) -> str:

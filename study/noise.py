@@ -19,6 +19,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
+from cli.visible import print_out
 from study.rules import PRIMARY_GROUP, TRIAL_ARM, TRIAL_SEEDS
 
 if TYPE_CHECKING:
@@ -118,8 +119,7 @@ def _run(options: NoiseOptions) -> None:
     seeds.to_csv(out / "seeds.csv", index=False)
     table = spread(seeds)
     table.to_csv(out / "noise.csv", index=False)
-    print(table.round(2).to_string(index=False))
-    print(f"table: {out / 'noise.csv'}")
+    print_out(table.round(2).to_string(index=False), f"table: {out / 'noise.csv'}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """The command of a diagnosis that is undecided: the same diagnosis, with the prompts or the steps that would decide."""
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from cli.options import flag_name
+from cli.shell import run_module
 from probes import stages
 from probes.diagnosis.evidence import Evidence
 from probes.diagnosis.recommendation import needs
@@ -59,7 +59,7 @@ class Undecided:
         if self.flags is None:
             return ""
         words = [word for name, value in self.flags.items() for word in shell_words(flag_name(name), value)]
-        return shlex.join(["python", "-m", "probes.diagnose", checkpoint, *words])
+        return run_module("probes.diagnose", checkpoint, *words)
 
 
 def again(analyzer: "Analyzer", evidence: Evidence, values: Sequence[Any], *, default_steps: int) -> Undecided:

@@ -20,6 +20,8 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
+from cli.shell import run_module
+from cli.visible import print_out
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,10 @@ def _run(options: PhasesOptions) -> None:
         plan = Plan(options.arms, options.answers, {**SHORT, "steps": options.steps, **every})
         pairs = students(options.suite, options.pairs)
         for seed, name in product(options.seeds, pairs):
-            print(f"pair {name}", flush=True)
+            print_out(f"pair {name}")
             run_seed(pairs[name], seed, Path(options.runs) / name, Path(options.records) / name, plan)
-    print(_tabulated(options))
-    print(f"next: python -m figures {options.out}")
+    print_out(_tabulated(options))
+    print_out(f"next: {run_module('figures', options.out)}")
 
 
 def _tabulated(options: PhasesOptions) -> str:

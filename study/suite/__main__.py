@@ -18,6 +18,8 @@ from typing import Literal
 
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
+from cli.shell import run_module
+from cli.visible import print_out
 
 Name = Literal["language", "both", "conflict", "vision", "small"]
 
@@ -46,8 +48,9 @@ def _make(out: Path, options: SuiteOptions) -> None:
     from study.suite.suite import make  # here, so that --help needs no model library
 
     page = make(out, options.pairs, grid=options.grid, cards=options.cards)
-    print(f"cards: {page}")
-    print(f"next: python -m train --student {out / options.pairs[0] / 'student'} --objective vgs")
+    print_out(f"cards: {page}")
+    first = out / options.pairs[0] / "student"
+    print_out(f"next: {run_module('train', '--student', first, '--objective', 'vgs')}")
 
 
 if __name__ == "__main__":

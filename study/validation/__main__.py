@@ -18,6 +18,7 @@ from jsonargparse.typing import NonNegativeInt
 
 from cli.errors import UserError, exit_code
 from cli.options import Parser, flag, pick
+from cli.visible import print_out
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def _write(options: ValidationOptions) -> None:
         out.write_text(markdown_page(rows, folder.as_posix(), options.seed), encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write `{out}` ({error.strerror}): choose another `--out`") from None
-    print(first_sentence(rows, options.seed).strip("*"), f"page: {out}", sep="\n")
+    print_out(first_sentence(rows, options.seed).strip("*"), f"page: {out}")
 
 
 if __name__ == "__main__":
