@@ -29,6 +29,7 @@ torture: $(STAMP) ## kill, fill disks, damage records and runs: the long form of
 	@$(BIN)/python -m tests.faults.records
 	@$(BIN)/python -m tests.faults.disk
 	@$(BIN)/python -m tests.faults.kills
+	@$(BIN)/python -m pytest -q -m slow tests/faults
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .
