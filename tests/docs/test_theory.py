@@ -59,6 +59,6 @@ def test_the_rows_of_steering_are_those_of_the_command():
 
 
 @pytest.mark.slow
-def test_the_tables_are_those_of_the_command():
-    for rows in (identity.arm_lines(identity.SEEDS), identity.preserved_lines(identity.SEEDS)):
-        assert "\n".join(rows) in TEXT, "run `python -m tests.benchmarks.identity`"
+@pytest.mark.parametrize("lines", [identity.arm_lines, identity.preserved_lines])
+def test_the_tables_are_those_of_the_command(lines):
+    assert "\n".join(lines(identity.SEEDS)) in TEXT, "run `python -m tests.benchmarks.identity`"
