@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import UserError
-from records.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,6 +98,8 @@ class Picture:
             from figures.style import save
 
             return save(self.draw(record, **options), folder / self.stem(**options))
+        from records.files import write_whole
+
         text = self._module().text(record)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}{self.page}"

@@ -7,6 +7,7 @@ training run uses this interval.
 import numpy as np
 from jaxtyping import Shaped
 
+from stats._checks import check_confidence
 from stats.bootstrap import Array, Interval
 
 
@@ -21,7 +22,11 @@ def prompt_mean(values: Shaped[Array, " n"], prompts: Shaped[Array, " n"], confi
 
     Returns:
         Bounds of nan if there are fewer than two prompts, and an estimate of nan if there is no value.
+
+    Raises:
+        ValueError: the confidence is not between 0 and 1.
     """
+    check_confidence(confidence)
     values = np.asarray(values, dtype=float)
     if not len(values):
         return Interval(np.nan, np.nan, np.nan)

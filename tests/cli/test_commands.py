@@ -19,6 +19,8 @@ NO_COMMANDS = {
     "tests.benchmarks.own_process": "launched by benchmarks",
     "tests.benchmarks.stage_seconds": "launched by a benchmark",
     "tests.families.run": "launched by a test",
+    "tests.faults.clock": "launched by a harness",
+    "tests.faults.geometry_fuzz": "a harness of the tests, which loads what it tries",
     "tests.probes.all_probes": "launched by a test",
     "tests.train.both": "launched by a test",
     "tests.train.shards": "launched by a test",

@@ -16,7 +16,14 @@ import torch
 from jsonargparse.typing import PositiveInt
 
 from cli.options import Parser, flag, pick
-from tests.faults import geometry_logits, geometry_losses, geometry_models, geometry_numbers, statistics_cases  # noqa: F401
+from tests.faults import (  # noqa: F401
+    geometry_logits,
+    geometry_losses,
+    geometry_models,
+    geometry_numbers,
+    geometry_targets,
+    statistics_cases,
+)
 from tests.faults.judging import CASES, Tally
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -29,6 +29,7 @@ from geometry import (
     vds_from_hidden,
 )
 from geometry.chunked_loss.closed_form import Distribution, Workspace, kl_of
+from geometry.objective_settings import READ_BY
 from tests.geometry.plain_loss import plain_objective_loss
 from tests.geometry.problems import normal
 from tests.geometry.test_objectives import EVERY, HAS_IMAGE, LENGTHS, OBJECTIVES
@@ -179,7 +180,7 @@ def test_chunks_change_nothing(objective: Objective) -> None:
 def test_gradient_is_that_of_a_small_step(seed: int, chunk: int, name: str) -> None:
     """For objectives with a target that moves; a target held fixed is no function of the student."""
     objective = OBJECTIVES[name]
-    if objective.prior == "detached" and objective.name not in ("standard", "off-policy"):
+    if objective.prior == "detached" and objective.name in READ_BY["prior"]:
         objective = Objective(objective.name, lambda_=objective.lambda_, prior="attached", vp=objective.vp)
     problem, step = Problem(), 1e-5
     direction = [normal(*leaf.shape, seed=seed + k) for k, leaf in enumerate(problem.leaves)]

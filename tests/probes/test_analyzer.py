@@ -127,7 +127,7 @@ def test_responses_that_are_there_are_measured(analyzer, pair, form, tmp_path, n
 
 def test_text_is_read_with_the_tokenizer_and_ended(analyzer, pair):
     prompt_id = analyzer.rollouts[0].prompt_id
-    found = Analyzer(**pair, rollouts=[{"prompt_id": prompt_id, "response": "two"}])
+    found = Analyzer(**pair, bins=2, rollouts=[{"prompt_id": prompt_id, "response": "two"}])
     (said,) = found.rollouts
     assert said.text == "two" and not said.truncated and len(found.tokens) == len(said.token_ids)
 

@@ -15,6 +15,7 @@ from probes.stages.tables import scope_grams
 from records import ANGLES, RecordWriter, read_record
 from stats.bootstrap import bootstrap_interval
 from tests import models
+from tests.killed import Killed
 from vlm.families import scopes
 from vlm.views.view import encode_prompts, image_view, text_view
 
@@ -216,11 +217,11 @@ def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, mon
 
         def add(self, table, shard, frame, stop=stop):
             if (table, shard) == (stop, 1):
-                raise KeyboardInterrupt
+                raise Killed
             adding(self, table, shard, frame)
 
         monkeypatch.setattr(RecordWriter, "add", add)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Killed):
             angles.main([*argv, "--out", str(tmp_path / "parts")])
     monkeypatch.setattr(RecordWriter, "add", adding)
     assert angles.main([*argv, "--out", str(tmp_path / "parts")]) == 0

@@ -20,6 +20,7 @@ from records.tables import comparison
 from records.tables.comparison import LOSSES
 from stats import bootstrap_interval
 from tests import models
+from tests.killed import Killed
 from vlm.responses.evaluation import Verdict
 from vlm.responses.rollouts import Rollout
 
@@ -170,11 +171,11 @@ def test_an_interrupted_comparison_is_continued_to_the_same_record(before, after
 
     def add(self, table, shard, frame):
         if (table, self._part) == ("units", "@1"):
-            raise KeyboardInterrupt
+            raise Killed
         adding(self, table, shard, frame)
 
     argv = [str(before), str(after), *exact, *SETTING, "--out", str(tmp_path / "parts")]
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Shards, "add", add)
         compare.main(argv)
     monkeypatch.setattr(sampling, "generate", None)  # the responses are there

@@ -12,6 +12,7 @@ from transformers import LlamaConfig
 from probes import accuracy, angles, sampling, support, vds
 from records import read_record
 from tests import models
+from tests.killed import Killed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -115,9 +116,9 @@ def test_a_complete_record_of_other_settings_is_kept_unless_told(here, flags, ca
 
 def test_an_incomplete_record_of_other_settings_is_refused_by_the_field(here, flags, capsys, monkeypatch):
     def stopped(*_):
-        raise KeyboardInterrupt
+        raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(sampling, "score_tokens", stopped)
         vds.main([*flags, "--out", "record"])
     capsys.readouterr()

@@ -17,6 +17,7 @@ from probes.stages import gradients
 from records import RecordWriter, read_record
 from stats.bootstrap import bootstrap_interval
 from tests import models
+from tests.killed import Killed
 from vlm.families import parameter_kinds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,10 +105,10 @@ def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, mon
 
     def add(self, table, shard, frame):
         if (table, shard) == ("units", 1):
-            raise KeyboardInterrupt
+            raise Killed
         adding(self, table, shard, frame)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(RecordWriter, "add", add)
         layers.main([*argv, "--out", str(tmp_path / "parts")])
     assert layers.main([*argv, "--out", str(tmp_path / "parts")]) == 0

@@ -13,6 +13,7 @@ from probes.norms import SeriesUnitOptions
 from records import Shards, read_record
 from stats.bootstrap import bootstrap_interval
 from tests import models
+from tests.killed import Killed
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTING = ("--limit", "6", "--max-response", "5", "--bins", "3", "--per-bin", "3")
@@ -92,11 +93,11 @@ def test_an_interrupted_series_is_continued_to_the_same_table(series, setting, f
 
     def add(self, table, shard, frame):
         if (table, self._part) == ("units", "@1"):
-            raise KeyboardInterrupt
+            raise Killed
         adding(self, table, shard, frame)
 
     argv = [*series, *setting, "--out", str(tmp_path / "parts")]
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Shards, "add", add)
         norms.main(argv)
     assert (tmp_path / "parts" / "pieces" / "norms-000000.parquet").is_file()

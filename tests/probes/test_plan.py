@@ -87,7 +87,7 @@ def test_a_dry_run_of_training_writes_nothing(outlines, capsys, tmp_path, monkey
 
 
 def test_a_few_prompts_that_are_run_say_how_long_responses_are(checkpoints, capsys):
-    options = {"teacher": str(checkpoints / "teacher"), "limit": 4, "max_response": 4, "device": "cpu"}
+    options = {"teacher": str(checkpoints / "teacher"), "limit": 4, "max_response": 8, "device": "cpu"}
     plan = command.plan(str(checkpoints / "student"), try_=2, **options)
     assert plan.truncated is not None and 0 <= plan.truncated <= 1
     assert " of 2 responses " in capsys.readouterr().err  # not those of all four prompts
@@ -118,11 +118,6 @@ def test_a_plan_leaves_out_the_prompts_that_its_command_leaves_out(outlines, cap
     ):
         assert command.main([*pair(outlines), *words, *more]) == 0
         assert said in capsys.readouterr().out
-
-
-def test_memory_without_end_is_planned_for(outlines, capsys):
-    assert command.main([*pair(outlines), "--limit", "4", "--max-response", "8", "--free-gb", "inf", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["fits"]
 
 
 def test_of_several_processes_one_prints_the_plan(outlines, capsys, monkeypatch):

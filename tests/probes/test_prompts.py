@@ -26,7 +26,7 @@ LINES = (
 
 @pytest.mark.parametrize("main", [vds.main, accuracy.main])
 def test_a_command_begins_with_what_it_read(here, rows, flags, capsys, main):
-    argv = [*flags, "--max-response", "2", *rows]
+    argv = [*flags, "--max-response", "2", "--bins", "2", *rows]
     if main is accuracy.main:
         argv = [flags[0], "--max-response", "2", *rows]
     assert main(argv) == 0

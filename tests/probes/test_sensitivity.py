@@ -16,6 +16,7 @@ from probes.stages import first_order, real_steps
 from records import RecordWriter, read_record
 from records.tables.forecast import CHANGED, TABLES
 from tests import models
+from tests.killed import Killed
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANGES = [f"d_{loss}_nats" for loss in CHANGED]
@@ -88,10 +89,10 @@ def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, mon
 
     def add(self, table, shard, frame):
         if (table, shard) == ("sensitivity", 2):
-            raise KeyboardInterrupt
+            raise Killed
         adding(self, table, shard, frame)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(RecordWriter, "add", add)
         sensitivity.main([*flags, "--out", str(tmp_path / "parts")])
     assert sensitivity.main([*flags, "--out", str(tmp_path / "parts")]) == 0

@@ -25,14 +25,13 @@ def test_refused_before_the_first_step_and_continued(checkpoints, tmp_path, caps
         "error: 4 of 4 responses (100 %) are truncated at `max_response` 1, above 80 %: raise `max_response`, or add"
         " --allow-truncated to go on with these"
     )
-    stored = (out / "held_out.json").read_bytes()
-    assert len(json.loads(stored)["rollouts"]) == 4 and not (out / JOURNAL).read_text()
+    assert not (out / "held_out.json").exists() and not (out / JOURNAL).exists()
     assert main([*flags(config), "--resume"]) == 2
     assert main([*flags(config), "--resume", "--allow-truncated"]) == 0
     shown = "".join(capsys.readouterr())
     assert "warning: 4 of 4 responses" in shown and "warning: 100 % of the responses are truncated" in shown
     assert "100 % truncated, " in shown and "(4 of 4 without a box, 100 % truncated" in shown
-    assert (out / "held_out.json").read_bytes() == stored
+    assert len(json.loads((out / "held_out.json").read_bytes())["rollouts"]) == 4
     journal = read_journal(out)
     assert journal.steps[0].truncated_share == 1.0 and journal.evaluations[0].truncated_share == 1.0
 

@@ -36,9 +36,17 @@ ROOT = Path(__file__).resolve().parents[3]
 TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
 
 
+def as_bash_reads(line):
+    """The words of a command line."""
+    done = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
+    )
+    return done.stdout.decode().split("\0")[:-1]
+
+
 def read_back(flags, folder):
     """The run's flags, from the command as a shell reads it and from the file; they must be the same."""
-    words = shlex.split(command_line(flags))
+    words = as_bash_reads(command_line(flags))
     assert words[:3] == ["python", "-m", "train"]
     path = folder / "train.yaml"
     path.write_text(config_file(flags), encoding="utf-8")

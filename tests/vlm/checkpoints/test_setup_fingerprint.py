@@ -84,7 +84,7 @@ def test_a_merge_of_a_tokenizer_is_part_of_it():
 
 def test_a_record_is_of_one_setup(checkpoints, student, tmp_path):
     """With another rotation of positions a record is neither continued nor read back."""
-    options = {"teacher": str(checkpoints / "teacher"), "limit": 2, "max_response": 3}
+    options = {"teacher": str(checkpoints / "teacher"), "limit": 2, "max_response": 3, "bins": 2}
     first = Analyzer(str(student), folder=tmp_path / "record", **options).vds()
     assert first.header["setup"]["student"] == load_model(str(student)).setup
     CHANGES["rope"](student)

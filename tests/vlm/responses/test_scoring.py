@@ -75,7 +75,7 @@ def test_what_sampling_never_draws_is_masked_in_all_views_and_takes_no_gradient(
     visual = list(pair.student.visual_ids)
     prompts, rollouts = sampled
     for views in scores(pair, sampled):
-        for logits in vars(views).values():
+        for logits in views.each:
             assert logits.isneginf().nonzero()[:, 1].unique().tolist() == visual
         parts = decompose(views)
         assert all(values.isfinite().all() for values in vars(parts).values())
