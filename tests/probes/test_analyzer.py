@@ -29,8 +29,9 @@ def analyzer(checkpoints):
 
 
 @pytest.fixture
-def no_sampling(monkeypatch):
-    """Any response that is sampled from now on is an error."""
+def no_sampling(monkeypatch, analyzer):
+    """Any response that is sampled from now on is an error; the shared analyzer has its own."""
+    analyzer.vds()
     monkeypatch.setattr(sampling, "sample", None)
 
 
@@ -127,7 +128,7 @@ def test_responses_that_are_there_are_measured(analyzer, pair, form, tmp_path, n
 
 def test_text_is_read_with_the_tokenizer_and_ended(analyzer, pair):
     prompt_id = analyzer.rollouts[0].prompt_id
-    found = Analyzer(**pair, bins=2, rollouts=[{"prompt_id": prompt_id, "response": "two"}])
+    found = Analyzer(**{**pair, "bins": 2}, rollouts=[{"prompt_id": prompt_id, "response": "two"}])
     (said,) = found.rollouts
     assert said.text == "two" and not said.truncated and len(found.tokens) == len(said.token_ids)
 
