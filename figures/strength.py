@@ -173,7 +173,7 @@ def draw(record: Measurement, group: str = "high") -> Figure:
     check_choice("group", group, study.GROUPS)
     rows = measured(record, group)
     if rows.empty:
-        raise RecordError(f"`{record.path}` has no steered arm beside standard: train with `--arms standard vgs-lp`")
+        raise RecordError(f"`{record.path}` lacks a steered arm or standard: train with `--arms standard vgs-lp`")
     standard = against_standard(record.table("effects"), group)["mean_against"].iloc[0]
     with styled():
         figure = Figure(figsize=(WIDE_WIDTH_IN, 4.2), layout="constrained")

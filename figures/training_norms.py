@@ -41,10 +41,15 @@ def implied_eta(rows: pd.DataFrame, gamma: float) -> pd.Series:
     >>> implied_eta(pd.DataFrame(one), 2.0).tolist()
     [0.6]
     """
+    return pd.Series(standard_and_visual(rows).eta(gamma), index=rows.index)
+
+
+def standard_and_visual(rows: pd.DataFrame) -> Gram:
+    """Return the Gram matrices of the standard and the visual gradient of each row, from norms and their angle."""
     standard, visual = rows["norm_standard"].to_numpy(), rows["norm_visual"].to_numpy()
     product = standard * visual * np.cos(np.deg2rad(rows["angle_standard_visual_deg"].to_numpy()))
     squares = np.stack([standard**2, product, product, visual**2], axis=-1).reshape(-1, 2, 2)
-    return pd.Series(Gram(squares, ("standard", "visual")).eta(gamma), index=rows.index)
+    return Gram(squares, ("standard", "visual"))
 
 
 def draw_norms(ax: Axes, rows: pd.DataFrame, arm: str) -> None:

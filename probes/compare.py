@@ -286,10 +286,8 @@ PROBE = Probe(
     summary,
     (ModelOptions, PromptOptions, BinOptions),
     (CompareOptions,),
-    series=True,
-    refuse=refuse,
-    plan=plan,
-)
+    series=True, refuse=refuse, plan=plan,
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

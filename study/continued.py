@@ -29,17 +29,15 @@ def held_runs(record: str | Path, planned: Mapping[str, Config], prompt_ids: Ite
         prompt_ids: of the prompts that the runs answer at the end.
 
     Raises:
-        RecordError: there is no such record, or it holds a planned run with other flags, other weights or answers to
-            other prompts.
+        RecordError: there is no such record, its runs began with other weights or answered other prompts, or it holds
+            a planned run with other flags.
     """
     content = read_record(record, VERDICTS.name)
     made = content.header["settings"]["runs"]
-    shared = {name: config for name, config in planned.items() if name in made}
-    if not shared:
-        return set()
-    _refuse_other_weights(content, next(iter(shared.values())))
+    _refuse_other_weights(content, next(iter(planned.values())))
     if {*content.table(VERDICTS.name)["prompt_id"]} != {*prompt_ids}:
         raise RecordError(f"`continue` {record} holds answers to other prompts: give the same `--answers` and prompts")
+    shared = {name: config for name, config in planned.items() if name in made}
     for name, config in shared.items():
         if other := other_flag(made[name], config):
             raise RecordError(f"`continue` {record} holds {name} with {other}: give the same, or leave it out")

@@ -20,16 +20,13 @@ from typing import Any
 
 from cli.errors import OptionError
 from cli.progress import say
-from geometry import Gram, Objective, halfway_gamma, total
+from geometry import NEAR_STANDARD_DEG, Gram, Objective, halfway_gamma, total
 from train.batch import Batch
 from train.checkpoint import Progress
 from train.config import Config
 from train.gradients import batch_grams
 from train.learner import Learner
 from train.outcome import Outcome
-
-LITTLE_DEG = 10.0
-"""Angle from the standard to the visual gradient below which steering turns the gradient hardly at all."""
 
 
 def choose_gamma(learner: Learner, progress: Progress, batch: Batch) -> None:
@@ -60,7 +57,7 @@ def chosen(gram: Gram, gamma: float) -> str:
     whole = float(gram.angle_deg("standard", "visual"))
     turned = float(gram.angle_deg("standard", {"standard": 1.0, "visual": gamma}))
     line = f"gamma {gamma:.2f}: it turns the standard gradient by {turned:.0f} of the {whole:.0f} degrees to visual"
-    return f"{line}, so that steering has little to do" if whole < LITTLE_DEG else line
+    return f"{line}, so that steering has little to do" if whole < NEAR_STANDARD_DEG else line
 
 
 def objective_of_step(config: Config, progress: Progress) -> Objective:

@@ -2,7 +2,7 @@
 
     python -m study.phases                                # all pairs of runs/suite, 3 arms, 8 seeds, 48 steps: hours
     python -m study.phases --pairs both language --seeds 0 1
-    python -m study.phases --pairs both --steps 150 --answers 4000 --records runs/long_records --out runs/long_phases
+    python -m study.phases --pairs both --steps 150 --lr 3e-5 --answers 4000 --runs runs/long --records runs/records
 
 Reads the suite that `python -m study.suite --grid` made. Trains what the record of each pair, RECORDS/PAIR, lacks and
 adds each complete seed to it. Then writes the record OUT with the table `phases`, from all pairs that have a record and
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
@@ -33,11 +33,14 @@ class PhasesOptions:
     arms: Sequence[str] = flag(("standard", "vgs", "vgs-frozen"), "names from study/arms.py", short="ARM")
     seeds: Sequence[NonNegativeInt] = flag(tuple(range(8)), "seeds of the prompts and rollouts", short="SEED")
     steps: PositiveInt = flag(48, "steps of a run")
+    lr: PositiveFloat = flag(
+        1e-4, "learning rate; rate times steps should be at most 0.05 of the spread of the weights"
+    )
     answers: PositiveInt = flag(300, "prompts that each run answers at the end")
     no_runs: bool = flag(False, "train nothing: make the table from the records that are there")
     runs: str = flag("runs/phases", "folder of the runs", short="FOLDER")
     records: str = flag("figures/gallery/suite", "folder of the pairs' records", short="FOLDER")
-    cards: str = flag("figures/gallery/suite/cards", "folder of the pairs' cards", short="FOLDER")
+    cards: str = flag("study/suite/cards", "folder of the pairs' cards", short="FOLDER")
     out: str = flag("figures/gallery/phases", "folder of the record with the table", short="FOLDER")
 
 
@@ -50,11 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: PhasesOptions) -> None:
-    from study.phases.runs import SHORT, Plan, run_seed, students  # here, so that --help needs no model library
+    from study.phases.runs import Plan, run_seed, students  # here, so that --help needs no model library
+    from study.suite.designs import flags_of_run
 
     if not options.no_runs:
-        every = {"evaluate_every": options.steps, "checkpoint_every": options.steps, "geometry_every": options.steps}
-        plan = Plan(options.arms, options.answers, {**SHORT, "steps": options.steps, **every})
+        plan = Plan(options.arms, options.answers, {**flags_of_run(options.steps), "lr": options.lr})
         pairs = students(options.suite, options.pairs)
         for seed, name in product(options.seeds, pairs):
             print_out(f"pair {name}")

@@ -9,26 +9,12 @@ A run that the record holds is not made again, so that records alone carry the e
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from cli.errors import OptionError
 from records.record_json import RECORD
 from study.effects import grow
 from study.runs import run
-
-SHORT: Final[Mapping[str, Any]] = {
-    "lr": 1e-4,
-    "steps": 48,
-    "batch": 32,
-    "micro_batch": 32,
-    "generation_batch": 100,
-    "held_out": 100,
-    "geometry_every": 48,
-    "evaluate_every": 48,
-    "checkpoint_every": 48,
-}
-"""Flags of a run: small steps, as rate times steps is at most 0.05 of the spread of the weights; losses and gradients
-are measured before the first step, losses after the last."""
 
 
 @dataclass(frozen=True)

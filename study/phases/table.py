@@ -8,9 +8,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 
+from figures.training_norms import standard_and_visual
 from geometry.objective_settings import GAMMA
 from records import Measurement
 from records.journal_lines import LOSSES
@@ -49,11 +49,8 @@ def steered_angles(gradients: pd.DataFrame, gamma: float = GAMMA) -> pd.Series:
     The steered gradient is standard plus gamma times visual, over all parameters; degrees.
     """
     first = gradients[(gradients["scope"] == "all") & (gradients["step"] == gradients["step"].min())]
-    standard, visual = first["norm_standard"], first["norm_visual"]
-    product = standard * visual * np.cos(np.deg2rad(first["angle_standard_visual_deg"]))
-    length = np.sqrt(standard**2 + 2 * gamma * product + gamma**2 * visual**2)
-    cosine = ((standard**2 + gamma * product) / (standard * length)).clip(-1.0, 1.0)
-    return pd.Series(np.rad2deg(np.arccos(cosine)).to_numpy(), index=pd.MultiIndex.from_frame(first[["arm", "seed"]]))
+    angles = standard_and_visual(first).angle_deg("standard", {"standard": 1.0, "visual": gamma})
+    return pd.Series(angles, index=pd.MultiIndex.from_frame(first[["arm", "seed"]]))
 
 
 def _rows(name: str, card: Mapping[str, Any], record: Measurement) -> Iterator[dict[str, Any]]:

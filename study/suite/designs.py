@@ -99,8 +99,16 @@ GRID: Final[Mapping[str, GridPoint]] = {
 RATE: Final = 1e-4
 STEPS: Final = 48
 """Of a run on a pair: rate times steps is at most 0.05 of the spread of the student's weights."""
-TRAIN_FLAGS: Final = (
-    f"--lr {RATE:g} --steps {STEPS} --batch 32 --micro-batch 32 --generation-batch 100 --held-out 100"
-    f" --eta none --geometry-every 0 --evaluate-every {STEPS} --checkpoint-every {STEPS}"
-)
-"""Flags of `python -m train` for such a run, with the losses before and after it."""
+RUN: Final[Mapping[str, float]] = {
+    "lr": RATE,
+    "batch": 32,
+    "micro_batch": 32,
+    "generation_batch": 100,
+    "held_out": 100,
+}
+"""The other flags of such a run, fields of `train.config.Config`."""
+
+
+def flags_of_run(steps: int = STEPS) -> dict[str, float]:
+    """Return all flags of a run: gradients are measured before its first step, losses before it and after the last."""
+    return {**RUN, "steps": steps, **dict.fromkeys(("geometry_every", "evaluate_every", "checkpoint_every"), steps)}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from cli.options import flag_name
 from study.suite import cards, designs
 
 _HEAD: Final = """# Pairs with set gaps
@@ -34,7 +35,8 @@ def page(
 
 def _head() -> str:
     return _HEAD.format(
-        flags=designs.TRAIN_FLAGS,
+        flags="--eta none "
+        + " ".join(f"{flag_name(name)} {value:g}" for name, value in designs.flags_of_run().items()),
         path=designs.RATE * designs.STEPS,
         gap_prompts=cards.GAP_PROMPTS,
         answers=cards.ANSWERS,

@@ -88,12 +88,12 @@ def cases() -> Iterator[Case]:
     """Yield every case of this module."""
     for field, values in CONFIGS.items():
         for number, value in enumerate(values):
-            spoil = config(field, value)
+            spoil = field_of("config.json", field, value)
             side = "student" if number % 2 else "teacher"
             yield Case("config", f"{field}, {value!r:.40}", "probes.vds", spoilt(spoil, side), field in NOT_SEEN)
     for field in ("text_config", "vision_config", "text_config.num_hidden_layers", "text_config.hidden_size"):
         for value in CONFIGS[field]:
-            plan = _planned(config(field, value))
+            plan = _planned(field_of("config.json", field, value))
             yield Case("config of a plan", f"{field}, {value!r:.40}", "probes.plan", plan, may_pass=True)
     for name in FILES:
         for kind, content in BYTES.items():
@@ -148,14 +148,16 @@ def _planned(spoil: Callable[[Path], None]) -> Callable[[Pair], list[str]]:
     return prepare
 
 
-def config(field: str, value: Any) -> Callable[[Path], None]:
+def field_of(name: str, field: str, value: Any) -> Callable[[Path], None]:
+    """Put a value in the place of a field of a JSON file, or leave the field out where it is "absent"."""
+
     def spoil(folder: Path) -> None:
-        path = folder / "config.json"
+        path = folder / name
         content = json.loads(path.read_bytes())
         *outer, last = field.split(".")
         inner = content
-        for name in outer:
-            inner = inner[name]
+        for part in outer:
+            inner = inner[part]
         inner[last] = value
         if value == "absent":
             del inner[last]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.inputs import Case, Pair
-from tests.faults.inputs_checkpoints import BYTES, copied, replaced
+from tests.faults.inputs_checkpoints import BYTES, copied, field_of, replaced
 from tests.faults.inputs_prompts import VALUES
 
 GALLERY = Path(__file__).resolve().parents[2] / "figures" / "gallery"
@@ -73,7 +73,12 @@ def cases() -> Iterator[Case]:
     """Yield every case of this module."""
     for field in RECORD_FIELDS:
         for value in WRONG:
-            yield Case("record", f"{field}, {value!r}", "figures.__main__", _record(_field(field, value), "angle_bins"))
+            yield Case(
+                "record",
+                f"{field}, {value!r}",
+                "figures.__main__",
+                _record(field_of("record.json", field, value), "angle_bins"),
+            )
     for name in ("record.json", *TABLES):
         for kind, content in BYTES.items():
             words = _record(_bytes(name, content), DRAWN.get(name, "angle_bins"))
@@ -117,22 +122,6 @@ def _record(spoil: Callable[[Path], None], picture: str) -> Callable[[Pair], lis
         return ["record", picture, "--out", "drawn"]
 
     return prepare
-
-
-def _field(field: str, value: Any) -> Callable[[Path], None]:
-    def spoil(folder: Path) -> None:
-        path = folder / "record.json"
-        content = json.loads(path.read_bytes())
-        *outer, last = field.split(".")
-        inner = content
-        for name in outer:
-            inner = inner[name]
-        inner[last] = value
-        if value == "absent":
-            del inner[last]
-        path.write_text(json.dumps(content))
-
-    return spoil
 
 
 def _bytes(name: str, content: bytes) -> Callable[[Path], None]:

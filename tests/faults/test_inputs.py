@@ -179,7 +179,7 @@ def test_any_config_long(sound, tmp_path, value, field):
         json.dumps(value)
     except ValueError:
         return
-    spoil = inputs_checkpoints.spoilt(inputs_checkpoints.config(field, value))
+    spoil = inputs_checkpoints.spoilt(inputs_checkpoints.field_of("config.json", field, value))
     words = lambda given_pair: [*spoil(given_pair), "--show-prompt"]  # noqa: E731
     checked(Case("config", "any", "probes.vds", words, True), sound, tmp_path)
 

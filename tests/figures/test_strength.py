@@ -82,7 +82,7 @@ def test_the_group_chooses_the_rows(study):
 
 def test_a_record_without_a_steered_arm_is_refused(study):
     effects = study.tables["effects"].query("arm == 'grpo'")
-    with pytest.raises(RecordError, match="has no steered arm beside standard"):
+    with pytest.raises(RecordError, match="lacks a steered arm or standard"):
         strength.draw(replace(study, tables={"effects": effects}))
 
 

@@ -77,10 +77,11 @@ def test_a_run_with_other_flags_is_refused(first_seed, flags, tmp_path, monkeypa
 def test_other_weights_and_other_prompts_are_refused(first_seed, flags, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "train", None)
     swapped = {**flags, "student": flags["teacher"], "teacher": flags["student"]}
-    with pytest.raises(RecordError, match="began with a student of fingerprint"):
-        study.run(ARMS, [0], folder=tmp_path / "more", answers=16, continues=first_seed, **swapped)
-    with pytest.raises(RecordError, match="answers to other prompts"):
-        study.run(ARMS, [0], folder=tmp_path / "more", answers=8, continues=first_seed, **flags)
+    for seed in (0, 7):  # one that the record holds, and a new one
+        with pytest.raises(RecordError, match="began with a student of fingerprint"):
+            study.run(ARMS, [seed], folder=tmp_path / "more", answers=16, continues=first_seed, **swapped)
+        with pytest.raises(RecordError, match="answers to other prompts"):
+            study.run(ARMS, [seed], folder=tmp_path / "more", answers=8, continues=first_seed, **flags)
 
 
 def test_runs_of_other_weights_are_not_added(first_seed, two_seeds, tmp_path):

@@ -95,7 +95,7 @@ def test_the_command_trains_adds_to_the_record_and_writes_the_table(checkpoints,
     flags = [word for name, path in places.items() for word in (f"--{name}", str(path))]
     flags += ["--arms", "standard", "vgs", "--steps", "1", "--answers", "8", "--out", str(tmp_path / "out")]
     short = {"batch": 4, "max_response": 4, "held_out": 4, "allow_truncated": True}
-    monkeypatch.setattr("study.phases.runs.SHORT", short)
+    monkeypatch.setattr("study.suite.designs.RUN", short)
     assert main([*flags, "--seeds", "0"]) == 0
     assert len(read_record(tmp_path / "records/one").verdicts) == 16
     table = read_record(tmp_path / "out").phases
