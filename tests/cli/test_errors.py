@@ -83,8 +83,9 @@ def test_why_something_was_not_written(error, reason):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_command_in_one_line(number, code):
-    program = "import sys, time; from cli.errors import exit_code; print('ready', flush=True)\n"
-    program += "sys.exit(exit_code(lambda: time.sleep(60)))"
+    program = "import signal, sys, time; from cli.errors import exit_code\n"
+    program += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background ignores it
+    program += "print('ready', flush=True); sys.exit(exit_code(lambda: time.sleep(60)))"
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import chdir
 from itertools import count
 from pathlib import Path
 
@@ -192,14 +193,11 @@ def test_a_process_says_the_same(sound, tmp_path, name):
     case = next(case for case in CASES if str(case) == name)
     here = run(case, sound, tmp_path / "here")
     (tmp_path / "there").mkdir()
-    os.chdir(tmp_path / "there")
-    try:
+    with chdir(tmp_path / "there"):
         words = [sys.executable, "-m", case.command, *case.prepare(sound)]
         root = str(Path(__file__).resolve().parents[2])
         environment = os.environ | {"PYTHONPATH": root}
         done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment)
-    finally:
-        os.chdir(tmp_path)
     assert (done.returncode, done.stderr, done.stdout) == (here.code, here.err, here.out)
 
 

@@ -385,6 +385,15 @@ def test_a_question_whose_time_is_over_is_asked_once(tmp_path):
     assert worker.pid is None and starts.read_text() == "1"
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises, as in a shell's foreground; its background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_leaves_no_answer_to_the_next_question():
     answers = (
         "for line in sys.stdin:\n    time.sleep('slow' in line)\n    print(str('slow' in line).lower(), flush=True)\n"
