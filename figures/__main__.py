@@ -5,11 +5,11 @@
     python -m figures runs/diagnose-0123456789ab report
     python -m figures RECORD NAME --help
 
-Reads a record that a probe or `python -m study.effects` wrote; writes `NAME.png` and `NAME.svg`, a page of its own
-where the picture is one, and prints the paths. Without a name it draws the pictures that belong to the record, those
-that its probe draws, and says which others can be drawn from its tables. With a name, `--help` adds the manual of that
-picture. A flag counts for each named picture that takes it. Choices that are not the usual ones stand in the file's
-name, such as `angle_bins-language_model.png`.
+Reads a record that a probe or `python -m study.effects` wrote, or the folder of a training run or of a monitor; writes
+`NAME.png` and `NAME.svg`, a page of its own where the picture is one, and prints the paths. Without a name it draws the
+pictures that belong to the record, those that its probe draws, and says which others can be drawn from its tables. With
+a name, `--help` adds the manual of that picture. A flag counts for each named picture that takes it. Choices that are
+not the usual ones stand in the file's name, such as `angle_bins-language_model.png`.
 """
 
 import argparse
@@ -125,10 +125,10 @@ def _draw(folder: Path, names: Sequence[str], out: Path, options: Mapping[str, A
 
 def _own(folder: Path) -> list[Picture]:
     """Return the pictures that belong to a record, and name the others that can be drawn from it."""
-    from records import read_record
+    from records.run_folder import read_record_or_run
 
     with _told("its pictures", folder):
-        record = read_record(folder)
+        record = read_record_or_run(folder)
         there = drawable(record.record["tables"])
         own = [one for one in there if one.belongs_to(record)]
     others = ", ".join(one.name for one in there if one not in own)

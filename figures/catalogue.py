@@ -53,20 +53,21 @@ class Picture:
         return self.manual.partition("\n")[0]
 
     def belongs_to(self, record: "Measurement") -> bool:
-        """Say whether the probe that wrote a record draws this picture."""
-        return self.drawn_by in record.header["probe"].split(".")
+        """Say whether the probe that wrote a record draws this picture; a training run is drawn as a study is."""
+        writers = record.header["probe"].split(".")
+        return self.drawn_by in (["study"] if writers == ["train"] else writers)
 
     def read(self, folder: str | Path) -> "Measurement":
-        """Read a record with the tables that this picture is drawn from.
+        """Read a record, or the folder of a run, with the tables that this picture is drawn from.
 
         Raises:
             RecordError: there is no complete record, or it lacks a table; the message names the command that writes it.
         """
-        from records import read_record
+        from records.run_folder import read_record_or_run
 
-        record = read_record(folder, *self.tables)
+        record = read_record_or_run(folder, *self.tables)
         more = [table for table in self.optional if table in record.record["tables"]]
-        return read_record(folder, *self.tables, *more) if more else record
+        return read_record_or_run(folder, *self.tables, *more) if more else record
 
     def draw(self, record: "Measurement", **options: Any) -> "Figure":
         """Return the figure.
@@ -148,6 +149,7 @@ PICTURES = (
     Picture("training_norms", ("gradients",), "study", options=("arms", "scope", "gamma")),
     Picture("strength", ("effects",), "study", options=("group",)),
     Picture("step_time", ("steps",), "study", options=("arms",)),
+    Picture("monitor", ("curves", "gradients"), "monitor", options=("scope",)),
     Picture("phase_diagram", ("phases",), "phases", options=("quantity",)),
     Picture("steering_effect", ("phases",), "phases", options=("quantity",)),
     Picture("tables", ("verdicts", "effects"), "study", page=".md"),

@@ -9,15 +9,15 @@ from torch import Tensor
 
 from geometry import Objective, objective_loss_from_hidden
 from records.journal_lines import EvaluationLine
-from train.journal_lines import binned, edges_of, means
 from train.learner import Learner
-from train.outcome import Tokens
-from train.rollouts import Response, both_views, generation_batches, has_image, sampled_rollouts
+from train.rollouts import generation_batches, sampled_rollouts
 from train.sharing import shared
 from train.teacher import teacher_views
 from vlm.prompts.prompt import Prompt
 from vlm.responses.evaluation import Verdict, accuracy, evaluate
+from vlm.responses.response import Response, both_views, has_image
 from vlm.responses.rollouts import Rollout, Sampling
+from vlm.responses.token_losses import Tokens, binned, edges_of, means
 from vlm.responses.truncation import truncation
 from vlm.views.view import text_views
 
