@@ -13,6 +13,7 @@ and inert under Adam.
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from figures import captions
 from figures.selection import rows_where
@@ -95,6 +96,7 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
                 ax.legend(loc="best", handlelength=1.8, labelspacing=0.25)
         for ax in axes[1]:
             ax.set_xlabel("step")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         unlearnt = "" if since is None else f"language is being unlearnt since step {since} (dotted)"
         captions.entitle(figure, "Geometry over training", captions.pair(record), captions.parameters(scope), unlearnt)
     return figure

@@ -145,7 +145,7 @@ def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     refuse_idle(len(asked.prompts), analyzer.prompt_options.batch)
     answered = [{prompt.prompt_id for prompt in one.questions} for one in loaded]
     questions = [prompt for prompt in loaded[0].questions if all(prompt.prompt_id in ids for ids in answered)]
-    header = _joined([one.header for one in loaded])
+    header = comparison.joined_header([one.header for one in loaded])
     header["source"] = prompts_fingerprint([*asked.prompts.values(), *questions])
     sides = {name: one.having(teacher=loaded[-1].teacher) for name, one in sides.items()}
     both = Comparison(sides, options, asked, questions, min(one.n_ids for one in loaded))
@@ -220,28 +220,6 @@ def _refuse_other_shapes(before: Mapping[str, tuple[int, ...]], after: Mapping[s
             f"`first_order` must be of two students with the same parameters, got {before.get(name, 'none')} and"
             f" {after.get(name, 'none')} for {name}; leave it out"
         )
-
-
-def _joined(headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One header of two: the students as a list, the warnings of either."""
-    from vlm.checkpoints.checkpoint import CheckpointError
-
-    teachers = [f"{header['pair']['teacher']} ({header['weights']['teacher']})" for header in headers]
-    if len({header["weights"]["teacher"] for header in headers}) > 1:
-        raise CheckpointError(
-            f"`teacher` must be one for both, but pair.json of BEFORE names {teachers[0]} and that of AFTER"
-            f" {teachers[1]}; add --teacher CKPT"
-        )
-    warnings = [
-        f"{side}: {warning}"
-        for side, header in zip(SIDES, headers, strict=True)
-        for warning in header["pair"]["warnings"]
-    ]
-    joined = dict(headers[-1])
-    for field in ("pair", "weights", "setup"):
-        joined[field] = joined[field] | {"student": [header[field]["student"] for header in headers]}
-    joined["pair"]["warnings"] = warnings
-    return joined
 
 
 def measure(analyzer: "Analyzer", both: Comparison) -> Tables:

@@ -15,8 +15,8 @@ Responses are sampled once, from the student as training begins; the losses and 
 measured at each step. docs/monitor.md says what is logged, when language counts as unlearnt, and what it costs.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
 from cli.errors import OptionError
 from cli.options import checked, flag
 from cli.visible import print_err
-from figures import catalogue
+from figures import catalogue, for_trackers
 from geometry.objective_settings import GAMMA
 from probes import stages
 from probes.analyzer import Analyzer
@@ -71,6 +71,8 @@ class GeometryMonitor(TrainerEvents):
         processor: of both.
         log: is called with the numbers of each measurement, such as
             `lambda values, step: wandb.log(dict(values), step=step)`.
+        trackers: of accelerate, such as `accelerator.trackers`; they get the numbers, and where they take them the
+            picture and a table of responses, see `figures.for_trackers`.
         options: the fields of `MonitorOptions`, and the options of `Analyzer`: `prompts`, `limit`, `max_response`,
             `batch`, `seed` and the others. `limit` is 32 by default.
 
@@ -85,6 +87,7 @@ class GeometryMonitor(TrainerEvents):
         processor: Any,
         *,
         log: Log | None = None,
+        trackers: Sequence[Any] = (),
         **options: Any,
     ) -> None:
         own = {f.name for f in fields(MonitorOptions)}
@@ -94,7 +97,7 @@ class GeometryMonitor(TrainerEvents):
         with undisturbed(student, teacher):
             self._analyzer = Analyzer.from_models(student=student, teacher=teacher, processor=processor, **others)
         self.folder = Path(self.options.folder)
-        self._log = log
+        self._log, self._trackers = log, trackers
         self._open: tuple[MonitorFolder, Bench] | None = None
         self._warned = False
 
@@ -171,6 +174,9 @@ class GeometryMonitor(TrainerEvents):
         self._warned = bool(said)
         if self._log is not None:
             self._log(values, step)
+        for tracker in self._trackers:
+            tracker.log(values, step=step)
+        for_trackers.show(self._trackers, self.folder, step, [asdict(sample) for sample in measured.samples])
         return values
 
     def _opened(self) -> tuple[MonitorFolder, Bench]:

@@ -156,8 +156,8 @@ class Bench:
         each = bins.split([response.n_tokens for response in self._batch.responses])[: self._null_responses]
         upper = torch.tensor(UPPER)
         weights = {
-            "all": [(one >= 0).float() / len(one) for one in each],
-            "upper": [torch.isin(one, upper).float() / len(one) for one in each],
+            "all": [(one >= 0).double() / len(one) for one in each],
+            "upper": [torch.isin(one, upper).double() / len(one) for one in each],
         }
         by_tokens = {
             tokens: against_null(self._pair, responses, some, self._passes, seed) for tokens, some in weights.items()

@@ -1,7 +1,7 @@
 """Some responses with the numbers of their tokens, to be read beside the curves of a run."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -39,15 +39,6 @@ def samples(responses: Sequence[Response], tokens: Tokens, tokenizer: Any, n: in
     return [_sample(one, tokens, part, tokenizer) for one, part in zip(responses[:n], parts[:n], strict=True)]
 
 
-def markdown(table: Sequence[Sample]) -> str:
-    """Return the samples as a table in Markdown, for trackers that take text alone."""
-    if not table:
-        return ""
-    names = list(asdict(table[0]))
-    lines = [names, ["---"] * len(names), *([_cell(value) for value in asdict(row).values()] for row in table)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def _sample(response: Response, tokens: Tokens, part: slice, tokenizer: Any) -> Sample:
     vds, visual, language = (getattr(tokens, name)[part].double().tolist() for name in ("vds", "visual", "language"))
     spelled = tokenizer.convert_ids_to_tokens(list(response.rollout.token_ids))
@@ -64,8 +55,3 @@ def _sample(response: Response, tokens: Tokens, part: slice, tokenizer: Any) -> 
         language_nats=sum(language) / n,
         tokens=" ".join(f"{token} ({v:.3g}, {seen:.3g}, {said:.3g})" for token, v, seen, said in rows),
     )
-
-
-def _cell(value: Any) -> str:
-    text = f"{value:.3g}" if isinstance(value, float) else str(value)
-    return " ".join(text.split()).replace("|", "\\|")

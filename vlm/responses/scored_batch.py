@@ -56,7 +56,8 @@ def scored_batch(pair: Pair, responses: Sequence[Response], passes: Batches) -> 
     views = [run for _, run in work]
     image, text = (torch.cat([getattr(run, view) for run in views]) for view in ("image", "text"))
     head = head_of(teacher, pair.n_ids).to(teacher.hands_to or teacher.device)
-    shares = token_shares([response.n_tokens for response in responses]).to(pair.student.device, torch.float32)
+    dtype = torch.promote_types(pair.student.dtype, torch.float32)
+    shares = token_shares([response.n_tokens for response in responses]).to(pair.student.device, dtype)
     return ScoredBatch(responses, HiddenViews(image, text, head), shares)
 
 
