@@ -15,8 +15,15 @@ from vlm.responses.batch_gradients import BatchGradients, grams_of, readings
 def geometry_line(learner: Learner, step: int, batch: Batch) -> GeometryLine:
     """Measure the gradients of the global batch at the present weights."""
     began = time.perf_counter()
-    measured = readings(batch_grams(learner, batch))
-    return GeometryLine(step=step, **measured, seconds=round(time.perf_counter() - began, 4))
+    read = readings(batch_grams(learner, batch))
+    return GeometryLine(
+        step=step,
+        norms=read.norms,
+        angles_deg=read.angles_deg,
+        group_norms=read.group_norms,
+        group_angles_deg=read.group_angles_deg,
+        seconds=round(time.perf_counter() - began, 4),
+    )
 
 
 def batch_grams(learner: Learner, batch: Batch) -> dict[str, Gram]:

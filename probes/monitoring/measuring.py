@@ -87,15 +87,12 @@ class Bench:
             rows = self._rows(scores, bins)
             own = scored_batch(self._pair, self._responses(self._sampled()), self._passes)
             on_own = tokens_of(own, batch_scores(self._pair, own, self._passes))
-            losses = {
-                "losses": means(on_fixed),
-                "losses_by_bin": binned(on_fixed, edges),
-                "own_losses": means(on_own),
-                "own_losses_by_bin": binned(on_own, edges),
-            }
             evaluation = EvaluationLine(
                 step=step,
-                **losses,
+                losses=means(on_fixed),
+                losses_by_bin=binned(on_fixed, edges),
+                own_losses=means(on_own),
+                own_losses_by_bin=binned(on_own, edges),
                 own_response_tokens=sum(response.n_tokens for response in own.responses) / len(own.responses),
                 accuracy={},
                 answers={},
@@ -141,9 +138,13 @@ class Bench:
         with torch.enable_grad():
             gradients.add(self._batch)
         grams = grams_of(pair.student, gradients.sums)
+        read = readings(grams)
         return GeometryLine(
             step=step,
-            **readings(grams),
+            norms=read.norms,
+            angles_deg=read.angles_deg,
+            group_norms=read.group_norms,
+            group_angles_deg=read.group_angles_deg,
             gamma=self._gamma,
             eta=float(over_scopes(grams)["all"].eta(self._gamma)),
             against_null=self._against_null(bins) if self._null_responses else None,

@@ -6,6 +6,7 @@ each of `BASIS`; four gradients of the model are held, in its own precision whil
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -113,15 +114,25 @@ def over_scopes(grams: Mapping[str, Gram]) -> dict[str, Gram]:
     return {scope: total(grams, names) for scope, names in scopes(grams).items() if names}
 
 
-def readings(grams: Mapping[str, Gram]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return norms, and angles in degrees, by scope and by parameter group, as a journal's geometry line names them."""
+@dataclass(frozen=True)
+class Readings:
+    """Norms of `OBJECTIVES`, and `ANGLES` in degrees, by scope and by parameter group."""
+
+    norms: Mapping[str, Mapping[str, float]]
+    angles_deg: Mapping[str, Mapping[str, float]]
+    group_norms: Mapping[str, Mapping[str, float]]
+    group_angles_deg: Mapping[str, Mapping[str, float]]
+
+
+def readings(grams: Mapping[str, Gram]) -> Readings:
+    """Return what a journal's geometry line holds of Gram matrices by parameter group."""
     whole = over_scopes(grams)
-    return {
-        "norms": {scope: named_norms(gram) for scope, gram in whole.items()},
-        "angles_deg": {scope: named_angles(gram) for scope, gram in whole.items()},
-        "group_norms": {name: named_norms(gram) for name, gram in grams.items()},
-        "group_angles_deg": {name: named_angles(gram) for name, gram in grams.items()},
-    }
+    return Readings(
+        norms={scope: named_norms(gram) for scope, gram in whole.items()},
+        angles_deg={scope: named_angles(gram) for scope, gram in whole.items()},
+        group_norms={name: named_norms(gram) for name, gram in grams.items()},
+        group_angles_deg={name: named_angles(gram) for name, gram in grams.items()},
+    )
 
 
 def named_norms(gram: Gram) -> dict[str, float]:
