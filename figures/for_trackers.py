@@ -36,14 +36,16 @@ def show(trackers: Iterable[Any], folder: Path, step: int, table: Rows) -> None:
 def run_pictures(folder: Path) -> dict[str, np.ndarray]:
     """Return the pictures that belong to the run in a folder by name, each `[height, width, 3]` in 8 bits.
 
-    A picture that the journal so far has nothing for is left out.
+    A picture that the journal so far has nothing for is left out. A training run has none before its first step.
     """
     run, pictures = read_record_or_run(folder), {}
+    if run.header["probe"] == "train" and not run.has("steps"):
+        return {}
     for one in drawable(run.record["tables"]):
         if one.belongs_to(run) and not one.page:
             try:
                 pictures[f"pictures/{one.name}"] = pixels(one.draw(run))
-            except UserError:  # such as no step so far
+            except UserError:  # such as no answer to be judged
                 continue
     return pictures
 

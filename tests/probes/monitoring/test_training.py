@@ -1,4 +1,4 @@
-"""A monitor in training runs: in transformers' trainer, in one's own loop, continued, and without a trace in the run."""
+"""A monitor in training runs: in a trainer of transformers, in one's own loop, continued, and without a trace."""
 
 import random
 import shutil
@@ -44,10 +44,10 @@ def runs(checkpoints, tmp_path_factory):
     folder, ended = tmp_path_factory.mktemp("runs"), {}
     for name in ("monitored", "alone"):
         pair = models.load(checkpoints)
-        logged = []
+        logged: list = []
         monitor = None
         if name == "monitored":
-            monitor = monitor_of(pair, folder / "monitor", log=lambda values, step: logged.append((step, values)))
+            monitor = monitor_of(pair, folder / "monitor", log=lambda *one, to=logged: to.append(one))
         trainer = trainer_of(pair, folder / name, monitor)
         trainer.train()
         ended[name] = {"pair": pair, "trainer": trainer, "logged": logged}
@@ -59,13 +59,13 @@ def test_a_trainer_measures_at_its_start_and_every_few_steps(runs):
     journal = read_journal(folder)
     assert [line.step for line in journal.evaluations] == [line.step for line in journal.geometry] == [0, 2, 4]
     logged, history = runs["monitored"]["logged"], runs["monitored"]["trainer"].state.log_history
-    assert [step for step, _ in logged] == [0, 2, 4]
+    assert [step for _, step in logged] == [0, 2, 4]
     measured = [one for one in history if "monitor/norm_visual" in one]
     assert [one["step"] for one in measured] == [0, 2, 4]
     names = {"norm_standard", "norm_visual", "norm_language", "eta", "visual_upper_nats", "language_upper_nats"}
     names |= {f"angle_language_visual_{tokens}_minus_null_deg" for tokens in ("all", "upper")}
-    assert {f"monitor/{name}" for name in names} <= set(logged[0][1])
-    assert logged[0][1]["monitor/eta"] == pytest.approx(journal.geometry[0].eta)
+    assert {f"monitor/{name}" for name in names} <= set(logged[0][0])
+    assert logged[0][0]["monitor/eta"] == pytest.approx(journal.geometry[0].eta)
     assert journal.evaluations[0].losses != journal.evaluations[2].losses
     assert (folder / "monitor.png").is_file() and not (folder / "lock").exists()
 
