@@ -12,7 +12,9 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from cli.errors import OptionError
+from figures.__main__ import main as figures_main
 from probes import GeometryMonitor
+from probes.compare import main as compare_main
 from records import RecordError, read_journal
 from records.run_folder import is_run, read_record_or_run
 from tests import models
@@ -85,14 +87,18 @@ def run(*words):
     return subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True)
 
 
-def test_figures_and_compare_read_its_folder_in_processes_of_their_own(runs, tmp_path):
+def test_figures_read_its_folder_in_a_process_of_their_own(runs, tmp_path):
     folder = runs["folder"] / "monitor"
     done = run("figures", str(folder), "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(tmp_path / f"monitor.{kind}") for kind in ("png", "svg")]
     assert "training_norms" in done.stderr
-    done = run("figures", str(folder), "training_norms", "monitor", "--scope", "language_model", "--out", str(tmp_path))
-    assert done.returncode == 0 and (tmp_path / "monitor-language_model.png").is_file()
+    assert figures_main([str(folder), "training_norms", "monitor", "--scope", "language_model"]) == 0
+    assert (folder / "monitor-language_model.png").is_file()
+
+
+def test_compare_reads_its_folder_in_a_process_of_its_own(runs, tmp_path):
+    folder = runs["folder"] / "monitor"
     done = run("probes.compare", str(folder), "--out", str(tmp_path / "changes"))
     assert done.returncode == 0, done.stderr
     assert "prompts:" not in done.stderr and (tmp_path / "changes" / "before_after.png").is_file()
@@ -102,18 +108,38 @@ def test_figures_and_compare_read_its_folder_in_processes_of_their_own(runs, tmp
     moved = line.losses["visual"] - first.losses["visual"]
     assert whole["kl_visual_change_mean_nats"] == pytest.approx(moved, rel=1e-4)
     assert changes.header["settings"]["before"].endswith("monitor@0")
-    done = run("probes.compare", f"{folder}@0", f"{folder}@3")
-    assert done.returncode == 2 and "has no step 3; it must be one of 0, 2, 4" in done.stderr
-    done = run("probes.compare", str(folder), "bundled")
-    assert done.returncode == 2 and "`checkpoints` must be one folder of a monitor or two" in done.stderr
+    assert changes.header["settings"]["after"].endswith("monitor@4")
 
 
-def test_runs_on_other_responses_are_not_compared(runs, checkpoints, tmp_path):
-    other = monitor_of(models.load(checkpoints), tmp_path / "other", seed=5)
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (("{}@0", "{}@3"), "has no step 3; it must be one of 0, 2, 4"),
+        (("{}", "bundled"), "`checkpoints` must be one folder of a monitor or two"),
+        (("{}@2",), "`checkpoints` must name two measurements"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(runs, tmp_path, capsys, named, said):
+    folder = runs["folder"] / "monitor"
+    assert compare_main([*(name.format(folder) for name in named), "--out", str(tmp_path / "c")]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and said in line and not (tmp_path / "c").exists()
+
+
+def test_two_measurements_of_one_run_are_compared(runs, tmp_path):
+    folder = runs["folder"] / "monitor"
+    assert compare_main([f"{folder}@2", str(folder), "--out", str(tmp_path / "c")]) == 0
+    header = read_record_or_run(tmp_path / "c").header
+    assert [Path(header["settings"][side]).name for side in ("before", "after")] == ["monitor@2", "monitor@4"]
+
+
+def test_runs_on_other_responses_are_not_compared(runs, checkpoints, tmp_path, capsys):
+    other = monitor_of(models.load(checkpoints), tmp_path / "other", seed=5, null_responses=0)
     other.begin()
     other.end(0)
-    done = run("probes.compare", str(runs["folder"] / "monitor"), str(tmp_path / "other"), "--out", str(tmp_path / "c"))
-    assert done.returncode == 2 and "must be measured on the same responses" in done.stderr
+    folders = [str(runs["folder"] / "monitor"), str(tmp_path / "other")]
+    assert compare_main([*folders, "--out", str(tmp_path / "c")]) == 2
+    assert "must be measured on the same responses" in capsys.readouterr().err
 
 
 def test_a_trainer_that_goes_on_continues_the_journal(runs, checkpoints, tmp_path):
