@@ -42,7 +42,7 @@ def test_the_recipes_leave_what_the_page_says(left):
 
 def test_the_table_of_numbers_has_every_number(left):
     page = PAGE.read_text()
-    journal = read_journal(left["here"] / "runs" / "own")
+    journal = read_journal(left["here"] / "runs" / "monitor")
     named = set(re.findall(r"`(\w+)`", page.split("| number | meaning |")[1].split("\n\n")[0]))
     measured = type("Measured", (), {"evaluation": journal.evaluations[0], "geometry": journal.geometry[0]})()
     logged = {name.removeprefix("monitor/") for name in numbers(measured)}
