@@ -91,9 +91,9 @@ class GeometryMonitor(TrainerEvents):
         **options: Any,
     ) -> None:
         own = {f.name for f in fields(MonitorOptions)}
-        given = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
-        self.options = checked(MonitorOptions, {name: value for name, value in given.items() if name in own})
-        others = {"limit": LIMIT} | {name: value for name, value in given.items() if name not in own}
+        stated = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+        self.options = checked(MonitorOptions, {name: value for name, value in stated.items() if name in own})
+        others = {"limit": LIMIT} | {name: value for name, value in stated.items() if name not in own}
         with undisturbed(student, teacher):
             self._analyzer = Analyzer.from_models(student=student, teacher=teacher, processor=processor, **others)
         self.folder = Path(self.options.folder)

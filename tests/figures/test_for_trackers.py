@@ -19,16 +19,16 @@ class Kept:
     """A tracker that keeps what it is given."""
 
     def __init__(self, name):
-        self.name, self.given = name, []
+        self.name, self.taken = name, []
 
     def log(self, values, step=None, **settings):
-        self.given.append(("log", values, step, settings))
+        self.taken.append(("log", values, step, settings))
 
     def log_images(self, values, step=None, **settings):
-        self.given.append(("log_images", values, step, settings))
+        self.taken.append(("log_images", values, step, settings))
 
     def log_table(self, name, columns=None, data=None, step=None):
-        self.given.append(("log_table", {name: (columns, data)}, step, {}))
+        self.taken.append(("log_table", {name: (columns, data)}, step, {}))
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def test_each_tracker_takes_its_own_form(name, run, trackio, monkeypatch):  # no
     monkeypatch.setattr(for_trackers, "run_pictures", lambda folder: {"pictures/one": picture})
     tracker = Kept(name)
     show([tracker, Kept("mlflow")], run, 7, ROWS)
-    (how, images, step, settings), (how_table, tables, _, _) = tracker.given
-    assert step == 7 and len(tracker.given) == 2
+    (how, images, step, settings), (how_table, tables, _, _) = tracker.taken
+    assert step == 7 and len(tracker.taken) == 2
     [value] = images.values()
     if name == "tensorboard":
         assert how == "log_images" and value.shape == (1, 2, 4, 3) and settings == {"dataformats": "NHWC"}
@@ -77,14 +77,14 @@ def test_trackers_that_take_numbers_alone_cost_nothing(run, monkeypatch):  # noq
     monkeypatch.setattr(for_trackers, "run_pictures", lambda folder: pytest.fail("drawn for nobody"))
     other = Kept("mlflow")
     show([other], run, 0, ROWS)
-    assert other.given == []
+    assert other.taken == []
 
 
 def test_no_picture_and_no_table_are_not_handed_over(run, monkeypatch):  # noqa: F811
     monkeypatch.setattr(for_trackers, "run_pictures", lambda folder: {})
     tracker = Kept("tensorboard")
     show([tracker], run, 0, [])
-    assert tracker.given == []
+    assert tracker.taken == []
 
 
 def test_a_table_in_markdown_has_one_line_for_each_row():

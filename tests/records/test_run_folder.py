@@ -29,10 +29,10 @@ def run(tmp_path):
 
 
 def test_a_run_is_read_with_the_tables_that_its_journal_fills(run):
-    found = read_record_or_run(run, "curves", "steps")
-    assert set(found.record["tables"]) == {"curves", "steps", "evaluations"} == set(found.tables)
-    assert found.header["probe"] == "train" and found.notes == {"unlearnt_since": None}
-    assert set(found.curves["rollouts"]) == {"training", "fixed", "own"} and set(found.curves["arm"]) == {"vgs"}
+    read = read_record_or_run(run, "curves", "steps")
+    assert set(read.record["tables"]) == {"curves", "steps", "evaluations"} == set(read.tables)
+    assert read.header["probe"] == "train" and read.notes == {"unlearnt_since": None}
+    assert set(read.curves["rollouts"]) == {"training", "fixed", "own"} and set(read.curves["arm"]) == {"vgs"}
     with pytest.raises(NoTable, match="no table `gradients`"):
         read_record_or_run(run, "gradients")
     assert set(read_run(run).tables) == {"curves", "steps", "evaluations", "gradients"}

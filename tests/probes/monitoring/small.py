@@ -45,8 +45,8 @@ def gradients(pair: Pair, prompt: Prompt, rollout: Rollout, weights: Tensor) -> 
     parameters = [p for p in pair.student.model.parameters() if p.requires_grad]
 
     def gradient(of: Tensor) -> Tensor:
-        found = torch.autograd.grad((weights * of).sum(), parameters, retain_graph=True, allow_unused=True)
-        return models.flat(parameters, found)
+        made = torch.autograd.grad((weights * of).sum(), parameters, retain_graph=True, allow_unused=True)
+        return models.flat(parameters, made)
 
     following = decompose(four_views(pair, prompt, rollout))
     fixed = decompose(four_views(pair, prompt, rollout, text_graph=False))
@@ -69,8 +69,8 @@ def stepped(pair: Pair, loss: str, lr: float, rollouts, prompts) -> None:
     """Take a step of gradient descent on a loss of the responses of some prompts; a negative rate climbs."""
     parameters = [p for p in pair.student.model.parameters() if p.requires_grad]
     total = sum(getattr(decompose(four_views(pair, prompts[r.prompt_id], r)), loss).mean() for r in rollouts)
-    found = torch.autograd.grad(total / len(rollouts), parameters, allow_unused=True)
+    made = torch.autograd.grad(total / len(rollouts), parameters, allow_unused=True)
     with torch.no_grad():
-        for parameter, gradient in zip(parameters, found, strict=True):
+        for parameter, gradient in zip(parameters, made, strict=True):
             if gradient is not None:
                 parameter -= lr * gradient
