@@ -117,9 +117,9 @@ def stated_lengths(stated: Stated, most: int) -> Prompts:
 
 @dataclass(frozen=True)
 class Models:
-    """A pair as it is asked for.
+    """The models and placement that a plan is made for.
 
-    dtypes: of student and teacher, as they are loaded: none is `auto`.
+    dtypes: those in which student and teacher are loaded, never `auto`.
     """
 
     student: str

@@ -1,4 +1,4 @@
-"""Lengths told from sizes are those of the processed prompts, and the processor is run where its word is not enough."""
+"""Lengths from sizes alone equal those of processed prompts; where sizes do not suffice, the processor runs."""
 
 import json
 
