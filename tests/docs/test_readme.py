@@ -48,6 +48,7 @@ def test_every_page_can_be_reached_from_it():
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - {page.name for page in pages} == set()
 
 
+@pytest.mark.timeout(900)  # half a minute on an idle core
 def test_its_python_runs_as_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": "readme"}

@@ -230,9 +230,9 @@ def _tail(name: str, row: Tensor, response: Sequence[int]) -> Tensor:
 def _check_response(number: int, response: Sequence[int], visual_ids: Sequence[int]) -> None:
     if not response:
         raise ViewError(f"response {number} is empty; a response needs at least its end token")
-    if found := sorted(set(response) & set(visual_ids)):
+    if forbidden := sorted(set(response) & set(visual_ids)):
         raise ViewError(
-            f"response {number} holds the vision token ids {found}, which stand for pictures; leave the response out"
+            f"response {number} holds the vision token ids {forbidden}, which stand for pictures; leave the response out"
         )
 
 
