@@ -127,6 +127,7 @@ _SKETCH = "sketch_error"
 
 PICTURES = (
     Picture("angle_bins", ("bins",), "angles", (_SKETCH,), options=("scope",)),
+    Picture("language_visual", ("bins",), options=("scope",)),
     Picture("bin_shares", ("bins",)),
     Picture("gradient_plane", ("units", "grams"), optional=(_SKETCH,), options=("scope", "weigh")),
     Picture(
@@ -145,6 +146,8 @@ PICTURES = (
         optional=("step_changes", "step_fits"),
         options=("prior",),
     ),
+    Picture("forecast", ("forecast", "readings"), "sensitivity", options=("prior",)),
+    Picture("forecast_reach", ("step_changes", "step_fits"), "sensitivity"),
     Picture("before_after", ("changes",), "compare", ("angle_changes", "accuracy_changes"), ("scope",)),
     Picture("changed_answers", ("examples",), "compare"),
     Picture(

@@ -3,7 +3,7 @@
 Panels keep the height that they were drawn with: the picture grows by what is added above and below them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from matplotlib.artist import Artist
@@ -71,7 +71,7 @@ def entitle(figure: Figure, title: str, *words: str, **place: Any) -> float:
 
 def key_below(figure: Figure, handles: Sequence[Artist]) -> float:
     """Name the marks below the panels, in as many columns as fit; return the height in points."""
-    legend = _widest(
+    legend = widest(
         lambda columns: figure.legend(handles=handles, loc="outside lower center", ncols=columns, **KEY),
         len(handles),
         figure.bbox.width,
@@ -97,7 +97,7 @@ def _key_above(ax: Axes, begin: float) -> float:
     assert old is not None
     handles, labels = old.legend_handles, [text.get_text() for text in old.get_texts()]
     place = {"loc": "lower left", "bbox_to_anchor": (begin, 1.0), "borderpad": 0.0, "borderaxespad": 0.3}
-    legend = _widest(
+    legend = widest(
         lambda columns: ax.legend(handles=handles, labels=labels, ncols=columns, **place, **KEY),
         len(handles),
         (1.0 - begin) * ax.bbox.width,
@@ -105,10 +105,10 @@ def _key_above(ax: Axes, begin: float) -> float:
     return legend.get_window_extent().height * 72 / ax.figure.dpi
 
 
-def _widest(make: Any, n_entries: int, most_px: float) -> Legend:
+def widest(make: Callable[[int], Legend], n_entries: int, most_px: float) -> Legend:
     """Return a key with as many columns as fit; its labels are folded where even one column is too wide."""
     for columns in range(n_entries, 0, -1):
-        legend: Legend = make(columns)
+        legend = make(columns)
         if legend.get_window_extent().width <= most_px:
             return legend
         if columns > 1:

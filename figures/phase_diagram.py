@@ -91,7 +91,7 @@ def draw(record: Measurement, quantity: str = "standard") -> Figure:
         for ax in axes[-across:]:
             ax.set_xlabel("language gap: language loss, bins 7-9 (nats)")
         bar = figure.colorbar(axes[-1].collections[0], ax=axes, shrink=0.85)
-        bar.set_label(f"{'higher' if quantity == 'correct' else 'lower'}: blue ({unit})")
+        bar.set_label(f"for the better ({unit})")
         seeds = sorted({int(n) for n in rows["n_seeds"]})
         words = f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
         title = "When steering helps: pairs by their gaps"
