@@ -6,9 +6,9 @@
 Reads the tables `verdicts` and `effects` of a record written by `python -m study.effects`.
 
 Points are greedy answers to held-out scenes. Bars are 95 % intervals over seeds: of an accuracy Student's, of a
-difference Welch's. Small ticks are single seeds, of a difference the least and the greatest. An arm with one seed has no
-such interval; its dotted bar is Wilson's interval over scenes, and says nothing about other seeds. A difference has a
-full point where it counts by the rule in `study/rules.py`, else an open one; with one seed nothing counts.
+difference Welch's. Small ticks are single seeds, of a difference the least and the greatest. An arm with one seed, and
+the student that is not trained, have no such interval. Their dotted bar is Wilson's interval over scenes, and says
+nothing about other seeds. A difference has a full point where it counts by the rule in `study/rules.py`, else an open one; with one seed nothing counts.
 
 Differences are from standard distillation. A record without it shows those from the arm that most others are compared
 with, and none where nothing is compared.
@@ -51,12 +51,12 @@ class Estimate:
 
 
 def accuracy_of(rows: pd.DataFrame) -> Estimate:
-    """Return an arm's accuracy with its interval over seeds; with one seed, over scenes.
+    """Return an arm's accuracy with its interval over seeds; with one seed or without training, over scenes.
 
     rows: of the table `verdicts`, those of one arm.
     """
     each = 100.0 * rows.groupby("seed")["correct"].mean()
-    if len(each) > 1:
+    if len(each) > 1 and rows["arm"].iloc[0] != study.INITIAL:
         seeds = sample(each.to_numpy())
         low, high = Difference(seeds.mean, float(np.sqrt(seeds.variance)), seeds.df).interval()
         return Estimate(seeds.mean, max(low, 0.0), min(high, 100.0), each.tolist())
@@ -123,9 +123,15 @@ def legend_entries(estimates: Sequence[Estimate], differences: pd.DataFrame | No
     if any(not one.over_scenes for one in estimates):
         entries.append(Line2D([], [], color=INK, lw=1.3, label="95 % interval over seeds"))
     if any(len(one.seeds) > 1 for one in estimates):
-        entries.append(_mark("|", INK, f"single seeds{'' if differences is None else '; of a difference the least and the greatest'}"))
+        entries.append(
+            _mark(
+                "|", INK, f"single seeds{'' if differences is None else '; of a difference the least and the greatest'}"
+            )
+        )
     if any(one.over_scenes for one in estimates):
-        entries.append(Line2D([], [], color=INK, lw=1.3, ls=DOTTED, label="one seed: 95 % interval over scenes"))
+        entries.append(
+            Line2D([], [], color=INK, lw=1.3, ls=DOTTED, label="one seed or none: 95 % interval over scenes")
+        )
     if differences is None:
         return entries
     counts = differences["counts_as"].isin(("better", "worse"))
@@ -155,7 +161,7 @@ def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
             if base:
                 below = axes[kinds * number + 1 if sheet().narrow else len(groups) + number]
                 draw_differences(below, against(effects, base, group), chosen, base)
-                below.set_xlabel(f"difference from {base} (percentage points)")
+                below.set_xlabel(f"points from {base}")
         for ax in axes:
             ax.locator_params(axis="x", nbins=4)
         scenes = verdicts.groupby("group")["prompt_id"].nunique()

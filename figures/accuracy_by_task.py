@@ -4,8 +4,8 @@
     python -m figures RECORD accuracy_by_task --arms standard vgs-lp language-steering --out pictures
 
 Reads the table `verdicts` of a record written by `python -m study.effects`. Points are greedy answers to held-out
-scenes, bars 95 % intervals over seeds, the small ticks single seeds. An arm with one seed has a dotted bar: Wilson's
-interval over scenes.
+scenes, bars 95 % intervals over seeds, the small ticks single seeds. An arm with one seed, and the
+student that is not trained, have a dotted bar: Wilson's interval over scenes.
 """
 
 from collections.abc import Sequence

@@ -113,7 +113,8 @@ def draw_accuracy_change(ax: Axes, rows: pd.DataFrame) -> None:
         words = "+{} \u2212{}".format(*counts)
         ax.annotate(words, (1.0, place), xycoords=("axes fraction", "data"), va="center", ha="right")
     ax.annotate("gained, lost", (1.0, HEADING), xycoords=("axes fraction", "data"), va="center", ha="right")
-    ax.margins(x=0.3)
+    least, most = min(0.0, float(low.min())), max(0.0, float(high.max()))
+    ax.set_xlim(least - 0.05 * (most - least), most + (0.6 if sheet().narrow else 0.35) * (most - least) + 0.1)
     ax.set_xlabel("change (percentage points)")
     ax.set_title("(d) change of the answers")
 
@@ -157,7 +158,9 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
     angles = scoped(record, scope)
     answers = record.table("accuracy_changes") if record.has("accuracy_changes") else pd.DataFrame()
     with styled():
-        heights_in = [sheet().inches(2.2), sheet().inches(0.7 + ROW_IN * (len(answers) + 1))][: 2 if len(answers) else 1]
+        heights_in = [sheet().inches(2.2), sheet().inches(0.7 + ROW_IN * (len(answers) + 1))][
+            : 2 if len(answers) else 1
+        ]
         height_in = sum(heights_in) * (2 if sheet().narrow else 1)
         figure = Figure(figsize=(sheet().width_in, height_in), layout="constrained")
         lines = figure.add_gridspec(len(heights_in), 1, height_ratios=heights_in)

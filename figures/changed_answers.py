@@ -24,7 +24,7 @@ VERDICT_COLOURS = {"gained": COLOURS["visual"], "lost": COLOURS["language"]}
 MOST_LINES = 6  # of a text
 GAP_PT = 4.0
 RATIO = 2.4  # of the width of the words to that of the picture
-CHARACTER = 0.62  # width of a wide letter, in sizes of the letters
+CHARACTER = 0.57  # width of a letter of such texts, in sizes of the letters
 
 
 def fold(text: str) -> str:
@@ -34,7 +34,9 @@ def fold(text: str) -> str:
     5
     """
     plain = " ".join(text.split())
-    lines = textwrap.wrap(plain, int(words_pt() / (CHARACTER * sheet().small_pt)), max_lines=MOST_LINES, placeholder=" ...")
+    lines = textwrap.wrap(
+        plain, int(words_pt() / (CHARACTER * sheet().small_pt)), max_lines=MOST_LINES, placeholder=" ..."
+    )
     return "\n".join(lines)
 
 

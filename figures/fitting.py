@@ -28,6 +28,8 @@ def finish(figure: Figure, title: str, *words: str, handles: Sequence[Artist] = 
         words: the parts of the caption below the title; empty ones are left out.
         handles: what the panels share, for the key below them.
     """
+    for legend in filter(None, (ax.get_legend() for ax in figure.axes)):
+        legend.set_in_layout(False)  # it has no place yet
     figure.draw_without_rendering()
     for ax in figure.axes:
         fold(ax.yaxis.label, ax.bbox.height)
@@ -84,9 +86,9 @@ def _fit_panel(ax: Axes) -> float:
     left_px = min(ax.bbox.x0 - ax.get_tightbbox().x0, OUTSIDE_PT * ax.figure.dpi / 72)  # of the panel
     begin, heading = -left_px / ax.bbox.width, ax.get_title(loc="left")
     key_pt = _key_above(ax, begin) + EDGE_PT if ax.get_legend() else 0.0
-    title = ax.set_title(heading, loc="left", x=begin, parse_math=False, pad=key_pt + EDGE_PT)
+    title = ax.set_title(heading, loc="left", x=begin, parse_math=False, pad=key_pt + 2 * EDGE_PT)
     fold(title, ax.bbox.width + left_px)
-    fold(ax.xaxis.label, 1.2 * ax.bbox.width)
+    fold(ax.xaxis.label, 1.05 * ax.bbox.width)
     more_lines = sum(max(_lines(text) - 1, 0) for text in (ax.xaxis.label, title))
     return more_lines * SPACING * sheet().text_pt + key_pt
 
@@ -96,7 +98,7 @@ def _key_above(ax: Axes, begin: float) -> float:
     old = ax.get_legend()
     assert old is not None
     handles, labels = old.legend_handles, [text.get_text() for text in old.get_texts()]
-    place = {"loc": "lower left", "bbox_to_anchor": (begin, 1.0), "borderpad": 0.0, "borderaxespad": 0.3}
+    place = {"loc": "lower left", "bbox_to_anchor": (begin, 1.0), "borderpad": 0.0, "borderaxespad": 0.6}
     legend = widest(
         lambda columns: ax.legend(handles=handles, labels=labels, ncols=columns, **place, **KEY),
         len(handles),

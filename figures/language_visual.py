@@ -31,7 +31,7 @@ SIDES = {
     "angle_language_visual": "(a) language and visual, q* detached",
     "angle_language_visual_attached": "(b) language and visual, q* attached",
 }
-LIMITS_DEG = (30, 120)
+LIMITS_DEG = (30, 125)
 ANGLES_IN, SHARES_IN = 2.0, 0.8  # heights of the panels on paper
 
 

@@ -55,9 +55,7 @@ def draw_arm(ax: Axes, rows: pd.DataFrame, norm: TwoSlopeNorm, quantity: str) ->
         colour = sign(quantity) * row["difference"]
         ax.scatter([x], [y], c=[colour], cmap="RdBu", norm=norm, s=90, edgecolors=rim, linewidths=1.3, zorder=3)
         digits = 1 if quantity == "correct" else 3
-        ax.annotate(
-            f"{row['difference']:+.{digits}f}", (x, y), (0, 8), textcoords="offset points", ha="center"
-        )
+        ax.annotate(f"{row['difference']:+.{digits}f}", (x, y), (0, 8), textcoords="offset points", ha="center")
     ax.margins(0.2)
 
 

@@ -127,7 +127,9 @@ def draw_step_row(axes: Sequence[Axes], record: Measurement) -> None:
 def draw_error(ax: Axes, fits: pd.DataFrame) -> None:
     """Draw the relative error of the forecast over the bins against the rate, and where first order ends."""
     draw_reach(ax, fits, "relative_error")
-    limit = ax.axhline(FIRST_ORDER, color=INK, linewidth=0.8, linestyle=DOTTED, label=f"{FIRST_ORDER:g}: first order ends")
+    limit = ax.axhline(
+        FIRST_ORDER, color=INK, linewidth=0.8, linestyle=DOTTED, label=f"{FIRST_ORDER:g}: first order ends"
+    )
     ax.set_yscale("log")
     panels.plain_ticks(ax.yaxis)
     ax.yaxis.set_minor_locator(NullLocator())
@@ -153,7 +155,9 @@ def draw_steps(ax: Axes, changes: pd.DataFrame, fits: pd.DataFrame) -> None:
     ax.set_xlabel("predicted change (nats)")
     ax.set_ylabel("measured change (nats)")
     first_order = held["is_first_order"]
-    ax.legend(handles=[*_entries(numbered["step"].unique()), *_kinds(bool(first_order.any()), bool((~first_order).any()))])
+    ax.legend(
+        handles=[*_entries(numbered["step"].unique()), *_kinds(bool(first_order.any()), bool((~first_order).any()))]
+    )
 
 
 def draw_reach(ax: Axes, fits: pd.DataFrame, column: str) -> None:

@@ -54,7 +54,7 @@ def draw_bars(ax: Axes, medians: pd.DataFrame, arms: Sequence[str]) -> None:
         if len(each) > 1:
             draw_runs(ax, each[each <= most], most if (each > most).any() else None, place)
         words = f"{end:.2f} s" + ratio_words(least, arm)
-        ax.annotate(words, (1.01, place), xycoords=("axes fraction", "data"), va="center")
+        ax.annotate(words, (1.04, place), xycoords=("axes fraction", "data"), va="center")
 
 
 def draw_runs(ax: Axes, each: pd.Series, beyond: float | None, place: int) -> None:
@@ -77,7 +77,9 @@ def legend_entries(medians: pd.DataFrame, arms: Sequence[str]) -> list[Artist]:
     several, beyond = totals.groupby("arm").transform("size") > 1, totals > axis_end(medians, arms)
     marks: list[Artist] = [Patch(color=PHASE_COLOURS[phase], label=phase) for phase in PHASES]
     if study.STANDARD in medians.index:
-        marks.append(Line2D([], [], color=PAPER_INK, lw=1.1, ls=DASHED, label=f"published: {PUBLISHED_RATIO} \u00d7 standard"))
+        marks.append(
+            Line2D([], [], color=PAPER_INK, lw=1.1, ls=DASHED, label=f"published: {PUBLISHED_RATIO} \u00d7 standard")
+        )
     if several.any():
         marks.append(Line2D([], [], color=INK, ls="none", marker="|", ms=6, mew=0.9, label="single runs"))
     if (several & beyond).any():
@@ -104,7 +106,13 @@ def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
             ax.axvline(published, color=PAPER_INK, lw=1.1, linestyle=DASHED)
         study.name_arms(ax, chosen)
         ax.set_xlim(0, axis_end(medians, chosen))
-        ax.set_xlabel("seconds per step (medians); right: of the bar, and its ratio to standard")
+        ax.set_xlabel("seconds per step (medians)")
         handles = legend_entries(medians, chosen)
-        finish(figure, "Time of a training step", captions.trained(record, steps), handles=handles)
+        finish(
+            figure,
+            "Time of a training step",
+            captions.trained(record, steps),
+            "right: ratio to standard",
+            handles=handles,
+        )
     return figure
