@@ -8,7 +8,8 @@ Reads the tables `verdicts` and `effects` of a record written by `python -m stud
 Points are greedy answers to held-out scenes. Bars are 95 % intervals over seeds: of an accuracy Student's, of a
 difference Welch's. Small ticks are single seeds, of a difference the least and the greatest. An arm with one seed, and
 the student that is not trained, have no such interval. Their dotted bar is Wilson's interval over scenes, and says
-nothing about other seeds. A difference has a full point where it counts by the rule in `study/rules.py`, else an open one; with one seed nothing counts.
+nothing about other seeds. A difference has a full point where it counts by the rule in `study/rules.py`, else an open
+one; with one seed nothing counts.
 
 Differences are from standard distillation. A record without it shows those from the arm that most others are compared
 with, and none where nothing is compared.

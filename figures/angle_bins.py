@@ -11,9 +11,9 @@ its place for the angle between the prior and the language gradient, which is sm
 the other two. The paper's values come from its text and from reading its figure off by machine. They stand in both
 rows, whichever kind of q* they belong to.
 
-Angles are means over a bin's units. Angles of signed-bins are pooled, read from the sum of their Gram matrices; the thin
-lines then are half a standard error away. The paper's values are means over tokens all the same. No share of obtuse
-angles exists then.
+Angles are means over a bin's units. Angles of signed-bins are pooled, read from the sum of their Gram matrices; the
+thin lines then are half a standard error away. The paper's values are means over tokens all the same. No share of
+obtuse angles exists then.
 """
 
 from collections.abc import Sequence

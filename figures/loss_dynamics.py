@@ -7,8 +7,8 @@ Reads the table `curves` of a record written by `python -m study.effects`.
 
 Three kinds of rollouts can be drawn. `training`: those of the step, in bins with the edges of step 0. `fixed`: the
 first student's, on held-out prompts. `own`: the present student's, on the same prompts. Training rollouts are of other
-prompts in each step, so their lines are running means over `--window` steps, drawn where the window is whole. Fixed and own
-rollouts are measured at a few steps, the points. Bins 7-9 are the three in which the teacher depends most on the
+prompts in each step, so their lines are running means over `--window` steps, drawn where the window is whole. Fixed and
+own rollouts are measured at a few steps, the points. Bins 7-9 are the three in which the teacher depends most on the
 picture; the mean of each counts alike. Thick lines are means over seeds, thin ones seeds.
 """
 

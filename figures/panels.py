@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 from figures.sheets import sheet
 from figures.style import COLOURS, DASHED, DOTTED, INK, NULL_GREY, PAPER_INK
 
-
 SPREAD_WIDTH = 0.6  # of the lines about a mean, in points
 
 

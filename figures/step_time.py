@@ -5,7 +5,8 @@
 
 Reads the table `steps` of a record written by `python -m study.effects`. The time of a phase is its median over the
 steps of a run. The bars are the arm's fastest run. Ticks are the totals of all runs. A run that shared its machine and
-was much slower stands beyond the axis, as an arrow at its end. To the right of a bar stands its ratio to standard distillation; the dashed line is the published one, 1.375.
+was much slower stands beyond the axis, as an arrow at its end. To the right of a bar stands its ratio to standard
+distillation; the dashed line is the published one, 1.375.
 """
 
 from collections.abc import Sequence

@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import arms as study
-from figures import captions, panels
+from figures import panels
 from figures.accuracy import against_standard
 from figures.fitting import finish
 from figures.selection import check_choice

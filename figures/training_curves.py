@@ -5,8 +5,8 @@
 
 Reads the tables `evaluations` and `steps` of a record written by `python -m study.effects`. Response length and reward
 are those of the rollouts that a step trains on, sampled at temperature 1 (off-policy: the teacher's). Their lines are
-running means over `--window` steps, drawn where the window is whole. Thick lines are means over seeds, thin ones seeds. The
-grey bar is the 95 % interval of one seed's evaluation, over prompts.
+running means over `--window` steps, drawn where the window is whole. Thick lines are means over seeds, thin ones seeds.
+The grey bar is the 95 % interval of one seed's evaluation, over prompts.
 """
 
 from collections.abc import Sequence

@@ -4,11 +4,11 @@
     python -m figures.gallery --records angles study --out pictures
     python -m figures.gallery --keep runs/gallery/sensitivity sensitivity
 
-Writes `RECORD/NAME.png`, `RECORD/NAME.svg` where that is small, the paper's tables as `study/tables.md`, and the picture
-of the README as `hero.png`. A PNG has at most 256 colours where that changes no pixel much; pictures with a colour map
-keep all their colours. A record that is missing is named and left out. `--keep` copies a record, with only those of its
-tables that pictures and the claims read. `figures.gallery.rows` lists the pictures; the README beside it says which
-command wrote each record.
+Writes `RECORD/NAME.png`, `RECORD/NAME.svg` where that is small, the paper's tables as `study/tables.md`, and the
+picture of the README as `hero.png`. A PNG has at most 256 colours where that changes no pixel much; pictures with a
+colour map keep all their colours. A record that is missing is named and left out. `--keep` copies a record, with only
+those of its tables that pictures and the claims read. `figures.gallery.rows` lists the pictures; the README beside it
+says which command wrote each record.
 """
 
 import sys
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LARGEST_SVG_BYTES = 100_000
 LARGEST_SHIFT = 40
-"""How far, of 255, a channel of a pixel may move when a picture gets a palette: less than between two of our colours."""
+"""How far, of 255, a channel of a pixel may move when a picture gets a palette; our colours are further apart."""
 RECORDS = tuple(dict.fromkeys(row.record for row in ROWS))
 
 

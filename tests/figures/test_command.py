@@ -54,7 +54,7 @@ def test_pictures_are_written_the_same_twice(name, one_seed, tmp_path, capsys):
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert shown[0] == [str(path) for path in first]
     with Image.open(first[0]) as picture:
-        assert picture.size[0] == 2000
+        assert picture.size[0] == 1800
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,10 @@ def test_a_measurement_has_its_probes_picture_and_the_others_are_named(tmp_path,
     assert command.main([str(folder)]) == 0
     shown = capsys.readouterr()
     assert shown.out.split() == [str(folder / "angle_bins.png"), str(folder / "angle_bins.svg")]
-    assert shown.err == "more pictures of this record, drawn by name: bin_shares, gradient_plane, ribbon, vds\n"
+    assert (
+        shown.err
+        == "more pictures of this record, drawn by name: language_visual, bin_shares, gradient_plane, ribbon, vds\n"
+    )
 
 
 def test_a_picture_that_cannot_be_drawn_is_left_out_unless_it_is_named(tmp_path, capsys):

@@ -39,7 +39,7 @@ def record():
 def test_each_arm_has_a_panel_with_the_pairs_at_their_gaps(record):
     figure = phase_diagram.draw(record)
     panels = [ax for ax in figure.axes if ax.get_title(loc="left")]
-    assert [ax.get_title(loc="left") for ax in panels] == ["vgs - standard", "vgs-frozen - standard"]
+    assert [ax.get_title(loc="left") for ax in panels] == ["vgs \u2212 standard", "vgs-frozen \u2212 standard"]
     for ax in panels:
         places = [tuple(points.get_offsets()[0]) for points in ax.collections]
         assert places == [(language, visual) for language, visual, _ in PAIRS.values()]

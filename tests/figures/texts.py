@@ -27,7 +27,7 @@ def drawn_texts(figure):
 
 
 def smallest_pt(figure):
-    """Return the size of the smallest letter; mathematical text has smaller ones than it says, so there must be none."""
+    """Return the size of the smallest letter; mathematical text has smaller ones than it says, and is refused."""
     texts = [text for text, _ in drawn_texts(figure)]
     assert not [text.get_text() for text in texts if text.get_parse_math() and text.get_text().count("$") > 1]
     return min(text.get_fontsize() for text in texts)
