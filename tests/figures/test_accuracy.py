@@ -1,8 +1,11 @@
 """Figures 1 and 10: points and bars are the record's, by group, by task and against standard."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.colors import same_color
+from scipy.stats import t
 
 from figures import accuracy, accuracy_by_task, arms
 from figures.style import arm_colour
@@ -41,9 +44,14 @@ def test_accuracies_are_the_verdicts(study, figure, place):
     found, ends = points(figure.axes[place]), bars(figure.axes[place])
     assert list(found) == arms.in_order(list(verdicts["arm"]))
     for arm, rows in verdicts[verdicts["group"] == group].groupby("arm"):
-        interval = share_interval(rows["correct"], rows["prompt_id"])
         assert found[arm] == (pytest.approx(100 * rows["correct"].mean()), True)
-        np.testing.assert_allclose(ends[arm], [100 * interval.low, 100 * interval.high])
+        each = rows.groupby("seed")["correct"].mean()
+        if arm == arms.INITIAL:
+            scenes = share_interval(rows["correct"], rows["prompt_id"])
+            low, high = scenes.low, scenes.high
+        else:
+            low, high = t.interval(0.95, len(each) - 1, each.mean(), each.sem())
+        np.testing.assert_allclose(ends[arm], [max(100 * low, 0), min(100 * high, 100)])
     assert "greedy accuracy (%)" in figure.axes[place].get_xlabel()
 
 
@@ -67,6 +75,28 @@ def test_differences_are_the_effects_and_open_where_they_do_not_count(study, fig
         assert found[arm] == (pytest.approx(100 * row["difference"]), row["counts_as"] == "better")
         np.testing.assert_allclose(ends[arm], [100 * row["low"], 100 * row["high"]])
     assert {full for _, full in found.values()} == {True, False}
+
+
+def test_one_seed_has_its_interval_over_scenes_and_the_key_says_so(one_seed, figure):
+    alone = accuracy.draw(one_seed)
+    words = [text.get_text() for text in alone.legends[0].get_texts()]
+    assert words == ["one seed or none: 95 % interval over scenes", "difference that does not count"]
+    assert "95 % interval over seeds" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_without_standard_differences_are_from_the_arm_that_others_are_compared_with(study):
+    effects = study.tables["effects"].query("arm == 'vgs-lp' and quantity == 'correct'").assign(against="vgs")
+    figure = accuracy.draw(replace(study, tables=study.tables | {"effects": effects}), ["vgs", "vgs-lp"])
+    below = figure.axes[3:]
+    assert [ax.get_xlabel() for ax in below] == ["points from vgs"] * 3
+    assert all(list(points(ax)) == ["vgs-lp"] for ax in below)
+
+
+def test_nothing_compared_leaves_no_empty_panels(study):
+    effects = study.tables["effects"].iloc[:0]
+    figure = accuracy.draw(replace(study, tables=study.tables | {"effects": effects}), ["vgs", "vgs-lp"])
+    assert len(figure.axes) == 3
+    assert not any("difference" in text.get_text() for text in figure.legends[0].get_texts())
 
 
 def test_other_comparisons_are_not_drawn(study):
