@@ -99,10 +99,8 @@ def test_a_measurement_has_its_probes_picture_and_the_others_are_named(tmp_path,
     assert command.main([str(folder)]) == 0
     shown = capsys.readouterr()
     assert shown.out.split() == [str(folder / "angle_bins.png"), str(folder / "angle_bins.svg")]
-    assert (
-        shown.err
-        == "more pictures of this record, drawn by name: language_visual, bin_shares, gradient_plane, ribbon, vds\n"
-    )
+    others = "language_visual, bin_shares, gradient_plane, ribbon, vds"
+    assert shown.err == f"more pictures of this record, drawn by name: {others}\n"
 
 
 def test_a_picture_that_cannot_be_drawn_is_left_out_unless_it_is_named(tmp_path, capsys):
