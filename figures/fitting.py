@@ -102,7 +102,7 @@ def _key_above(ax: Axes, begin: float) -> float:
     legend = widest(
         lambda columns: ax.legend(handles=handles, labels=labels, ncols=columns, **place, **KEY),
         len(handles),
-        (1.0 - begin) * ax.bbox.width,
+        (1.0 - begin) * ax.bbox.width - EDGE_PT * ax.figure.dpi / 72,
     )
     return legend.get_window_extent().height * 72 / ax.figure.dpi
 

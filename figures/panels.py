@@ -180,6 +180,8 @@ def logarithmic_both_ways(axis: Axis, values: ArrayLike) -> None:
     set_scale = axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale
     set_scale("symlog", linthresh=10.0**least, linscale=0.5)
     decades = 10.0 ** np.arange(greatest, least, -max(-(-(greatest - least) // 2), 1))
+    if sheet().narrow and axis is axis.axes.xaxis:
+        decades = decades[:1]  # there is room for no more numbers
     axis.set_ticks([*-decades, 0.0, *decades])
     axis.set_minor_locator(NullLocator())
     plain_ticks(axis)
