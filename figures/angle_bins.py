@@ -141,7 +141,7 @@ def units(record: Measurement, rows: pd.DataFrame) -> str:
     unit = record.header["settings"]["unit"]
     least, most = rows["n_units"].min(), rows["n_units"].max()
     count = f"{least}" if least == most else f"{least}\u2013{most}"
-    return f"unit: {unit}, {count} a bin"
+    return f"unit: {unit}, {count} per bin"
 
 
 def upper_limit_deg(rows: pd.DataFrame) -> float:

@@ -51,7 +51,7 @@ def statistic(record: Measurement) -> str:
 
 def trained(record: Measurement, rows: pd.DataFrame) -> str:
     """Name the pair of a study, and how many seeds the rows have."""
-    return f"{pair(record)} \u00b7 {seeds(rows)} an arm"
+    return f"{pair(record)} \u00b7 {seeds(rows)} per arm"
 
 
 def seeds(rows: pd.DataFrame) -> str:

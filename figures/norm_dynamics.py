@@ -65,7 +65,7 @@ def name_checkpoints(ax: Axes, rows: pd.DataFrame) -> None:
 def units(record: Measurement, rows: pd.DataFrame, bin_: str) -> str:
     """Name the unit, how many of them each checkpoint has, and the tokens."""
     tokens = "all bins" if bin_ == "all" else f"VDS bin {bin_}"
-    return f"unit: {record.header['settings']['unit']}, up to {rows['n_units'].max()} a checkpoint, {tokens}"
+    return f"unit: {record.header['settings']['unit']}, up to {rows['n_units'].max()} per checkpoint, {tokens}"
 
 
 def draw(record: Measurement, scope: str = "all", bin_: str = "all") -> Figure:

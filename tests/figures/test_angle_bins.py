@@ -167,7 +167,7 @@ def test_signed_bins_are_called_pooled(record):
 
 
 def test_the_title_says_what_was_measured(figure, record):
-    assert "student student, teacher teacher · unit: token, 64 a bin · all parameters" in figure.get_suptitle()
+    assert "student student, teacher teacher · unit: token, 64 per bin · all parameters" in figure.get_suptitle()
     assert "parameters: language model" in angle_bins.draw(record, "language_model").get_suptitle()
 
 

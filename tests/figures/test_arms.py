@@ -76,7 +76,7 @@ def test_seeds_are_thin_and_their_mean_is_named():
 
 def test_the_caption_counts_seeds(study):
     curves = study.tables["curves"]
-    assert f"{len(SEEDS)} seeds an arm" in captions.trained(study, curves)
+    assert f"{len(SEEDS)} seeds per arm" in captions.trained(study, curves)
     fewer = curves[(curves["arm"] != "vgs") | (curves["seed"] == 0)]
-    assert "1 to 3 seeds an arm" in captions.trained(study, fewer)
-    assert "1 seed an arm" in captions.trained(study, curves[curves["seed"] == 0])
+    assert "1 to 3 seeds per arm" in captions.trained(study, fewer)
+    assert "1 seed per arm" in captions.trained(study, curves[curves["seed"] == 0])

@@ -58,7 +58,7 @@ def test_the_papers_arms_are_drawn_unless_others_are_named(study, one_seed, figu
 
 
 def test_the_title_says_what_is_drawn(study, figure):
-    assert "3 seeds an arm · training rollouts · running mean over 15 steps" in figure.get_suptitle()
+    assert "3 seeds per arm · training rollouts · running mean over 15 steps" in figure.get_suptitle()
     assert "running mean" not in loss_dynamics.draw(study, "fixed").get_suptitle()
 
 
