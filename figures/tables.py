@@ -128,7 +128,8 @@ def text(record: Measurement) -> str:
     seeds = captions.seeds(verdicts[verdicts["arm"].isin(arms)])
     note = (
         f"Ours: greedy answers, {seeds} per arm. Intervals are 95 %, over seeds; of an arm with one seed "
-        "or without training over scenes. A difference counts by the rule in `study/rules.py`; *undecided* is neither shown nor excluded. "
+        "or without training over scenes. A difference counts by the rule in `study/rules.py`; *undecided* is neither "
+        "shown nor excluded. "
         "The published numbers are of other models on other benchmarks, one seed."
     )
     return "\n\n".join([*(markdown(record, table) for table in TABLES), note]) + "\n"
