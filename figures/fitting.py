@@ -98,7 +98,12 @@ def _key_above(ax: Axes, begin: float) -> float:
     old = ax.get_legend()
     assert old is not None
     handles, labels = old.legend_handles, [text.get_text() for text in old.get_texts()]
-    place = {"loc": "lower left", "bbox_to_anchor": (begin, 1.0), "borderpad": 0.0, "borderaxespad": 0.6}
+    place: dict[str, Any] = {
+        "loc": "lower left",
+        "bbox_to_anchor": (begin, 1.0),
+        "borderpad": 0.0,
+        "borderaxespad": 0.6,
+    }
     legend = widest(
         lambda columns: ax.legend(handles=handles, labels=labels, ncols=columns, **place, **KEY),
         len(handles),

@@ -10,6 +10,8 @@ correct, points of right answers. The number stands beside it. A pair whose 95 %
 and one that is equivalent to standard a grey rim.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -63,7 +65,7 @@ def legend_entries(rows: pd.DataFrame) -> list[Line2D]:
     """Return one handle for each kind of rim that is drawn."""
     rims = {INK: ("95 % interval excludes 0", rows["counts_as"].isin(DECIDED))}
     rims[NULL_GREY] = ("equivalent to standard", rows["counts_as"] == "equivalent")
-    look = {"ls": "none", "marker": "o", "mfc": "white", "ms": 7, "mew": 1.3}
+    look: dict[str, Any] = {"ls": "none", "marker": "o", "mfc": "white", "ms": 7, "mew": 1.3}
     return [Line2D([], [], color=rim, label=label, **look) for rim, (label, drawn) in rims.items() if drawn.any()]
 
 

@@ -58,11 +58,12 @@ def has_colour_map(figure: "Figure") -> bool:
 
 def from_palette(picture: "Image.Image") -> "Image.Image | None":
     """Return a picture with at most 256 colours, or None where that moves a colour by more than `LARGEST_SHIFT`."""
+    import numpy as np
     from PIL import ImageChops
 
     few = picture.quantize(256, kmeans=1)
-    shifts = ImageChops.difference(few.convert("RGB"), picture).getextrema()
-    return few if max(most for _, most in shifts) <= LARGEST_SHIFT else None
+    shift = np.asarray(ImageChops.difference(few.convert("RGB"), picture)).max()
+    return few if shift <= LARGEST_SHIFT else None
 
 
 def redraw(records: Sequence[str], out: Path) -> None:
