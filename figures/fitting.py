@@ -83,7 +83,8 @@ def key_below(figure: Figure, handles: Sequence[Artist]) -> float:
 
 def _fit_panel(ax: Axes) -> float:
     """Fold a panel's title and label, put its key between title and panel; return the points that it needs more."""
-    left_px = min(ax.bbox.x0 - ax.get_tightbbox().x0, OUTSIDE_PT * ax.figure.dpi / 72)  # of the panel
+    whole = ax.get_tightbbox() or ax.bbox
+    left_px = min(ax.bbox.x0 - whole.x0, OUTSIDE_PT * ax.figure.dpi / 72)  # of the panel
     begin, heading = -left_px / ax.bbox.width, ax.get_title(loc="left")
     key_pt = _key_above(ax, begin) + EDGE_PT if ax.get_legend() else 0.0
     title = ax.set_title(heading, loc="left", x=begin, parse_math=False, pad=key_pt + 2 * EDGE_PT)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LARGEST_SVG_BYTES = 100_000
-LARGEST_SHIFT = 40
+LARGEST_SHIFT = 16
 """How far, of 255, a channel of a pixel may move when a picture gets a palette; our colours are further apart."""
 RECORDS = tuple(dict.fromkeys(row.record for row in ROWS))
 
@@ -59,9 +59,9 @@ def has_colour_map(figure: "Figure") -> bool:
 def from_palette(picture: "Image.Image") -> "Image.Image | None":
     """Return a picture with at most 256 colours, or None where that moves a colour by more than `LARGEST_SHIFT`."""
     import numpy as np
-    from PIL import ImageChops
+    from PIL import Image, ImageChops
 
-    few = picture.quantize(256, kmeans=1)
+    few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE)  # the others merge colours that are rare
     shift = np.asarray(ImageChops.difference(few.convert("RGB"), picture)).max()
     return few if shift <= LARGEST_SHIFT else None
 
