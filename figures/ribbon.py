@@ -238,7 +238,6 @@ def draw(
         key_pt = legend.get_window_extent().height * 72 / figure.dpi + EDGE_PT
         high = top + sum(map(height_pt, chosen)) + letters_pt(BAR) + key_pt
         figure.set_size_inches(sheet().width_in, high / 72)
-        draw_scale(figure, norm, key_pt / high, letters_pt(BAR) / high)
         wide = 72 * sheet().width_in
         ax = figure.add_axes((0, 0, 1, 1), xlim=(0, wide), ylim=(high, 0))
         for response in chosen:
@@ -246,6 +245,7 @@ def draw(
             top += height_pt(response)
         ax.set(xlim=(0, wide), ylim=(high, 0))
         ax.set_axis_off()
+        draw_scale(figure, norm, key_pt / high, letters_pt(BAR) / high)
     return figure
 
 

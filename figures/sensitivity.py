@@ -194,7 +194,7 @@ def draw(record: Measurement, prior: str = "detached") -> Figure:
             draw_by_bin(row[1], rows, loss)
             row[1].set_title(f"({letters[1]}) {loss} loss by bin")
         draw_eta(axes[2], record)
-        axes[2].set_title("(c) eta")
+        axes[2].set_title("(c) eta (inert under Adam)")
         draw_angles(axes[5], rows_of(record, "steering", prior))
         axes[5].set_title("(f) angle of the steered direction to")
         if has_steps:
@@ -210,7 +210,8 @@ def rise(record: Measurement, prior: str) -> str:
     rows = rows_of(record, "readings", prior)
     row = rows[rows["reading"] == "gamma_rise"].iloc[0]
     mean, low, high = ("never" if np.isinf(row[end]) else f"{row[end]:.2g}" for end in ("estimate", "low", "high"))
-    return f"language loss of the upper bins rises from gamma {mean} (95 %: {low} to {high})"
+    where = f"rises from gamma {mean}" if mean != "never" else "never rises"
+    return f"language loss of the upper bins {where} (95 %: {low} to {high})"
 
 
 def _zero(ax: Axes) -> None:

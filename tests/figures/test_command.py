@@ -133,7 +133,7 @@ def test_several_pictures_each_take_their_options(one_seed, tmp_path, capsys):
 
 def test_an_option_that_no_named_picture_takes_is_one_line(one_seed, capsys):
     said = refused(capsys, one_seed.path, "step_time", "--prior", "attached")
-    assert said == "error: `--prior` is an option of sensitivity, not of step_time\n"
+    assert said == "error: `--prior` is an option of sensitivity, forecast, not of step_time\n"
 
 
 def test_an_unknown_name_is_one_line_with_the_names_there_are(one_seed, capsys):
