@@ -119,7 +119,7 @@ def draw_bin(ax: Axes, grams: np.ndarray, prompts: np.ndarray) -> None:
     gram = Gram(mean, OBJECTIVES)
     words = f"language, visual {gram.angle_deg('language', 'visual'):.0f}\u00b0\n"
     words += f"standard, visual {gram.angle_deg('standard', 'visual'):.0f}\u00b0\n"
-    words += f"language outside {100 * outside(drawn[LANGUAGE]):.0f} %"
+    words += f"language outside {100 * outside(drawn[LANGUAGE]):.0f} %\n"  # and room below it
     ax.text(0.0, 0.0, words, transform=ax.transAxes, va="top", color=INK)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import same_color
 from scipy.stats import t
@@ -50,7 +51,8 @@ def test_accuracies_are_the_verdicts(study, figure, place):
             scenes = share_interval(rows["correct"], rows["prompt_id"])
             low, high = scenes.low, scenes.high
         else:
-            low, high = t.interval(0.95, len(each) - 1, each.mean(), each.sem())
+            half = t.ppf(0.975, len(each) - 1) * each.sem()
+            low, high = each.mean() - half, each.mean() + half
         np.testing.assert_allclose(ends[arm], [max(100 * low, 0), min(100 * high, 100)])
     assert "greedy accuracy (%)" in figure.axes[place].get_xlabel()
 
@@ -77,10 +79,25 @@ def test_differences_are_the_effects_and_open_where_they_do_not_count(study, fig
     assert {full for _, full in found.values()} == {True, False}
 
 
+def test_an_interval_over_seeds_is_students_and_one_of_a_student_without_training_is_over_scenes():
+    right = {0: [True] * 9 + [False], 1: [True] * 7 + [False] * 3, 2: [True] * 5 + [False] * 5}
+    rows = [{"arm": "vgs", "seed": seed, "correct": one} for seed, several in right.items() for one in several]
+    verdicts = pd.DataFrame(rows).assign(prompt_id=[f"p{number % 10}" for number in range(30)])
+    percent = accuracy.accuracy_of(verdicts)
+    assert (percent.mean, percent.seeds, percent.over_scenes) == (pytest.approx(70), pytest.approx([90, 70, 50]), False)
+    half = 4.302653 * 20 / np.sqrt(3)  # Student's t with two degrees of freedom
+    assert (percent.low, percent.high) == (pytest.approx(70 - half), 100.0)  # an accuracy is at most 100
+    for over_scenes in (verdicts.assign(arm=arms.INITIAL), verdicts[verdicts["seed"] == 1]):
+        percent = accuracy.accuracy_of(over_scenes)
+        interval = share_interval(over_scenes["correct"], over_scenes["prompt_id"])
+        assert percent.over_scenes and not percent.seeds
+        assert (percent.low, percent.high) == (pytest.approx(100 * interval.low), pytest.approx(100 * interval.high))
+
+
 def test_one_seed_has_its_interval_over_scenes_and_the_key_says_so(one_seed, figure):
     alone = accuracy.draw(one_seed)
     words = [text.get_text() for text in alone.legends[0].get_texts()]
-    assert words == ["one seed or none: 95 % interval over scenes", "difference that does not count"]
+    assert words[0] == "one seed or none: 95 % interval over scenes" and "95 % interval over seeds" not in words
     assert "95 % interval over seeds" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
