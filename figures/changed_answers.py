@@ -13,7 +13,6 @@ import matplotlib.image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import panels
 from figures.before_after import caption
 from figures.fitting import finish
 from figures.sheets import sheet
@@ -78,8 +77,7 @@ def draw_picture(ax: Axes, png: bytes | None) -> None:
     if png is None:
         ax.text(0.5, 1, "no picture", color=MUTED, ha="center", va="top")
         return
-    pixels = matplotlib.image.imread(io.BytesIO(png), format="png")
-    ax.imshow(pixels, interpolation=panels.smoothing(pixels.shape[1]))
+    ax.imshow(matplotlib.image.imread(io.BytesIO(png), format="png"))
     ax.set_anchor("N")
 
 

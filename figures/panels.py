@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 from figures.sheets import sheet
 from figures.style import COLOURS, DASHED, DOTTED, INK, NULL_GREY, PAPER_INK
 
-SMALL_PX = 128  # width below which a picture is shown in its own pixels
 SPREAD_WIDTH = 0.6  # of the lines about a mean, in points
 
 
@@ -89,11 +88,6 @@ def heatmap(ax: Axes, values: ArrayLike, *, colours: str, span: Normalize, unit:
     ax.set_facecolor(NULL_GREY)
     image = ax.imshow(np.ma.masked_invalid(values), cmap=colours, norm=span, aspect="auto", interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, label=unit, fraction=0.05, pad=0.02)
-
-
-def smoothing(width_px: int) -> str:
-    """Return how a picture is drawn: a small one in its own pixels, a large one smoothed as it gets smaller."""
-    return "nearest" if width_px < SMALL_PX else "auto"
 
 
 def cuts(ax: Axes, *, rows: Sequence[int], columns: Sequence[int]) -> None:

@@ -182,8 +182,7 @@ def draw_response(ax: Axes, response: Response, top_pt: float, norm: LogNorm) ->
     left = MARGIN_PT
     if response.picture is not None:
         side = letters_pt(PICTURE)
-        place, look = (left, left + side, top_pt + side, top_pt), panels.smoothing(response.picture.width)
-        ax.imshow(response.picture, extent=place, aspect="auto", interpolation=look)
+        ax.imshow(response.picture, extent=(left, left + side, top_pt + side, top_pt), aspect="auto")
         left += side + MARGIN_PT
     words = title(response)
     ax.text(left, top_pt, words, va="top", parse_math=False, color=INK)

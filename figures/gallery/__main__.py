@@ -50,10 +50,11 @@ def save_small(figure: "Figure", stem: Path) -> list[Path]:
 
 
 def has_colour_map(figure: "Figure") -> bool:
-    """Say whether anything in a figure is coloured by a map, or is itself a picture."""
+    """Say whether anything in a figure is coloured by a map; a picture in it has its own colours."""
     from matplotlib.cm import ScalarMappable
 
-    return any(isinstance(artist, ScalarMappable) and artist.get_array() is not None for artist in figure.findobj())
+    mapped = [artist.get_array() for artist in figure.findobj() if isinstance(artist, ScalarMappable)]
+    return any(values is not None and values.ndim < 3 for values in mapped)
 
 
 def from_palette(picture: "Image.Image") -> "Image.Image | None":
