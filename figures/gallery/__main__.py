@@ -58,13 +58,15 @@ def has_colour_map(figure: "Figure") -> bool:
 
 
 def from_palette(picture: "Image.Image") -> "Image.Image | None":
-    """Return a picture with at most 256 colours, or None where that moves a colour by more than `LARGEST_SHIFT`."""
+    """Return a picture with the fewest colours that move none by more than `LARGEST_SHIFT`; None where 256 do."""
     import numpy as np
     from PIL import Image, ImageChops
 
-    few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE)  # the others merge colours that are rare
-    shift = np.asarray(ImageChops.difference(few.convert("RGB"), picture)).max()
-    return few if shift <= LARGEST_SHIFT else None
+    for colours in (64, 128, 256):
+        few = picture.quantize(colours, method=Image.Quantize.MAXCOVERAGE)  # the others merge colours that are rare
+        if np.asarray(ImageChops.difference(few.convert("RGB"), picture)).max() <= LARGEST_SHIFT:
+            return few
+    return None
 
 
 def redraw(records: Sequence[str], out: Path) -> None:
