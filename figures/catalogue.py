@@ -103,11 +103,14 @@ class Picture:
             OptionError: there is no such style.
             RecordError: as `draw` does.
         """
-        if not self.page:
+        with on_sheet(style, title):
+            if self.page:
+                return self._write_page(record, folder)
             from figures.style import save
 
-            with on_sheet(style, title):
-                return save(self._module().draw(record, **options), folder / self.stem(style, **options))
+            return save(self._module().draw(record, **options), folder / self.stem(style, **options))
+
+    def _write_page(self, record: "Measurement", folder: Path) -> list[Path]:
         from records.files import write_whole
 
         text = self._module().text(record)
