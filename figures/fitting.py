@@ -16,6 +16,7 @@ from figures.sheets import sheet
 
 SPACING: Final = 1.2  # of lines, in sizes of the letters
 EDGE_PT: Final = 3.0  # room between a key or a title and what stands next to it
+TIED: Final = "\u00a0"  # a space at which no line ends
 OUTSIDE_PT: Final = 30.0  # how far left of a panel its title may begin, above the numbers of the vertical axis
 KEY: Final[dict[str, Any]] = {"handlelength": 1.6, "columnspacing": 1.2, "labelspacing": 0.25, "handletextpad": 0.5}
 
@@ -63,11 +64,14 @@ def fold(text: Text, most_px: float) -> None:
 
 
 def entitle(figure: Figure, title: str, *words: str, **place: Any) -> float:
-    """Write a title above the panels and a caption below it; return their height in points."""
-    caption = " \u00b7 ".join(word for word in words if word)
-    size = sheet().text_pt
-    written = figure.suptitle(f"{title}\n{caption}".rstrip(), fontsize=size, parse_math=False, **place)
-    fold(written, figure.bbox.width - 2 * EDGE_PT * figure.dpi / 72)
+    """Write a title and below it a caption, broken between its parts if it can be; return their height in points."""
+    whole = [word.replace(" ", TIED) for word in words if word]
+    caption = f"{TIED}\u00b7 ".join(whole)
+    size, room = sheet().text_pt, figure.bbox.width - 2 * EDGE_PT * figure.dpi / 72
+    written = figure.suptitle(f"{title}\n{caption}".rstrip("\n"), fontsize=size, parse_math=False, **place)
+    fold(written, room)
+    written.set_text(written.get_text().replace(TIED, " "))
+    fold(written, room)  # a part that is longer than a line
     return _lines(written) * SPACING * size + EDGE_PT
 
 

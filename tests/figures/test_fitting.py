@@ -61,3 +61,14 @@ def test_the_lowest_panel_of_each_column_has_its_numbers(n, across, labelled, co
     _, axes = panels.grid(n, across, (1.0,), sharex=True)
     shown = [place for place, ax in enumerate(axes) if ax.xaxis.get_tick_params()["labelbottom"]]
     assert len(axes) == n and shown == labelled
+
+
+def test_a_caption_is_broken_between_its_parts_unless_one_is_longer_than_a_line(column):
+    figure, _ = panels.grid(1, 1, (1.0,))
+    height_pt = fitting.entitle(
+        figure, "Title", "the student and the teacher", "", "all of their parameters", "x y " * 30
+    )
+    lines = figure.get_suptitle().split("\n")
+    assert lines[:3] == ["Title", "the student and the teacher \u00b7", "all of the parameters of the student \u00b7"]
+    assert len(lines) > 4 and set("".join(lines[3:])) <= set("xy ")
+    assert height_pt > 7 * len(lines)
