@@ -65,9 +65,8 @@ def test_the_lowest_panel_of_each_column_has_its_numbers(n, across, labelled, co
 
 def test_a_caption_is_broken_between_its_parts_unless_one_is_longer_than_a_line(column):
     figure, _ = panels.grid(1, 1, (1.0,))
-    height_pt = fitting.entitle(
-        figure, "Title", "the student and the teacher", "", "all of their parameters", "x y " * 30
-    )
+    parts = ("the student and the teacher", "", "all of the parameters of the student", "x y " * 30)
+    height_pt = fitting.entitle(figure, "Title", *parts)
     lines = figure.get_suptitle().split("\n")
     assert lines[:3] == ["Title", "the student and the teacher \u00b7", "all of the parameters of the student \u00b7"]
     assert len(lines) > 4 and set("".join(lines[3:])) <= set("xy ")
