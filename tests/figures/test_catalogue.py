@@ -61,10 +61,10 @@ def test_an_unknown_name_names_the_pictures_there_are():
 
 
 def test_what_is_drawable_has_its_tables():
-    assert [one.name for one in drawable({"tokens", "bins"})] == ["angle_bins", "bin_shares", "vds"]
+    assert [one.name for one in drawable({"tokens", "bins"})] == ["angle_bins", "language_visual", "bin_shares", "vds"]
     record = read_record(GALLERY / "angles")
     names = [one.name for one in drawable(record.record["tables"])]
-    assert names == ["angle_bins", "bin_shares", "gradient_plane", "ribbon", "vds"]
+    assert names == ["angle_bins", "language_visual", "bin_shares", "gradient_plane", "ribbon", "vds"]
     assert drawable(()) == []
 
 
@@ -73,7 +73,7 @@ def test_what_is_drawable_has_its_tables():
     [
         ("angles", {"angle_bins"}),
         ("layers", {"layers"}),
-        ("sensitivity", {"sensitivity"}),
+        ("sensitivity", {"sensitivity", "forecast", "forecast_reach"}),
         ("before_after", {"before_after", "changed_answers"}),
         ("study", {one.name for one in PICTURES if one.drawn_by == "study"}),
     ],
@@ -95,3 +95,4 @@ def test_stems_hold_the_choices_that_are_not_the_usual_ones():
     assert picture("norm_dynamics").stem(bin_="9", scope="language_model") == "norm_dynamics-language_model-9"
     assert picture("ribbon").stem(attached=True, threshold_deg=80.0, responses=[1]) == "ribbon"
     assert picture("report").stem() == "report"
+    assert picture("vds").stem(style="page") == "vds-page" and picture("vds").stem(style="screen") == "vds"
