@@ -17,9 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from figures import captions
+from figures import captions, panels
+from figures.fitting import finish
 from figures.selection import rows_where
-from figures.style import COLOURS, DOTTED, INK, NULL_GREY, WIDE_WIDTH_IN, styled
+from figures.sheets import sheet
+from figures.style import COLOURS, DOTTED, INK, NULL_GREY, styled
 from figures.training_norms import implied_eta
 from geometry.objective_settings import GAMMA
 from records import NULL_ANGLES, Measurement, RecordError
@@ -109,20 +111,20 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
         raise RecordError(f"{record.where} must be of one run for `monitor`, got several: draw `loss_dynamics`")
     since = record.notes.get("unlearnt_since")
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 5.6), layout="constrained")
-        axes = figure.subplots(2, 2, sharex=True)
-        draw_losses(axes[0, 0], curves)
-        draw_norms(axes[0, 1], rows)
-        draw_angles(axes[1, 0], rows)
-        draw_eta(axes[1, 1], rows_where(record, "gradients", scope="all"))
-        for ax in axes.flat:
+        across = sheet().across(2)
+        figure, axes = panels.grid(4, across, (2.3,), sharex=True)
+        draw_losses(axes[0], curves)
+        draw_norms(axes[1], rows)
+        draw_angles(axes[2], rows)
+        draw_eta(axes[3], rows_where(record, "gradients", scope="all"))
+        for ax in axes:
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             if since is not None:
                 ax.axvline(since, color=NULL_GREY, linestyle=DOTTED, linewidth=1.1, zorder=1)
             if ax.get_legend_handles_labels()[0]:
-                ax.legend(loc="best", handlelength=1.8, labelspacing=0.25)
-        for ax in axes[1]:
+                ax.legend()
+        for ax in axes[-across:]:
             ax.set_xlabel("step")
         unlearnt = "" if since is None else f"language is being unlearnt since step {since} (dotted)"
-        captions.entitle(figure, "Geometry over training", captions.pair(record), captions.parameters(scope), unlearnt)
+        finish(figure, "Geometry over training", captions.pair(record), captions.parameters(scope), unlearnt)
     return figure

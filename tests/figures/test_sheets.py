@@ -11,7 +11,7 @@ from figures.catalogue import PICTURES, picture
 from figures.gallery.rows import GALLERY, RIBBONS
 from figures.sheets import SHEETS, on_sheet, sheet
 from records import read_record
-from tests.figures import test_norm_dynamics, test_phase_diagram
+from tests.figures import test_monitor, test_norm_dynamics, test_phase_diagram
 from tests.figures.drawing import draw, refused
 from tests.figures.texts import faults, smallest_pt
 
@@ -32,19 +32,26 @@ def checkpoints(tmp_path_factory):
     return read_record(folder, "norms")
 
 
-def record_of(one, checkpoints):
+def record_of(one, checkpoints, monitored):
     """The record that a picture is drawn from: a committed one, of a study's pictures that of the paper's arms."""
     if one.name == "norm_dynamics":
         return checkpoints
+    if one.name == "monitor":
+        return monitored
     if one.drawn_by == "phases":
         return SimpleNamespace(path="here", table={"phases": test_phase_diagram.table()}.__getitem__)
     return one.read(GALLERY / RECORDS.get(one.name, "study"))
 
 
+@pytest.fixture(scope="module")
+def monitored(tmp_path_factory):
+    return test_monitor.run(tmp_path_factory.mktemp("monitored"))
+
+
 @pytest.mark.parametrize("style", ["page", "column"])
 @pytest.mark.parametrize("one", FIGURES, ids=lambda one: one.name)
-def test_no_letter_is_small_cut_off_or_covered(one, style, checkpoints):
-    figure = one.draw(record_of(one, checkpoints), style, **OPTIONS.get(one.name, {}))
+def test_no_letter_is_small_cut_off_or_covered(one, style, checkpoints, monitored):
+    figure = one.draw(record_of(one, checkpoints, monitored), style, **OPTIONS.get(one.name, {}))
     assert figure.get_size_inches()[0] == SHEETS[style].width_in
     assert smallest_pt(figure) >= SMALLEST_PT
     assert faults(figure) == []
