@@ -1,0 +1,1 @@
+"""One page over all records and runs below a folder."""
