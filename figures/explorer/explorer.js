@@ -1,6 +1,6 @@
 for (const root of document.querySelectorAll(".explorer")) {
   const data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
-  const SVG = "http://www.w3.org/2000/svg", WIDE = 340, HIGH = 230, LEFT = 50, TOP = 14, BOTTOM = 34;
+  const SVG = "http://www.w3.org/2000/svg", WIDE = 340, HIGH = 240, LEFT = 50, TOP = 24, BOTTOM = 34;
   const NAMES = { standard: "standard", language: "language", gated_language: "gated language", visual: "visual, detached",
     visual_attached: "visual, attached", prior: "prior", shift: "shift" };
   const HUES = { gated_language: "language", visual_attached: "visual" };
@@ -39,6 +39,9 @@ for (const root of document.querySelectorAll(".explorer")) {
         sizes.push(...[mean, low, high].filter(value => value).map(Math.abs));
       }
     }
+    for (const one of data.trial?.factor ? data.trial.settings : []) for (const bin of Object.values(one.changes)) {
+      sizes.push(Math.abs(data.trial.factor * (bin[loss]?.[0] ?? 0)));
+    }
     sizes.sort((a, b) => a - b);
     const most = sizes.at(-1) ?? 1, least = 10 ** Math.floor(Math.log10(sizes[Math.floor(0.3 * sizes.length)] ?? 1));
     const top = Math.max(Math.log10(most / least), 0.2) + 0.5;
@@ -50,8 +53,9 @@ for (const root of document.querySelectorAll(".explorer")) {
     scales[loss] = { ticks: [0, ...decades], y: value => middle - half * Math.max(-1.03, Math.min(1.03, place(value) / top)) };
   }
   const numbered = data.bins.filter(bin => /^\d+$/.test(bin.label)).length;
-  const step = (WIDE - LEFT - 22) / data.bins.length;
-  const x = place => LEFT + 6 + step * (place + 0.5) + (place >= numbered ? 12 : 0);
+  const GROUP = 1.55, step = (WIDE - LEFT - 10) / (numbered + GROUP * (data.bins.length - numbered));
+  const width = place => (place < numbered ? step : GROUP * step);
+  const x = place => LEFT + 6 + (place < numbered ? step * (place + 0.5) : step * (numbered + GROUP * (place - numbered + 0.5)));
 
   const tried = ({ gamma, lambda, prior }) => (data.trial?.settings ?? []).filter(one =>
     Math.abs(one.gamma - gamma) < 1e-9 && Math.abs(one.lambda - lambda) < 1e-9
@@ -70,19 +74,22 @@ for (const root of document.querySelectorAll(".explorer")) {
       const column = drawn("g", { class: bin.label === chosen ? "bin chosen" : "bin", tabindex: 0, role: "button", "data-bin": bin.label,
         "aria-label": `${bin.name}: list its tokens` });
       const { mean, low, high } = arithmetic.change(bin, loss, w), wide = Math.min(step * 0.6, 14);
-      column.append(drawn("rect", { x: x(place) - step / 2, y: TOP, width: step, height: HIGH - TOP - BOTTOM + 14, class: "hit" }));
+      column.append(drawn("rect", { x: x(place) - width(place) / 2, y: TOP - 6, width: width(place), height: HIGH - TOP - BOTTOM + 20, class: "hit" }));
       if (low !== null) column.append(drawn("rect", { x: x(place) - wide / 2, width: wide, y: y(high), height: Math.max(y(low) - y(high), 1), fill: hue, class: "band" }));
       const base = y(arithmetic.change(bin, loss, standard).mean);
       column.append(drawn("line", { x1: x(place) - wide / 2 - 1, x2: x(place) + wide / 2 + 1, y1: base, y2: base, class: "standard" }));
       column.append(drawn("circle", { cx: x(place), cy: y(mean), r: 3.4, fill: hue }));
-      for (const one of tried(now)) {
+      tried(now).forEach((one, number) => {
         const change = one.changes[bin.label]?.[loss];
-        if (!change || change[0] === null || !data.trial.factor) continue;
-        const [at, from, to] = change.map(value => (value === null ? null : y(data.trial.factor * value))), cx = x(place) + wide / 2 + 2;
-        if (from !== null) column.append(drawn("line", { x1: cx, x2: cx, y1: from, y2: to, class: "tried" }));
-        column.append(drawn("path", { d: `M${cx} ${at - 4.5}l4 4.5l-4 4.5l-4 -4.5z`, class: "tried" }));
-      }
-      column.append(drawn("text", { x: x(place), y: HIGH - 20, "text-anchor": "middle" }, bin.label === "text" ? "no pic." : bin.label));
+        if (!change || change[0] === null || !data.trial.factor) return;
+        const [at, from, to] = change.map(value => (value === null ? null : y(data.trial.factor * value)));
+        const cx = x(place) + wide / 2 + 1 + 6 * number, mark = drawn("g", { class: "tried", "data-prior": one.prior });
+        if (from !== null) mark.append(drawn("line", { x1: cx, x2: cx, y1: from, y2: to }));
+        mark.append(drawn("path", { d: `M${cx} ${at - 4}l3.5 4l-3.5 4l-3.5 -4z` }));
+        mark.append(drawn("title", {}, `${one.prior}: ${change.map(value => short(value)).join(", ")} nats (change, and its interval)`));
+        column.append(mark);
+      });
+      column.append(drawn("text", { x: x(place), y: HIGH - 20, "text-anchor": "middle" }, bin.label === "text" ? "no pic" : bin.label));
       svg.append(column);
     });
     svg.append(drawn("text", { x: (LEFT + x(numbered - 1)) / 2, y: HIGH - 5, "text-anchor": "middle" }, "VDS bin (0 = least visual)"));
@@ -156,15 +163,14 @@ for (const root of document.querySelectorAll(".explorer")) {
     tokens(now);
     for (const button of find("settings").querySelectorAll("button")) {
       const one = data.settings[button.dataset.place];
-      button.setAttribute("aria-pressed", one.gamma === now.gamma && one.lambda === now.lambda && (one.gamma === 0 || (one.prior === "attached") === (now.prior === "attached")));
+      button.setAttribute("aria-pressed", one.gamma === now.gamma && one.lambda === now.lambda && (one.gamma === 0 || one.prior === now.prior));
     }
   };
 
   const go = one => {
     find("gamma").value = one.gamma;
     find("lambda").value = one.lambda;
-    const prior = one.prior === "attached" ? "attached" : "detached";
-    for (const radio of root.querySelectorAll("input[type=radio]")) radio.checked = radio.value === prior;
+    for (const radio of root.querySelectorAll("input[type=radio]")) radio.checked = radio.value === one.prior;
     update();
   };
 

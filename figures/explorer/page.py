@@ -1,6 +1,6 @@
 """The page of the explorer: the data that its script computes from, and the words around it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from figures import captions
@@ -15,7 +15,7 @@ PARTS: Final = ("explorer/arithmetic", "explorer/explorer")
 GAMMA_MOST: Final = 4.0
 LAMBDA_MOST: Final = 1.0
 """Ends of the sliders; a setting that was tried beyond them moves the end."""
-_PUBLISHED: Final = {"gamma": GAMMA, "lambda": LAMBDA, "prior": "detached", "name": "published: gamma 2, lambda 0.01"}
+_PUBLISHED: Final = {"gamma": GAMMA, "lambda": LAMBDA, "prior": "detached", "name": "published"}
 _STANDARD: Final = {"gamma": 0.0, "lambda": 0.0, "prior": "detached", "name": "standard"}
 
 
@@ -52,15 +52,28 @@ def content(record: Measurement) -> dict[str, Any]:
 
 
 def _settings(tried: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the settings that have a button: the published one, standard, and those that were tried."""
-    named = [{**one, "name": _name(one)} for one in tried if one["gamma"] or one["lambda"]]
-    kept = [{name: one[name] for name in ("gamma", "lambda", "prior", "name")} for one in named]
-    return [_PUBLISHED, _STANDARD, *kept]
+    """Return the settings that have a button: the published one, standard, and those that were tried.
+
+    To first order a frozen prior is a detached one, so that both have one button.
+    """
+    buttons = {_key(one): dict(one) for one in (_PUBLISHED, _STANDARD)}
+    for one in tried:
+        key = _key(one)
+        shown = buttons.setdefault(key, dict(zip(("gamma", "lambda", "prior"), key, strict=True)))
+        verdicts = [*shown.get("verdicts", ()), one["verdict"]]
+        shown |= {"verdicts": list(dict.fromkeys(verdict for verdict in verdicts if verdict))}
+    return [{**one, "name": _name(one)} for one in buttons.values()]
 
 
-def _name(one: dict[str, Any]) -> str:
-    prior = f", {one['prior']}" if one["gamma"] else ""
-    return f"gamma {one['gamma']:g}, lambda {one['lambda']:g}{prior}: {one['verdict'] or 'not judged'}"
+def _key(one: Mapping[str, Any]) -> tuple[float, float, str]:
+    is_attached = one["gamma"] and one["prior"] == "attached"
+    return one["gamma"], one["lambda"], "attached" if is_attached else "detached"
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    name = f"\u03b3 {one['gamma']:g}, \u03bb {one['lambda']:g}{', attached' if one['prior'] == 'attached' else ''}"
+    said = [*([one["name"]] if "name" in one else []), *one.get("verdicts", ())]
+    return f"{name}: {', '.join(said)}" if said else name
 
 
 def _words(record: Measurement) -> str:
@@ -77,4 +90,4 @@ def _trial_words(trial: dict[str, Any]) -> str:
     if trial["factor"] is None:
         return f"The trial ({taken}) moves standard distillation's losses the other way: it has no place on this scale."
     scale = f"times {trial['factor']:.3g}, so that standard distillation agrees best"
-    return f"Diamond, at a setting that was tried: measured change after {taken}, {scale}."
+    return f"Diamonds, at a setting that was tried: measured change after {taken}, {scale}; a frozen prior has its own."

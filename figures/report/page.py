@@ -12,7 +12,16 @@ from records import Measurement
 
 PARTS: Final = ("report/report", "explorer/arithmetic", "explorer/explorer", "report/ribbon")
 BAD, OPEN = ("harmful",), ("undecided",)
-MORE, MEASURED = "More pictures", "What was measured"
+EVIDENCE, MORE, MEASURED = "Evidence", "More pictures", "What was measured"
+NAMES: Final = {
+    "pictures": PICTURES,
+    "explorer": EXPLORER,
+    "tokens": TOKENS,
+    "evidence": EVIDENCE,
+    "more": MORE,
+    "measured": MEASURED,
+}
+"""Titles of the parts of the page."""
 
 
 def text(record: Measurement) -> str:
@@ -26,12 +35,13 @@ def _content(record: Measurement) -> dict[str, Any]:
     explorer = _explorer(record)
     titles = [one["title"] for one in evidence]
     shown = {PICTURES: pictures, EXPLORER: explorer, TOKENS: said}
-    contents = [*(name for name, there in shown.items() if there), *titles, *([MORE] if others else []), MEASURED]
+    main = [name for name, there in shown.items() if there]
+    contents = [*main, EVIDENCE, *([MORE] if others else []), MEASURED]
     return {
         **_header(record),
-        **_card(record, contents),
+        **_card(record, [*main, *titles]),
         "contents": [{"title": name, "anchor": anchor(name)} for name in contents],
-        "names": {"pictures": PICTURES, "explorer": EXPLORER, "tokens": TOKENS, "more": MORE, "measured": MEASURED},
+        "names": NAMES,
         "anchor": anchor,
         "pictures": pictures,
         "more": others,

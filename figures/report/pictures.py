@@ -7,13 +7,13 @@ from figures.web import svg_url
 from records import Measurement
 
 CAPTIONS: Final = {
+    "trial": "What real steps did to the losses of the upper bins, compared with standard distillation; grey: the margin",
     "vds": "How much response tokens depend on the picture, and the losses by VDS bin",
     "angle_bins": "Angles between the gradients by VDS bin, all parameters; grey: the null, unrelated tokens",
-    "trial": "What real steps did to the losses of the upper bins, compared with standard distillation",
     "sensitivity": "What a first step of standard + gamma visual would change on held-out responses",
     "layers": "Where in the model the gradients lie and meet",
 }
-"""Every picture in its order: the gap, the geometry, the steps."""
+"""Every picture in its order: the steps, the gap, the geometry."""
 N_TELLING: Final = 3
 
 

@@ -1,4 +1,4 @@
-"""A figure as a picture inside a page: an SVG without a background, whose ink follows the reader's light or dark mode.
+"""A figure as a picture inside a page: an SVG without a background, whose colours follow the reader's light or dark mode.
 
 It is shown as an image and not as part of the page: its styles and names stay its own, and no script in it runs.
 """
@@ -6,19 +6,25 @@ It is shown as an image and not as part of the page: its styles and names stay i
 import base64
 import io
 import re
+from collections.abc import Mapping
+from typing import Final
 
 from matplotlib.figure import Figure
 
-from figures.style import INK, styled
+from figures.style import COLOURS, INK, NULL_GREY, PAPER_INK, styled
 
-PALETTES = {"light": {"ink": INK, "paper": "#ffffff"}, "dark": {"ink": "#e6e7e9", "paper": "#1d2024"}}
-"""What ink and paper are in each mode; the objectives keep their colours."""
-DPI = 150
+DARK: Final[Mapping[str, str]] = {
+    INK: "#e6e7e9",
+    "#ffffff": "#1d2024",
+    NULL_GREY: "#a2a9b3",
+    PAPER_INK: "#b88ddb",
+    COLOURS["standard"]: "#56a8dc",
+    COLOURS["language"]: "#f08a3c",
+    COLOURS["visual"]: "#2fc79b",
+}
+"""Colours that change in dark mode: ink, paper, and the hues that would be too dark."""
+DPI: Final = 150
 """Of what is drawn as pixels inside a picture."""
-_STYLE = (
-    "svg{{color:{light[ink]};--paper:{light[paper]}}}"
-    "@media(prefers-color-scheme:dark){{svg{{color:{dark[ink]};--paper:{dark[paper]}}}}}"
-)
 
 
 def svg_url(figure: Figure) -> str:
@@ -30,9 +36,11 @@ def svg_url(figure: Figure) -> str:
 
 
 def following(svg: str) -> str:
-    """Return an SVG with its ink and its white replaced by names, and the colours of both modes for these names."""
+    """Return an SVG in which the colours of `DARK` are named, and the named colours of both modes."""
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = svg.replace(INK, "currentColor")
-    svg = re.sub(r"(fill|stroke): (#ffffff|white)", r"\1: var(--paper)", svg)
-    style = _STYLE.format(**PALETTES)
-    return re.sub(r"(<svg[^>]*>)", lambda head: f"{head[1]}<style>{style}</style>", svg, count=1)
+    names = {light.lower(): f"--c{place}" for place, light in enumerate(DARK)}
+    pattern = re.compile("|".join(names), re.IGNORECASE)
+    svg = pattern.sub(lambda colour: f"var({names[colour[0].lower()]})", svg)
+    light, dark = (";".join(f"--c{i}:{pair[mode]}" for i, pair in enumerate(DARK.items())) for mode in (0, 1))
+    style = f"svg{{{light}}}@media(prefers-color-scheme:dark){{svg{{{dark}}}}}"
+    return re.sub(r"<svg[^>]*>", lambda head: f"{head[0]}<style>{style}</style>", svg, count=1)

@@ -75,7 +75,14 @@ def tables(seed=0, trial=True):
         "rollouts": rollouts_frame(),
         "pictures": pd.DataFrame({"rollout_id": [1, 2], "prompt_id": ["p1", "p2"], "picture": [png(), None]}),
     }
-    return found | ({"trial": trial_frame()} if trial else {})
+    return found | ({"trial": along(trial_frame(), found["sensitivity"])} if trial else {})
+
+
+def along(trial, sensitivity):
+    """Turn the trial's changes to the side on which standard distillation is predicted to move the losses."""
+    standard = sensitivity[(sensitivity["direction"] == "standard") & (sensitivity["bin"] >= 0)]
+    side = np.sign(standard[[f"d_{loss}_nats" for loss in TRIED]].to_numpy().mean())
+    return trial.assign(**{name: -side * trial[name] for name in ("change_nats", "low_nats", "high_nats")})
 
 
 def write(folder, **asked):

@@ -11,7 +11,7 @@ from figures.explorer import Explorer, text
 from figures.explorer.sums import LOSSES, bin_sums, trial_points
 from figures.explorer.tokens import token_lists
 from geometry import Gram, steered
-from records import NoTable, read_record
+from records import Measurement, NoTable, read_record
 from records.tables.forecast import DIRECTIONS
 from stats import prompt_mean, upper_bins
 from tests.figures.browser import CHROMIUM, browser
@@ -60,11 +60,11 @@ def test_sums_give_the_means_and_intervals_of_the_record(record, setting):
             np.testing.assert_allclose(mean + one["t"] * error, twin.high, rtol=1e-12)
 
 
-def test_one_prompt_has_no_interval(tmp_path):
+def test_one_prompt_has_no_interval():
     content = tables()
     frame = content["sensitivity"]
     frame["prompt_id"] = "one"
-    record = type(write(tmp_path / "record"))(None, {"header": HEADER | {"settings": {"bins": N_BINS}}}, content)
+    record = Measurement(None, {"header": HEADER | {"settings": {"bins": N_BINS}}}, content)
     assert all(one["t"] is None and one["prompts"] == 1 for one in bin_sums(record))
 
 
@@ -75,8 +75,15 @@ def test_the_trial_is_put_on_the_scale_of_the_forecast(record):
     measured = [trial["settings"][0]["changes"][label][loss][0] for label in ("high", "all") for loss in LOSSES]
     predicted = [means[label][loss][0] for label in ("high", "all") for loss in LOSSES]
     slope = np.dot(measured, predicted) / np.dot(measured, measured)
-    assert trial["factor"] == (pytest.approx(slope) if slope > 0 else None)
+    assert slope > 0 and trial["factor"] == pytest.approx(slope)
     assert trial["steps"] == 4 and trial["settings"][1]["verdict"] == "passes"
+
+
+def test_a_trial_that_goes_the_other_way_has_no_place_on_the_scale(record):
+    content = dict(record.tables)
+    content["trial"] = content["trial"].assign(change_nats=-content["trial"]["change_nats"])
+    other = Measurement(None, record.record, content)
+    assert trial_points(other, bin_sums(other))["factor"] is None and "no place on this scale" in text(other)
 
 
 def test_tokens_with_pictures_stand_first_and_the_others_by_what_they_move(record):
@@ -177,14 +184,17 @@ def test_in_a_browser_a_bin_lists_its_tokens_with_pictures(page):
     assert page.evaluate("document.scripts.length") == 2
 
 
-def test_in_a_browser_a_tried_setting_shows_its_points(page):
-    if "scale" not in page.evaluate("document.body.textContent") and "Diamond" not in page.evaluate("document.body.textContent"):
-        pytest.fail("the page says nothing of the trial")
+def test_in_a_browser_a_tried_setting_shows_its_points(page, record):
     buttons = "[...document.querySelectorAll('[data-part=\"settings\"] button')]"
-    assert page.evaluate(f"{buttons}.map(one => one.textContent)")[2] == "gamma 3.25, lambda 0.5, frozen: passes"
+    names = page.evaluate(f"{buttons}.map(one => one.textContent)")
+    assert names == ["\u03b3 2, \u03bb 0.01: published", "\u03b3 0, \u03bb 0: standard", "\u03b3 3.25, \u03bb 0.5: passes"]
     page.evaluate(f"{buttons}[2].click()")
     assert page.evaluate("document.querySelector('[data-part=\"gamma\"]').value") == "3.25"
-    assert page.evaluate(f"{buttons}[2].getAttribute('aria-pressed')") == "true"
+    assert page.evaluate(f"{buttons}.map(one => one.getAttribute('aria-pressed'))") == ["false", "false", "true"]
+    assert page.evaluate("document.querySelectorAll('.tried').length") == 2 * len(LOSSES)
+    assert "frozen" in page.evaluate("document.querySelector('.tried title').textContent")
+    page.evaluate(f"{buttons}[0].click()")
+    assert page.evaluate("document.querySelectorAll('.tried').length") == 0
 
 
 def test_in_a_browser_it_is_quiet_asks_for_nothing_and_fits_a_phone(page):
