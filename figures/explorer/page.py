@@ -78,9 +78,13 @@ def _name(one: Mapping[str, Any]) -> str:
 
 def _words(record: Measurement) -> str:
     notes, metric = record.notes, captions.metric(record)
-    said = "Predicted change of the losses by one step of standard + gamma visual + lambda gated language, to first order"
+    said = (
+        "Predicted change of the losses by one step of standard + gamma visual + lambda gated language, to first order"
+    )
     if "prompts_of_directions" in notes:
-        said += f": directions of {notes['prompts_of_directions']} prompts, losses of {notes['prompts_of_forecast']} others"
+        said += (
+            f": directions of {notes['prompts_of_directions']} prompts, losses of {notes['prompts_of_forecast']} others"
+        )
     held = "The responses are held fixed. Changes belong to a learning rate of one in plain descent"
     return f"{said}. {held}{f' ({metric})' if metric else ''}."
 

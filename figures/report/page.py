@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from figures.glossary import TERMS
 from figures.report.evidence import EXPLORER, PICTURES, TOKENS, anchor, links
 from figures.report.pictures import more, telling
 from figures.report.sections import sections
@@ -12,7 +13,7 @@ from records import Measurement
 
 PARTS: Final = ("report/report", "explorer/arithmetic", "explorer/explorer", "report/ribbon")
 BAD, OPEN = ("harmful",), ("undecided",)
-EVIDENCE, MORE, MEASURED = "Evidence", "More pictures", "What was measured"
+EVIDENCE, MORE, MEASURED, GLOSSARY = "Evidence", "More pictures", "What was measured", "Glossary"
 NAMES: Final = {
     "pictures": PICTURES,
     "explorer": EXPLORER,
@@ -20,6 +21,7 @@ NAMES: Final = {
     "evidence": EVIDENCE,
     "more": MORE,
     "measured": MEASURED,
+    "glossary": GLOSSARY,
 }
 """Titles of the parts of the page."""
 
@@ -36,12 +38,13 @@ def _content(record: Measurement) -> dict[str, Any]:
     titles = [one["title"] for one in evidence]
     shown = {PICTURES: pictures, EXPLORER: explorer, TOKENS: said}
     main = [name for name, there in shown.items() if there]
-    contents = [*main, EVIDENCE, *([MORE] if others else []), MEASURED]
+    contents = [*main, EVIDENCE, *([MORE] if others else []), MEASURED, GLOSSARY]
     return {
         **_header(record),
         **_card(record, [*main, *titles]),
         "contents": [{"title": name, "anchor": anchor(name)} for name in contents],
         "names": NAMES,
+        "terms": TERMS,
         "anchor": anchor,
         "pictures": pictures,
         "more": others,

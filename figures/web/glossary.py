@@ -1,22 +1,20 @@
-"""The terms that a page explains: from one file of data, shown where a term stands."""
+"""The terms that a page explains where they stand, from `figures.glossary`."""
 
-import json
 import re
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
+from typing import Final
 
 from markupsafe import Markup, escape
 
+from figures.glossary import TERMS, Term
 from figures.web.visible import visible
 
-FILE = Path(__file__).parent / "glossary.json"
-
-
-@cache
-def terms() -> Mapping[str, str]:
-    """Return the meaning of each term, in one sentence or two."""
-    return json.loads(FILE.read_text(encoding="utf-8"))
+PLAIN: Final = frozenset(
+    ("standard", "language", "visual", "unit", "scope", "record", "bin", "bins", "trial", "steering", "adaptive")
+    + ("dependency", "forecast", "high, low, text", "standard loss", "language loss", "visual loss")
+)
+"""Spellings that are words of the language, too: they are explained in the list alone, not wherever they stand."""
 
 
 def glossed(text: object) -> Markup:
@@ -31,22 +29,23 @@ def glossed(text: object) -> Markup:
 
 
 def _piece(piece: str, explained: set[str]) -> Markup:
-    name = _by_spelling().get(piece.lower())
-    if name is None or name in explained:
+    term = _by_spelling().get(piece.lower())
+    if term is None or term.name in explained:
         return escape(piece)
-    explained.add(name)
-    meaning = visible(terms()[name])
-    return Markup('<dfn class="term" tabindex="0" data-tip="{}: {}">{}</dfn>').format(visible(name), meaning, piece)
+    explained.add(term.name)
+    tip = f"{term.name}: {term.meaning}{f' ({term.citation})' if term.citation else ''}"
+    return Markup('<dfn class="term" tabindex="0" data-tip="{}">{}</dfn>').format(tip, piece)
 
 
 @cache
-def _by_spelling() -> Mapping[str, str]:
-    """The name of the term that a spelling in lower case belongs to."""
-    return {name.lower(): name for name in terms()}
+def _by_spelling() -> Mapping[str, Term]:
+    """The term of each spelling in lower case, except those of `PLAIN`."""
+    spelled = {name.lower(): term for term in TERMS for name in (term.name, *term.also)}
+    return {spelling: term for spelling, term in spelled.items() if spelling not in PLAIN}
 
 
 @cache
 def _pattern() -> re.Pattern[str]:
     """Any term as a word of its own, the longest first; split at it, every second piece is a term."""
     spellings = sorted(map(re.escape, _by_spelling()), key=len, reverse=True)
-    return re.compile(rf"(?<![\w*])({'|'.join(spellings)})(?![\w*])", re.IGNORECASE)
+    return re.compile(rf"(?<![\w*-])({'|'.join(spellings)})(?![\w*-])", re.IGNORECASE)

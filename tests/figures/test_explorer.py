@@ -121,7 +121,9 @@ def test_a_notebook_shows_the_page_in_a_frame_of_its_own(record):
 def test_the_command_writes_one_file(record, tmp_path, capsys):
     assert draw(capsys, record.path, "explorer", "--out", tmp_path) == [str(tmp_path / "explorer.html")]
     page = (tmp_path / "explorer.html").read_text()
-    assert page == text(record) and "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+    assert page == text(record) and "http" not in page.replace("http-equiv", "").replace(
+        "http://www.w3.org/2000/svg", ""
+    )
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +176,9 @@ def test_in_a_browser_eta_and_angles_are_those_of_the_gram_matrix(page, record, 
 
 
 def test_in_a_browser_a_bin_lists_its_tokens_with_pictures(page):
-    page.evaluate("document.querySelector('.panels [data-bin=\"1\"]').dispatchEvent(new Event('click', {bubbles: true}))")
+    page.evaluate(
+        "document.querySelector('.panels [data-bin=\"1\"]').dispatchEvent(new Event('click', {bubbles: true}))"
+    )
     place = "document.querySelector('[data-part=\"tokens\"]')"
     assert page.evaluate(f"{place}.querySelector('h4').textContent") == "Tokens of bin 1"
     assert page.evaluate(f"{place}.querySelectorAll('tbody tr').length") > 3
@@ -187,7 +191,11 @@ def test_in_a_browser_a_bin_lists_its_tokens_with_pictures(page):
 def test_in_a_browser_a_tried_setting_shows_its_points(page, record):
     buttons = "[...document.querySelectorAll('[data-part=\"settings\"] button')]"
     names = page.evaluate(f"{buttons}.map(one => one.textContent)")
-    assert names == ["\u03b3 2, \u03bb 0.01: published", "\u03b3 0, \u03bb 0: standard", "\u03b3 3.25, \u03bb 0.5: passes"]
+    assert names == [
+        "\u03b3 2, \u03bb 0.01: published",
+        "\u03b3 0, \u03bb 0: standard",
+        "\u03b3 3.25, \u03bb 0.5: passes",
+    ]
     page.evaluate(f"{buttons}[2].click()")
     assert page.evaluate("document.querySelector('[data-part=\"gamma\"]').value") == "3.25"
     assert page.evaluate(f"{buttons}.map(one => one.getAttribute('aria-pressed'))") == ["false", "false", "true"]
