@@ -18,11 +18,7 @@ def rows(arm, slope, n_seeds=8):
     for number, verdict in enumerate(VERDICTS):
         one = {column.name: FILL[column.type] for column in PHASES.columns}
         one |= {"pair": f"p{number}", "arm": arm, "quantity": "standard", "counts_as": verdict, "n_seeds": n_seeds}
-        one |= {
-            "language_gap_nats": 0.1 * number,
-            "visual_gap_nats": float((7 * number) % 5),
-            "steered_deg": 20.0 - number,
-        }
+        one |= {"language_gap_nats": 0.1 * number, "visual_gap_nats": float((7 * number) % 5), "steered_deg": 20.0 - number}
         value = slope * (number - 1)
         made += [one | {"difference": value, "low": value - 0.1, "high": value + 0.1}]
         made += [made[-1] | {"quantity": "visual", "difference": 99.0, "counts_as": "lower"}]
