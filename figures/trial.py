@@ -3,9 +3,9 @@
     python -m figures runs/diagnose-0123456789ab trial
     python -m figures runs/diagnose-0123456789ab trial --out pictures
 
-Reads the table `trial` of a record written by `python -m probes.diagnose`. Each row is a setting, each panel a loss over
-the upper three tenths of the VDS bins. A point is the change of that loss minus that of standard distillation, with its
-99 % interval over prompts. In the grey band a difference counts as none; its half-width is the margin.
+Reads the table `trial` of a record written by `python -m probes.diagnose`. Each row is a setting, each panel a loss
+over the upper three tenths of the VDS bins. A point is the change of that loss minus that of standard distillation,
+with its 99 % interval over prompts. In the grey band a difference counts as none; its half-width is the margin.
 """
 
 from collections.abc import Sequence

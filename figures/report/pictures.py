@@ -7,7 +7,7 @@ from figures.web import svg_url
 from records import Measurement
 
 CAPTIONS: Final = {
-    "trial": "What real steps did to the losses of the upper bins, compared with standard distillation; grey: the margin",
+    "trial": "What real steps did to the losses of the upper bins, minus standard distillation; grey: the margin",
     "vds": "How much response tokens depend on the picture, and the losses by VDS bin",
     "angle_bins": "Angles between the gradients by VDS bin, all parameters; grey: the null, unrelated tokens",
     "sensitivity": "What a first step of standard + gamma visual would change on held-out responses",

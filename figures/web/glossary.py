@@ -10,9 +10,13 @@ from markupsafe import Markup, escape
 from figures.glossary import TERMS, Term
 from figures.web.visible import visible
 
+_OBJECTIVES: Final = ("standard", "language", "visual")
 PLAIN: Final = frozenset(
-    ("standard", "language", "visual", "unit", "scope", "record", "bin", "bins", "trial", "steering", "adaptive")
-    + ("dependency", "forecast", "high, low, text", "standard loss", "language loss", "visual loss")
+    [
+        *_OBJECTIVES,
+        *(f"{name} loss" for name in _OBJECTIVES),
+        *("unit", "scope", "record", "bin", "bins", "trial", "steering", "adaptive", "dependency", "forecast"),
+    ]
 )
 """Spellings that are words of the language, too: they are explained in the list alone, not wherever they stand."""
 

@@ -1,4 +1,4 @@
-"""A figure as a picture inside a page: an SVG without a background, whose colours follow the reader's light or dark mode.
+"""A figure inside a page: an SVG without a background, whose colours follow the reader's light or dark mode.
 
 It is shown as an image and not as part of the page: its styles and names stay its own, and no script in it runs.
 """

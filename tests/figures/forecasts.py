@@ -12,7 +12,10 @@ from records.tables.forecast import CHANGED, DIRECTIONS
 from tests.figures.test_vds import tokens_frame
 from tests.records.synthetic import HEADER
 
-HOSTILE = "</script><script>alert('x')</script> \u2028\u2029 \u202egnp\u2066 \x00\x1b[31m <img src=x onerror=alert(1)> \"'`{{ 7 * 7 }}"
+HOSTILE = (
+    "</script><script>alert('x')</script> \u2028\u2029 \u202egnp\u2066 \x00\x1b[31m <img src=x onerror=alert(1)>"
+    " \"'`{{ 7 * 7 }}"
+)
 """Text as nobody means well: ends of scripts, line ends of JavaScript, signs that reorder, quotes, a template."""
 N_BINS, N_PROMPTS = 4, 24
 

@@ -254,6 +254,7 @@ def test_in_a_browser_tables_sort(page):
 def pointed(page, selector):
     """Move the pointer to the middle of an element."""
     page.evaluate(f"document.querySelector('{selector}').scrollIntoView({{block: 'center'}})")
+    page.call("Runtime.evaluate", expression="new Promise(done => setTimeout(done, 150))", awaitPromise=True)
     place = "(e => { const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2] })"
     x, y = page.evaluate(f"{place}(document.querySelector('{selector}'))")
     page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
