@@ -15,8 +15,8 @@ PARTS: Final = ("explorer/arithmetic", "explorer/explorer")
 GAMMA_MOST: Final = 4.0
 LAMBDA_MOST: Final = 1.0
 """Ends of the sliders; a setting that was tried beyond them moves the end."""
-_PUBLISHED: Final = {"gamma": GAMMA, "lambda": LAMBDA, "prior": "detached", "name": "published"}
-_STANDARD: Final = {"gamma": 0.0, "lambda": 0.0, "prior": "detached", "name": "standard"}
+_PUBLISHED: Final[Mapping[str, Any]] = {"gamma": GAMMA, "lambda": LAMBDA, "prior": "detached", "name": "published"}
+_STANDARD: Final[Mapping[str, Any]] = {"gamma": 0.0, "lambda": 0.0, "prior": "detached", "name": "standard"}
 
 
 def text(record: Measurement) -> str:
@@ -56,7 +56,7 @@ def _settings(tried: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
     To first order a frozen prior is a detached one, so that both have one button.
     """
-    buttons = {_key(one): dict(one) for one in (_PUBLISHED, _STANDARD)}
+    buttons: dict[tuple[float, float, str], dict[str, Any]] = {_key(one): {**one} for one in (_PUBLISHED, _STANDARD)}
     for one in tried:
         key = _key(one)
         shown = buttons.setdefault(key, dict(zip(("gamma", "lambda", "prior"), key, strict=True)))

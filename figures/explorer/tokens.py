@@ -29,7 +29,7 @@ def token_lists(record: Measurement) -> dict[str, Any]:
     tokens, pictures = _with_changes(record), _pictures(record)
     tokens = tokens.assign(pictured=tokens["rollout_id"].isin(pictures.keys()))
     texts = {number: _texts(rows) for number, rows in tokens.groupby("rollout_id", sort=False)}
-    lists = {}
+    lists: dict[str, dict[str, Any]] = {}
     for number, rows in tokens.groupby("bin"):
         chosen = pd.concat([rows[rows["pictured"]], rows[~rows["pictured"] & rows["weight"].notna()].head(LISTED)])
         listed = [_token(row, texts[row["rollout_id"]]) for row in chosen.to_dict("records")]
@@ -47,7 +47,8 @@ def _with_changes(record: Measurement) -> pd.DataFrame:
     at = at.assign(place=np.arange(len(at)), weight=np.abs(values[:, :, :2]).max(axis=(1, 2)))
     joined = record.table("tokens").merge(at, on=["rollout_id", "position"], how="left", validate="1:1")
     changes = [None if np.isnan(place) else values[int(place)] for place in joined["place"]]
-    return joined.assign(changes=changes).sort_values("weight", ascending=False, kind="stable")
+    held = pd.Series(changes, index=joined.index, dtype=object)
+    return joined.assign(changes=held).sort_values("weight", ascending=False, kind="stable")
 
 
 def _texts(rows: pd.DataFrame) -> dict[int, str]:

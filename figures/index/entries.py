@@ -58,7 +58,7 @@ def _entries(root: Path) -> Iterator[Entry]:
 
 
 def _record(root: Path, folder: Path) -> Entry:
-    known = {"folder": folder.relative_to(root), "when": _when(folder / RECORD)}
+    known: dict[str, Any] = {"folder": folder.relative_to(root), "when": _when(folder / RECORD)}
     try:
         content = read_record_json(folder)
         header = content["header"] if content else None
@@ -104,7 +104,7 @@ def _weights(weights: Mapping[str, Any]) -> str:
     return " ".join(str(one)[:8] for one in flat if one)
 
 
-def _shown(folder: Path) -> dict[str, str]:
+def _shown(folder: Path) -> dict[str, Any]:
     """Return the page and the picture that lie in a folder, in the order of the catalogue."""
     pages = [f"{one.name}{one.page}" for one in PICTURES if one.page == ".html"]
     pictures = [f"{one.name}.png" for one in PICTURES if not one.page]
