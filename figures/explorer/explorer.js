@@ -140,7 +140,7 @@ for (const root of document.querySelectorAll(".explorer")) {
     const rows = shown.map(token => {
       const prompt = data.tokens.prompts[token.rollout], cell = make("td", { class: "said" });
       if (prompt?.png) cell.append(make("img", { src: `data:image/png;base64,${prompt.png}`, alt: "picture of the prompt" }));
-      cell.append(make("span", { class: "context" }, token.before, make("mark", {}, token.text), token.behind));
+      cell.append(make("span", { class: "context" }, `${token.before} `, make("mark", {}, token.text), ` ${token.behind}`));
       if (prompt) cell.append(make("span", { class: "soft" }, prompt.words));
       const changes = data.losses.map((loss, i) => make("td", { class: "number" }, token.changes ? short(arithmetic.along(token.changes[i], w)) : "–"));
       return make("tr", {}, cell, make("td", { class: "number" }, short(token.vds)), ...changes);
@@ -148,7 +148,7 @@ for (const root of document.querySelectorAll(".explorer")) {
     const head = make("tr", {}, make("th", {}, "Token in its response"), make("th", { class: "number" }, "VDS"), ...data.losses.map(loss => make("th", { class: "number" }, loss)));
     const words = `${name}: ${shown.length} of ${of} tokens. Those with a picture first, then those whose losses a step moves most. The last columns are the predicted change of each loss; a dash: the response made the step.`;
     place.replaceChildren(make("h4", {}, `Tokens of ${name}`), make("p", { class: "soft" }, words),
-      make("div", { class: "scroll" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows))));
+      make("p", { class: "cue soft" }, "the table goes on to the side →"), make("div", { class: "scroll" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows))));
   };
 
   const update = () => {
@@ -161,6 +161,7 @@ for (const root of document.querySelectorAll(".explorer")) {
     pointing(now);
     numbers(now);
     tokens(now);
+    dispatchEvent(new Event("resize"));  // tables have changed their width
     for (const button of find("settings").querySelectorAll("button")) {
       const one = data.settings[button.dataset.place];
       button.setAttribute("aria-pressed", one.gamma === now.gamma && one.lambda === now.lambda && (one.gamma === 0 || one.prior === now.prior));

@@ -59,8 +59,8 @@ def _texts(rows: pd.DataFrame) -> dict[int, str]:
 
 def _token(row: Mapping[Any, Any], texts: Mapping[int, str]) -> dict[str, Any]:
     at = row["position"]
-    before = "".join(texts.get(place, "") for place in range(at - CONTEXT, at))
-    behind = "".join(texts.get(place, "") for place in range(at + 1, at + 1 + CONTEXT // 2))
+    before = " ".join(texts[place].strip(" ") for place in range(at - CONTEXT, at) if place in texts)
+    behind = " ".join(texts[place].strip(" ") for place in range(at + 1, at + 1 + CONTEXT // 2) if place in texts)
     changes = None if row["changes"] is None else [[_short(value) for value in loss] for loss in row["changes"]]
     words = {"text": texts[at].strip(" ") or "\u00b7", "before": before, "behind": behind}
     return words | {"rollout": int(row["rollout_id"]), "vds": _short(row["vds_nats"]), "changes": changes}

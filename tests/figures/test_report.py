@@ -128,7 +128,7 @@ def test_what_prompts_and_tokens_say_is_escaped(text):
 
 def test_settings_that_were_tried_stand_in_a_table(text):
     assert "Steps that were tried" in text and "4 steps of AdamW at rate 0.0003" in text
-    assert "lambda</dfn> 0.8125</td>" in text and ">-3.2 (3.2 to 3.2)</td>" in text
+    assert ">gamma 3.25, lambda 0.8125</td>" in text and ">-3.2 (3.2 to 3.2)</td>" in text
 
 
 def test_each_reason_links_to_evidence_that_the_page_has(text):
