@@ -18,7 +18,7 @@ class Column:
 
     title: str
     kind: str = "number"
-    """How its cells are set: number, name, why, or nothing of its own."""
+    """How its cells are set: number, name, setting, why, or nothing of its own."""
 
     @property
     def is_number(self) -> bool:
@@ -103,7 +103,7 @@ def trial(rows: pd.DataFrame) -> Data:
         against = [Cell("", "") if is_standard else _against(row) for row in losses]
         cells.append([name, *changes, *against, Cell(losses[0]["verdict"])])
     titles = [*_TRIED, *(f"{loss}, minus standard's" for loss in _TRIED)]
-    return Data([Column("Setting", "name"), *map(Column, titles), Column("Trial", "")], cells)
+    return Data([Column("Setting", "setting"), *map(Column, titles), Column("Trial", "")], cells)
 
 
 def groups(rows: pd.DataFrame) -> Data:

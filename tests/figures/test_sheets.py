@@ -13,7 +13,9 @@ from figures.sheets import SHEETS, on_sheet, sheet
 from records import read_record
 from tests.figures import test_monitor, test_norm_dynamics, test_phase_diagram
 from tests.figures.drawing import draw, refused
+from tests.figures.forecasts import trial_frame
 from tests.figures.texts import faults, smallest_pt
+from tests.records.synthetic import HEADER
 
 FIGURES = [one for one in PICTURES if not one.page]
 SMALLEST_PT = 7.0
@@ -23,6 +25,11 @@ RECORDS = {  # whose committed record a picture is drawn from; the others are ma
     **dict.fromkeys(("before_after", "changed_answers"), "before_after"),
     "layers": "layers",
 }
+SETTINGS = (
+    (0.0, 0.0, "detached", ""),
+    (2.0, 0.01, "detached", "language above standard"),
+    (3.25, 0.5, "frozen", "passes"),
+)
 OPTIONS = {"ribbon": {"responses": RIBBONS, "pictures": [GALLERY / f"angles/pictures/{n}.png" for n in RIBBONS]}}
 
 
@@ -38,6 +45,8 @@ def record_of(one, checkpoints, monitored):
         return checkpoints
     if one.name == "monitor":
         return monitored
+    if one.name == "trial":
+        return SimpleNamespace(table={"trial": trial_frame(SETTINGS)}.__getitem__, header=HEADER, where="here")
     if one.drawn_by == "phases":
         return SimpleNamespace(path="here", table={"phases": test_phase_diagram.table()}.__getitem__)
     return one.read(GALLERY / RECORDS.get(one.name, "study"))
