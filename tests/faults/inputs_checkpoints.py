@@ -74,8 +74,8 @@ TEMPLATES = {
     "a list that is too large": "{{ range(10**9) | list | length }}",
     "it doubles a text without end": "{% set n = namespace(x='ab') %}{% for _ in range(99) %}{% set n.x = n.x ~ n.x %}"
     "{% endfor %}{{ n.x }}",
-    "it collects without end": "{% set n = namespace(x=[]) %}{% for _ in range(99) %}{% set n.x = n.x + [n.x] * 10**7 %}"
-    "{% endfor %}",
+    "it collects without end": "{% set n = namespace(x=[]) %}{% for _ in range(99) %}"
+    "{% set n.x = n.x + [n.x] * 10**7 %}{% endfor %}",
     "it makes too much text": "{% for _ in range(99999) %}words and words{% endfor %}",
     "a wide format": "{{ '%999999999d' | format(5) }}",
     "a macro without an end": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
