@@ -31,10 +31,11 @@ torture: $(STAMP) ## kill, fill disks, damage records and runs: the long form of
 	@$(BIN)/python -m tests.faults.kills
 	@$(BIN)/python -m pytest -q -m slow tests/faults
 
-lint: $(STAMP) ## ruff and mypy
+lint: $(STAMP) ## ruff, mypy and plain English
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m tests.english
 
 bench: $(STAMP) ## time gradients, losses and steps against simpler ways, and all of `make demo` against an older commit
 	@$(BIN)/python -m tests.benchmarks.gradients

@@ -52,13 +52,13 @@ STUDENT = {"layers": 3, "width": 128, "heads": 4, "mlp": 352, "vision_layers": 3
 
 def words() -> list[str]:
     """Every word the tasks can say, sorted; read off the tasks themselves, so that the two cannot differ."""
-    found = set(ROLES) | {str(number) for number in range(19)}
+    words = set(ROLES) | {str(number) for number in range(19)}
     for task in TASKS:
         rng = Random(0)
         for _ in range(600):
             example = sample(task, rng)
-            found.update(re.findall(_PIECE, f"{example.question} {example.response}"))
-    return sorted(found)
+            words.update(re.findall(_PIECE, f"{example.question} {example.response}"))
+    return sorted(words)
 
 
 def tokenizer() -> PreTrainedTokenizerFast:

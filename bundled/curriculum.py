@@ -74,7 +74,7 @@ class PictureLabels:
     order: Tensor
 
     @classmethod
-    def of(cls, scenes: Sequence[Scene]) -> "PictureLabels":
+    def from_scenes(cls, scenes: Sequence[Scene]) -> "PictureLabels":
         cells = [_cells(scene) for scene in scenes]
         return cls(
             colour=torch.tensor([colour for colour, _ in cells]),

@@ -150,7 +150,7 @@ class Training:
         scenes = labelled_scenes(BATCH, rng)
         pictures = self.processor.image_processor(images=[s.draw() for s in scenes], return_tensors="pt")
         features = self.model.model.get_image_features(pictures["pixel_values"], pictures["image_grid_thw"])
-        return self.probes.loss(torch.stack(list(features.pooler_output)), PictureLabels.of(scenes))
+        return self.probes.loss(torch.stack(list(features.pooler_output)), PictureLabels.from_scenes(scenes))
 
     def _speak(self, rng: Random, stage: Stage) -> Tensor:
         mixture = Mixture(WEIGHTS, stage.blind_share, stage.caption_share)

@@ -123,8 +123,8 @@ def _told_colour(rng: Random) -> _Made:
     ask = "what colour is it?" if colour else "which shape is it?"
     answer = item.colour if colour else item.shape
     question = f"the shape in the {item.place} is a {item.colour} {item.shape}. {ask}"
-    given = rng.choice(("the question tells that it is a {} {}.", "we are told of a {} {}."))
-    return question, [given.format(item.colour, item.shape), _so(rng, f"it is {answer}.")], answer, scene
+    opening = rng.choice(("the question tells that it is a {} {}.", "we are told of a {} {}."))
+    return question, [opening.format(item.colour, item.shape), _so(rng, f"it is {answer}.")], answer, scene
 
 
 def _told_count(rng: Random) -> _Made:
@@ -133,8 +133,8 @@ def _told_count(rng: Random) -> _Made:
     number = {c: sum(item.colour == c for item in scene.items) for c in (first, second)}
     wanted = rng.choice((first, second))
     question = f"there are {number[first]} {first} shapes and {number[second]} {second} shapes. how many are {wanted}?"
-    given = rng.choice(("the question tells of {} shapes: {}.", "of {} shapes we are told: {}."))
-    return question, [_so(rng, given.format(wanted, number[wanted]))], str(number[wanted]), scene
+    opening = rng.choice(("the question tells of {} shapes: {}.", "of {} shapes we are told: {}."))
+    return question, [_so(rng, opening.format(wanted, number[wanted]))], str(number[wanted]), scene
 
 
 def _sum_beside_picture(rng: Random) -> _Made:

@@ -2,14 +2,19 @@
 
     python -m figures runs/demo
     python -m figures runs/demo gradient_plane ribbon --scope language_model --out pictures
+    python -m figures runs/demo language_visual --style column --no-title
     python -m figures runs/diagnose-0123456789ab report
     python -m figures RECORD NAME --help
 
-Reads a record that a probe or `python -m study.effects` wrote; writes `NAME.png` and `NAME.svg`, a page of its own
-where the picture is one, and prints the paths. Without a name it draws the pictures that belong to the record, those
-that its probe draws, and says which others can be drawn from its tables. With a name, `--help` adds the manual of that
-picture. A flag counts for each named picture that takes it. Choices that are not the usual ones stand in the file's
-name, such as `angle_bins-language_model.png`.
+Reads a record that a probe or `python -m study.effects` wrote, or the folder of a training run or of a monitor; writes
+`NAME.png` and `NAME.svg`, a page of its own where the picture is one, and prints the paths. Without a name it draws the
+pictures that belong to the record, those that its probe draws, and says which others can be drawn from its tables. With
+a name, `--help` adds the manual of that picture. A flag counts for each named picture that takes it. Choices that are
+not the usual ones stand in the file's name, such as `angle_bins-language_model.png`.
+
+`--style page` (6.75 inches) and `--style column` (3.3 inches) draw for print, and write `NAME-page.pdf`, too. No letter
+is below 7 points at that width, and text in PDF and SVG is text. `--no-title` leaves the title and the caption to the
+paper.
 """
 
 import argparse
@@ -25,6 +30,7 @@ from cli.one_line import one_line
 from cli.options import Parser, flag_name, program
 from cli.visible import print_err, print_out
 from figures.catalogue import PICTURES, Picture, drawable, picture
+from figures.sheets import SHEETS
 
 if TYPE_CHECKING:
     from records import Measurement
@@ -78,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed = _parser(words).parse_args(words)
     options = {name: getattr(parsed, name.rstrip("_")) for name in OPTIONS if hasattr(parsed, name.rstrip("_"))}
     folder, out = Path(parsed.record), Path(parsed.get("out", parsed.record))
-    return exit_code(lambda: _draw(folder, parsed.get("names", []), out, options))
+    look = {name: parsed[name] for name in ("style",) if name in parsed} | {"title": "no_title" not in parsed}
+    return exit_code(lambda: _draw(folder, parsed.get("names", []), _Job(out, options, look)))
 
 
 def _parser(words: Sequence[str]) -> Parser:
@@ -90,6 +97,10 @@ def _parser(words: Sequence[str]) -> Parser:
     which = "pictures (default: those that belong to the record)"
     parser.add_argument("names", nargs="*", metavar="NAME", help=which, **usual)
     parser.add_argument("--out", metavar="FOLDER", help="folder of the pictures (default: the record's)", **usual)
+    styles = ", ".join(SHEETS)
+    parser.add_argument("--style", metavar="STYLE", help=f"what it is drawn for: {styles} (default: screen)", **usual)
+    words = "leave out the title and the caption above the panels"
+    parser.add_argument("--no-title", action="store_true", default=argparse.SUPPRESS, help=words)
     group = parser.add_argument_group("options of pictures")
     for name, option in OPTIONS.items():
         help_ = f"{option.words}; {', '.join(_takers(name))}"
@@ -107,15 +118,26 @@ def _takers(name: str) -> list[str]:
     return [one.name for one in PICTURES if name in one.options]
 
 
-def _draw(folder: Path, names: Sequence[str], out: Path, options: Mapping[str, Any]) -> None:
+@dataclass(frozen=True)
+class _Job:
+    """Where pictures go, and how they are drawn."""
+
+    out: Path
+    options: Mapping[str, Any]
+    look: Mapping[str, Any]
+    """What every picture takes: `style` and `title`."""
+
+
+def _draw(folder: Path, names: Sequence[str], job: _Job) -> None:
     """Draw the named pictures of a record, or those that belong to it; print the paths."""
     chosen = [picture(name) for name in dict.fromkeys(names)] or _own(folder)
-    _check_taken(chosen, options)
+    _check_taken(chosen, job.options)
     drawn = 0
     for one in chosen:
-        taken = {name: value for name, value in options.items() if name in one.options}
+        taken = {name: value for name, value in job.options.items() if name in one.options}
         try:
-            print_out(*_written(one, folder, out, taken))
+            with _told(one.name, folder):
+                print_out(*one.write(one.read(folder), job.out, **job.look, **taken))
             drawn += 1
         except UserError as error:
             if names or taken or (one is chosen[-1] and not drawn):
@@ -125,10 +147,10 @@ def _draw(folder: Path, names: Sequence[str], out: Path, options: Mapping[str, A
 
 def _own(folder: Path) -> list[Picture]:
     """Return the pictures that belong to a record, and name the others that can be drawn from it."""
-    from records import read_record
+    from records.run_folder import read_record_or_run
 
     with _told("its pictures", folder):
-        record = read_record(folder)
+        record = read_record_or_run(folder)
         there = drawable(record.record["tables"])
         own = [one for one in there if one.belongs_to(record)]
     others = ", ".join(one.name for one in there if one not in own)
@@ -150,11 +172,6 @@ def _check_taken(chosen: Sequence[Picture], options: Mapping[str, Any]) -> None:
         if not any(name in one.options for one in chosen):
             drawn = ", ".join(one.name for one in chosen)
             raise UserError(f"`{flag_name(name)}` is an option of {', '.join(_takers(name))}, not of {drawn}")
-
-
-def _written(one: Picture, folder: Path, out: Path, options: Mapping[str, Any]) -> list[Path]:
-    with _told(one.name, folder):
-        return one.write(one.read(folder), out, **options)
 
 
 @contextmanager

@@ -4,7 +4,8 @@
     python -m figures RECORD accuracy_by_task --arms standard vgs-lp language-steering --out pictures
 
 Reads the table `verdicts` of a record written by `python -m study.effects`. Points are greedy answers to held-out
-scenes, bars Wilson's 95 % intervals over scenes, the small ticks single seeds.
+scenes, bars 95 % intervals over seeds, the small ticks single seeds. An arm with one seed, and the
+student that is not trained, have a dotted bar: Wilson's interval over scenes.
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from figures import arms as study
-from figures import captions
-from figures.accuracy import ROW_IN, draw_accuracies
-from figures.style import INK, WIDE_WIDTH_IN, styled
+from figures import captions, panels
+from figures.accuracy import OTHER_IN, ROW_IN, accuracy_of, draw_accuracies, legend_entries
+from figures.fitting import finish
+from figures.sheets import sheet
+from figures.style import INK, styled
 from records import Measurement
-
-COLUMNS = 4
 
 
 def tasks_of(verdicts: pd.DataFrame) -> list[tuple[str, str]]:
@@ -31,21 +32,19 @@ def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
     """Draw one panel for each task."""
     verdicts = record.table("verdicts")
     chosen, tasks = study.choose(record, "verdicts", arms, study.MAIN), tasks_of(verdicts)
-    lines = -(-len(tasks) // COLUMNS)
     with styled():
-        height_in = 0.8 + lines * (0.55 + ROW_IN * (len(chosen) + 1))
-        figure = Figure(figsize=(WIDE_WIDTH_IN, height_in), layout="constrained")
-        axes = figure.subplots(lines, COLUMNS, sharey=True, squeeze=False)
-        for ax in axes.flat[len(tasks) :]:
-            ax.set_axis_off()
-        for ax, (group, task) in zip(axes.flat, tasks, strict=False):
+        across = sheet().across(4, 2)
+        figure, axes = panels.grid(len(tasks), across, (OTHER_IN + ROW_IN * len(chosen),), sharey=True)
+        for ax, (group, task) in zip(axes, tasks, strict=True):
             rows = verdicts[verdicts["task"] == task]
             draw_accuracies(ax, rows, chosen)
             ax.set_title(f"{task} ({group}, {rows['prompt_id'].nunique()})", color=INK)
             ax.margins(x=0.08)
-            ax.locator_params(axis="x", nbins=5)
-        for ax in axes[-1]:
+            ax.locator_params(axis="x", nbins=4)
+        for ax in axes[-across:]:
             ax.set_xlabel("greedy accuracy (%)")
         words = (captions.trained(record, verdicts), "in brackets the group and the number of scenes")
-        captions.entitle(figure, "Accuracy after training, by task", *words)
+        by_task = verdicts[verdicts["arm"].isin(chosen)].groupby(["arm", "task"])
+        handles = legend_entries([accuracy_of(rows) for _, rows in by_task], None)
+        finish(figure, "Accuracy after training, by task", *words, handles=handles)
     return figure

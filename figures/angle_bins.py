@@ -11,8 +11,9 @@ its place for the angle between the prior and the language gradient, which is sm
 the other two. The paper's values come from its text and from reading its figure off by machine. They stand in both
 rows, whichever kind of q* they belong to.
 
-Angles are means over a bin's units; of signed-bins they are pooled, read from the sum of their Gram matrices, and bands
-are half a standard error. The paper's values are means over tokens all the same. No share of obtuse angles exists then.
+Angles are means over a bin's units. Angles of signed-bins are pooled, read from the sum of their Gram matrices; the
+thin lines then are half a standard error away. The paper's values are means over tokens all the same. No share of
+obtuse angles exists then.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from figures import captions, panels
+from figures.fitting import finish
 from figures.selection import rows_where
+from figures.sheets import sheet
 from figures.style import (
     COLOURS,
     DASHED,
@@ -33,25 +36,25 @@ from figures.style import (
     NULL_GREY,
     PAIRS,
     PAPER_INK,
-    WIDE_WIDTH_IN,
     styled,
 )
 from records import NULL_ANGLES, Measurement
 from stats import N_BINS
 
 PANELS = (
-    ("angle_language_visual", "(a) language and visual, q* detached"),
-    ("angle_standard_visual", "(b) standard and visual, q* detached"),
-    ("angle_standard_language", "(c) standard and language (no q*)"),
-    ("angle_language_visual_attached", "(d) language and visual, q* attached"),
-    ("angle_standard_visual_attached", "(e) standard and visual, q* attached"),
-    ("angle_prior_language", "(f) prior and language: small if standard bisects"),
+    ("angle_language_visual", "(a) language and visual, detached"),
+    ("angle_standard_visual", "(b) standard and visual, detached"),
+    ("angle_standard_language", "(c) standard and language"),
+    ("angle_language_visual_attached", "(d) language and visual, attached"),
+    ("angle_standard_visual_attached", "(e) standard and visual, attached"),
+    ("angle_prior_language", "(f) prior and language"),
 )
 STRIPS = (
-    "(g) mean dependence on the picture (nats)",
+    "(g) dependence on the picture (nats)",
     "(h) mean loss (nats)",
     "(i) share of obtuse angles, language and visual",
 )
+N_PANELS = len(PANELS) + len(STRIPS)
 # What a bin's angle is called, its spread, what its interval is of, and what the null is between.
 WORDS = {
     "mean": ("mean over units", "std", "mean", "tokens"),
@@ -83,7 +86,7 @@ def draw_angle(ax: Axes, rows: pd.DataFrame, angle: str) -> None:
         draw_published(ax, angle)
     panels.right_angle(ax)
     mean, std = rows[f"{angle}_mean_deg"], rows[f"{angle}_std_deg"]
-    panels.mean_with_band(ax, x, mean, std, color=colour, mfc=point_colour, label=angle)
+    panels.mean_with_spread(ax, x, mean, std, color=colour, mfc=point_colour, label=angle)
     panels.interval(ax, x, rows[f"{angle}_low_deg"], rows[f"{angle}_high_deg"], colour=colour)
 
 
@@ -103,39 +106,33 @@ def draw_bins(axes: Sequence[Axes], rows: pd.DataFrame) -> None:
     axes[2].set_ylim(-0.04, 1.04)
     for ax, title in zip(axes, STRIPS, strict=True):
         ax.set_title(title)
-        ax.legend(loc="best", handlelength=1.4, borderaxespad=0.2, labelspacing=0.25)
+        ax.legend()
 
 
-def legend_entries(statistic: str) -> list[Line2D | Patch]:
-    """Return one handle for each kind of mark, in ink where the panels use an objective's colour.
+def legend_entries(rows: pd.DataFrame, statistic: str) -> list[Line2D | Patch]:
+    """Return one handle for each kind of mark that is drawn, in ink where the panels use an objective's colour.
 
     statistic: what a bin's angle is, `mean` or `pooled`.
     """
     angle, spread, centre, unrelated = WORDS[statistic]
+    marks: list[Line2D | Patch] = [
+        Line2D([], [], color=INK, marker="o", mec="white", label=f"{angle} (line: first gradient, points: second)"),
+        Line2D([], [], color=INK, lw=panels.SPREAD_WIDTH, alpha=0.6, label=f"\u00b1 0.5 {spread}"),
+    ]
+    if rows[[f"{angle}_low_deg" for angle in PAIRS]].notna().any(axis=None):
+        label = f"95 % interval of the {centre}, over prompts"
+        marks.append(Line2D([], [], color=INK, marker="|", ls="none", ms=9, label=label))
+    if rows[[f"{angle}_null_mean_deg" for angle in NULL_ANGLES]].notna().any(axis=None):
+        label = f"null: unrelated {unrelated}, mean \u00b1 1 std"
+        marks.append(Patch(color=NULL_GREY, alpha=0.28, linewidth=0, label=label))
+    marks.append(Line2D([], [], color=INK, lw=0.8, linestyle=DOTTED, label="90\u00b0"))
+    return marks + (_published_entries() if len(rows) == N_BINS else [])
+
+
+def _published_entries() -> list[Line2D | Patch]:
     return [
-        Line2D(
-            [],
-            [],
-            color=INK,
-            marker="o",
-            mec="white",
-            label=f"{angle} (line: first gradient, points: second)",
-        ),
-        Patch(color=COLOURS["standard"], alpha=0.16, linewidth=0, label=f"\u00b1 0.5 {spread}"),
-        Line2D([], [], color=INK, marker="|", ls="none", ms=9, label=f"95 % interval of the {centre}, over prompts"),
-        Line2D([], [], color=INK, lw=0.8, linestyle=DOTTED, label="90\u00b0"),
-        Patch(color=NULL_GREY, alpha=0.28, linewidth=0, label=f"null: unrelated {unrelated}, mean \u00b1 1 std"),
-        Line2D([], [], color=PAPER_INK, lw=1.1, linestyle=DASHED, label="paper, read off approximately"),
-        Line2D(
-            [],
-            [],
-            color=PAPER_INK,
-            marker="D",
-            mfc="white",
-            ls="none",
-            ms=5,
-            label="paper, value in its text",
-        ),
+        Line2D([], [], color=PAPER_INK, lw=1.1, linestyle=DASHED, label="paper: curve read off, range in its text"),
+        Line2D([], [], color=PAPER_INK, marker="D", mfc="white", ls="none", ms=5, label="paper: value in its text"),
     ]
 
 
@@ -144,7 +141,7 @@ def units(record: Measurement, rows: pd.DataFrame) -> str:
     unit = record.header["settings"]["unit"]
     least, most = rows["n_units"].min(), rows["n_units"].max()
     count = f"{least}" if least == most else f"{least}\u2013{most}"
-    return f"unit: {unit}, {count} a bin"
+    return f"unit: {unit}, {count} per bin"
 
 
 def upper_limit_deg(rows: pd.DataFrame) -> float:
@@ -162,17 +159,17 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
     """
     rows = rows_where(record, "bins", scope=scope).sort_values("bin")
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 8.2), layout="constrained")
-        axes = figure.subplots(3, 3, sharex=True, gridspec_kw={"height_ratios": (1, 1, 0.55)})
-        for ax, (angle, title) in zip(axes[:2].flat, PANELS, strict=True):
+        across = sheet().across(3, 2)
+        figure, axes = panels.grid(N_PANELS, across, (1.5,) if sheet().narrow else (2.0, 2.0, 1.3), sharex=True)
+        for ax, (angle, title) in zip(axes, PANELS, strict=False):
             draw_angle(ax, rows, angle)
             ax.set_title(title)
             ax.set_ylim(0, upper_limit_deg(rows))
             ax.set_yticks(range(0, int(upper_limit_deg(rows)) + 1, 30))
-        draw_bins(axes[2], rows)
-        for ax in axes[:2, 0]:
+        draw_bins(axes[len(PANELS) :], rows)
+        for ax in axes[: len(PANELS) : across]:
             ax.set_ylabel("angle (degrees)")
-        for ax in axes[2]:
+        for ax in axes[-across:]:
             ax.set_xticks(rows["bin"])
             ax.set_xlabel("VDS bin (0 = least visual)")
         words = (
@@ -184,6 +181,6 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
         )
         statistic = captions.statistic(record)
         title = "Angles between gradients" if statistic == "mean" else "Pooled angles between gradients"
-        captions.entitle(figure, f"{title}, by dependence on the picture", *words)
-        figure.legend(handles=legend_entries(statistic), loc="outside lower center", ncols=4, columnspacing=2.0)
+        handles = legend_entries(rows, statistic)
+        finish(figure, f"{title}, by dependence on the picture", *words, handles=handles)
     return figure

@@ -4,18 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from figures.style import ARM_COLOURS, arm_colour, arm_line, base_arm
+from figures.style import ARM_COLOURS, INK, arm_colour, arm_line, base_arm
 from records import Measurement, RecordError
 
 INITIAL: Final = "initial"  # the arm that is not trained
 STANDARD: Final = "standard"
+SEED_WIDTH: Final = 0.6  # of a seed's line, in points
 WINDOW: Final = 15  # steps of a running mean, where no other number is chosen
 GROUPS: Final = ("high", "low", "text")
-GROUP_NAMES: Final = {"high": "needs the picture", "low": "picture beside the point", "text": "no picture"}
+GROUP_NAMES: Final = {"high": "needs the picture", "low": "does not need it", "text": "no picture"}
 MAIN: Final = tuple(ARM_COLOURS)  # those with a colour of their own: one for every objective, none for other strengths
 
 
@@ -62,11 +63,10 @@ def check_window(window: int) -> None:
 
 
 def running_mean(table: pd.DataFrame, window: int) -> pd.DataFrame:
-    """Return means over `window` steps about each; toward the ends over fewer, as many before as after."""
-    last = len(table) - 1
-    halves = [min(window // 2, place, last - place) for place in range(len(table))]
-    means = [table.iloc[place - half : place + half + 1].mean() for place, half in enumerate(halves)]
-    return pd.DataFrame(means, index=table.index)
+    """Return means over `window` steps about each; steps without a whole window are left out, unless all are."""
+    half = window // 2
+    means = table.rolling(window, center=True, min_periods=1).mean()
+    return means.iloc[half : len(means) - half] if len(means) > 2 * half else means
 
 
 def draw_seeds(ax: Axes, table: pd.DataFrame, colour: str, label: str, **look: Any) -> None:
@@ -78,7 +78,7 @@ def draw_seeds(ax: Axes, table: pd.DataFrame, colour: str, label: str, **look: A
     """
     if table.shape[1] > 1:
         for seed in table:
-            ax.plot(table.index, table[seed], color=colour, linewidth=0.6, alpha=0.35, zorder=2)
+            ax.plot(table.index, table[seed], color=colour, linewidth=SEED_WIDTH, alpha=0.35, zorder=2)
     ax.plot(table.index, table.mean(axis=1), color=colour, ms=3.4, label=label, zorder=4, **look)
 
 
@@ -87,10 +87,11 @@ def draw_arm(ax: Axes, table: pd.DataFrame, arm: str, marker: str = "") -> None:
     draw_seeds(ax, table, arm_colour(arm), arm, linestyle=arm_line(arm), marker=marker)
 
 
-def legend(figure: Figure, arms: Sequence[str], extra: Sequence[Line2D] = (), columns: int = 6) -> None:
-    """Name the arms below the panels, and what else is drawn."""
-    handles = [Line2D([], [], color=arm_colour(arm), linestyle=arm_line(arm), label=arm) for arm in arms]
-    figure.legend(handles=[*handles, *extra], loc="outside lower center", ncols=columns, columnspacing=1.8)
+def handles(arms: Sequence[str], several_seeds: bool = False) -> list[Artist]:
+    """Return one handle for each arm, and one for the thin lines where there are several seeds."""
+    named = [Line2D([], [], color=arm_colour(arm), linestyle=arm_line(arm), label=arm) for arm in arms]
+    thin = Line2D([], [], color=INK, linewidth=SEED_WIDTH, alpha=0.5, label="single seeds")
+    return [*named, *([thin] if several_seeds else [])]
 
 
 def name_arms(ax: Axes, arms: Sequence[str]) -> None:

@@ -17,10 +17,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 
-from figures import captions, panels
+from figures import panels
+from figures.accuracy import ROW_IN
+from figures.fitting import finish
 from figures.selection import check_choice
-from figures.style import COLOURS, DASHED, INK, NULL_GREY, WIDE_WIDTH_IN, styled
+from figures.sheets import sheet
+from figures.style import COLOURS, DASHED, INK, NULL_GREY, styled
 from records import SCOPES, Measurement
 
 LOSSES = (
@@ -29,6 +33,7 @@ LOSSES = (
     panels.Series("kl_visual", "visual", COLOURS["visual"]),
     panels.Series("student_vds", "student's own dependence", NULL_GREY),
 )
+HEADING = -1.0  # where the heading of the numbers stands, in rows
 SPREAD = 0.16  # between the points of one bin, in bins
 STRAIGHT = 0.02  # share of the largest change within which the axis of the losses is straight, beyond it logarithmic
 
@@ -60,6 +65,7 @@ def straight_about_zero(ax: Axes, changes: np.ndarray) -> None:
     if largest > 0:
         straight = 10.0 ** math.floor(math.log10(STRAIGHT * largest))
         ax.set_yscale("symlog", linthresh=straight, linscale=0.6)
+        panels.plain_ticks(ax.yaxis)
         ax.margins(y=0.08)
         ax.set_ylabel(f"mean change (nats), after less before\n(straight within \u00b1{straight:g}, then logarithmic)")
 
@@ -70,7 +76,7 @@ def draw_losses(ax: Axes, rows: pd.DataFrame) -> None:
     name_bins(ax, rows)
     straight_about_zero(ax, rows[[f"{loss.name}_change_mean_nats" for loss in LOSSES]].to_numpy())
     ax.set_title("(a) losses on the same tokens")
-    ax.legend(loc="best", handlelength=1.2, labelspacing=0.25)
+    ax.legend()
 
 
 def draw_angles(ax: Axes, rows: pd.DataFrame) -> None:
@@ -78,7 +84,7 @@ def draw_angles(ax: Axes, rows: pd.DataFrame) -> None:
     draw_points(ax, rows, panels.ANGLES, "deg")
     name_bins(ax, rows)
     ax.set_ylabel("mean change (degrees), after less before")
-    ax.legend(loc="best", handlelength=1.2, labelspacing=0.25)
+    ax.legend()
     ax.set_title("(b) angles of the gradients at the same tokens")
 
 
@@ -92,7 +98,7 @@ def draw_accuracy(ax: Axes, rows: pd.DataFrame) -> None:
     name_groups(ax, rows)
     ax.set_xlabel("greedy accuracy (%)")
     ax.set_title("(c) answers")
-    ax.legend(loc="lower left", handlelength=1.2, labelspacing=0.25)
+    ax.legend()
 
 
 def draw_accuracy_change(ax: Axes, rows: pd.DataFrame) -> None:
@@ -105,10 +111,12 @@ def draw_accuracy_change(ax: Axes, rows: pd.DataFrame) -> None:
     name_groups(ax, rows)
     for place, counts in enumerate(zip(rows["n_gained"], rows["n_lost"], strict=True)):
         words = "+{} \u2212{}".format(*counts)
-        ax.annotate(words, (1.0, place), xycoords=("axes fraction", "data"), va="center", ha="right", fontsize=7)
-    ax.margins(x=0.22)
-    ax.set_xlabel("change (percentage points); right: answers gained, lost")
-    ax.set_title("(d) their change")
+        ax.annotate(words, (1.0, place), xycoords=("axes fraction", "data"), va="center", ha="right")
+    ax.annotate("gained, lost", (1.0, HEADING), xycoords=("axes fraction", "data"), va="center", ha="right")
+    least, most = min(0.0, float(low.min())), max(0.0, float(high.max()))
+    ax.set_xlim(least - 0.05 * (most - least), most + (0.6 if sheet().narrow else 0.35) * (most - least) + 0.1)
+    ax.set_xlabel("change (percentage points)")
+    ax.set_title("(d) change of the answers")
 
 
 def name_groups(ax: Axes, rows: pd.DataFrame) -> None:
@@ -117,7 +125,7 @@ def name_groups(ax: Axes, rows: pd.DataFrame) -> None:
     kinds = rows["by"].to_numpy()
     for place in np.flatnonzero(kinds[1:] != kinds[:-1]):
         ax.axhline(place + 0.5, color=NULL_GREY, linewidth=0.6, linestyle=DASHED, zorder=1)
-    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_ylim(len(rows) - 0.4, HEADING - 0.5)
 
 
 def group_name(row: Mapping) -> str:
@@ -149,18 +157,29 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
     """Draw the changes of a record that has the table `changes`; angles and accuracy where it has them."""
     angles = scoped(record, scope)
     answers = record.table("accuracy_changes") if record.has("accuracy_changes") else pd.DataFrame()
-    heights_in = [3.5] + ([1.0 + 0.17 * len(answers)] if len(answers) else [])
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 0.5 + sum(heights_in)), layout="constrained")
-        parts = figure.subfigures(len(heights_in), 1, squeeze=False, height_ratios=heights_in)[:, 0]
-        upper = parts[0].subplots(1, 1 if angles is None else 2, squeeze=False)[0]
+        heights_in = [sheet().inches(2.2), sheet().inches(0.7 + ROW_IN * (len(answers) + 1))][
+            : 2 if len(answers) else 1
+        ]
+        height_in = sum(heights_in) * (2 if sheet().narrow else 1)
+        figure = Figure(figsize=(sheet().width_in, height_in), layout="constrained")
+        lines = figure.add_gridspec(len(heights_in), 1, height_ratios=heights_in)
+        upper = _side_by_side(lines[0], 1 if angles is None else 2)
         draw_losses(upper[0], record.table("changes"))
         if angles is not None:
             draw_angles(upper[1], angles)
         if len(answers):
-            left, right = parts[1].subplots(1, 2, sharey=True)
+            left, right = _side_by_side(lines[1], 2)
             draw_accuracy(left, answers)
             draw_accuracy_change(right, answers)
+            if not sheet().narrow:
+                right.set_yticklabels([])
         responses = f"responses of {record.header['settings']['rollouts_of']}"
-        captions.entitle(figure, "Before and after", caption(record), responses)
+        finish(figure, "Before and after", caption(record), responses)
     return figure
+
+
+def _side_by_side(place: SubplotSpec, n_panels: int) -> list[Axes]:
+    """Return panels in a place of the figure: side by side, in a column one below the other."""
+    across = sheet().across(n_panels)
+    return list(place.subgridspec(n_panels // across, across).subplots(squeeze=False).flat)

@@ -17,9 +17,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import captions
+from figures import captions, panels
+from figures.fitting import finish
 from figures.selection import rows_where
-from figures.style import COLOURS, INK, PAGE_WIDTH_IN, styled
+from figures.sheets import sheet
+from figures.style import COLOURS, INK, styled
 from records import Measurement, RecordError
 from stats.bins import bins_label
 
@@ -31,7 +33,7 @@ SHARED: Mapping[str, tuple[str, str]] = {
 }
 """What is shared among the bins: its column and its colour."""
 LABELLED = 0.01
-"""Shares from this on have their percent above the bar."""
+"""Shares from this on have their percent above the bar; in a column there is no room for numbers."""
 WIDTH = 0.2
 NAMED_LAST = 2
 """The caption sums the shares of all bins except so many of the most visual ones."""
@@ -59,12 +61,12 @@ def draw_shares(ax: Axes, table: pd.DataFrame) -> None:
         left = places + (number - (len(SHARED) - 1) / 2) * WIDTH
         ax.bar(left, 100.0 * table[name], width=WIDTH, color=colour, label=name)
         for place, share in zip(left, table[name], strict=True):
-            if share >= LABELLED:
-                ax.text(place, 100.0 * share + 1, f"{100.0 * share:.0f}", ha="center", fontsize=6, color=colour)
+            if share >= LABELLED and not sheet().narrow:
+                ax.text(place, 100.0 * share + 1, f"{100.0 * share:.0f}", ha="center", color=colour)
     ax.set_xticks(places, [str(number) for number in table.index])
     ax.set_xlabel("VDS bin (0 = least visual)")
     ax.set_ylabel("share of all tokens' sum (%)")
-    ax.legend(loc="upper left")
+    ax.legend()
 
 
 def draw(record: Measurement) -> Figure:
@@ -77,8 +79,8 @@ def draw(record: Measurement) -> Figure:
     lower = table.iloc[:-NAMED_LAST] if len(table) > NAMED_LAST else table
     sums = ", ".join(f"{name} {100.0 * lower[name].sum():.1f} %" for name in list(SHARED)[:2])
     with styled():
-        figure = Figure(figsize=(PAGE_WIDTH_IN, 3.2), layout="constrained")
-        draw_shares(figure.subplots(), table)
+        figure, [ax] = panels.grid(1, 1, (2.0,))
+        draw_shares(ax, table)
         words = (captions.pair(record), f"{bins_label(list(lower.index))}: {sums}")
-        captions.entitle(figure, "Where the losses lie, by VDS bin", *words)
+        finish(figure, "Where the losses lie, by VDS bin", *words)
     return figure

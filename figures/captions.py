@@ -1,18 +1,9 @@
-"""The words above a picture, and those that the captions of several pictures share."""
-
-from typing import Any
+"""The words that the captions of several pictures share."""
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from figures.arms import INITIAL
 from records import NULL_ANGLES, Measurement, angle_statistic
-
-
-def entitle(figure: Figure, title: str, *words: str, **place: Any) -> None:
-    """Write a title above the panels, and below it the words that are not empty."""
-    caption = " \u00b7 ".join(word for word in words if word)
-    figure.suptitle(f"{title}\n{caption}", fontsize=9.5, **place)
 
 
 def pair(record: Measurement) -> str:
@@ -60,7 +51,7 @@ def statistic(record: Measurement) -> str:
 
 def trained(record: Measurement, rows: pd.DataFrame) -> str:
     """Name the pair of a study, and how many seeds the rows have."""
-    return f"{pair(record)} \u00b7 {seeds(rows)} an arm"
+    return f"{pair(record)} \u00b7 {seeds(rows)} per arm"
 
 
 def seeds(rows: pd.DataFrame) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import UserError
+from figures.sheets import SCREEN, on_sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,51 +54,64 @@ class Picture:
         return self.manual.partition("\n")[0]
 
     def belongs_to(self, record: "Measurement") -> bool:
-        """Say whether the probe that wrote a record draws this picture."""
-        return self.drawn_by in record.header["probe"].split(".")
+        """Say whether the probe that wrote a record draws this picture; a training run is drawn as a study is."""
+        writers = record.header["probe"].split(".")
+        return self.drawn_by in (["study"] if writers == ["train"] else writers)
 
     def read(self, folder: str | Path) -> "Measurement":
-        """Read a record with the tables that this picture is drawn from.
+        """Read a record, or the folder of a run, with the tables that this picture is drawn from.
 
         Raises:
             RecordError: there is no complete record, or it lacks a table; the message names the command that writes it.
         """
-        from records import read_record
+        from records.run_folder import read_record_or_run
 
-        record = read_record(folder, *self.tables)
+        record = read_record_or_run(folder, *self.tables)
         more = [table for table in self.optional if table in record.record["tables"]]
-        return read_record(folder, *self.tables, *more) if more else record
+        return read_record_or_run(folder, *self.tables, *more) if more else record
 
-    def draw(self, record: "Measurement", **options: Any) -> "Figure":
+    def draw(self, record: "Measurement", style: str = SCREEN, title: bool = True, **options: Any) -> "Figure":
         """Return the figure.
 
+        Args:
+            style: `screen`, `page` or `column`, see `figures.sheets`.
+            title: whether a title and a caption stand above the panels.
+            options: of the module's `draw`.
+
         Raises:
+            OptionError: there is no such style.
             RecordError: an option has no value that the record can be drawn with, or there is nothing to draw.
         """
-        return self._module().draw(record, **options)
+        with on_sheet(style, title):
+            return self._module().draw(record, **options)
 
-    def stem(self, **options: Any) -> str:
+    def stem(self, style: str = SCREEN, **options: Any) -> str:
         """Return the name of the file without its suffix: the picture's, and the choices that are not the usual ones.
 
-        >>> picture("gradient_plane").stem(scope="all", weigh="energy")
-        'gradient_plane-energy'
+        >>> picture("gradient_plane").stem(scope="all", weigh="energy", style="column")
+        'gradient_plane-energy-column'
         """
-        if not self.options:
-            return self.name
-        usual = {name: p.default for name, p in inspect.signature(self._module().draw).parameters.items()}
-        chosen = (options[name] for name in self.options if name in options and options[name] != usual[name])
-        return "-".join([self.name, *(value for value in chosen if isinstance(value, str))])
+        chosen = [options[name] for name in self.options if name in options and options[name] != self._usual(name)]
+        words = [value for value in chosen if isinstance(value, str)]
+        return "-".join([self.name, *words, *([style] if style != SCREEN else [])])
 
-    def write(self, record: "Measurement", folder: Path, **options: Any) -> list[Path]:
-        """Draw into a folder; return the paths: a PNG and an SVG, or one page.
+    def write(
+        self, record: "Measurement", folder: Path, style: str = SCREEN, title: bool = True, **options: Any
+    ) -> list[Path]:
+        """Draw into a folder; return the paths: a PNG and an SVG, on a page or in a column a PDF, too, or one page.
 
         Raises:
+            OptionError: there is no such style.
             RecordError: as `draw` does.
         """
-        if not self.page:
+        with on_sheet(style, title):
+            if self.page:
+                return self._write_page(record, folder)
             from figures.style import save
 
-            return save(self.draw(record, **options), folder / self.stem(**options))
+            return save(self._module().draw(record, **options), folder / self.stem(style, **options))
+
+    def _write_page(self, record: "Measurement", folder: Path) -> list[Path]:
         from records.files import write_whole
 
         text = self._module().text(record)
@@ -109,11 +123,15 @@ class Picture:
     def _module(self) -> Any:
         return import_module(f"figures.{self.name}")
 
+    def _usual(self, option: str) -> Any:
+        return inspect.signature(self._module().draw).parameters[option].default
+
 
 _SKETCH = "sketch_error"
 
 PICTURES = (
     Picture("angle_bins", ("bins",), "angles", (_SKETCH,), options=("scope",)),
+    Picture("language_visual", ("bins",), options=("scope",)),
     Picture("bin_shares", ("bins",)),
     Picture("gradient_plane", ("units", "grams"), optional=(_SKETCH,), options=("scope", "weigh")),
     Picture(
@@ -132,6 +150,8 @@ PICTURES = (
         optional=("step_changes", "step_fits"),
         options=("prior",),
     ),
+    Picture("forecast", ("forecast", "readings"), "sensitivity", options=("prior",)),
+    Picture("forecast_reach", ("step_changes", "step_fits"), "sensitivity"),
     Picture("before_after", ("changes",), "compare", ("angle_changes", "accuracy_changes"), ("scope",)),
     Picture("changed_answers", ("examples",), "compare"),
     Picture(
@@ -148,6 +168,7 @@ PICTURES = (
     Picture("training_norms", ("gradients",), "study", options=("arms", "scope", "gamma")),
     Picture("strength", ("effects",), "study", options=("group",)),
     Picture("step_time", ("steps",), "study", options=("arms",)),
+    Picture("monitor", ("curves", "gradients"), "monitor", options=("scope",)),
     Picture("phase_diagram", ("phases",), "phases", options=("quantity",)),
     Picture("steering_effect", ("phases",), "phases", options=("quantity",)),
     Picture("tables", ("verdicts", "effects"), "study", page=".md"),

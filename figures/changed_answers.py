@@ -13,27 +13,46 @@ import matplotlib.image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import captions
 from figures.before_after import caption
-from figures.style import COLOURS, INK, WIDE_WIDTH_IN, styled
+from figures.fitting import finish
+from figures.sheets import sheet
+from figures.style import COLOURS, INK, styled
 from records import Measurement, RecordError
 
 MUTED = "#6B6B6B"
 VERDICT_COLOURS = {"gained": COLOURS["visual"], "lost": COLOURS["language"]}
-LINE_CHARACTERS, MOST_LINES = 56, 6  # of a text
-LINE_PT, GAP_PT, PICTURE_PT = 9.2, 4.0, 84.0
-TEXT_PT = 7.5
+MOST_LINES = 6  # of a text
+GAP_PT = 4.0
+RATIO = 2.4  # of the width of the words to that of the picture
+CHARACTER = 0.57  # width of a letter of such texts, in sizes of the letters
 
 
 def fold(text: str) -> str:
-    """Break a text into lines, and end it early where there are too many; a dollar sign stays one.
+    """Break a text into lines as wide as the words' room, and end it early where there are too many.
 
     >>> fold("word " * 90).count(chr(10))
     5
     """
     plain = " ".join(text.split())
-    lines = textwrap.wrap(plain, LINE_CHARACTERS, max_lines=MOST_LINES, placeholder=" ...")
-    return "\n".join(lines).replace("$", r"\$")
+    lines = textwrap.wrap(
+        plain, int(words_pt() / (CHARACTER * sheet().small_pt)), max_lines=MOST_LINES, placeholder=" ..."
+    )
+    return "\n".join(lines)
+
+
+def across() -> int:
+    """Return how many examples stand side by side."""
+    return sheet().across(2)
+
+
+def words_pt() -> float:
+    """Return the width of the room for the words of an example."""
+    return 72 * sheet().width_in / across() * RATIO / (1 + RATIO) - 4 * GAP_PT
+
+
+def line_pt() -> float:
+    """Return the height of a line of text."""
+    return 1.25 * sheet().small_pt
 
 
 def texts(row: Mapping) -> list[tuple[str, str]]:
@@ -50,13 +69,13 @@ def height_pt(row: Mapping) -> float:
     """Return how much room an example takes, in points."""
     pieces = [text for text, _ in texts(row)]
     n_lines = sum(text.count("\n") + 1 for text in pieces)
-    return max(PICTURE_PT, n_lines * LINE_PT + len(pieces) * GAP_PT) + GAP_PT
+    return max(words_pt() / RATIO, n_lines * line_pt() + len(pieces) * GAP_PT) + GAP_PT
 
 
 def draw_picture(ax: Axes, png: bytes | None) -> None:
     """Draw what the prompt shows, at the top of its room."""
     if png is None:
-        ax.text(0.5, 1, "no picture", color=MUTED, ha="center", va="top", fontsize=TEXT_PT)
+        ax.text(0.5, 1, "no picture", color=MUTED, ha="center", va="top")
         return
     ax.imshow(matplotlib.image.imread(io.BytesIO(png), format="png"))
     ax.set_anchor("N")
@@ -74,16 +93,16 @@ def draw_texts(ax: Axes, row: Mapping) -> None:
             textcoords="offset points",
             annotation_clip=False,
             va="top",
-            fontsize=TEXT_PT,
+            parse_math=False,
             color=colour,
             weight="normal" if number else "bold",
         )
         written.set_in_layout(False)  # its room is `height_pt`
-        down_pt += (text.count("\n") + 1) * LINE_PT + GAP_PT
+        down_pt += (text.count("\n") + 1) * line_pt() + GAP_PT
 
 
 def draw(record: Measurement) -> Figure:
-    """Draw the examples of a record, two on each line, those gained first.
+    """Draw the examples of a record, on a wide sheet two on each line, those gained first.
 
     Raises:
         RecordError: no verdict changed.
@@ -91,16 +110,16 @@ def draw(record: Measurement) -> Figure:
     rows = record.table("examples").to_dict("records")
     if not rows:
         raise RecordError(f"`{record.path}` has no answer whose verdict changed: compare on more `--accuracy-prompts`")
-    heights_pt = [max(map(height_pt, rows[start : start + 2])) for start in range(0, len(rows), 2)]
+    heights_pt = [max(map(height_pt, rows[start : start + across()])) for start in range(0, len(rows), across())]
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 0.55 + sum(heights_pt) / 72), layout="constrained")
-        shape = {"width_ratios": (1, 2.4, 1, 2.4), "height_ratios": heights_pt}
-        axes = figure.subplots(len(heights_pt), 4, squeeze=False, gridspec_kw=shape)
+        figure = Figure(figsize=(sheet().width_in, sum(heights_pt) / 72), layout="constrained")
+        shape = {"width_ratios": (1, RATIO) * across(), "height_ratios": heights_pt}
+        axes = figure.subplots(len(heights_pt), 2 * across(), squeeze=False, gridspec_kw=shape)
         for ax in axes.flat:
             ax.set_axis_off()
         for number, row in enumerate(rows):
-            line, half = divmod(number, 2)
+            line, half = divmod(number, across())
             draw_picture(axes[line, 2 * half], row["picture"])
             draw_texts(axes[line, 2 * half + 1], row)
-        captions.entitle(figure, "Answers whose verdict changed", caption(record))
+        finish(figure, "Answers whose verdict changed", caption(record))
     return figure

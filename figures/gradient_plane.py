@@ -23,16 +23,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from figures import captions
+from figures import captions, panels
+from figures.fitting import finish
 from figures.selection import check_choice
-from figures.style import COLOURS, INK, NULL_GREY, WIDE_WIDTH_IN, styled
+from figures.sheets import sheet
+from figures.style import COLOURS, INK, NULL_GREY, styled
 from geometry import Gram
 from records import SCOPES, Measurement, RecordError
 from records.columns import OBJECTIVES
 
 LANGUAGE_MODEL: Final = r"layer_\d+(\.\w+)?|embedding_head|final_norm"  # its groups
 WEIGHTS = ("equal", "energy")
-COLUMNS = 5
 RESAMPLES = 60
 STANDARD, LANGUAGE, VISUAL, PRIOR, SHIFT = range(len(OBJECTIVES))
 
@@ -118,8 +119,8 @@ def draw_bin(ax: Axes, grams: np.ndarray, prompts: np.ndarray) -> None:
     gram = Gram(mean, OBJECTIVES)
     words = f"language, visual {gram.angle_deg('language', 'visual'):.0f}\u00b0\n"
     words += f"standard, visual {gram.angle_deg('standard', 'visual'):.0f}\u00b0\n"
-    words += f"language outside {100 * outside(drawn[LANGUAGE]):.0f} %"
-    ax.text(0.0, 0.0, words, transform=ax.transAxes, fontsize=6.8, va="top", color=INK)
+    words += f"language outside {100 * outside(drawn[LANGUAGE]):.0f} %\n"  # and room below it
+    ax.text(0.0, 0.0, words, transform=ax.transAxes, va="top", color=INK)
 
 
 def longest(gram: np.ndarray) -> float:
@@ -140,10 +141,17 @@ def outside(arrow: np.ndarray) -> float:
     return float(arrow[2] ** 2) / whole if whole > 0 else np.nan
 
 
-def legend_entries() -> list[Line2D]:
-    """Return a handle for each gradient and each other kind of mark."""
-    handles = [Line2D([], [], color=COLOURS[name], lw=1.8, label=name) for name in OBJECTIVES]
-    handles.append(Line2D([], [], color=NULL_GREY, lw=2.6, alpha=0.5, label="length outside the plane"))
+def legend_entries(means: Sequence[np.ndarray]) -> list[Line2D]:
+    """Return a handle for each gradient that is not 0 in all bins, and for each other kind of mark that is drawn."""
+    lengths = np.sum([np.diag(mean) for mean in means], axis=0)
+    handles = [
+        Line2D([], [], color=COLOURS[name], lw=1.8, label=name)
+        for name, length in zip(OBJECTIVES, lengths, strict=True)
+        if length > 0
+    ]
+    if any(arrows(mean)[:, 2].any() for mean in means):
+        handles.append(Line2D([], [], color=NULL_GREY, lw=2.6, alpha=0.5, label="length outside the plane"))
+    handles.append(Line2D([], [], color=COLOURS["prior"], lw=0.9, ls=":", label="visual + prior = standard"))
     return [*handles, Line2D([], [], color=NULL_GREY, ls="none", marker=".", label="other samples of the prompts")]
 
 
@@ -151,15 +159,11 @@ def draw(record: Measurement, scope: str = "all", weigh: str = "equal") -> Figur
     """Draw the bins of a record that has the tables `units` and `grams`."""
     units, grams = unit_grams(record, scope)
     entering, bins = weighed(grams, weigh), sorted(units["bin"].unique())
-    lines = -(-len(bins) // COLUMNS)
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 0.9 + 2.2 * lines), layout="constrained")
-        axes = figure.subplots(lines, COLUMNS, squeeze=False)
-        for ax in axes.flat[len(bins) :]:
-            ax.set_axis_off()
+        figure, axes = panels.grid(len(bins), sheet().across(5, 2), (1.7,))
         members = [(units["bin"] == bin_).to_numpy() for bin_ in bins]
         low, high = frame([entering[inside].mean(axis=0) for inside in members])
-        for ax, bin_, inside in zip(axes.flat, bins, members, strict=False):
+        for ax, bin_, inside in zip(axes, bins, members, strict=True):
             draw_bin(ax, entering[inside], units.loc[inside, "prompt_id"].to_numpy(dtype=str))
             ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
             ax.set_axis_off()
@@ -173,6 +177,6 @@ def draw(record: Measurement, scope: str = "all", weigh: str = "equal") -> Figur
             captions.metric(record),
             captions.sketch(record, scope),
         )
-        captions.entitle(figure, title, *words, "|standard|: root mean square")
-        figure.legend(handles=legend_entries(), loc="outside lower center", ncols=7, columnspacing=1.8)
+        handles = legend_entries([entering[inside].mean(axis=0) for inside in members])
+        finish(figure, title, *words, "|standard|: root mean square", handles=handles)
     return figure

@@ -15,12 +15,15 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from figures import captions, panels
+from figures.fitting import finish
 from figures.selection import check_choice
-from figures.style import WIDE_WIDTH_IN, styled
+from figures.sheets import sheet
+from figures.style import styled
 from records import SCOPES, Measurement
 
 ANGLE = "angle_language_visual_attached_mean_deg"
 SHARE = "share_visual_mean"
+ROW_IN = 0.135  # height for each group
 LEAST_SPREAD_DEG = 30.0  # either side of 90: smaller departures are not painted as large ones
 
 
@@ -76,16 +79,17 @@ def draw(record: Measurement, scope: str = "all") -> Figure:
     rows = rows_of(record, scope)
     angles, shares = grid(rows, ANGLE), grid(rows, SHARE)
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 1.9 + 0.17 * len(angles)), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
+        figure, (left, right) = panels.grid(2, sheet().across(2), (0.6 + ROW_IN * len(angles),))
         draw_grid(left, angles, "RdBu_r", angle_range(angles), "degrees")
-        draw_grid(
-            right, 100 * shares, "viridis", Normalize(0.0, 100 * float(np.nanmax(shares.to_numpy(), initial=0.0))), "%"
-        )
-        left.set_yticks(range(len(angles)), [label(group) for group in angles.index])
+        most = 100 * float(np.nanmax(shares.to_numpy(), initial=0.0))
+        draw_grid(right, 100 * shares, "viridis", Normalize(0.0, most), "%")
+        names = [label(group) for group in angles.index]
+        left.set_yticks(range(len(angles)), names)
+        right.set_yticks(range(len(angles)), names if sheet().narrow else [])
         pooled = "pooled " if captions.statistic(record) == "pooled" else ""
-        left.set_title(f"(a) {pooled}angle of language and visual gradient, q* attached")
-        right.set_title("(b) share of the visual gradient's squared norm, q* detached")
-        words = (captions.pair(record), units(record, rows), captions.metric(record), captions.sketch(record))
-        captions.entitle(figure, "Gradients by depth and kind of parameter", *words)
+        left.set_title(f"(a) {pooled}angle of language and visual, attached")
+        right.set_title("(b) share of the visual squared norm, detached")
+        grey = "grey: no gradient" if angles.isna().any(axis=None) or shares.isna().any(axis=None) else ""
+        words = (captions.pair(record), units(record, rows), grey, captions.metric(record), captions.sketch(record))
+        finish(figure, "Gradients by depth and kind of parameter", *words)
     return figure

@@ -7,8 +7,8 @@ Reads the table `curves` of a record written by `python -m study.effects`.
 
 Three kinds of rollouts can be drawn. `training`: those of the step, in bins with the edges of step 0. `fixed`: the
 first student's, on held-out prompts. `own`: the present student's, on the same prompts. Training rollouts are of other
-prompts in each step, so their lines are running means over `--window` steps, over fewer toward the ends. Fixed and own
-rollouts are measured at a few steps, the points. Bins 7-9 are the three in which the teacher depends most on the
+prompts in each step, so their lines are running means over `--window` steps, drawn where the window is whole. Fixed and
+own rollouts are measured at a few steps, the points. Bins 7-9 are the three in which the teacher depends most on the
 picture; the mean of each counts alike. Thick lines are means over seeds, thin ones seeds.
 """
 
@@ -20,9 +20,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import arms as study
-from figures import captions
+from figures import captions, panels
+from figures.fitting import finish
 from figures.selection import check_choice
-from figures.style import WIDE_WIDTH_IN, styled
+from figures.sheets import sheet
+from figures.style import styled
 from records import Measurement
 from records.tables.study import ALL_BINS
 from stats import N_BINS, bins_label, upper_bins
@@ -43,7 +45,7 @@ def draw_panel(ax: Axes, rows: pd.DataFrame, arms: Sequence[str], loss: str, win
         else:
             study.draw_arm(ax, study.running_mean(table, window), arm)
     ax.set_ylim(bottom=0)
-    ax.set_ylabel(f"{loss} loss (nats a token)")
+    ax.set_ylabel(f"{loss} loss (nats per token)")
 
 
 def draw(
@@ -55,17 +57,17 @@ def draw(
     study.check_window(window)
     chosen = study.choose(record, "curves", arms, USUAL)
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 5.6), layout="constrained")
-        axes = figure.subplots(2, 2, sharex=True)
+        across = sheet().across(2)
+        figure, axes = panels.grid(4, across, (1.9,), sharex=True)
         shown = curves[curves["rollouts"] == rollouts]
-        for letter, ax, (loss, where) in zip("abcd", axes.flat, product(LOSSES, WHERE), strict=True):
+        for letter, ax, (loss, where) in zip("abcd", axes, product(LOSSES, WHERE), strict=True):
             rows = shown[shown["bin"].isin(WHERE[where])]
             draw_panel(ax, rows, chosen, loss, window if rollouts == "training" else None)
             ax.set_title(f"({letter}) {loss}, {where}")
-        for ax in axes[1]:
+        for ax in axes[-across:]:
             ax.set_xlabel("step")
         smoothed = f"running mean over {window} steps" if rollouts == "training" and window > 1 else ""
         words = (captions.trained(record, curves), f"{rollouts} rollouts", smoothed)
-        captions.entitle(figure, "Losses over training", *words)
-        study.legend(figure, chosen)
+        handles = study.handles(chosen, shown["seed"].nunique() > 1)
+        finish(figure, "Losses over training", *words, handles=handles)
     return figure

@@ -5,7 +5,7 @@
 
 Reads the table `norms` of a record written by `python -m probes.norms`. The paper shows the norms of the standard and
 the visual gradient and their cosine. Here are also the norm of the language gradient, angles in place of the cosine,
-and the mean losses. Bands are 95 % intervals of the means, over prompts. Angles of signed-bins are pooled, not means.
+and the mean losses. Bars are 95 % intervals of the means, over prompts. Angles of signed-bins are pooled, not means.
 """
 
 import pandas as pd
@@ -13,8 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import captions, panels
+from figures.fitting import finish
 from figures.selection import rows_where
-from figures.style import COLOURS, INK, WIDE_WIDTH_IN, styled
+from figures.sheets import sheet
+from figures.style import COLOURS, INK, styled
 from records import Measurement
 
 OBJECTIVES = ("standard", "language", "visual")
@@ -25,7 +27,7 @@ def draw_norms(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw the mean norm of each objective's gradient."""
     for name in OBJECTIVES:
         interval = [rows[f"norm_{name}_{end}"] for end in ("mean", "low", "high")]
-        panels.line_in_band(ax, rows["checkpoint"], interval, panels.Series(f"norm_{name}", name, COLOURS[name]))
+        panels.line_with_bars(ax, rows["checkpoint"], interval, panels.Series(f"norm_{name}", name, COLOURS[name]))
     ax.set_ylim(bottom=0)
     ax.set_ylabel("mean norm of the gradient")
     ax.set_title("(a) norms")
@@ -36,7 +38,7 @@ def draw_angles(ax: Axes, rows: pd.DataFrame, statistic: str = "mean") -> None:
     panels.right_angle(ax)
     for angle in panels.ANGLES:
         interval = [rows[f"{angle.name}_{end}_deg"] for end in ("mean", "low", "high")]
-        panels.line_in_band(ax, rows["checkpoint"], interval, angle)
+        panels.line_with_bars(ax, rows["checkpoint"], interval, angle)
     ax.set_ylim(0, 180)
     ax.set_yticks(range(0, 181, 30))
     ax.set_ylabel(f"{statistic} angle (degrees)")
@@ -63,7 +65,7 @@ def name_checkpoints(ax: Axes, rows: pd.DataFrame) -> None:
 def units(record: Measurement, rows: pd.DataFrame, bin_: str) -> str:
     """Name the unit, how many of them each checkpoint has, and the tokens."""
     tokens = "all bins" if bin_ == "all" else f"VDS bin {bin_}"
-    return f"unit: {record.header['settings']['unit']}, up to {rows['n_units'].max()} a checkpoint, {tokens}"
+    return f"unit: {record.header['settings']['unit']}, up to {rows['n_units'].max()} per checkpoint, {tokens}"
 
 
 def draw(record: Measurement, scope: str = "all", bin_: str = "all") -> Figure:
@@ -74,14 +76,13 @@ def draw(record: Measurement, scope: str = "all", bin_: str = "all") -> Figure:
     """
     rows = rows_where(record, "norms", scope=scope, bin=bin_).sort_values("checkpoint")
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 3.6), layout="constrained")
-        axes = figure.subplots(1, 3, sharex=True)
+        figure, axes = panels.grid(3, sheet().across(3), (1.8,), sharex=True)
         draw_norms(axes[0], rows)
         draw_angles(axes[1], rows, captions.statistic(record))
         draw_losses(axes[2], rows)
-        for ax, place in zip(axes, ("best", "upper left", "best"), strict=True):
+        for ax in axes:
             name_checkpoints(ax, rows)
-            ax.legend(loc=place, handlelength=1.8, labelspacing=0.25)
+            ax.legend()
         teacher, parameters = f"teacher {record.header['pair']['teacher']}", captions.parameters(scope)
         words = (
             teacher,
@@ -90,5 +91,5 @@ def draw(record: Measurement, scope: str = "all", bin_: str = "all") -> Figure:
             captions.metric(record),
             captions.sketch(record, scope),
         )
-        captions.entitle(figure, "Gradients over checkpoints", *words)
+        finish(figure, "Gradients over checkpoints", *words)
     return figure

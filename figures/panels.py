@@ -8,10 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import Normalize
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
+from figures.sheets import sheet
 from figures.style import COLOURS, DASHED, DOTTED, INK, NULL_GREY, PAPER_INK
+
+SPREAD_WIDTH = 0.6  # of the lines about a mean, in points
 
 
 @dataclass(frozen=True)
@@ -37,23 +41,44 @@ ANGLES = (
 )
 
 
-def mean_with_band(ax: Axes, x: ArrayLike, mean: ArrayLike, std: ArrayLike, **look: Any) -> None:
-    """Draw a line through means, points on it, and a band of half a standard deviation on either side.
+def grid(n_panels: int, across: int, rows_in: Sequence[float], **shared: Any) -> tuple[Figure, list[Axes]]:
+    """Return a figure as wide as the sheet, and its panels line by line.
+
+    Args:
+        across: how many panels stand side by side.
+        rows_in: heights of the lines on paper; the last one is that of all further lines.
+        shared: what `Figure.subplots` takes, such as `sharex`. The lowest panel of each column has its tick labels.
+    """
+    n_lines = -(-n_panels // across)
+    heights_in = [sheet().inches(rows_in[min(line, len(rows_in) - 1)]) for line in range(n_lines)]
+    figure = Figure(figsize=(sheet().width_in, sum(heights_in)), layout="constrained")
+    axes = figure.subplots(n_lines, across, squeeze=False, height_ratios=heights_in, **shared)
+    for ax in axes.flat[n_panels:]:
+        ax.remove()
+    drawn = list(axes.flat[:n_panels])
+    for ax in drawn[-across:]:
+        ax.tick_params(labelbottom=True)
+    return figure, drawn
+
+
+def mean_with_spread(ax: Axes, x: ArrayLike, mean: ArrayLike, std: ArrayLike, **look: Any) -> None:
+    """Draw a line through means, points on it, and thin lines half a standard deviation on either side.
 
     look: what `Axes.plot` takes, the colour of the line among it.
     """
     mean, half = np.asarray(mean), 0.5 * np.asarray(std)
-    ax.fill_between(x, mean - half, mean + half, color=look["color"], alpha=0.16, linewidth=0, zorder=2)
+    for edge in (mean - half, mean + half):
+        ax.plot(x, edge, color=look["color"], linewidth=SPREAD_WIDTH, alpha=0.6, zorder=2)
     ax.plot(x, mean, marker="o", mec="white", mew=0.6, zorder=4, **look)
 
 
-def line_in_band(ax: Axes, x: ArrayLike, interval: Sequence[ArrayLike], series: Series) -> None:
-    """Draw a line through means, and a band for their intervals; a hollow series is dashed.
+def line_with_bars(ax: Axes, x: ArrayLike, ends: Sequence[ArrayLike], series: Series) -> None:
+    """Draw a line through means, and a bar for the interval of each; a hollow series is dashed.
 
-    interval: the means, their lower ends and their upper ends.
+    ends: the means, their lower ends and their upper ends.
     """
-    mean, low, high = map(np.asarray, interval)
-    ax.fill_between(x, low, high, color=series.colour, alpha=0.16, linewidth=0, zorder=2)
+    mean, low, high = map(np.asarray, ends)
+    interval(ax, x, low, high, colour=series.colour)
     look: dict[str, Any] = {"color": series.colour, "linestyle": DASHED if series.hollow else "-"}
     ax.plot(x, mean, marker="o", mfc=series.inside, ms=3.4, label=series.label, zorder=4, **look)
 
@@ -98,8 +123,7 @@ def published_points(ax: Axes, x: Sequence[float], readings: Sequence[float]) ->
 
 
 def published_range(ax: Axes, x: Sequence[float], low: float, high: float) -> None:
-    """Draw a range that a published text gives, with dashed edges, over the bins that it is about."""
-    ax.fill_between(x, low, high, color=PAPER_INK, alpha=0.10, linewidth=0, zorder=1.2)
+    """Draw the two ends of a range that a published text gives, dashed, over the bins that it is about."""
     for edge in (low, high):
         ax.plot(x, [edge] * len(x), color=PAPER_INK, linewidth=0.8, linestyle=DASHED, zorder=1.3)
 
@@ -128,6 +152,22 @@ def logarithmic(ax: Axes) -> None:
     ax.set_yscale("log", nonpositive="mask")
     ax.yaxis.set_major_locator(LogLocator(numticks=5))
     ax.yaxis.set_minor_locator(NullLocator())
+    plain_ticks(ax.yaxis)
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Write the numbers of an axis without raised exponents, whose letters are smaller than all others."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+
+
+def plain(value: float) -> str:
+    """Return a number as it stands at a logarithmic axis.
+
+    >>> plain(1e-5), plain(-0.002), plain(0.0), plain(100.0), plain(2e5)
+    ('1e\u22125', '\u22120.002', '0', '100', '2e5')
+    """
+    words = f"{value:g}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.0e}"
+    return words.replace("e-0", "e-").replace("e+0", "e").replace("e+", "e").replace("-", "\u2212")
 
 
 def logarithmic_both_ways(axis: Axis, values: ArrayLike) -> None:
@@ -140,6 +180,9 @@ def logarithmic_both_ways(axis: Axis, values: ArrayLike) -> None:
     set_scale = axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale
     set_scale("symlog", linthresh=10.0**least, linscale=0.5)
     decades = 10.0 ** np.arange(greatest, least, -max(-(-(greatest - least) // 2), 1))
+    if sheet().narrow and axis is axis.axes.xaxis:
+        decades = decades[:1]  # there is room for no more numbers
     axis.set_ticks([*-decades, 0.0, *decades])
     axis.set_minor_locator(NullLocator())
+    plain_ticks(axis)
     axis.axes.autoscale()

@@ -10,15 +10,20 @@ correct, points of right answers. The number stands beside it. A pair whose 95 %
 and one that is equivalent to standard a grey rim.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from figures import captions
+from figures import panels
+from figures.fitting import finish
 from figures.selection import check_choice
-from figures.style import INK, NULL_GREY, WIDE_WIDTH_IN, styled
+from figures.sheets import sheet
+from figures.style import INK, NULL_GREY, styled
 from records import Measurement, RecordError
 
 QUANTITIES = ("standard", "language", "visual", "correct")
@@ -52,11 +57,16 @@ def draw_arm(ax: Axes, rows: pd.DataFrame, norm: TwoSlopeNorm, quantity: str) ->
         colour = sign(quantity) * row["difference"]
         ax.scatter([x], [y], c=[colour], cmap="RdBu", norm=norm, s=90, edgecolors=rim, linewidths=1.3, zorder=3)
         digits = 1 if quantity == "correct" else 3
-        ax.annotate(
-            f"{row['difference']:+.{digits}f}", (x, y), (0, 8), textcoords="offset points", ha="center", size=6.5
-        )
-    ax.set_xlabel("language gap: language loss, bins 7-9 (nats)")
-    ax.margins(0.14)
+        ax.annotate(f"{row['difference']:+.{digits}f}", (x, y), (0, 8), textcoords="offset points", ha="center")
+    ax.margins(0.2)
+
+
+def legend_entries(rows: pd.DataFrame) -> list[Line2D]:
+    """Return one handle for each kind of rim that is drawn."""
+    rims = {INK: ("95 % interval excludes 0", rows["counts_as"].isin(DECIDED))}
+    rims[NULL_GREY] = ("equivalent to standard", rows["counts_as"] == "equivalent")
+    look: dict[str, Any] = {"ls": "none", "marker": "o", "mfc": "white", "ms": 7, "mew": 1.3}
+    return [Line2D([], [], color=rim, label=label, **look) for rim, (label, drawn) in rims.items() if drawn.any()]
 
 
 def draw(record: Measurement, quantity: str = "standard") -> Figure:
@@ -71,15 +81,19 @@ def draw(record: Measurement, quantity: str = "standard") -> Figure:
     norm = TwoSlopeNorm(0.0, -most, most)
     unit = "points of right answers" if quantity == "correct" else f"nats of the {quantity} loss in bins 7-9"
     with styled():
-        figure = Figure(figsize=(max(4.6, min(WIDE_WIDTH_IN, 4.6 * len(arms))), 4.0), layout="constrained")
-        axes = figure.subplots(1, len(arms), sharex=True, sharey=True, squeeze=False)[0]
+        across = sheet().across(min(len(arms), 3))
+        figure, axes = panels.grid(len(arms), across, (2.5,), sharex=True, sharey=True)
         for ax, arm in zip(axes, arms, strict=True):
             draw_arm(ax, rows[rows["arm"] == arm], norm, quantity)
-            ax.set_title(f"{arm} - standard")
-        axes[0].set_ylabel("visual gap: visual loss, bins 7-9 (nats)")
-        bar = figure.colorbar(axes[-1].collections[0], ax=list(axes), shrink=0.85)
-        bar.set_label(f"difference for the better ({unit})")
+            ax.set_title(f"{arm} \u2212 standard")
+        for ax in axes[::across]:
+            ax.set_ylabel("visual gap: visual loss, bins 7-9 (nats)")
+        for ax in axes[-across:]:
+            ax.set_xlabel("language gap: language loss, bins 7-9 (nats)")
+        bar = figure.colorbar(axes[-1].collections[0], ax=axes, shrink=0.85)
+        bar.set_label(f"for the better ({unit})")
         seeds = sorted({int(n) for n in rows["n_seeds"]})
         words = f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-        captions.entitle(figure, "When steering helps: pairs by their gaps", unit, words)
+        title = "When steering helps: pairs by their gaps"
+        finish(figure, title, f"numbers: {unit}", words, handles=legend_entries(rows))
     return figure

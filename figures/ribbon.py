@@ -12,6 +12,7 @@ the probe says how many are.
 Records hold no pictures: name the files with `--pictures`, one for each response.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -29,19 +30,21 @@ from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullLocator
 from PIL import Image
 
 from cli.errors import OptionError
-from figures import captions
-from figures.style import COLOURS, INK, NULL_GREY, WIDE_WIDTH_IN, styled
+from figures import captions, panels
+from figures.fitting import EDGE_PT, KEY, entitle, widest
+from figures.sheets import sheet
+from figures.style import COLOURS, INK, NULL_GREY, styled
 from records import Measurement, RecordError
 
 FONT: Final = "DejaVu Sans Mono"  # its characters are equally wide
-FONT_PT: Final = 9.0
-CHARACTER_PT: Final = 0.602 * FONT_PT
+CHARACTER: Final = 0.602  # width of a character, in sizes of the letters
 GAP_PT: Final = 3.0  # between two tokens
-TOKEN_PT, LINE_PT = 15.0, 31.0
-MARGIN_PT, PICTURE_PT, TITLE_PT, TOP_PT, BOTTOM_PT = 12.0, 110.0, 17.0, 40.0, 48.0
+MARGIN_PT: Final = 8.0
+TOKEN, LINE, TITLE, PICTURE, BAR = 1.65, 3.4, 1.9, 11.5, 5.0  # heights, in sizes of the letters
 VDS_RANGE_NATS = (1e-3, 5.0)  # of the colours; what is beyond has that of the end
 USUAL = 3  # responses, where none is named
 
@@ -128,43 +131,48 @@ def places(texts: Sequence[str], width_pt: float) -> list[tuple[float, int]]:
     return begins
 
 
+def letters_pt(heights: float = 1.0) -> float:
+    """Return a height in points that is told in sizes of the letters."""
+    return heights * sheet().small_pt
+
+
 def token_width_pt(text: str) -> float:
     """Return the width of a token's box."""
-    return CHARACTER_PT * (len(shown(text)) + 0.8)
+    return letters_pt(CHARACTER) * (len(shown(text)) + 0.8)
 
 
 def text_width_pt(response: Response) -> float:
     """Return how wide the lines of a response may be."""
-    aside = PICTURE_PT + MARGIN_PT if response.picture is not None else 0.0
-    return 72 * WIDE_WIDTH_IN - 2 * MARGIN_PT - aside
+    aside = letters_pt(PICTURE) + MARGIN_PT if response.picture is not None else 0.0
+    return 72 * sheet().width_in - 2 * MARGIN_PT - aside
 
 
 def height_pt(response: Response) -> float:
     """Return how much room a response takes."""
     lines = places(response.tokens["token_text"].tolist(), text_width_pt(response))[-1][1] + 1
-    words = TITLE_PT + lines * LINE_PT
-    return MARGIN_PT + max(words, PICTURE_PT if response.picture is not None else 0.0)
+    words = letters_pt(TITLE * (title(response).count("\n") + 1) + lines * LINE)
+    return MARGIN_PT + max(words, letters_pt(PICTURE) if response.picture is not None else 0.0)
 
 
 def draw_token(ax: Axes, token: Mapping, x: float, y: float, norm: LogNorm) -> None:
     """Draw a token's box with its upper left corner at a place, and the mark of its gradients below."""
     wide = token_width_pt(token["token_text"])
     colour = colormaps["YlGnBu"](norm(np.clip(token["vds_nats"], *VDS_RANGE_NATS)))
-    ax.add_patch(Rectangle((x, y), wide, TOKEN_PT, facecolor=colour, linewidth=0))
+    high = letters_pt(TOKEN)
+    ax.add_patch(Rectangle((x, y), wide, high, facecolor=colour, linewidth=0))
     ink = "white" if np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5 else INK
     style: dict[str, Any] = {
         "fontfamily": FONT,
-        "fontsize": FONT_PT,
         "va": "center",
         "ha": "center",
         "parse_math": False,
     }
-    ax.text(x + wide / 2, y + TOKEN_PT / 2, shown(token["token_text"]), color=ink, **style)
-    below = y + TOKEN_PT + 2.2
+    ax.text(x + wide / 2, y + high / 2, shown(token["token_text"]), color=ink, **style)
+    below = y + high + 2.2
     if token["conflict"]:
         ax.plot([x, x + wide], [below, below], color=COLOURS["language"], linewidth=2.2, solid_capstyle="butt")
         words = f"{token['angle_deg']:.0f}"
-        ax.text(x + wide / 2, below + 2, words, color=COLOURS["language"], fontsize=6.5, va="top", ha="center")
+        ax.text(x + wide / 2, below + 2, words, color=COLOURS["language"], va="top", ha="center")
     elif token["angle_deg"] == token["angle_deg"]:
         ax.plot([x, x + wide], [below, below], color=NULL_GREY, linewidth=0.8, solid_capstyle="butt")
 
@@ -173,21 +181,26 @@ def draw_response(ax: Axes, response: Response, top_pt: float, norm: LogNorm) ->
     """Draw the question, the picture if there is one, and the tokens."""
     left = MARGIN_PT
     if response.picture is not None:
-        ax.imshow(response.picture, extent=(left, left + PICTURE_PT, top_pt + PICTURE_PT, top_pt), aspect="auto")
-        left += PICTURE_PT + MARGIN_PT
-    ax.text(left, top_pt, title(response.rollout), fontsize=8.5, va="top", parse_math=False, color=INK)
+        side = letters_pt(PICTURE)
+        ax.imshow(response.picture, extent=(left, left + side, top_pt + side, top_pt), aspect="auto")
+        left += side + MARGIN_PT
+    words = title(response)
+    ax.text(left, top_pt, words, va="top", parse_math=False, color=INK)
+    top_pt += letters_pt(TITLE) * (words.count("\n") + 1)
     rows = response.tokens.to_dict("records")
     at = places([row["token_text"] for row in rows], text_width_pt(response))
     for row, (x, line) in zip(rows, at, strict=True):
-        draw_token(ax, row, left + x, top_pt + TITLE_PT + line * LINE_PT, norm)
+        draw_token(ax, row, left + x, top_pt + line * letters_pt(LINE), norm)
 
 
-def title(rollout: Mapping) -> str:
-    """Return the question and whether its answer was right."""
+def title(response: Response) -> str:
+    """Return the question and whether its answer was right, in lines as wide as the tokens' room."""
+    rollout, wide = response.rollout, text_width_pt(response)
     question = " ".join(str(rollout["prompt"]).replace("<image>", " ").split())
     question = question if len(question) <= 90 else f"{question[:87]}..."
-    verdict = {True: "right", False: "wrong"}.get(rollout["correct"], "answer not known")
-    return f"{question}  \u00b7  expected {rollout['answer']}: {verdict}"
+    verdict = {True: "right", False: "wrong"}.get(rollout["correct"], "answer unknown")
+    words = f"{question}  \u00b7  expected {rollout['answer']}: {verdict}"
+    return "\n".join(textwrap.wrap(words, int(wide / letters_pt(CHARACTER))))
 
 
 def draw(
@@ -213,33 +226,55 @@ def draw(
     if not 0.0 <= threshold_deg <= 180.0:
         raise OptionError(f"`threshold_deg` must lie in [0, 180], got {threshold_deg}; 90 is where gradients conflict")
     chosen = gather(record, marked(record, attached, threshold_deg), responses, pictures)
-    wide, high = 72 * WIDE_WIDTH_IN, TOP_PT + sum(map(height_pt, chosen)) + BOTTOM_PT
     norm = LogNorm(*VDS_RANGE_NATS)
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, high / 72))
+        figure = Figure(figsize=(sheet().width_in, 1.0))
+        legend = widest(
+            lambda columns: figure.legend(handles=legend_entries(chosen), loc="lower left", ncols=columns, **KEY),
+            len(legend_entries(chosen)),
+            figure.bbox.width,
+        )
+        top = MARGIN_PT + (_entitle(figure, record, attached) if sheet().titled else 0.0)
+        key_pt = legend.get_window_extent().height * 72 / figure.dpi + EDGE_PT
+        high = top + sum(map(height_pt, chosen)) + letters_pt(BAR) + key_pt
+        figure.set_size_inches(sheet().width_in, high / 72)
+        wide = 72 * sheet().width_in
         ax = figure.add_axes((0, 0, 1, 1), xlim=(0, wide), ylim=(high, 0))
-        top = TOP_PT
         for response in chosen:
             draw_response(ax, response, top, norm)
             top += height_pt(response)
         ax.set(xlim=(0, wide), ylim=(high, 0))
         ax.set_axis_off()
-        draw_key(figure, norm, high)
-        title = "Dependence on the picture and conflicts, token by token"
-        prior = f"q* {'attached' if attached else 'detached'}"
-        words = (record.header["pair"]["student"], prior, captions.metric(record), captions.sketch(record, "all"))
-        captions.entitle(figure, title, *words, y=1 - 6 / high)
+        draw_scale(figure, norm, key_pt / high, letters_pt(BAR) / high)
     return figure
 
 
-def draw_key(figure: Figure, norm: LogNorm, high_pt: float) -> None:
-    """Draw the scale of the colours and name the lines, at the bottom."""
-    bar = figure.add_axes((MARGIN_PT / 720, 30 / high_pt, 0.3, 9 / high_pt))
+def draw_scale(figure: Figure, norm: LogNorm, below: float, high: float) -> None:
+    """Draw the scale of the colours in a strip of the figure, whose lower edge and height are shares of it."""
+    bar = figure.add_axes((0.02, below + 0.6 * high, 0.4 if not sheet().narrow else 0.94, 0.2 * high))
     figure.colorbar(ScalarMappable(norm, "YlGnBu"), cax=bar, orientation="horizontal", extend="both")
+    bar.xaxis.set_minor_locator(NullLocator())
+    panels.plain_ticks(bar.xaxis)
     bar.set_xlabel("VDS: dependence on the picture (nats)", labelpad=1)
-    handles = [
-        Line2D([], [], color=COLOURS["language"], lw=2.2, label="language and visual gradients conflict (degrees)"),
-        Line2D([], [], color=NULL_GREY, lw=0.8, label="measured, no conflict"),
-        Line2D([], [], lw=0, label="no line: not measured"),
-    ]
-    figure.legend(handles=handles, loc="lower right", bbox_to_anchor=(1 - 6 / 720, 12 / high_pt), ncols=3)
+
+
+def legend_entries(responses: Sequence[Response]) -> list[Line2D]:
+    """Return one handle for each kind of line that is drawn, and one for tokens without a line."""
+    tokens = pd.concat([response.tokens for response in responses])
+    measured, conflict = tokens["angle_deg"].notna(), tokens["conflict"]
+    entries = []
+    if conflict.any():
+        label = "language and visual gradients conflict (degrees)"
+        entries.append(Line2D([], [], color=COLOURS["language"], lw=2.2, label=label))
+    if (measured & ~conflict).any():
+        entries.append(Line2D([], [], color=NULL_GREY, lw=0.8, label="measured, no conflict"))
+    if not measured.all():
+        entries.append(Line2D([], [], lw=0, label="no line: not measured"))
+    return entries
+
+
+def _entitle(figure: Figure, record: Measurement, attached: bool) -> float:
+    """Write the title and the caption; return their height in points."""
+    prior = f"q* {'attached' if attached else 'detached'}"
+    words = (record.header["pair"]["student"], prior, captions.metric(record), captions.sketch(record, "all"))
+    return entitle(figure, "Dependence on the picture and conflicts, token by token", *words, y=0.99)

@@ -9,7 +9,8 @@ prompts. Where steps were taken, a third row compares predicted with measured ch
 shows where first order ends.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from figures import captions, panels
+from figures.fitting import finish
 from figures.selection import check_choice
-from figures.style import COLOURS, DASHED, DOTTED, INK, NULL_GREY, WIDE_WIDTH_IN, styled
+from figures.sheets import sheet
+from figures.style import COLOURS, DASHED, DOTTED, INK, NULL_GREY, styled
 from geometry.objective_settings import GAMMA
 from records import Measurement
 from records.tables.forecast import FIRST_ORDER, PRIORS
@@ -63,7 +67,7 @@ def draw_by_gamma(ax: Axes, rows: pd.DataFrame, loss: str) -> None:
     _zero(ax)
     ax.set_xlabel("gamma")
     ax.set_ylabel("change (nats / unit rate)")
-    ax.legend(loc="best", handlelength=2.4)
+    ax.legend()
 
 
 def draw_by_bin(ax: Axes, rows: pd.DataFrame, loss: str) -> None:
@@ -76,11 +80,10 @@ def draw_by_bin(ax: Axes, rows: pd.DataFrame, loss: str) -> None:
         panels.interval(ax, x, inside[f"d_{loss}_low_nats"], inside[f"d_{loss}_high_nats"], colour=colour)
         ax.plot(x, inside[f"d_{loss}_mean_nats"], "o", color=colour, ms=3.6, label=f"gamma {gamma:g}", zorder=4)
     _zero(ax)
-    ax.margins(y=0.17)  # room for the legend
     panels.logarithmic_both_ways(ax.yaxis, numbered[f"d_{loss}_mean_nats"])
     ax.set_xticks(sorted(numbered["bin"].astype(int).unique()))
     ax.set_xlabel("VDS bin (0 = least visual)")
-    ax.legend(loc="upper left", ncols=3, handletextpad=0.1, columnspacing=1.0)
+    ax.legend()
 
 
 def draw_eta(ax: Axes, record: Measurement) -> None:
@@ -92,7 +95,7 @@ def draw_eta(ax: Axes, record: Measurement) -> None:
     ax.set_ylim(0, 1.05)
     ax.set_xlabel("gamma")
     ax.set_ylabel("eta")
-    ax.legend(loc="best", handlelength=2.4)
+    ax.legend()
 
 
 def draw_angles(ax: Axes, rows: pd.DataFrame) -> None:
@@ -105,23 +108,33 @@ def draw_angles(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_yticks(range(0, 181, 30))
     ax.set_xlabel("gamma")
     ax.set_ylabel("angle (degrees)")
-    ax.legend(loc="upper left", ncols=2, handlelength=2.0, columnspacing=1.0, labelspacing=0.25)
+    ax.legend()
 
 
 def draw_step_row(axes: Sequence[Axes], record: Measurement) -> None:
     """Draw predicted against measured change, and their slope and relative error against the rate."""
     draw_steps(axes[0], record.table("step_changes"), record.table("step_fits"))
-    axes[0].set_title("(g) steps taken, a point a bin; filled: first order")
+    axes[0].set_title("(g) steps taken, one point per bin")
     draw_reach(axes[1], record.table("step_fits"), "slope")
     axes[1].axhline(1, color=INK, linewidth=0.8, linestyle=DOTTED)
     axes[1].set_ylim(-0.6, 2.1)  # beyond, nothing is left of first order
     axes[1].set_ylabel("slope of measured on predicted")
     axes[1].set_title("(h) slope over the bins")
-    draw_reach(axes[2], record.table("step_fits"), "relative_error")
-    axes[2].axhline(FIRST_ORDER, color=INK, linewidth=0.8, linestyle=DOTTED)
-    axes[2].set_yscale("log")
-    axes[2].set_ylabel("relative error")
-    axes[2].set_title(f"(i) relative error; below {FIRST_ORDER:g}: first order")
+    draw_error(axes[2], record.table("step_fits"))
+    axes[2].set_title("(i) relative error of the forecast")
+
+
+def draw_error(ax: Axes, fits: pd.DataFrame) -> None:
+    """Draw the relative error of the forecast over the bins against the rate, and where first order ends."""
+    draw_reach(ax, fits, "relative_error")
+    limit = ax.axhline(
+        FIRST_ORDER, color=INK, linewidth=0.8, linestyle=DOTTED, label=f"{FIRST_ORDER:g}: first order ends"
+    )
+    ax.set_yscale("log")
+    panels.plain_ticks(ax.yaxis)
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.set_ylabel("relative error")
+    ax.legend(handles=[limit])
 
 
 def draw_steps(ax: Axes, changes: pd.DataFrame, fits: pd.DataFrame) -> None:
@@ -141,8 +154,10 @@ def draw_steps(ax: Axes, changes: pd.DataFrame, fits: pd.DataFrame) -> None:
         panels.logarithmic_both_ways(axis, both)
     ax.set_xlabel("predicted change (nats)")
     ax.set_ylabel("measured change (nats)")
-    marks = {step: MARKS[step][0] for step in numbered["step"].unique()}
-    ax.legend(handles=_entries(marks), loc="lower right", handletextpad=0.2, labelspacing=0.25)
+    first_order = held["is_first_order"]
+    ax.legend(
+        handles=[*_entries(numbered["step"].unique()), *_kinds(bool(first_order.any()), bool((~first_order).any()))]
+    )
 
 
 def draw_reach(ax: Axes, fits: pd.DataFrame, column: str) -> None:
@@ -155,6 +170,9 @@ def draw_reach(ax: Axes, fits: pd.DataFrame, column: str) -> None:
             ax.axhline(rows[column].iloc[0], color=COLOURS[str(loss)], linestyle=style, linewidth=1.0)
     if fits["lr"].notna().any():
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(numticks=4))
+        ax.xaxis.set_minor_locator(NullLocator())
+        panels.plain_ticks(ax.xaxis)
     ax.set_xlabel("learning rate")
 
 
@@ -169,31 +187,31 @@ def draw(record: Measurement, prior: str = "detached") -> Figure:
     rows = rows_of(record, "forecast", prior)
     has_steps = record.has("step_fits")
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 8.4 if has_steps else 5.8), layout="constrained")
-        axes = figure.subplots(3 if has_steps else 2, 3)
-        for row, (letters, loss) in zip(axes, (("abc", "language"), ("def", "visual")), strict=False):
+        figure, axes = panels.grid(9 if has_steps else 6, sheet().across(3, 2), (1.75,))
+        for row, (letters, loss) in zip((axes[:3], axes[3:6]), (("abc", "language"), ("def", "visual")), strict=True):
             draw_by_gamma(row[0], rows, loss)
             row[0].set_title(f"({letters[0]}) {loss} loss{', target moving along' if loss == 'visual' else ''}")
             draw_by_bin(row[1], rows, loss)
             row[1].set_title(f"({letters[1]}) {loss} loss by bin")
-        axes[0, 0].set_xlabel(f"gamma ({_rise(record, prior)})")
-        draw_eta(axes[0, 2], record)
-        axes[0, 2].set_title("(c) eta: inert under Adam")
-        draw_angles(axes[1, 2], rows_of(record, "steering", prior))
-        axes[1, 2].set_title("(f) angle of the steered direction to")
+        draw_eta(axes[2], record)
+        axes[2].set_title("(c) eta (inert under Adam)")
+        draw_angles(axes[5], rows_of(record, "steering", prior))
+        axes[5].set_title("(f) angle of the steered direction to")
         if has_steps:
-            draw_step_row(axes[2], record)
+            draw_step_row(axes[6:], record)
         title = f"What a step of standard + gamma visual would change, q* {prior}; responses held fixed"
-        captions.entitle(figure, title, captions.pair(record), prompts(record), captions.metric(record))
+        words = (captions.pair(record), prompts(record), rise(record, prior), captions.metric(record))
+        finish(figure, title, *words)
     return figure
 
 
-def _rise(record: Measurement, prior: str) -> str:
+def rise(record: Measurement, prior: str) -> str:
     """Say from which gamma the language loss of the upper bins rises."""
     rows = rows_of(record, "readings", prior)
     row = rows[rows["reading"] == "gamma_rise"].iloc[0]
     mean, low, high = ("never" if np.isinf(row[end]) else f"{row[end]:.2g}" for end in ("estimate", "low", "high"))
-    return f"upper bins rise from {mean}, 95 %: {low} to {high}"
+    where = f"rises from gamma {mean}" if mean != "never" else "never rises"
+    return f"language loss of the upper bins {where} (95 %: {low} to {high})"
 
 
 def _zero(ax: Axes) -> None:
@@ -206,8 +224,15 @@ def _mixed(colour: str, strength: float) -> str:
     return to_hex((red, green, blue))
 
 
-def _entries(marks: Mapping[str, str]) -> list[Line2D]:
-    steps = [Line2D([], [], color=INK, marker=mark, ls="none", ms=3.6, label=step) for step, mark in marks.items()]
-    return steps + [
-        Line2D([], [], color=COLOURS[loss], marker="o", ls="none", ms=3.6, label=loss) for loss in SHOWN_LOSSES
-    ]
+def _entries(steps: Iterable[str]) -> list[Line2D]:
+    """Handles for the kinds of steps, with their marks and lines, and for the losses."""
+    look: dict[str, Any] = {"color": INK, "ms": 3.6, "lw": 1.0}
+    marks = [Line2D([], [], marker=MARKS[step][0], ls=MARKS[step][1], label=step, **look) for step in steps]
+    return marks + [Line2D([], [], color=COLOURS[loss], label=f"{loss} loss") for loss in SHOWN_LOSSES]
+
+
+def _kinds(inside: bool, outside: bool) -> list[Line2D]:
+    """Handles for points where first order held, and where it did not."""
+    look: dict[str, Any] = {"color": INK, "marker": "o", "ls": "none", "ms": 3.6}
+    filled = [Line2D([], [], label="first order", **look)] if inside else []
+    return filled + ([Line2D([], [], mfc="none", label="beyond it", **look)] if outside else [])

@@ -4,20 +4,26 @@
     python -m figures RECORD step_time --arms standard vgs-lp --out pictures
 
 Reads the table `steps` of a record written by `python -m study.effects`. The time of a phase is its median over the
-steps of a run. The bars are the arm's fastest run: others shared their machine and were slower. Ticks are the totals of
-all runs. To the right of a bar stands its ratio to standard distillation; the dashed line is the published one, 1.375.
+steps of a run. The bars are the arm's fastest run. Ticks are the totals of all runs. A run that shared its machine and
+was much slower stands beyond the axis, as an arrow at its end. To the right of a bar stands its ratio to standard
+distillation; the dashed line is the published one, 1.375.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from figures import arms as study
-from figures import captions
-from figures.style import DASHED, INK, PAPER_INK, WIDE_WIDTH_IN, styled
+from figures import captions, panels
+from figures.accuracy import OTHER_IN, ROW_IN
+from figures.fitting import finish
+from figures.style import DASHED, INK, PAPER_INK, styled
 from records import Measurement
 from records.journal_lines import PHASES
 
@@ -38,18 +44,48 @@ def fastest(medians: pd.DataFrame) -> pd.DataFrame:
 def draw_bars(ax: Axes, medians: pd.DataFrame, arms: Sequence[str]) -> None:
     """Draw one bar for each arm, stacked by phase, and the totals of its seeds."""
     totals = medians.sum(axis=1)
-    least = fastest(medians)
+    least, most = fastest(medians), axis_end(medians, arms)
     left = np.zeros(len(arms))
     for phase in PHASES:
         width = least.loc[list(arms), f"{phase}_seconds"].to_numpy()
-        ax.barh(range(len(arms)), width, left=left, height=0.62, color=PHASE_COLOURS[phase], label=phase)
+        ax.barh(range(len(arms)), width, left=left, height=0.62, color=PHASE_COLOURS[phase])
         left = left + width
     for place, (arm, end) in enumerate(zip(arms, left, strict=True)):
         each = totals[arm]
         if len(each) > 1:
-            ax.plot(each, [place] * len(each), ls="none", marker="|", color=INK, ms=8, mew=0.9)
+            draw_runs(ax, each[each <= most], most if (each > most).any() else None, place)
         words = f"{end:.2f} s" + ratio_words(least, arm)
-        ax.annotate(words, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=7.5)
+        ax.annotate(words, (1.04, place), xycoords=("axes fraction", "data"), va="center")
+
+
+def draw_runs(ax: Axes, each: pd.Series, beyond: float | None, place: int) -> None:
+    """Draw a tick for the total of each run, and an arrow at the end of the axis if some lie beyond it."""
+    ax.plot(each, [place] * len(each), ls="none", marker="|", color=INK, ms=6, mew=0.9)
+    if beyond is not None:
+        ax.plot([beyond], [place], ls="none", marker=">", color=INK, ms=4, clip_on=False)
+
+
+def axis_end(medians: pd.DataFrame, arms: Sequence[str]) -> float:
+    """Return where the axis ends: a little beyond the longest bar and the published time."""
+    ends = fastest(medians).sum(axis=1)
+    longest = float(ends[list(arms)].max())
+    return 1.08 * max(longest, PUBLISHED_RATIO * ends[study.STANDARD] if study.STANDARD in ends else 0.0)
+
+
+def legend_entries(medians: pd.DataFrame, arms: Sequence[str]) -> list[Artist]:
+    """Return one handle for each kind of mark that is drawn."""
+    totals = medians.sum(axis=1)[list(arms)]
+    several, beyond = totals.groupby("arm").transform("size") > 1, totals > axis_end(medians, arms)
+    marks: list[Artist] = [Patch(color=PHASE_COLOURS[phase], label=phase) for phase in PHASES]
+    if study.STANDARD in medians.index:
+        marks.append(
+            Line2D([], [], color=PAPER_INK, lw=1.1, ls=DASHED, label=f"published: {PUBLISHED_RATIO} \u00d7 standard")
+        )
+    if several.any():
+        marks.append(Line2D([], [], color=INK, ls="none", marker="|", ms=6, mew=0.9, label="single runs"))
+    if (several & beyond).any():
+        marks.append(Line2D([], [], color=INK, ls="none", marker=">", ms=4, label="slower runs, beyond the axis"))
+    return marks
 
 
 def ratio_words(least: pd.DataFrame, arm: str) -> str:
@@ -64,15 +100,20 @@ def draw(record: Measurement, arms: Sequence[str] | None = None) -> Figure:
     chosen = study.choose(record, "steps", arms, study.MAIN)
     medians = seconds(steps)
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 1.5 + 0.27 * len(chosen)), layout="constrained")
-        ax = figure.subplots()
+        figure, [ax] = panels.grid(1, 1, (OTHER_IN + 1.3 * ROW_IN * len(chosen),))
         draw_bars(ax, medians, chosen)
         if study.STANDARD in medians.index:
             published = PUBLISHED_RATIO * fastest(medians).sum(axis=1)[study.STANDARD]
-            ax.axvline(published, color=PAPER_INK, lw=1.1, linestyle=DASHED, label="published: 1.375 \u00d7 standard")
+            ax.axvline(published, color=PAPER_INK, lw=1.1, linestyle=DASHED)
         study.name_arms(ax, chosen)
-        ax.set_xlim(left=0)
-        ax.set_xlabel("seconds a step (medians)")
-        captions.entitle(figure, "Time of a training step", captions.trained(record, steps))
-        figure.legend(loc="outside lower center", ncols=5, columnspacing=1.8)
+        ax.set_xlim(0, axis_end(medians, chosen))
+        ax.set_xlabel("seconds per step (medians)")
+        handles = legend_entries(medians, chosen)
+        finish(
+            figure,
+            "Time of a training step",
+            captions.trained(record, steps),
+            "right: ratio to standard",
+            handles=handles,
+        )
     return figure

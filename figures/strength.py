@@ -28,10 +28,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import arms as study
-from figures import captions, panels
+from figures import panels
 from figures.accuracy import against_standard
+from figures.fitting import finish
 from figures.selection import check_choice
-from figures.style import PAPER_INK, WIDE_WIDTH_IN, arm_colour, styled
+from figures.sheets import sheet
+from figures.style import DASHED, INK, PAPER_INK, arm_colour, styled
 from geometry.objective_settings import GAMMA, LAMBDA
 from records import Measurement, RecordError
 
@@ -111,7 +113,7 @@ def draw_points(ax: Axes, rows: pd.DataFrame, places: Sequence[float]) -> None:
         colour = arm_colour(row["objective"])
         panels.interval(ax, [place], [row["low"]], [row["high"]], colour=colour)
         ends = [row["least"], row["greatest"]] if row["n_seeds"] > 1 else []
-        ax.plot([place] * len(ends), ends, ls="none", marker="_", color=colour, ms=9, mew=0.8, alpha=0.6)
+        ax.plot([place] * len(ends), ends, ls="none", marker="_", color=colour, ms=9, mew=0.8, alpha=0.7)
         ax.plot([place], [row["difference"]], ls="none", marker="o", color=colour, ms=5, zorder=4)
 
 
@@ -135,10 +137,7 @@ def draw_gamma(ax: Axes, rows: pd.DataFrame) -> None:
     ax.plot([0], [0], ls="none", marker="o", color=arm_colour(study.STANDARD), ms=5, zorder=4)
     panels.published_points(ax, list(PUBLISHED_GAMMA), list(PUBLISHED_GAMMA.values()))
     ax.set_xticks(range(-3, 5), [gamma_words(gamma) for gamma in range(-3, 5)])
-    label = "\u2190 language steering      \u03b3      visual steering \u2192"
-    ax.set_xlabel(
-        f"{label}\nbelow \u03b3: weight of the teacher's prior in the target of visual steering, 1 / (1 + \u03b3)"
-    )
+    ax.set_xlabel("\u2190 language     steering \u03b3     visual \u2192\nbelow \u03b3: 1 / (1 + \u03b3)")
     ax.set_title("(a) strength of the steering")
 
 
@@ -160,8 +159,10 @@ def legend_entries(rows: pd.DataFrame) -> list[Line2D]:
     if "vgs" in names:
         names["vgs"] = "vgs: no preservation"
     marks = [Line2D([], [], color=arm_colour(arm), marker="o", ls="none", label=label) for arm, label in names.items()]
-    paper = Line2D([], [], color=PAPER_INK, lw=1.1, linestyle="--", label="paper: other models and benchmarks")
-    return [*marks, paper]
+    marks.append(Line2D([], [], color=INK, marker="|", ls="none", ms=8, label="95 % interval over seeds"))
+    if (rows["n_seeds"] > 1).any():
+        marks.append(Line2D([], [], color=INK, marker="_", ls="none", ms=8, label="least and greatest seed"))
+    return [*marks, Line2D([], [], color=PAPER_INK, lw=1.1, ls=DASHED, label="paper: other models and benchmarks")]
 
 
 def draw(record: Measurement, group: str = "high") -> Figure:
@@ -176,15 +177,16 @@ def draw(record: Measurement, group: str = "high") -> Figure:
         raise RecordError(f"`{record.path}` lacks a steered arm or standard: train with `--arms standard vgs-lp`")
     standard = against_standard(record.table("effects"), group)["mean_against"].iloc[0]
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 4.2), layout="constrained")
-        axes = figure.subplots(1, 2, sharey=True, width_ratios=(1.7, 1))
+        ratios = {} if sheet().narrow else {"width_ratios": (1.7, 1)}
+        figure, axes = panels.grid(2, sheet().across(2), (2.3,), sharey=True, **ratios)
         for ax, panel in zip(axes, (draw_gamma, draw_lambda), strict=True):
             ax.axhline(0, color=arm_colour(study.STANDARD), linewidth=0.9, zorder=1)
             panel(ax, rows)
-        axes[0].set_ylabel("difference from standard (percentage points)")
+        for ax in axes[: 2 if sheet().narrow else 1]:
+            ax.set_ylabel("difference from standard (percentage points)")
         absent = missing(rows)
-        note = f"\nnot in this record: {', '.join(absent)}" if absent else ""
-        words = (f"group {group}", f"standard distillation: {100 * standard:.1f} % right{note}")
-        captions.entitle(figure, "Accuracy against the strength of steering and preservation", *words)
-        figure.legend(handles=legend_entries(rows), loc="outside lower center", ncols=5, columnspacing=1.8)
+        note = f"not in this record: {', '.join(absent)}" if absent else ""
+        words = (f"group {group}", f"standard distillation: {100 * standard:.1f} % right", note)
+        title = "Accuracy against the strength of steering and preservation"
+        finish(figure, title, *words, handles=legend_entries(rows))
     return figure

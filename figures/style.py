@@ -1,6 +1,6 @@
 """How every figure looks: sizes, fonts, and one colour for each objective everywhere.
 
-The colours are Okabe and Ito's, told apart by colour-blind readers and in print.
+The colours are Okabe and Ito's, which colour-blind readers and readers of prints can distinguish.
 """
 
 from collections.abc import Iterator
@@ -13,15 +13,12 @@ import matplotlib
 import seaborn
 from matplotlib.figure import Figure
 
+from figures.sheets import sheet
 from records.files import write_whole
-
-COLUMN_WIDTH_IN: Final = 3.25
-PAGE_WIDTH_IN: Final = 6.75
-WIDE_WIDTH_IN: Final = 10.0
 
 INK: Final = "#222222"
 NULL_GREY: Final = "#8C8C8C"
-PAPER_INK: Final = "#7A4B9E"  # what the paper published, wherever it stands beside ours
+PAPER_INK: Final = "#7A4B9E"  # what the paper published, wherever it stands next to ours
 
 DASHED: Final = (0, (4, 2.2))  # what the paper published
 DOTTED: Final = (0, (1, 1.6))  # 90 degrees
@@ -74,11 +71,8 @@ PAIRS: Final = {
 STYLE: Final[dict[str, Any]] = {
     **seaborn.axes_style("ticks"),
     "font.family": ["DejaVu Sans"],  # ships with matplotlib: the same picture on every machine
-    "font.size": 8.0,
-    "axes.titlesize": 8.5,
     "axes.titlelocation": "left",
     "axes.titlepad": 6.0,
-    "axes.labelsize": 8.0,
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -87,22 +81,28 @@ STYLE: Final[dict[str, Any]] = {
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
     "xtick.major.size": 3.0,
     "ytick.major.size": 3.0,
     "xtick.major.width": 0.7,
     "ytick.major.width": 0.7,
     "xtick.minor.bottom": False,
     "ytick.minor.left": False,
-    "legend.fontsize": 7.5,
     "legend.frameon": False,
     "lines.linewidth": 1.4,
     "lines.markersize": 4.5,
     "figure.facecolor": "white",
-    "savefig.dpi": 200,
+    "text.hinting": "none",  # else letters are wider at one resolution than at another
     "svg.hashsalt": "vgs-geometry",  # else the names inside an SVG differ from run to run
+    "svg.fonttype": "none",  # text stays text: it can be searched, copied and edited
+    "pdf.fonttype": 42,
 }
+_METADATA: Final[dict[str, dict[str, Any]]] = {  # without what differs from run to run
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+_SVG_FONT: Final = "'DejaVu Sans'"
+_SVG_FONTS: Final = f"{_SVG_FONT}, Verdana, sans-serif"  # Verdana's letters are as wide
 
 
 def base_arm(arm: str) -> str:
@@ -130,20 +130,35 @@ def arm_line(arm: str) -> Any:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in the house style, and leave the caller's settings as they were."""
-    with matplotlib.rc_context(cast(Any, STYLE)):  # its keys are literals in the annotations
+    """Draw in the house style for the present sheet, and leave the caller's settings as they were."""
+    with matplotlib.rc_context(cast(Any, STYLE | _sizes())):  # its keys are literals in the annotations
         yield
 
 
+def _sizes() -> dict[str, float]:
+    """Return the sizes of letters and pixels on the present sheet."""
+    text, small = sheet().text_pt, sheet().small_pt
+    sizes = {"font.size": small, "axes.titlesize": text, "axes.labelsize": text, "legend.fontsize": small}
+    return sizes | {"xtick.labelsize": small, "ytick.labelsize": small, "savefig.dpi": sheet().dpi}
+
+
 def save(figure: Figure, stem: str | Path) -> list[Path]:
-    """Write `stem.png` and `stem.svg`, the same bytes for the same figure, and return their paths.
+    """Write a picture as the files of the present sheet, such as `stem.png` and `stem.svg`; return their paths.
+
+    The same figure gives the same bytes. Text in an SVG or a PDF is text.
 
     Raises:
         NotWritten: the system refuses; no part of a picture stays.
     """
-    paths = [Path(f"{stem}.png"), Path(f"{stem}.svg")]
+    paths = [Path(f"{stem}{suffix}") for suffix in sheet().suffixes]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     with styled():
-        for path, metadata in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
-            write_whole(path, partial(figure.savefig, format=path.suffix[1:], metadata=metadata))
+        for path in paths:
+            write_whole(path, partial(_save_as, figure, path.suffix))
     return paths
+
+
+def _save_as(figure: Figure, suffix: str, path: Path) -> None:
+    figure.savefig(path, format=suffix[1:], metadata=_METADATA[suffix])
+    if suffix == ".svg":
+        path.write_text(path.read_text(encoding="utf-8").replace(_SVG_FONT, _SVG_FONTS), encoding="utf-8")

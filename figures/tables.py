@@ -17,8 +17,8 @@ import pandas as pd
 
 from figures import arms as study
 from figures import captions
+from figures.accuracy import accuracy_of
 from records import Measurement
-from stats import share_interval
 
 NOTHING = "\u2013"
 
@@ -80,13 +80,13 @@ TABLES = (
 
 
 def ours(record: Measurement, arm: str | None, group: str) -> str:
-    """Return an arm's accuracy on a group in percent, with its interval over scenes."""
+    """Return an arm's accuracy on a group in percent, with its interval over seeds; without several, over scenes."""
     verdicts = record.table("verdicts")
     rows = verdicts[(verdicts["arm"] == arm) & (verdicts["group"] == group)]
     if rows.empty:
         return NOTHING
-    share = share_interval(rows["correct"], rows["prompt_id"])
-    return f"{100.0 * share.estimate:.1f} ({100.0 * share.low:.1f} to {100.0 * share.high:.1f})"
+    percent = accuracy_of(rows)
+    return f"{percent.mean:.1f} ({percent.low:.1f} to {percent.high:.1f})"
 
 
 def difference(effects: pd.DataFrame, arm: str | None, against: str) -> str:
@@ -127,8 +127,9 @@ def text(record: Measurement) -> str:
     verdicts = record.table("verdicts")
     seeds = captions.seeds(verdicts[verdicts["arm"].isin(arms)])
     note = (
-        f"Ours: greedy answers, {seeds} an arm. Intervals are 95 %: of an accuracy over scenes, of a difference over "
-        "seeds. A difference counts by the rule in `study/rules.py`; *undecided* is neither shown nor excluded. "
+        f"Ours: greedy answers, {seeds} per arm. Intervals are 95 %, over seeds; of an arm with one seed "
+        "or without training over scenes. A difference counts by the rule in `study/rules.py`; *undecided* is neither "
+        "shown nor excluded. "
         "The published numbers are of other models on other benchmarks, one seed."
     )
     return "\n\n".join([*(markdown(record, table) for table in TABLES), note]) + "\n"

@@ -5,8 +5,8 @@
 
 Reads the tables `evaluations` and `steps` of a record written by `python -m study.effects`. Response length and reward
 are those of the rollouts that a step trains on, sampled at temperature 1 (off-policy: the teacher's). Their lines are
-running means over `--window` steps, over fewer toward the ends. Thick lines are means over seeds, thin ones seeds. The
-grey bar is the 95 % interval of one seed's evaluation, over prompts.
+running means over `--window` steps, drawn where the window is whole. Thick lines are means over seeds, thin ones seeds.
+The grey bar is the 95 % interval of one seed's evaluation, over prompts.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import arms as study
-from figures import captions
+from figures import captions, panels
+from figures.fitting import finish
 from figures.selection import rows_where
-from figures.style import NULL_GREY, WIDE_WIDTH_IN, styled
+from figures.sheets import sheet
+from figures.style import NULL_GREY, styled
 from records import Measurement
 from stats import wilson
 
@@ -56,20 +58,20 @@ def draw(
     study.check_window(window)
     chosen = study.choose(record, "evaluations", arms, USUAL)
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 3.5), layout="constrained")
-        left, middle, right = figure.subplots(1, 3, sharex=True)
+        figure, (left, middle, right) = panels.grid(3, sheet().across(3), (1.9,), sharex=True)
         draw_accuracy(left, rows, chosen)
-        left.set_title(f"(a) accuracy, {rows['n_prompts'].max()} held-out prompts, {group}")
+        left.set_title(f"(a) accuracy, group {group}")
         draw_steps(middle, steps, chosen, "response_tokens", window)
-        middle.set_ylabel("tokens a response")
+        middle.set_ylabel("tokens per response")
         middle.set_title("(b) length of responses")
         draw_steps(right, steps, chosen, "reward", window)
         right.set_ylabel("share of right answers")
         right.set_title("(c) reward of the rollouts")
         for ax in (left, middle, right):
             ax.set_xlabel("step")
-        words = (captions.trained(record, steps), f"(b, c): running mean over {window} steps")
-        captions.entitle(figure, "Over training", *words)
+        n_prompts = f"(a): {rows['n_prompts'].max()} held-out prompts"
+        words = (captions.trained(record, steps), n_prompts, f"(b, c): running mean over {window} steps")
         bar = Line2D([], [], color=NULL_GREY, lw=0, marker="|", ms=9, mew=1.2, label="95 % interval of one evaluation")
-        study.legend(figure, chosen, [bar], columns=8)
+        handles = [*study.handles(chosen, steps["seed"].nunique() > 1), bar]
+        finish(figure, "Accuracy, length and reward over training", *words, handles=handles)
     return figure

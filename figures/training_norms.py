@@ -20,9 +20,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import arms as study
-from figures import captions
+from figures import captions, panels
+from figures.fitting import finish
 from figures.selection import rows_where
-from figures.style import COLOURS, DASHED, DOTTED, INK, PAPER_INK, WIDE_WIDTH_IN, styled
+from figures.sheets import sheet
+from figures.style import COLOURS, DASHED, DOTTED, INK, PAPER_INK, styled
 from geometry import Gram
 from geometry.objective_settings import GAMMA, PUBLISHED_ETA
 from records import Measurement, RecordError
@@ -88,18 +90,19 @@ def draw(record: Measurement, arms: Sequence[str] | None = None, scope: str = "a
         raise RecordError(f"`gamma` must be above 0, not {gamma:g}: without steering there is no eta")
     chosen = study.choose(record, "gradients", arms, (study.STANDARD,))
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 0.8 + 2.6 * len(chosen)), layout="constrained")
-        axes = figure.subplots(len(chosen), 3, sharex=True, squeeze=False)
-        for line, arm in zip(axes, chosen, strict=True):
+        across = sheet().across(3)
+        figure, axes = panels.grid(3 * len(chosen), across, (1.8,), sharex=True)
+        for place, arm in enumerate(chosen):
+            line = axes[3 * place : 3 * place + 3]
             draw_norms(line[0], rows, arm)
             draw_cosines(line[1], rows, arm)
             draw_eta(line[2], rows, arm, gamma)
-            for ax, title in zip(line, ("(a) norms", "(b) cosines, q* detached", "(c) implied \u03b7"), strict=True):
+            for ax, title in zip(line, ("(a) norms", "(b) cosines, detached", "(c) implied \u03b7"), strict=True):
                 ax.set_title(f"{title}: trained on {arm}")
-                ax.legend(loc="best", handlelength=1.8, labelspacing=0.25)
-        for ax in axes[-1]:
+                ax.legend()
+        for ax in axes[-across:]:
             ax.set_xlabel("step")
         trained = captions.trained(record, rows[rows["arm"].isin(chosen)])
         words = (trained, captions.parameters(scope), "a constant \u03b7 is inert under Adam")
-        captions.entitle(figure, "Gradients over training", *words)
+        finish(figure, "Gradients over training", *words)
     return figure

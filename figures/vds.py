@@ -10,9 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from figures import captions, panels
-from figures.style import COLOURS, INK, NULL_GREY, WIDE_WIDTH_IN, styled
+from figures.fitting import finish
+from figures.sheets import sheet
+from figures.style import COLOURS, INK, NULL_GREY, styled
 from records import Measurement, RecordError
 
 FLOOR_NATS = 1e-9  # where the logarithmic axis begins; smaller values are drawn there
@@ -24,9 +27,12 @@ def draw_distribution(ax: Axes, tokens: pd.DataFrame) -> None:
     for column, label, colour in (("vds_nats", "teacher (VDS)", INK), ("student_vds_nats", "student", NULL_GREY)):
         ax.plot(np.sort(tokens[column].clip(lower=FLOOR_NATS)), share, color=colour, label=label)
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(numticks=5))
+    ax.xaxis.set_minor_locator(NullLocator())
+    panels.plain_ticks(ax.xaxis)
     ax.set_xlabel("dependence on the picture (nats)")
     ax.set_ylabel("share of tokens at or below")
-    ax.legend(loc="upper left")
+    ax.legend()
 
 
 def draw_groups(ax: Axes, tokens: pd.DataFrame) -> None:
@@ -38,7 +44,7 @@ def draw_groups(ax: Axes, tokens: pd.DataFrame) -> None:
             ax.plot(mean.index, mean, style, color=INK, label=f"{dependency} dependency")
     ax.set_xlabel("position in the response (tokens)")
     ax.set_ylabel("mean VDS (nats)")
-    ax.legend(loc="upper right")
+    ax.legend()
 
 
 def draw_losses(ax: Axes, tokens: pd.DataFrame) -> None:
@@ -50,7 +56,14 @@ def draw_losses(ax: Axes, tokens: pd.DataFrame) -> None:
     ax.set_xlabel("VDS bin (0 = least visual)")
     ax.set_ylabel("mean loss (nats)")
     ax.set_xticks(means.index)
-    ax.legend(loc="upper left")
+    ax.legend()
+
+
+PANELS = {
+    "(a) all tokens": draw_distribution,
+    "(b) by position and question": draw_groups,
+    "(c) losses by bin": draw_losses,
+}
 
 
 def draw(record: Measurement) -> Figure:
@@ -64,10 +77,10 @@ def draw(record: Measurement) -> Figure:
     if tokens.empty:
         raise RecordError(f"`{record.path}` has no token of a prompt with a picture: measure prompts that have one")
     with styled():
-        figure = Figure(figsize=(WIDE_WIDTH_IN, 3.0), layout="constrained")
-        axes = figure.subplots(1, 3)
-        for ax, panel in zip(axes, (draw_distribution, draw_groups, draw_losses), strict=True):
+        figure, axes = panels.grid(len(PANELS), sheet().across(3), (1.6,))
+        for ax, (title, panel) in zip(axes, PANELS.items(), strict=True):
             panel(ax, tokens)
+            ax.set_title(title)
         words = (captions.pair(record), f"{len(tokens)} tokens")
-        captions.entitle(figure, "Dependence of response tokens on the picture", *words)
+        finish(figure, "Dependence of response tokens on the picture", *words)
     return figure

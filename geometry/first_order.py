@@ -81,19 +81,19 @@ def sensitivity(
         ValueError: the shapes differ, or the views mask (-inf) different ids.
     """
     same_shape(student_image=views.student_image, image_tangent=image_tangent, text_tangent=text_tangent)
-    found = cotangents(views)
+    at_logits = cotangents(views)
     own = cotangents(replace(views, teacher_image=views.student_text, teacher_text=views.student_text))
     return Sensitivity(
-        standard=_product(found.standard, image_tangent),
-        language=_product(found.language, text_tangent),
-        visual=_in_total(found, image_tangent, text_tangent),
-        visual_held=_product(found.visual, image_tangent),
+        standard=_product(at_logits.standard, image_tangent),
+        language=_product(at_logits.language, text_tangent),
+        visual=_in_total(at_logits, image_tangent, text_tangent),
+        visual_held=_product(at_logits.visual, image_tangent),
         student_vds=_in_total(own, image_tangent, text_tangent),
     )
 
 
-def _in_total(found: Cotangents, image_tangent: Tensor, text_tangent: Tensor) -> Tensor:
-    return _product(found.visual, image_tangent) + _product(found.shift, text_tangent)
+def _in_total(at_logits: Cotangents, image_tangent: Tensor, text_tangent: Tensor) -> Tensor:
+    return _product(at_logits.visual, image_tangent) + _product(at_logits.shift, text_tangent)
 
 
 def _product(cotangent: Tensor, tangent: Tensor) -> Tensor:

@@ -195,8 +195,8 @@ class Gram:
             elif name in COMBINATIONS:
                 weights += weight * self._weights(COMBINATIONS[name])
             else:
-                known = ", ".join([*self.names, *COMBINATIONS])
-                raise ValueError(f"a gradient must be one of {known}, got {name!r}. Combine these.")
+                allowed = ", ".join([*self.names, *COMBINATIONS])
+                raise ValueError(f"a gradient must be one of {allowed}, got {name!r}. Combine these.")
         return weights
 
 

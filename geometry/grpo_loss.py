@@ -49,8 +49,8 @@ def group_advantages(rewards: Float[Tensor, "*_groups _G"]) -> Float[Tensor, "*_
             f"`rewards` must hold at least 2 responses a prompt, got shape {tuple(rewards.shape)}. Sample more."
         )
     if not rewards.isfinite().all():
-        found = float(rewards[~rewards.isfinite()][0])
-        raise ValueError(f"`rewards` must be finite, got {found}. Give a response that cannot be judged 0.")
+        bad = float(rewards[~rewards.isfinite()][0])
+        raise ValueError(f"`rewards` must be finite, got {bad}. Give a response that cannot be judged 0.")
     highest, lowest = (edge(dim=-1, keepdim=True).double() for edge in (rewards.cpu().amax, rewards.cpu().amin))
     middle, half = highest / 2 + lowest / 2, highest / 2 - lowest / 2
     equal = half == 0.0

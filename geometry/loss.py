@@ -67,9 +67,9 @@ def token_shares(
             f"`lengths` must be at least 1 token each, got {int(counts.min())}. Leave empty responses out."
         )
     sizes = {"n_trajectories": (n_trajectories, len(counts)), "n_tokens": (n_tokens, int(counts.sum()))}
-    for name, (given, here) in sizes.items():
-        if given is not None and not here <= given < math.inf:
-            raise ValueError(f"`{name}` must be at least {here}, those here, got {given}. Count the global batch.")
+    for name, (count, here) in sizes.items():
+        if count is not None and not here <= count < math.inf:
+            raise ValueError(f"`{name}` must be at least {here}, those here, got {count}. Count the global batch.")
     if average == "token":
         each = 1.0 / counts.new_full((len(counts),), n_tokens or sizes["n_tokens"][1]).double()
     else:

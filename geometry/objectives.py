@@ -268,9 +268,9 @@ def _refuse_values(objective: Objective) -> None:
     if not 0.0 < objective.eta < math.inf:
         raise ValueError(f"`eta` must be positive and finite, got {objective.eta}. Give 1.0 for no normalisation.")
     if not 0.0 <= objective.low_quantile <= 1.0 or not 0.0 <= objective.quantile <= 1.0:
-        given = objective.low_quantile, objective.quantile
+        quantiles = objective.low_quantile, objective.quantile
         raise ValueError(
-            f"`low_quantile` and `quantile` must lie in [0, 1], got {given}. The paper's are "
+            f"`low_quantile` and `quantile` must lie in [0, 1], got {quantiles}. The paper's are "
             f"{LOW_QUANTILE} and {QUANTILE}."
         )
     if objective.preservation_alone and not objective.lambda_:

@@ -45,15 +45,15 @@ def token_log_probs_from_hidden(
     """
     check_tokens(hidden.shape[:1], ids=ids)
     _check_ids(ids, head, allowed)
-    found = _Chosen.apply(hidden, head.weight, head.bias, _Drawn(head, ids, allowed, chunk))
-    undrawable = found.isneginf() | _masked(ids, head, allowed)
+    log_p = _Chosen.apply(hidden, head.weight, head.bias, _Drawn(head, ids, allowed, chunk))
+    undrawable = log_p.isneginf() | _masked(ids, head, allowed)
     if undrawable.any():
         first = int(undrawable.nonzero()[0])
         raise ValueError(
             f"`ids` must be ids that could be drawn, got {int(ids[first])} at token {first}, which is masked. "
             "Give the distribution that the tokens were drawn from."
         )
-    return found
+    return log_p
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class _Chosen(torch.autograd.Function):
             at_logits = log_probs(logits).exp_().mul_(-pull).scatter_add_(1, ids[rows, None], pull)
             gradients.add("hidden", rows, head.before_cap(at_logits, logits))
             del logits, at_logits  # before the next chunk's are made
-        found = {name: total.to(gradients.sources[name].dtype) for name, total in gradients.sums.items()}
-        return *(found.get(name) for name in ("hidden", "weight", "bias")), None
+        by_name = {name: total.to(gradients.sources[name].dtype) for name, total in gradients.sums.items()}
+        return *(by_name.get(name) for name in ("hidden", "weight", "bias")), None
 
 
 def _chunk(hidden: Tensor, head: LMHead, rows: slice, allowed: Tensor | None) -> Tensor:

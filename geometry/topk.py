@@ -46,9 +46,9 @@ def topk_log_probs(view: Logits, ids: TopIds) -> Logits:
         ValueError: `ids` has other tokens than `view`, or one token has an id twice or out of range.
     """
     _check_ids(view, ids)
-    found = log_probs(view)
-    tail = _log_sum(found.scatter(-1, ids, -torch.inf))  # of what is small, not 1 - the rest
-    return torch.cat([found.gather(-1, ids), tail], dim=-1)
+    log_p = log_probs(view)
+    tail = _log_sum(log_p.scatter(-1, ids, -torch.inf))  # of what is small, not 1 - the rest
+    return torch.cat([log_p.gather(-1, ids), tail], dim=-1)
 
 
 def with_tail(kept: Logits) -> Logits:
@@ -73,17 +73,17 @@ def spread(gradient: Logits, view: Logits, ids: TopIds) -> Logits:
 
     with P_b the mass of the bucket b(v) that holds v; `view` as `topk_log_probs` takes it.
     """
-    found = log_probs(view).scatter_(-1, ids, -torch.inf)
-    within = torch.softmax(found, dim=-1).nan_to_num_(0.0)  # p_v / P_tail; 0 / 0 where there is no other id
+    log_p = log_probs(view).scatter_(-1, ids, -torch.inf)
+    within = torch.softmax(log_p, dim=-1).nan_to_num_(0.0)  # p_v / P_tail; 0 / 0 where there is no other id
     return within.mul_(gradient[..., -1:]).scatter_(-1, ids, gradient[..., :-1])
 
 
-def _log_sum(found: Tensor) -> Tensor:
+def _log_sum(log_p: Tensor) -> Tensor:
     """`logsumexp` whose gradient is 0, not nan, where all is -inf."""
-    nothing = found.isneginf().all(dim=-1, keepdim=True)
+    nothing = log_p.isneginf().all(dim=-1, keepdim=True)
     if not nothing.any():
-        return found.logsumexp(dim=-1, keepdim=True)
-    return found.masked_fill(nothing, 0.0).logsumexp(dim=-1, keepdim=True).masked_fill(nothing, -torch.inf)
+        return log_p.logsumexp(dim=-1, keepdim=True)
+    return log_p.masked_fill(nothing, 0.0).logsumexp(dim=-1, keepdim=True).masked_fill(nothing, -torch.inf)
 
 
 def _check_ids(view: Tensor, ids: Tensor) -> None:

@@ -6,6 +6,7 @@ from . import comparison as comparison
 from . import diagnose as diagnose
 from . import diagnosis as diagnosis
 from . import layers as layers
+from . import monitor as monitor
 from . import norms as norms
 from . import plan as plan
 from . import sampling as sampling
@@ -16,3 +17,4 @@ from . import vds as vds
 from .analyzer import Analyzer as Analyzer
 from .measurement import Advice as Advice
 from .measurement import Measurement as Measurement
+from .monitor import GeometryMonitor as GeometryMonitor

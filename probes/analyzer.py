@@ -7,8 +7,8 @@
     angles.draw()
     advice = analyzer.diagnose(lr=1e-6)
 
-Models load when they are first needed. Responses are sampled once and each is scored once, for all measurements. With
-a folder a measurement is a record there: an interrupted one continues, a complete one is read back. The first
+Models load when they are first needed. Responses are sampled once and scored once for all measurements. With
+`folder`, each measurement is a record there: an interrupted one continues, a complete one is read back. The first
 measurement's record stands in the folder itself, that of another probe in a subfolder with the probe's name.
 """
 

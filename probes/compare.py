@@ -4,6 +4,7 @@
     python -m probes.compare BEFORE AFTER --teacher Qwen/Qwen3-VL-8B-Instruct --prompts data.parquet
     python -m probes.compare BEFORE AFTER --per-bin 0 --accuracy-prompts 1000     # no gradients
     python -m probes.compare BEFORE AFTER --first-order
+    python -m probes.compare runs/monitor                      # a monitored run, its last step with its first
 
 Both students score the same tokens: responses of BEFORE (`--rollouts-of after`: of AFTER) to the same prompts, at
 temperature 1. They are asked, with the difference of pairs and its 95 % interval over prompts:
@@ -18,10 +19,13 @@ With `--first-order`, for which both students are held: what the difference of t
 first order, beside what was measured (`step_changes`, `step_fits`).
 
 On tokens that AFTER would not have said its losses are off-policy: a fall of them is no proof of better responses,
-which is what the answers are for. The teacher is `--teacher`, or the one that both or either of the two name in
-pair.json. Reads the checkpoints, one at a time, and the teacher; writes a record (`record.json`, `rollouts`, and the
-tables of `docs/tables.md`) with the pictures `before_after` and `changed_answers` (png, svg), and prints the
-changes. An interrupted comparison continues where it stood.
+which is what the answers are for. Folders of `probes.GeometryMonitor` are compared without
+models: the run measured their tokens, at fixed responses. FOLDER@STEP names another step than the last.
+
+The teacher is `--teacher`, or the one that both or either of the two name in pair.json. Reads the checkpoints, one at a
+time, and the teacher; writes a record (`record.json`, `rollouts`, and the tables of `docs/tables.md`) with the pictures
+`before_after` and `changed_answers` (png, svg), and prints the changes. An interrupted comparison continues where it
+stood.
 """
 
 import sys
@@ -110,6 +114,8 @@ class Side:
 def refuse(analyzer: "Analyzer", *values: Any) -> None:
     """Refuse other than two checkpoints, and first-order changes with attention that has no such derivative."""
     *others, options = values
+    if comparison.monitored.moments([analyzer.checkpoint, *others]) is not None:
+        return
     if options.first_order:
         stages.refuse_attention(analyzer)
     checkpoints = [analyzer.checkpoint, *others]
@@ -125,6 +131,9 @@ def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     from vlm.prompts.prompt import prompts_fingerprint
 
     *others, options = values
+    if (moments := comparison.monitored.moments([analyzer.checkpoint, *others])) is not None:
+        analyzer.begun = lambda _: None  # no prompts are read and no models are loaded
+        return Plan(comparison.monitored.header(*moments, PROBE.module), partial(comparison.monitored.tables, *moments))
     sides = _with_teachers(analyzer, [analyzer.checkpoint, *others])
     loaded: list[_Loaded] = []
     for name, one in sides.items():
@@ -136,7 +145,7 @@ def plan(analyzer: "Analyzer", *values: Any) -> Plan:
     refuse_idle(len(asked.prompts), analyzer.prompt_options.batch)
     answered = [{prompt.prompt_id for prompt in one.questions} for one in loaded]
     questions = [prompt for prompt in loaded[0].questions if all(prompt.prompt_id in ids for ids in answered)]
-    header = _joined([one.header for one in loaded])
+    header = comparison.joined_header([one.header for one in loaded])
     header["source"] = prompts_fingerprint([*asked.prompts.values(), *questions])
     sides = {name: one.having(teacher=loaded[-1].teacher) for name, one in sides.items()}
     both = Comparison(sides, options, asked, questions, min(one.n_ids for one in loaded))
@@ -211,28 +220,6 @@ def _refuse_other_shapes(before: Mapping[str, tuple[int, ...]], after: Mapping[s
             f"`first_order` must be of two students with the same parameters, got {before.get(name, 'none')} and"
             f" {after.get(name, 'none')} for {name}; leave it out"
         )
-
-
-def _joined(headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One header of two: the students as a list, the warnings of either."""
-    from vlm.checkpoints.checkpoint import CheckpointError
-
-    teachers = [f"{header['pair']['teacher']} ({header['weights']['teacher']})" for header in headers]
-    if len({header["weights"]["teacher"] for header in headers}) > 1:
-        raise CheckpointError(
-            f"`teacher` must be one for both, but pair.json of BEFORE names {teachers[0]} and that of AFTER"
-            f" {teachers[1]}; add --teacher CKPT"
-        )
-    warnings = [
-        f"{side}: {warning}"
-        for side, header in zip(SIDES, headers, strict=True)
-        for warning in header["pair"]["warnings"]
-    ]
-    joined = dict(headers[-1])
-    for field in ("pair", "weights", "setup"):
-        joined[field] = joined[field] | {"student": [header[field]["student"] for header in headers]}
-    joined["pair"]["warnings"] = warnings
-    return joined
 
 
 def measure(analyzer: "Analyzer", both: Comparison) -> Tables:

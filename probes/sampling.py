@@ -118,7 +118,7 @@ def score_tokens(
             if shards.due(shard, "tokens"):
                 rollouts = list(part.values())
                 frames = [
-                    _token_rows(prompts[rollout.prompt_id], rollout, scores, tokenizer).assign(rollout_id=number)
+                    token_rows(prompts[rollout.prompt_id], rollout, scores, tokenizer).assign(rollout_id=number)
                     for (number, rollout), scores in zip(part.items(), score(rollouts), strict=True)
                 ]
                 shards.add("tokens", shard, pd.concat(frames, ignore_index=True))
@@ -165,8 +165,8 @@ def _read_rollouts(rows: pd.DataFrame) -> list[Rollout]:
     return rollouts
 
 
-def _token_rows(prompt: Prompt, rollout: Rollout, scores: TokenScores, tokenizer: Any) -> pd.DataFrame:
-    """The rows of one response, without its number."""
+def token_rows(prompt: Prompt, rollout: Rollout, scores: TokenScores, tokenizer: Any) -> pd.DataFrame:
+    """Return the rows of one response in the table `tokens`, without its number and bins."""
     parts = scores.parts
     spelled = tokenizer.convert_ids_to_tokens(list(rollout.token_ids))
     numbers = {

@@ -9,12 +9,14 @@ number of updates before it. Within a step the evaluation comes first, then the 
 
 Numbers that are not finite, and means of no tokens, are null. Divergences are in nats per token, times in seconds.
 A run that continues from a checkpoint at step k drops the lines of step k and later, and writes them again.
+
+The journal of a monitor has no lines of kind `step`: evaluations and geometry stand at the steps that were measured.
 """
 
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +25,7 @@ from cli.shell import run_module
 from records.errors import JournalError
 from records.files import json_text, parse_json, write_whole, writing
 from records.fingerprint import plain
-from records.journal_lines import EvaluationLine, GeometryLine, Journal, Line, StepLine
+from records.journal_lines import EvaluationLine, GeometryLine, Journal, LanguageRise, Line, StepLine
 
 JOURNAL: Final = "metrics.jsonl"
 JOURNAL_VERSION: Final = 1
@@ -36,17 +38,19 @@ _ORDER = list(_KINDS)  # within a step
 class JournalWriter:
     """Append lines to the journal of a run that stands at `step`. The first write drops later lines, and a torn one.
 
+    every_step: whether each update has its line. A monitor's journal has none of these.
+
     Raises:
         JournalError: the journal is broken or has a gap before `step`.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, *, every_step: bool = True) -> None:
         self.path = folder / JOURNAL
         kept = _before(self.path, step) if self.path.is_file() else []
         self.lines = [line for line, _ in kept]
         self._contents = [content for _, content in kept]
-        self._begun = False
-        if (steps := sum(isinstance(line, StepLine) for line in self.lines)) < step:
+        self._begun, self._every_step = False, every_step
+        if every_step and (steps := sum(isinstance(line, StepLine) for line in self.lines)) < step:
             raise JournalError(f"`{self.path}` ends after {steps} steps, the checkpoint stands at {step}: start again")
 
     def begin(self) -> None:
@@ -62,7 +66,8 @@ class JournalWriter:
             NotWritten: the system refuses.
         """
         self.begin()
-        _check_order(self.path, [*self.lines[-1:], line], first=not self.lines)
+        gaps = not self._every_step
+        _check_order(self.path, [*self.lines[-1:], line], first=not self.lines, gaps=gaps)
         content = _text(line).encode()
         _append(self.path, content)
         self.lines.append(line)
@@ -84,7 +89,7 @@ def read_journal(folder: str | Path) -> Journal:
     if not path.is_file():
         raise JournalError(f"`{folder}` holds no {JOURNAL}: write one with `{run_module('train', '--out', folder)}`")
     lines = [_parse(path, number, content) for number, content in _numbered(path)]
-    _check_order(path, lines)
+    _check_order(path, lines, gaps=_is_of_monitor(lines))
     return Journal(
         [line for line in lines if isinstance(line, StepLine)],
         [line for line in lines if isinstance(line, EvaluationLine)],
@@ -108,7 +113,7 @@ def _before(path: Path, step: int) -> list[tuple[Line, bytes]]:
     """The lines before `step`, and how they are written; a last line without its line break was torn by a kill."""
     whole = [(number, content) for number, content in _numbered(path) if content.endswith(b"\n")]
     lines = [_parse(path, number, content) for number, content in whole]
-    _check_order(path, lines)
+    _check_order(path, lines, gaps=_is_of_monitor(lines))
     return [(line, content) for line, (_, content) in zip(lines, whole, strict=True) if line.step < step]
 
 
@@ -140,14 +145,33 @@ def _parse(path: Path, number: int, written: bytes) -> Line:
         raise JournalError(f"{where}, of kind {kind}, {state} `{differing[0]}`: train again elsewhere")
     if type(content["step"]) is not int:
         raise JournalError(f"{where} has the step {content['step']!r}: it must be a whole number")
-    return _KINDS[kind](**content)
+    return _KINDS[kind](**content | _rise(where, content))
 
 
-def _check_order(path: Path, lines: Sequence[Line], first: bool = True) -> None:
-    """Refuse a step that is missing, doubled or out of order; `first`: the lines begin the journal."""
+def _rise(where: str, content: Mapping[str, Any]) -> dict[str, LanguageRise]:
+    """The field of a line that is a record of its own, if the line has it."""
+    if (stated := content.get("language_rise")) is None:
+        return {}
+    try:
+        return {"language_rise": LanguageRise(**stated)}
+    except TypeError:
+        raise JournalError(f"{where} has no numbers in `language_rise`: train again elsewhere") from None
+
+
+def _is_of_monitor(lines: Sequence[Line]) -> bool:
+    return not any(isinstance(line, StepLine) for line in lines)
+
+
+def _check_order(path: Path, lines: Sequence[Line], first: bool = True, gaps: bool = False) -> None:
+    """Refuse a step that is missing, doubled or out of order.
+
+    first: whether the lines begin the journal. gaps: whether a later step may follow, of which nothing is written.
+    """
     due, last = (0, -1) if first else _after(lines[0])
     for line in lines if first else lines[1:]:
         place = _ORDER.index(line.kind)
+        if gaps and line.step > due:
+            due, last = line.step, -1
         if line.step != due or place <= last:
             raise JournalError(
                 f"`{path}` has the {line.kind} of step {line.step} where step {due} goes on: it is broken"

@@ -6,6 +6,8 @@ from typing import ClassVar, Final
 
 LOSSES: Final = ("standard", "language", "visual")
 PHASES: Final = ("rollout", "teacher", "student", "update")
+NULL_TOKENS: Final = ("all", "upper")
+"""Tokens of a response whose gradients are compared with a null: all, or those of the upper VDS bins."""
 
 Binned = Mapping[str, Sequence[float | None]]
 """For each of `LOSSES` the mean in each VDS bin, bin 0 the least visual."""
@@ -59,6 +61,20 @@ class StepLine:
 
 
 @dataclass(frozen=True)
+class LanguageRise:
+    """The language loss of the tokens of the upper VDS bins, minus that of the same tokens at the first measurement.
+
+    A mean over tokens, in nats. The interval (low, high) is a 95 % bootstrap interval over prompts.
+    """
+
+    first_nats: float | None
+    """Mean language loss of these tokens at the first measurement."""
+    mean_nats: float | None
+    low_nats: float | None
+    high_nats: float | None
+
+
+@dataclass(frozen=True)
 class EvaluationLine:
     """The student on prompts that it is not trained on."""
 
@@ -86,11 +102,13 @@ class EvaluationLine:
     """Number of prompts that state no answer, which are not judged; null in older journals."""
     truncated_share: float | None = None
     """Share of these answers that are cut at the greatest length; null in older journals."""
+    language_rise: LanguageRise | None = None
+    """How far the language loss of the visual tokens has risen on the fixed rollouts; null where none is measured."""
 
 
 @dataclass(frozen=True)
 class GeometryLine:
-    """The gradients of the step's batch loss, by scope (`SCOPES`)."""
+    """The gradients of a batch's loss, by scope (`SCOPES`): of the step's batch, or of fixed rollouts."""
 
     kind: ClassVar[str] = "geometry"
 
@@ -104,6 +122,13 @@ class GeometryLine:
     group_angles_deg: Mapping[str, Mapping[str, float | None]]
     """By parameter group, as `angles_deg`."""
     seconds: float
+    gamma: float | None = None
+    """Strength of the steering that `eta` is of; null where no eta is measured."""
+    eta: float | None = None
+    """|g_std| / |g_std + gamma g_vis| over all parameters, arXiv:2606.00564, Eq. 15."""
+    against_null: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float | None]]]] | None = None
+    """By scope, tokens (`NULL_TOKENS`) and angle: `angle_deg`, a mean over responses, `null_deg`, `difference_deg`, its
+    standard error `error_deg`, and `n_pairs`; null where no null is measured."""
 
 
 Line = StepLine | EvaluationLine | GeometryLine

@@ -8,9 +8,11 @@ import pandas as pd
 
 from records.columns import ANGLES, OBJECTIVES
 from records.errors import JournalError
-from records.journal_lines import LOSSES, PHASES, Binned, Journal
-from records.tables.study import ALL_BINS, MEASURED, TABLES, UPDATED
+from records.journal_lines import LOSSES, PHASES, Binned, GeometryLine, Journal
+from records.tables.study import ALL_BINS, MEASURED, NULL_COLUMNS, TABLES, UPDATED
 from stats import N_BINS
+
+ALL_PARAMETERS = "all"
 
 
 @dataclass(frozen=True)
@@ -93,4 +95,15 @@ def _gradients(journal: Journal) -> Iterator[dict[str, Any]]:
         for scope in lengths:
             row = {"step": line.step, "scope": scope}
             row |= {f"norm_{objective}": lengths[scope][objective] for objective in OBJECTIVES}
-            yield row | {f"{angle}_deg": angles[scope][angle] for angle in ANGLES}
+            row |= {f"{angle}_deg": angles[scope][angle] for angle in ANGLES}
+            yield row | {"eta": line.eta if scope == ALL_PARAMETERS else None} | _against_null(line, scope)
+
+
+def _against_null(line: GeometryLine, scope: str) -> dict[str, float | None]:
+    """The columns of a monitor: what angles have beyond their null, and its error."""
+    by_tokens = (line.against_null or {}).get(scope, {})
+    names = {"minus_null": "difference_deg", "minus_null_error": "error_deg"}
+    return {
+        f"{angle}_{column}_deg": by_tokens.get(tokens, {}).get(angle, {}).get(names[name])
+        for (angle, tokens, name), column in NULL_COLUMNS.items()
+    }

@@ -158,9 +158,9 @@ def _refuse_other_prompts(answered: Mapping[Path, "pd.DataFrame"]) -> None:
 def _header(folder: Path) -> dict[str, Any]:
     """What identifies the study: the flags of each run, and the weights that all began with."""
     from records import RecordError
+    from records.run_folder import CONFIG, read_config
     from study.answers import ANSWERS
     from study.arms import ARMS
-    from train.folder import CONFIG, read_config
 
     complete = sorted(path.with_name(CONFIG) for path in folder.glob(f"*/{ANSWERS}"))
     configs = {path.parent.name: read_config(path) for path in complete if path.is_file()}

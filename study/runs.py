@@ -17,12 +17,12 @@ from cli.visible import print_out
 from records import RecordError
 from records.files import read_json, write_json, writing
 from records.fingerprint import difference
+from records.run_folder import CONFIG, read_config
 from study.answers import ANSWERS, Evaluation, answer, evaluation_of, refuse_other_prompts, write_answers
 from study.arms import INITIAL, OBJECTIVES, Flags, arm_flags
 from study.continued import held_runs, other_flag
 from train.checkpoint import AVERAGED, LAST
 from train.config import Config
-from train.folder import CONFIG, read_config
 from train.loop import train
 from vlm.checkpoints.checkpoint import quiet
 from vlm.checkpoints.devices import device_of

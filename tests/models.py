@@ -21,7 +21,7 @@ STUDENT = {"layers": 2, "width": 24, "heads": 2, "mlp": 32, "vision_layers": 2, 
 
 
 def widen(model: nn.Module, seed: int, factor: float = 4.0) -> None:
-    """Draw all matrices anew from `seed`, `factor` times as wide as the model's own start."""
+    """Draw all matrices from `seed`, `factor` times as wide as the model's own start."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

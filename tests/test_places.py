@@ -14,8 +14,10 @@ from torch.nn.functional import linear
 
 from probes import Analyzer
 from tests.host_and_device import DEVICE, HostAndDevice, MixedPlacesError
+from tests.probes.monitoring.small import monitor_of
 from tests.train.small import small
 from train import train
+from vlm.checkpoints.pair import load_pair
 
 HOST = torch.device("cpu")
 OPTIONS = {"limit": 3, "max_response": 3, "bins": 2, "batch": 2}
@@ -74,6 +76,13 @@ def run(checkpoints, folder, monkeypatch, **flags: Any) -> None:
     every = {"steps": 1, "evaluate_every": 1, "geometry_every": 1, "held_out": 2, "batch": 2, "max_response": 3}
     with HostAndDevice():
         train(small(checkpoints, out=str(folder / "run"), **every | flags))
+
+
+def test_a_monitor_keeps_to_the_device(checkpoints, places, tmp_path):
+    pair = load_pair(str(checkpoints / "student"), str(checkpoints / "teacher"), device=DEVICE)
+    monitor = monitor_of(pair, tmp_path / "run", limit=4, max_response=3)
+    assert monitor.begin()["monitor/eta"] > 0
+    monitor.end(0)
 
 
 @pytest.mark.parametrize("options", [{"teacher_device": "cpu"}, {"offload": True}, {"device_map": "auto"}])

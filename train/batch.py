@@ -16,12 +16,13 @@ from geometry import HiddenViews, TextView, Thresholds, language_from_hidden, to
 from train.grpo import Sampled, advantages, before_updates
 from train.learner import Learner, Stopwatch, gather_rows, most
 from train.part import Part
-from train.rollouts import MicroBatch, Response, has_image, responses_to, sample
+from train.rollouts import MicroBatch, responses_to, sample
 from train.suppression import suppressed
 from train.teacher import teacher_views
 from vlm.answers.judge import is_correct_any
 from vlm.prompts.prompt import Prompt
 from vlm.responses.picture_features import PictureFeatures
+from vlm.responses.response import Response, has_image
 
 T = TypeVar("T")
 

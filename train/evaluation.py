@@ -2,28 +2,35 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from geometry import Objective, objective_loss_from_hidden
 from records.journal_lines import EvaluationLine
-from train.journal_lines import binned, edges_of, means
 from train.learner import Learner
-from train.outcome import Tokens
-from train.rollouts import Response, both_views, generation_batches, has_image, sampled_rollouts
+from train.rollouts import generation_batches, sampled_rollouts
 from train.sharing import shared
 from train.teacher import teacher_views
 from vlm.prompts.prompt import Prompt
 from vlm.responses.evaluation import Verdict, accuracy, evaluate
+from vlm.responses.response import Response, both_views, has_image
 from vlm.responses.rollouts import Rollout, Sampling
+from vlm.responses.token_losses import Tokens, binned, edges_of, means
 from vlm.responses.truncation import truncation
 from vlm.views.view import text_views
 
+Tell = Callable[[Sequence[Response], Tokens], object]
+"""Is given the present student's own responses, and the losses of their tokens."""
+
 
 def evaluation_line(
-    learner: Learner, step: int, prompts: Sequence[Prompt], fixed: Sequence[Response]
+    learner: Learner,
+    step: int,
+    prompts: Sequence[Prompt],
+    fixed: Sequence[Response],
+    tell: Tell = lambda responses, tokens: None,
 ) -> EvaluationLine:
     """Evaluate the present weights; processes share the prompts, and each returns what one alone would.
 
@@ -36,6 +43,7 @@ def evaluation_line(
         on_fixed = _tokens(learner, fixed)
         own = own_responses(learner, prompts)
         on_own = _tokens(learner, own)
+    tell(own, on_own)
     edges = edges_of(on_fixed)
     judged = [verdict for verdict in verdicts if verdict.correct is not None]
     return EvaluationLine(

@@ -11,18 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.shell import run_module
-from records import Measurement, RecordError, read_journal
-from records.files import LOCK, hold, read_json, write_json
+from records import RecordError
+from records.files import LOCK, hold, write_json
 from records.fingerprint import difference, plain
-from records.journal_tables import Run, journal_tables
+from records.run_folder import CONFIG, read_config
+from records.run_folder import read_run as read_run
 from train.config import Config
 
 if TYPE_CHECKING:
     from accelerate import Accelerator  # named only: a run is read back without torch
-
-CONFIG = "config.json"
-_IDENTIFYING = ("student", "teacher", "objective", "seed")
 
 
 @contextmanager
@@ -54,28 +51,6 @@ def opened(config: Config, models: Mapping[str, Any], accelerator: "Accelerator"
 def begin(config: Config, models: Mapping[str, Any]) -> None:
     """Write what identifies the run; its folder must be held, and all that it goes on from read and checked."""
     write_json(Path(config.folder) / CONFIG, _content(config, models))
-
-
-def read_run(folder: str | Path) -> Measurement:
-    """Return the tables of a run, in the shape that pictures of training take: `figures.training_norms.draw`, others.
-
-    The tables are `curves`, `steps`, `evaluations` and `gradients`; `records.tables.study` has their columns. `arm` is
-    the objective. The header has `pair`, `weights`, `setup` and `settings`, the flags. A run that still goes on can be
-    read.
-
-    Raises:
-        RecordError: the folder holds no run, or its journal is broken.
-    """
-    folder = Path(folder)
-    if not (folder / CONFIG).is_file():
-        raise RecordError(f"`{folder}` holds no run: make one with `{run_module('train', '--out', folder)}`")
-    content = read_config(folder / CONFIG)
-    settings = content.get("settings", {})
-    if missing := [name for name in _IDENTIFYING if name not in settings]:
-        raise RecordError(f"`{folder / CONFIG}` does not say the `{missing[0]}` of the run: put back what it wrote")
-    pair = {side: settings[side] for side in ("student", "teacher")}
-    tables = journal_tables([Run(settings["objective"], settings["seed"], read_journal(folder))])
-    return Measurement(folder, {"header": {"probe": "train", "pair": pair, **content}}, tables)
 
 
 def _content(config: Config, models: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,15 +107,3 @@ def _meaning(field: str) -> str:
     if kind not in words:
         return ""
     return f" ({words[kind]} of the {side} have changed since the run began)"
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Return what a run's config.json says.
-
-    Raises:
-        RecordError: it is missing, damaged or something else.
-    """
-    content = read_json(path) if path.is_file() else None
-    if not isinstance(content, dict) or not all(isinstance(content.get(n, {}), dict) for n in ("settings", "weights")):
-        raise RecordError(f"`{path}` is not what a run writes: put it back, or choose another `--out`")
-    return content

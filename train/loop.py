@@ -35,6 +35,7 @@ from train.weight_average import is_averaged
 from vlm.checkpoints.checkpoint import quiet
 from vlm.responses.finite import NotFiniteError
 from vlm.responses.halving import TooLargeError
+from vlm.responses.sample_table import Sample, samples
 from vlm.responses.truncation import WARNED
 
 PATIENCE = 3
@@ -166,11 +167,15 @@ def _evaluate(run: Run) -> None:
     every, step = run.config.evaluate_every, run.progress.step
     if not every or (step % every and step != run.config.steps):
         return
-    score = None
+    score, spelled = None, run.learner.pair.student.processor.tokenizer
+    table: list[Sample] = []
     with run.learner.whole():
-        line = evaluation_line(run.learner, step, run.source.held_out, run.fixed)
+        line = evaluation_line(
+            run.learner, step, run.source.held_out, run.fixed, lambda own, on: table.extend(samples(own, on, spelled))
+        )
     if run.journal is not None:
         _write(run, line)
+        trackers.show(run.folder, run.learner.accelerator, step, table)
         say(f"step {step}: {accuracy_words(line)}")
         score = headline(line)
     better = score is not None and (run.progress.best is None or score > run.progress.best)

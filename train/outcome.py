@@ -1,22 +1,11 @@
-"""The result of an update, and the numbers of its tokens."""
+"""The result of an update."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Tokens:
-    """Numbers of the response tokens of the global batch, `[T]`, in nats; without a graph."""
-
-    standard: Tensor
-    language: Tensor
-    visual: Tensor
-    vds: Tensor
-    entropy: Tensor
-    has_image: Tensor
+from vlm.responses.token_losses import Tokens
 
 
 @dataclass(frozen=True)

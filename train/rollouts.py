@@ -6,15 +6,10 @@ stay those of whoever sampled them while the student changes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
-
-import torch
-from torch import Tensor
 
 from cli.errors import OptionError
 from cli.visible import print_err
-from geometry import HiddenViews
 from train.config import Config
 from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.checkpoints.pair import Pair
@@ -22,29 +17,14 @@ from vlm.names import DrawPrompts
 from vlm.prompts.prompt import Prompt
 from vlm.responses.halving import Batches
 from vlm.responses.on_policy import agreement
-from vlm.responses.output_layer import head_of
-from vlm.responses.picture_features import PictureFeatures
+from vlm.responses.response import Response
 from vlm.responses.rollouts import Rollout, Sampling, generate
-from vlm.responses.scoring import view_hidden
 from vlm.responses.stored_rollouts import Stored, read_stored
 from vlm.responses.truncation import truncation
-from vlm.views.view import View, image_view, text_views
+from vlm.views.view import image_view, text_views
 
 COMPARED = 64
 """Responses of a file that are compared with what the student says of them."""
-
-
-@dataclass(frozen=True)
-class Response:
-    """A rollout and the two views of its prompt."""
-
-    prompt: Prompt
-    text_view: View
-    rollout: Rollout
-
-    @property
-    def n_tokens(self) -> int:
-        return len(self.rollout.token_ids)
 
 
 MicroBatch = Sequence[Response]
@@ -80,40 +60,6 @@ def generation_batches(size: int) -> Batches:
 def cut(responses: Sequence[Response], size: int) -> list[MicroBatch]:
     """Cut responses into micro-batches, in order."""
     return [responses[start : start + size] for start in range(0, len(responses), size)]
-
-
-def has_image(responses: MicroBatch, device: torch.device) -> Tensor:
-    """Whether each token's prompt has a picture, `[T]`."""
-    flags = [response.prompt.has_image for response in responses for _ in range(response.n_tokens)]
-    return torch.tensor(flags, device=device)
-
-
-def both_views(
-    loaded: LoadedModel,
-    responses: MicroBatch,
-    n_ids: int,
-    *,
-    text_graph: bool = True,
-    features: PictureFeatures | None = None,
-) -> HiddenViews:
-    """Run a model on both views; the text view of a prompt without a picture is its image view, as a constant.
-
-    text_graph: whether the text view is differentiable, where gradients are enabled.
-    features: see `view_hidden`; for the image view.
-    """
-    images = view_hidden(loaded, [image_view(r.prompt) for r in responses], _ids(responses), features)
-    pictured = [row for row, response in enumerate(responses) if response.prompt.has_image]
-    shown = [responses[row] for row in pictured]
-    with torch.set_grad_enabled(text_graph and torch.is_grad_enabled()):
-        found = view_hidden(loaded, [response.text_view for response in shown], _ids(shown))
-    own = [image.detach() for image in images]
-    texts = dict(enumerate(own)) | dict(zip(pictured, found, strict=True))
-    text = torch.cat([texts[row] for row in range(len(images))])
-    return HiddenViews(torch.cat(images), text, head_of(loaded, n_ids))
-
-
-def _ids(responses: MicroBatch) -> list[tuple[int, ...]]:
-    return [response.rollout.token_ids for response in responses]
 
 
 def read_offline_rollouts(

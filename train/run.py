@@ -32,13 +32,14 @@ from train.learner import Learner
 from train.models import load_models, load_trained, prepare_student, refuse_places
 from train.prior import frozen_prior
 from train.prompts import PromptSource, prompt_source
-from train.rollouts import Response, read_offline_rollouts
+from train.rollouts import read_offline_rollouts
 from train.sharding import asked_for, shard
 from train.weight_average import WeightAverage
 from vlm.checkpoints.devices import AUTO, say
 from vlm.checkpoints.pair import Pair, pair_of, teacher_of
 from vlm.names import resolve
 from vlm.prompts.prompt import Prompt
+from vlm.responses.response import Response
 from vlm.responses.rollouts import Rollout
 from vlm.responses.scoring import logit_pairs
 from vlm.responses.stored_rollouts import file_fingerprint

@@ -46,12 +46,13 @@ from train import grpo
 from train.batch import Batch, padded
 from train.config import Config
 from train.learner import Learner, Stopwatch, gather_rows, most
-from train.outcome import Outcome, Tokens
+from train.outcome import Outcome
 from train.part import Part
-from train.rollouts import both_views, has_image
 from train.sharding import gradients_of, whole
 from train.suppression import suppression_loss
 from vlm.responses.picture_features import PictureFeatures
+from vlm.responses.response import both_views, has_image
+from vlm.responses.token_losses import Tokens
 
 Gradient = list[Tensor]
 """One tensor for each trained parameter."""

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from geometry import HiddenViews
 from train.learner import Learner
-from train.rollouts import MicroBatch, both_views
+from train.rollouts import MicroBatch
 from vlm.responses.picture_features import PictureFeatures
+from vlm.responses.response import both_views
 
 
 def teacher_views(learner: Learner, responses: MicroBatch, features: PictureFeatures | None = None) -> HiddenViews:

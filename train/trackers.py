@@ -1,12 +1,15 @@
-"""The journal's numbers, logged to a tracker as they are written: `--track tensorboard`, or another of accelerate's.
+"""The journal, logged to a tracker as it is written: `--track tensorboard`, or another of accelerate's.
 
-No tracker is imported unless it is asked for. Each number of a line is logged under its kind and its place in the line,
-at the line's step: `step/losses/visual`, `evaluation/accuracy/high`, `geometry/angles_deg/all/language_visual`. Lists,
-which are by bin, and gaps are in the journal alone. A run that is continued logs the steps since its last checkpoint
-again. tensorboard and wandb write into the run's folder.
+Each number of a line is logged under its kind and its place in the line, at the line's step: `step/losses/visual`,
+`evaluation/accuracy/high`, `geometry/angles_deg/all/language_visual`. Lists, which are by bin, and gaps are in the
+journal alone. At each evaluation tensorboard, wandb and trackio also get the pictures of the journal so far, and a
+table of the student's own responses with the numbers of their tokens, see `figures.for_trackers`.
+
+No tracker is imported unless it is asked for. A run that is continued logs the steps since its last checkpoint again.
+tensorboard and wandb write into the run's folder.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from math import isfinite
@@ -19,6 +22,7 @@ from accelerate.tracking import get_available_trackers
 from cli.errors import OptionError
 from records.journal_lines import Line
 from train.config import Config
+from vlm.responses.sample_table import Sample
 
 PROJECT = "vgs-geometry"
 
@@ -57,6 +61,14 @@ def log(accelerator: Accelerator, line: Line) -> None:
     """Log the numbers of a journal line, if there is a tracker."""
     if accelerator.trackers:
         accelerator.log(scalars(line), step=line.step)
+
+
+def show(run_folder: Path, accelerator: Accelerator, step: int, table: Sequence[Sample]) -> None:
+    """Hand over the pictures of the journal and a table of responses, if there is a tracker that takes them."""
+    if accelerator.trackers:
+        from figures import for_trackers  # here, as it loads matplotlib
+
+        for_trackers.show(accelerator.trackers, run_folder, step, [asdict(sample) for sample in table])
 
 
 def scalars(line: Line) -> dict[str, float]:

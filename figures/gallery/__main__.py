@@ -4,10 +4,11 @@
     python -m figures.gallery --records angles study --out pictures
     python -m figures.gallery --keep runs/gallery/sensitivity sensitivity
 
-Writes `RECORD/NAME.png` with at most 256 colours, `RECORD/NAME.svg` where that is small, and the paper's tables as
-`study/tables.md`. A record that is missing is named and left out. `--keep` copies a record, with only those of its
-tables that pictures and the claims read. `figures.gallery.rows` lists the pictures; the README beside it says which
-command wrote each record.
+Writes `RECORD/NAME.png`, `RECORD/NAME.svg` where that is small, the paper's tables as `study/tables.md`, and the
+picture of the README as `hero.png`. A PNG has at most 256 colours where that changes no pixel much; pictures with a
+colour map keep all their colours. A record that is missing is named and left out. `--keep` copies a record, with only
+those of its tables that pictures and the claims read. `figures.gallery.rows` lists the pictures; the README beside it
+says which command wrote each record.
 """
 
 import sys
@@ -23,24 +24,49 @@ from figures.gallery.rows import ALSO_KEPT, GALLERY, ROWS, GalleryPicture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL import Image
 
 LARGEST_SVG_BYTES = 100_000
+LARGEST_SHIFT = 16
+"""How far, of 255, a channel of a pixel may move when a picture gets a palette; our colours are further apart."""
 RECORDS = tuple(dict.fromkeys(row.record for row in ROWS))
 
 
 def save_small(figure: "Figure", stem: Path) -> list[Path]:
-    """Write `stem.png` from a palette, and `stem.svg` where that is small; return the paths."""
+    """Write `stem.png`, from a palette if that does no harm, and `stem.svg` where that is small; return the paths."""
     from PIL import Image
 
     from figures.style import save
 
     png, svg = save(figure, stem)
     with Image.open(png) as picture:
-        picture.convert("RGB").quantize(256).save(png, optimize=True)
+        whole = picture.convert("RGB")
+    few = None if has_colour_map(figure) else from_palette(whole)
+    (few or whole).save(png, optimize=True)
     if svg.stat().st_size <= LARGEST_SVG_BYTES:
         return [png, svg]
     svg.unlink()
     return [png]
+
+
+def has_colour_map(figure: "Figure") -> bool:
+    """Say whether anything in a figure is coloured by a map; a picture in it has its own colours."""
+    from matplotlib.cm import ScalarMappable
+
+    mapped = [artist.get_array() for artist in figure.findobj() if isinstance(artist, ScalarMappable)]
+    return any(values is not None and values.ndim < 3 for values in mapped)
+
+
+def from_palette(picture: "Image.Image") -> "Image.Image | None":
+    """Return a picture with the fewest colours that move none by more than `LARGEST_SHIFT`; None where 256 do."""
+    import numpy as np
+    from PIL import Image, ImageChops
+
+    for colours in (64, 128, 256):
+        few = picture.quantize(colours, method=Image.Quantize.MAXCOVERAGE)  # the others merge colours that are rare
+        if np.asarray(ImageChops.difference(few.convert("RGB"), picture)).max() <= LARGEST_SHIFT:
+            return few
+    return None
 
 
 def redraw(records: Sequence[str], out: Path) -> None:
@@ -56,13 +82,13 @@ def redraw(records: Sequence[str], out: Path) -> None:
         print_err(f"{name}: no record in {GALLERY / name}, its pictures are left out")
     for row in ROWS:
         if row.record in records and row.record not in missing:
-            print_out(*_written(row, out / row.record))
+            print_out(*_written(row, out))
 
 
-def _written(row: GalleryPicture, folder: Path) -> list[Path]:
+def _written(row: GalleryPicture, out: Path) -> list[Path]:
     if row.picture.page:
-        return row.picture.write(row.picture.read(GALLERY / row.record), folder)
-    return save_small(row.drawn(GALLERY), folder / row.stem)
+        return row.picture.write(row.picture.read(GALLERY / row.record), out / row.record)
+    return save_small(row.drawn(GALLERY), out / row.place)
 
 
 def keep(source: Path, name: str, gallery: Path = GALLERY) -> Path:

@@ -22,6 +22,8 @@ class GalleryPicture:
     record: str
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    file: str = ""
+    """The file's name without the suffix, for a picture that stands above the folders of records."""
 
     @property
     def picture(self) -> Picture:
@@ -29,9 +31,9 @@ class GalleryPicture:
         return picture(self.name)
 
     @property
-    def stem(self) -> str:
-        """The name of its file without the suffix."""
-        return self.picture.stem(**self.options)
+    def place(self) -> Path:
+        """Its file below the gallery, without the suffix."""
+        return Path(self.file or f"{self.record}/{self.picture.stem(**self.options)}")
 
     def drawn(self, gallery: Path = GALLERY) -> "Figure":
         """Read the record and return the figure.
@@ -48,6 +50,7 @@ _FIXED = {"rollouts": "fixed"}
 _BOTH_SCOPES = ("angles", "trajectory_bin", "corpus_bin")
 _SMALLER_STUDIES = ("study_small_rate", "study_blind", "study_eta")
 ROWS = (
+    GalleryPicture("angles", "language_visual", file="hero"),
     *(GalleryPicture(record, "angle_bins", scope) for record in _BOTH_SCOPES for scope in ({}, _INSIDE)),
     GalleryPicture("angles_second", "angle_bins"),
     GalleryPicture("angles", "bin_shares"),
@@ -55,6 +58,8 @@ ROWS = (
     GalleryPicture("angles", "ribbon", _RIBBON),
     GalleryPicture("angles", "gradient_plane"),
     GalleryPicture("layers", "layers"),
+    GalleryPicture("sensitivity", "forecast"),
+    GalleryPicture("sensitivity", "forecast_reach"),
     GalleryPicture("sensitivity", "sensitivity"),
     GalleryPicture("sensitivity", "sensitivity", {"prior": "attached"}),
     GalleryPicture("before_after", "before_after"),

@@ -147,13 +147,13 @@ def loss_of(
 ) -> ObjectiveLoss:
     """Return what `objective_loss` returns, without a graph; the entropy is over the ids of these distributions."""
     parts = decomposition_of(views, work, tokens.vds)
-    found = {"standard": parts.standard, "language": parts.language, "visual": parts.visual}
+    losses = {"standard": parts.standard, "language": parts.language, "visual": parts.visual}
     if "printed" in objective.terms:
-        found["printed"] = kl_of(views.p_text, views.target, work)
+        losses["printed"] = kl_of(views.p_text, views.target, work)
     if "forward" in objective.terms:
-        found["forward"] = kl_of(views.q_image, views.p_image, work)
+        losses["forward"] = kl_of(views.q_image, views.p_image, work)
     weights = coefficients(objective, parts.vds, thresholds, tokens.has_image).times(tokens.shares)
-    loss = torch.stack([(getattr(weights, term) * found[term]).sum() for term in objective.terms if term]).sum()
+    loss = torch.stack([(getattr(weights, term) * losses[term]).sum() for term in objective.terms if term]).sum()
     return ObjectiveLoss(loss, parts, weights, entropy_of(views.p_image, work))
 
 

@@ -55,12 +55,12 @@ def objective_loss(
     block_loss = BlockLoss(objective, thresholds, Workspace())
     with torch.no_grad():
         gradients = {name: torch.zeros_like(getattr(flat, name)) for name in sources}
-        found = [
+        pieces = [
             _block(flat.map(itemgetter(rows)), tokens[rows], block_loss, {k: g[rows] for k, g in gradients.items()})
             for chunk in chunks(*flat.student_image.shape)
             for rows in _shifted(flat.student_image, chunk)
         ]
-    whole = joined(found)
+    whole = joined(pieces)
     if sources:
         shaped = [gradient.view_as(sources[name]) for name, gradient in gradients.items()]
         whole = replace(whole, loss=WithGradients.apply(whole.loss, shaped, *sources.values()))
@@ -80,9 +80,9 @@ def _block(logits: FourViews, tokens: TokenShares, block_loss: BlockLoss, out: d
         same_mask(**logits.named)
     loss, at_logits = block_loss(logits, tokens, wants_gradients=bool(out))
     if at_logits is not None:
-        found = {"student_image": at_logits.image, "student_text": at_logits.text}
+        gradients = {"student_image": at_logits.image, "student_text": at_logits.text}
         for name, gradient in out.items():
-            if (own := found[name]) is not None:
+            if (own := gradients[name]) is not None:
                 gradient.copy_(own)
     return loss
 

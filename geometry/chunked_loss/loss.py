@@ -66,11 +66,11 @@ def objective_loss_from_hidden(
     _check_prior(student, prior)
     gradients = _gradients(student, objective)
     task = _Task(BlockLoss(objective, thresholds, Workspace(), top_k), gradients)
-    tokens, found = TokenShares(shares, has_image, vds), list[ObjectiveLoss]()
+    tokens, pieces = TokenShares(shares, has_image, vds), list[ObjectiveLoss]()
     with torch.no_grad():
         for rows in chunks(len(shares), student.head.n_ids, chunk):
-            found += task.chunk(student, teacher, prior, rows, tokens[rows])
-    whole = joined(found)
+            pieces += task.chunk(student, teacher, prior, rows, tokens[rows])
+    whole = joined(pieces)
     if gradients is None:
         return whole
     loss = WithGradients.apply(whole.loss, list(gradients.sums.values()), *gradients.sources.values())
@@ -93,12 +93,12 @@ def vds_from_hidden(
         ValueError: shapes or dtypes do not fit each other, or chunk or top_k is below 1.
     """
     _check_models(teacher=teacher)
-    found, work = [], Workspace()
+    pieces, work = [], Workspace()
     for rows in chunks(len(teacher.image), teacher.head.n_ids, chunk):
         image, text = teacher.logits(rows)
-        found += [_vds(image[block], text[block], top_k, work) for block in blocks(image)]
+        pieces += [_vds(image[block], text[block], top_k, work) for block in blocks(image)]
         del image, text  # before the next chunk's are made
-    return torch.cat(found)
+    return torch.cat(pieces)
 
 
 def _vds(image: Tensor, text: Tensor, top_k: int | None, work: Workspace) -> Tensor:
@@ -121,17 +121,17 @@ class _Task:
         """Return the losses of a chunk's blocks, its gradients added; they overwrite the student's logits."""
         views = FourViews(*student.logits(rows), *teacher.logits(rows), None if prior is None else prior.logits(rows))
         views.map(_first_token).log_probs()  # refuses other masks; a head masks all tokens alike
-        found, head = [], student.head
+        losses, head = [], student.head
         for block in blocks(views.student_image):
             logits = views.map(itemgetter(block))
             loss, at_logits = self.block_loss(logits, tokens[block], wants_gradients=self.gradients is not None)
-            found.append(loss)
+            losses.append(loss)
             if at_logits is not None:
                 views.student_image[block] = head.before_cap(at_logits.image, logits.student_image)
                 if at_logits.text is not None:
                     views.student_text[block] = head.before_cap(at_logits.text, logits.student_text)
-        self._add(views, found, rows)
-        return found
+        self._add(views, losses, rows)
+        return losses
 
     def _add(self, at_logits: FourViews, losses: list[ObjectiveLoss], rows: slice) -> None:
         """Carry a chunk's gradients on to the head; of the text view those of the tokens that have one."""
@@ -153,8 +153,8 @@ def _gradients(student: HiddenViews, objective: Objective) -> LMHeadGradients | 
     if not torch.is_grad_enabled():
         return None
     image = student.image if objective.trains_image_view else None
-    found = LMHeadGradients(student.head, image=image, text=student.text if objective.trains_text_view else None)
-    return found if found.sources else None
+    gradients = LMHeadGradients(student.head, image=image, text=student.text if objective.trains_text_view else None)
+    return gradients if gradients.sources else None
 
 
 def _check_prior(student: HiddenViews, prior: TextView | None) -> None:
@@ -180,11 +180,11 @@ def _check_models(**models: HiddenViews) -> None:
         same_shape(**{f"{first_name}_image_hidden": first.image[:, 0], f"{name}_image_hidden": model.image[:, 0]})
         same_shape(**{f"{name}_image_hidden": model.image, f"{name}_text_hidden": model.text})
         for view in ("image", "text"):
-            found, head = getattr(model, view), model.head.weight
-            if found.shape[1] != head.shape[1] or found.dtype != head.dtype:
+            hidden, head = getattr(model, view), model.head.weight
+            if hidden.shape[1] != head.shape[1] or hidden.dtype != head.dtype:
                 raise ValueError(
-                    f"`{name}_{view}_hidden` must have the width and dtype of `{name}_head`, got {found.shape[1]} of "
-                    f"{found.dtype} and {head.shape[1]} of {head.dtype}. Give what the head is applied to."
+                    f"`{name}_{view}_hidden` must have the width and dtype of `{name}_head`, got {hidden.shape[1]} of "
+                    f"{hidden.dtype} and {head.shape[1]} of {head.dtype}. Give what the head is applied to."
                 )
         if model.head.n_ids != first.head.n_ids:
             raise ValueError(

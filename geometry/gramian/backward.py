@@ -97,16 +97,16 @@ def gradients(
     reached = [True] * len(sources)
 
     def pull(cotangent: Tensor) -> tuple[Tensor, ...]:
-        found = torch.autograd.grad(outputs, sources, cotangent, retain_graph=True, allow_unused=True)  # type: ignore[arg-type]
-        reached[:] = [gradient is not None for gradient in found]
-        return tuple(gradient for gradient in found if gradient is not None)
+        gradients = torch.autograd.grad(outputs, sources, cotangent, retain_graph=True, allow_unused=True)  # type: ignore[arg-type]
+        reached[:] = [gradient is not None for gradient in gradients]
+        return tuple(gradient for gradient in gradients if gradient is not None)
 
     if batched:
         with _no_word_of_loops():
-            found = torch.func.vmap(pull)(cotangents)
+            stacked = torch.func.vmap(pull)(cotangents)
     else:
-        found = tuple(map(torch.stack, zip(*map(pull, cotangents), strict=True)))
-    waiting = iter(found)
+        stacked = tuple(map(torch.stack, zip(*map(pull, cotangents), strict=True)))
+    waiting = iter(stacked)
     return [next(waiting) if there else None for there in reached]
 
 

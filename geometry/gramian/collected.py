@@ -159,5 +159,5 @@ def _aligned(uses: Sequence[Blocks]) -> Iterator[Sequence[Factors]]:
     most, start = max(cut, key=len), 0
     for place, example in enumerate(most):
         units = slice(start, start + len(example.outputs))
-        yield [blocks[place] if len(blocks) == len(most) else blocks[0].of(units) for blocks in cut]
+        yield [blocks[place] if len(blocks) == len(most) else blocks[0].of_units(units) for blocks in cut]
         start = units.stop

@@ -1,7 +1,7 @@
 """The end of a student's graph in which each row of logits depends on a row of hidden states alone.
 
-There one backward pass of each objective serves all units: what arrives at a row is the same for every unit, but for
-the unit's weight of that row. Gradients as wide as the vocabulary are then held once, not for each unit.
+One backward pass for each objective then serves all units. The gradient that arrives at a row is the same for every
+unit, up to the unit's weight of that row. Gradients as wide as the vocabulary are then held once, not for each unit.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -37,10 +37,10 @@ def fitted(metric: Mapping[nn.Parameter, Tensor], parameters: Sequence[nn.Parame
         ValueError: a parameter has none, or one of another shape, negative or not finite.
     """
     for parameter in parameters:
-        found = tuple(metric[parameter].shape) if parameter in metric else None
-        if found != tuple(parameter.shape):
+        shape = tuple(metric[parameter].shape) if parameter in metric else None
+        if shape != tuple(parameter.shape):
             raise ValueError(
-                f"`metric` must have the shape of every parameter, got {found} for {tuple(parameter.shape)}. "
+                f"`metric` must have the shape of every parameter, got {shape} for {tuple(parameter.shape)}. "
                 "Give the optimizer's state of the model that is measured."
             )
         _refuse_outside(metric[parameter], "metric", "Else it belongs to no inner product.")

@@ -67,8 +67,10 @@ class ModuleInputs:
         self._parameters = parameters
         wanted = set(parameters)
         modules: Iterator[Any] = model.modules()
-        known = [(module, reader) for module in modules if (reader := _reader(module))]
-        self._watched = [_Watched(module, reader, module.weight) for module, reader in known if module.weight in wanted]
+        readable = [(module, reader) for module in modules if (reader := _reader(module))]
+        self._watched = [
+            _Watched(module, reader, module.weight) for module, reader in readable if module.weight in wanted
+        ]
 
     @property
     def known(self) -> set[nn.Parameter]:
@@ -78,8 +80,8 @@ class ModuleInputs:
     @property
     def rest(self) -> list[nn.Parameter]:
         """The parameters that are not."""
-        known = self.known
-        return [parameter for parameter in self._parameters if parameter not in known]
+        covered = self.known
+        return [parameter for parameter in self._parameters if parameter not in covered]
 
     def drop(self, weights: set[nn.Parameter]) -> None:
         """Watch these no longer."""
@@ -105,8 +107,8 @@ def unaccounted(graph: Graph, uses: Sequence[ModuleUse], weights: set[nn.Paramet
 
 def _reader(module: Any) -> Reader | None:
     """What reads the inputs `[S, i]` (or ids) of a known module; none where its forward is not torch's own."""
-    for known, reader in _READERS.items():
-        if isinstance(module, known) and type(module).forward is known.forward and "forward" not in vars(module):
+    for kind, reader in _READERS.items():
+        if isinstance(module, kind) and type(module).forward is kind.forward and "forward" not in vars(module):
             return reader if reader is not _patches or _is_patchwise(module) else None
     return None
 

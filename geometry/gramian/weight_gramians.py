@@ -56,7 +56,7 @@ class Factors:
         """The rows as a slice: a view's objectives stand together."""
         return slice(self.rows[0], self.rows[-1] + 1)
 
-    def of(self, units: slice) -> "Factors":
+    def of_units(self, units: slice) -> "Factors":
         """The factors of some of the units."""
         inputs = self.inputs if len(self.by_unit) == 1 else self.inputs[units]
         return Factors(self.weight, self.rows, inputs, self.outputs[units], self.every)
@@ -85,7 +85,7 @@ class InputProducts:
     def __init__(self) -> None:
         self._held: dict[Hashable, tuple[Tensor, Tensor, Tensor]] = {}  # with the inputs, whose places stay theirs
 
-    def of(self, first: Factors, second: Factors) -> Float[Tensor, "_U S T"]:
+    def between(self, first: Factors, second: Factors) -> Float[Tensor, "_U S T"]:
         """Return `A A'^T`."""
         if first.every is None or second.every is None:
             return wide_product(first.by_unit, second.by_unit.mT)
@@ -122,7 +122,7 @@ def weight_grams(
     rows_at_once = min(max(GRADIENT_BYTES // bytes_a_row, 1), n_rows)
     grams = []
     for start in range(0, n_units, units_at_once):
-        chunk = [use.of(slice(start, start + units_at_once)) for use in uses]
+        chunk = [use.of_units(slice(start, start + units_at_once)) for use in uses]
         blocks = (slice(row, min(row + rows_at_once, n_rows)) for row in range(0, n_rows, rows_at_once))
         grams.append(torch.stack([_gram_of_block(chunk, rows, metric) for rows in blocks]).sum(0))
     return torch.cat(grams)
@@ -198,7 +198,7 @@ def _product(first: Factors, second: Factors, products: InputProducts) -> Float6
         return _product_with_lookup(first, second)
     if second.is_lookup:
         return _product_with_lookup(second, first).mT
-    inputs = products.of(first, second)
+    inputs = products.between(first, second)
     if is_narrow(first.outputs):
         return _product_of_outputs(first, second, inputs)
     return _product_of_moved(first, second, inputs)

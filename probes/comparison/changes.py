@@ -42,14 +42,14 @@ def tables(both: "Comparison", sides: "Mapping[str, Side]", seed: int) -> dict[s
 
 
 def token_changes(sampled: pd.DataFrame, tokens: Sided) -> pd.DataFrame:
-    """A row a token: its divergences on either side, and its bin and VDS as in `sampled`."""
+    """Return one row per token: its divergences on either side, and its bin and VDS as in `sampled`."""
     return _side_by_side(
         sampled.drop(columns=[*(f"{loss}_nats" for loss in LOSSES), "entropy_nats"]), tokens, LOSSES, "_nats"
     )
 
 
 def unit_changes(units: Sided) -> pd.DataFrame:
-    """A row a unit and scope: norms and angles on either side."""
+    """Return one row per unit and scope: norms and angles on either side."""
     keys = ["unit_id", "prompt_id", "rollout_id", "position", "bin", "scope"]
     known = units[SIDES[0]][keys]
     normed = _side_by_side(known, units, [f"norm_{name}" for name in OBJECTIVES], "")

@@ -69,7 +69,7 @@ def unit_rows(units: Sequence[Unit], grams: Mapping[str, Gram]) -> pd.DataFrame:
 def bin_rows(
     tokens: pd.DataFrame, units: pd.DataFrame, grams: pd.DataFrame, null: pd.DataFrame, seed: int
 ) -> pd.DataFrame:
-    """A row a scope and bin: counts, mean divergences, and each angle's mean, spread, interval and null.
+    """Return one row per scope and bin: counts, mean divergences, and each angle's mean, spread, interval and null.
 
     The angle of signed-bins is pooled, read from the mean of their Gram matrices, and the spread is its standard error.
     """
@@ -170,7 +170,7 @@ _DIVERGENCES = ("vds", "student_vds", "kl_standard", "kl_language", "kl_visual")
 
 
 def layer_rows(units: pd.DataFrame, grams: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """A row a group and bin from the tables `units` and `grams`, groups in the order of `grams`.
+    """Return one row per group and bin from the tables `units` and `grams`, groups in the order of `grams`.
 
     A share is the mean over units of the part of an objective's squared norm that lies in the group; units without
     a gradient of that objective are left out. An angle is a mean over the units whose two gradients are not 0 there;
@@ -187,7 +187,7 @@ def layer_rows(units: pd.DataFrame, grams: pd.DataFrame, seed: int) -> pd.DataFr
 
 
 def norm_rows(tokens: pd.DataFrame, units: pd.DataFrame, seed: int, grams: pd.DataFrame | None = None) -> pd.DataFrame:
-    """A row a scope and bin from the tables `tokens` and `units` of one checkpoint.
+    """Return one row per scope and bin from the tables `tokens` and `units` of one checkpoint.
 
     grams: the table of that name, for signed-bins, whose angles are pooled.
     """
@@ -207,7 +207,7 @@ def _by_bin(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _cells(grams: pd.DataFrame) -> pd.DataFrame:
-    """A row a unit and group: products, norms, angles, and shares of the unit's squared norms."""
+    """Return one row per unit and group: products, norms, angles, and shares of the unit's squared norms."""
     cells = grams.assign(**measures(gram_of_rows(grams)))
     for name in OBJECTIVES:
         squared = cells[f"norm_{name}"] ** 2

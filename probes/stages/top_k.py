@@ -61,7 +61,7 @@ def binned_tokens(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:
 
 
 def support_rows(tokens: pd.DataFrame) -> pd.DataFrame:
-    """A row a K and bin from the table `support_tokens`."""
+    """Return one row per K and bin from the table `support_tokens`."""
     rows = [
         {"top_k": top_k, "bin": bin_, **_means(inside)}
         for top_k, members in tokens.groupby("top_k")
@@ -77,7 +77,7 @@ def _tokens(
     chunks: Sequence[Sequence[Decomposition]],
     top_k: Sequence[int],
 ) -> pd.DataFrame:
-    """A row a K and token of one response, not yet binned."""
+    """Return one row per K and token of one response, not yet binned."""
     over_all, *over_top = (Decomposition.joined(parts) for parts in zip(*chunks, strict=True))
     prompt = analyzer.prompts[rollout.prompt_id]
     about = {"prompt_id": prompt.prompt_id, "rollout_id": number, "has_image": prompt.has_image}

@@ -7,8 +7,8 @@ prompts, in the same bins as `fixed`.
 
 from typing import Final
 
-from records.columns import ANGLE_WORDS, OBJECTIVES, PROMPT_ID, sentence
-from records.journal_lines import LOSSES, PHASES
+from records.columns import ANGLE_WORDS, NULL_ANGLES, OBJECTIVES, PROMPT_ID, sentence
+from records.journal_lines import LOSSES, NULL_TOKENS, PHASES
 from records.table import Table, by_name, real, text, whole, yes_no
 
 ALL_BINS: Final = -1
@@ -29,6 +29,19 @@ _STEP_WORDS: Final = {
     "lambda": "Strength of the preservation term in an automatic run",
     "unlearnt_nats": "Language loss minus that of the first student, over tokens above the VDS quantile",
 }
+
+NULL_COLUMNS: Final = {
+    (angle, tokens, name): f"{tokens}_{name}"
+    for angle in NULL_ANGLES
+    for tokens in NULL_TOKENS
+    for name in ("minus_null", "minus_null_error")
+}
+"""Of a monitor: what a response's angle has beyond its null, by angle, tokens and statistic; the middle of a column."""
+_NULL_WORDS: Final = {
+    "minus_null": "Mean over responses, less that of unrelated responses,",
+    "minus_null_error": "Standard error over responses of the same difference",
+}
+_TOKEN_WORDS: Final = {"all": "all tokens", "upper": "tokens of the upper VDS bins"}
 
 RUN: Final = (text("arm", "Name of the arm"), whole("seed", "Seed of the run"))
 STEP: Final = whole("step", "Number of updates before the measurement")
@@ -87,6 +100,11 @@ GRADIENTS: Final = Table(
         *(
             real(f"{angle}_deg", f"{sentence(words)}; missing if a gradient is 0")
             for angle, words in ANGLE_WORDS.items()
+        ),
+        real("eta", "|g_std| / |g_std + gamma g_vis| over all parameters; of a monitor", optional=True),
+        *(
+            real(f"{angle}_{column}_deg", f"{_NULL_WORDS[name]} at {_TOKEN_WORDS[tokens]}: {ANGLE_WORDS[angle]}", True)
+            for (angle, tokens, name), column in NULL_COLUMNS.items()
         ),
     ),
 )

@@ -18,17 +18,21 @@ from study.suite.examples import Examples
 from study.suite.practice import Practice
 
 NOISE_SEED: Final = 1
+LANGUAGE_ONLY, VISION_ONLY, BOTH, CONFLICTING = "language", "vision", "both", "conflict"
+"""Kinds of pairs."""
 
 
 @dataclass(frozen=True)
 class Branch:
     """How a student is made from the ancestor.
 
+    kind: which gaps it has; pairs of one kind are left out together where a diagnosis is judged.
     vision_noise: spread of the noise in the vision tower, in units of each matrix's own spread.
     layers: language layers that are kept; None for all.
     """
 
     about: str
+    kind: str
     practice: Practice
     vision_noise: float = 0.0
     layers: tuple[int, ...] | None = None
@@ -36,7 +40,7 @@ class Branch:
     @property
     def recipe(self) -> dict[str, Any]:
         """What the weights depend on."""
-        return {name: value for name, value in asdict(self).items() if name != "about"}
+        return {name: value for name, value in asdict(self).items() if name not in ("about", "kind")}
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,11 @@ class GridPoint:
     def about(self) -> str:
         """The student in words."""
         return f"the teacher with vision noise {self.vision_noise:g} and its language model moved by {self.language:g}"
+
+    @property
+    def kind(self) -> str:
+        """Which gaps the student has, see `Branch`."""
+        return CONFLICTING if self.language else VISION_ONLY
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -75,12 +84,12 @@ def _brief(examples: Examples) -> Practice:
 
 
 PAIRS: Final[Mapping[str, Branch]] = {
-    "language": Branch("a language gap only", _brief(_DIALECT)),
-    "both": Branch("a visual and a language gap", _brief(_DIALECT), _NOISE),
-    "conflict": Branch("both gaps, and a prior that conflicts", _brief(_CONFLICT), _NOISE),
-    "vision": Branch("a visual gap, and the least language gap", _brief(_SAME), _NOISE),
+    "language": Branch("a language gap only", LANGUAGE_ONLY, _brief(_DIALECT)),
+    "both": Branch("a visual and a language gap", BOTH, _brief(_DIALECT), _NOISE),
+    "conflict": Branch("both gaps, and a prior that conflicts", CONFLICTING, _brief(_CONFLICT), _NOISE),
+    "vision": Branch("a visual gap, and the least language gap", VISION_ONLY, _brief(_SAME), _NOISE),
     "small": Branch(
-        "both gaps, two of three language layers", Practice(_DIALECT, steps=180, rate=1e-3), _NOISE, layers=(0, 2)
+        "both gaps, two of three language layers", BOTH, Practice(_DIALECT, steps=180, rate=1e-3), _NOISE, layers=(0, 2)
     ),
 }
 """Students by name, the three that are needed most first."""

@@ -3,9 +3,10 @@
     python -m study.validation
     python -m study.validation --records figures/gallery/validation --out docs/validation.md
 
-Reads for each pair of models a record of `python -m probes.diagnose --try-every` and one of `python -m study.effects`;
-`study/validation/reading.py` says where they stand. Writes the page: slope, rank correlation and coverage, verdicts
-against outcomes, the regret of following the diagnosis, and thresholds that are fitted on some pairs and judged on
+Reads for each pair of models a record of `python -m probes.diagnose --try-every`. What training did is read from a
+record of `python -m study.effects` or of `python -m study.phases`; `study/validation/reading.py` says where they stand.
+Writes the page: slope, rank correlation and coverage, verdicts against outcomes, the regret of following the diagnosis,
+and thresholds that are fitted on some pairs and judged on
 others. Without records it says in one line what to run.
 """
 
@@ -26,6 +27,9 @@ class ValidationOptions:
     """Input and output"""
 
     records: str = flag("figures/gallery/validation", "folder of the pairs and their records", short="FOLDER")
+    phases: str = flag(
+        "figures/gallery/phases", "record of study.phases, for pairs without one of a study", short="FOLDER"
+    )
     out: str = flag("docs/validation.md", "Markdown page to write", short="FILE")
     seed: NonNegativeInt = flag(0, "seed of the split into halves and of the resampling")
 
@@ -43,7 +47,7 @@ def _write(options: ValidationOptions) -> None:
     from study.validation.reading import read_folder
 
     folder, out = Path(options.records), Path(options.out)
-    rows = read_folder(folder)
+    rows = read_folder(folder, Path(options.phases))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(markdown_page(rows, folder.as_posix(), options.seed), encoding="utf-8")

@@ -3,9 +3,11 @@
     FOLDER/pairs.csv            a row for each pair: its name, and what kind of pair it is
     FOLDER/NAME/diagnosis       a record of `python -m probes.diagnose --try-every`
     FOLDER/NAME/study           a record of `python -m study.effects`, or its table effects.csv alone
+    PHASES                      instead of that, the record of `python -m study.phases`, which has many pairs by name
 
 The table has a row for each pair and setting that was both tried and trained. Differences are from standard
-distillation of the same pair; a realised loss is that of the upper bins on fixed responses after the last step.
+distillation of the same pair; a realised loss is that of the upper bins on fixed responses after the last step. Those
+of PHASES are over the seeds' differences, see `study.rules`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ import pandas as pd
 from cli.errors import UserError
 from geometry.objective_settings import GAMMA, LAMBDA
 from records import RecordError, read_record
+from records.record_json import RECORD
 from records.tables.forecast import PRIORS
 from stats import N_BINS, bins_label, upper_bins
 from study.arms import ARMS
@@ -39,7 +42,8 @@ COLUMNS: Final = [
 ]
 """The columns of the table; `trial` is the verdict of the setting, and `advised` says whether it is recommended."""
 _UPPER: Final = bins_label(upper_bins(N_BINS))
-_EFFECTS: Final = ("arm", "against", "quantity", "where", "difference", "low", "high")
+_NUMBERS: Final = ("difference", "low", "high")
+_EFFECTS: Final = ("arm", "against", "quantity", "where", *_NUMBERS)
 _WHERE: Final[Mapping[str, tuple[str, str]]] = {LOSS: ("standard", _UPPER), POINTS: ("correct", "high")}
 
 
@@ -47,8 +51,12 @@ class NothingToValidate(UserError):
     """There is no pair with both records."""
 
 
-def read_folder(folder: Path) -> pd.DataFrame:
+def read_folder(folder: Path, phases: Path | None = None) -> pd.DataFrame:
     """Return the table of all pairs, with the columns `COLUMNS`.
+
+    Args:
+        folder: holds `pairs.csv` and a folder for each pair.
+        phases: record of `study.phases`, for pairs without a record of a study.
 
     Raises:
         NothingToValidate: there is no pair with both records.
@@ -57,11 +65,13 @@ def read_folder(folder: Path) -> pd.DataFrame:
     index = folder / PAIRS
     if not index.is_file():
         raise NothingToValidate(f"`{index}` is missing: {HOW}")
+    by_pair = _of_phases(phases)
     frames = []
     for row in _csv(index, ("pair", "kind"), dtype=str).to_dict("records"):
-        place = folder / row["pair"]
-        if (place / "diagnosis").is_dir() and (place / "study").is_dir():
-            frames.append(pair_rows(row["pair"], row["kind"], *_tables(place)))
+        place, pair = folder / row["pair"], row["pair"]
+        effects = _of_study(place / "study") if (place / "study").is_dir() else by_pair.get(pair)
+        if (place / "diagnosis").is_dir() and effects is not None:
+            frames.append(pair_rows(pair, row["kind"], *_of_diagnosis(place / "diagnosis"), effects))
     if not frames:
         raise NothingToValidate(f"`{folder}` has no pair with both records: {HOW}")
     return pd.concat(frames, ignore_index=True)
@@ -74,10 +84,25 @@ HOW: Final = (
 )
 
 
-def _tables(place: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    diagnosis = read_record(place / "diagnosis", "recommendation")
-    trial = diagnosis.table("trial") if diagnosis.has("trial") else pd.DataFrame()
-    return trial, diagnosis.recommendation, _csv(place / "study" / "effects.csv", _EFFECTS)
+def _of_diagnosis(place: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    diagnosis = read_record(place, "recommendation")
+    return diagnosis.table("trial") if diagnosis.has("trial") else pd.DataFrame(), diagnosis.recommendation
+
+
+def _of_study(place: Path) -> pd.DataFrame:
+    """The table `effects` of a study, with differences of accuracy in points."""
+    effects = _csv(place / "effects.csv", _EFFECTS)
+    unit = (effects["quantity"] == "correct").map({True: 100.0, False: 1.0})
+    return effects.assign(**{column: unit * effects[column] for column in _NUMBERS})
+
+
+def _of_phases(phases: Path | None) -> dict[str, pd.DataFrame]:
+    """The same of each pair of a record of `study.phases`, by the name of the pair."""
+    if phases is None or not (phases / RECORD).is_file():
+        return {}
+    table = read_record(phases, "phases").table("phases")
+    where = [dict(_WHERE.values()).get(quantity, _UPPER) for quantity in table["quantity"]]
+    return {str(pair): rows for pair, rows in table.assign(against="standard", where=where).groupby("pair")}
 
 
 def _csv(path: Path, columns: Sequence[str], dtype: type | None = None) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The fewest FLOPs at which the exact Gram matrices of some tokens can be had from factors.
+"""Count the fewest FLOPs that exact Gram matrices of some tokens need when they are computed from factors.
 
 Three parts, for U tokens and the two views, each with two objectives:
 

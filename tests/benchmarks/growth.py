@@ -8,7 +8,9 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from figures.style import COLOURS, PAGE_WIDTH_IN, styled
+from figures.panels import plain_ticks
+from figures.sheets import PAGE, on_sheet, sheet
+from figures.style import COLOURS, styled
 from tests.benchmarks.contest import Contest, work_of
 from tests.benchmarks.objects import SIZES, random
 from tests.benchmarks.ways import WAYS
@@ -32,7 +34,7 @@ def draw_growth(ways: Sequence[str], threads: int, rounds: int, out: Path) -> No
     ]
     frame = pd.DataFrame(rows)
     frame.to_csv(out / "growth.csv", index=False)
-    with styled():
+    with on_sheet(PAGE), styled():
         _drawn(frame, threads).savefig(out / "growth.png")
     print(frame.pivot(index=["varied", "value"], columns="way", values="best_ms").round(1).to_string())
 
@@ -46,13 +48,15 @@ def _point(varied: str, value: int | str, ways: Sequence[str], rounds: int) -> l
 
 
 def _drawn(frame: pd.DataFrame, threads: int) -> Figure:
-    figure = Figure(figsize=(PAGE_WIDTH_IN, 2.4), layout="constrained")
+    figure = Figure(figsize=(sheet().width_in, 2.4), layout="constrained")
     axes = figure.subplots(1, len(_PANELS), sharey=True)
     for ax, (varied, (label, _)) in zip(axes, _PANELS.items(), strict=True):
         rows = frame[frame["varied"] == varied]
         for colour, (key, line) in zip([*COLOURS.values(), "#222222"], rows.groupby("way"), strict=False):
             ax.plot(line["value"], line["best_ms"], "o-", color=colour, label=WAYS[str(key)].name.replace("`", ""))
         ax.set(xscale="log", yscale="log", xlabel=label)
-    axes[0].set_ylabel(f"ms a token, {threads} thread(s)")
+        for axis in (ax.xaxis, ax.yaxis):
+            plain_ticks(axis)
+    axes[0].set_ylabel(f"ms per token, {threads} thread(s)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure

@@ -1,4 +1,4 @@
-"""Does a plan foretell the memory that is really taken? Each phase of real commands, in a process of its own.
+"""Compare planned with measured memory: each phase of real commands, in a process of its own.
 
     python -m tests.benchmarks.plan                    # all settings: tens of minutes
     python -m tests.benchmarks.plan --only 0 2

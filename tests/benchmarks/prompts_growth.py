@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: GrowthOptions) -> None:
     import pandas as pd
 
+    from figures.sheets import PAGE, on_sheet
     from figures.style import styled
 
     flags = {"probes.vds": [], "probes.angles": ["--per-bin", str(options.per_bin)]}
@@ -59,7 +60,7 @@ def _run(options: GrowthOptions) -> None:
         rows.append(_row(module, n, own))
         frame = pd.DataFrame(rows)
         frame.to_csv(options.out / "prompts_growth.csv", index=False)  # what is measured so far
-    with styled():
+    with on_sheet(PAGE), styled():
         drawn(frame).savefig(options.out / "prompts_growth.png")
     print(frame.to_string(index=False))
 
@@ -80,9 +81,10 @@ def drawn(frame: "pd.DataFrame") -> "Figure":
     """Return a picture with one panel for the time and one for the memory."""
     from matplotlib.figure import Figure
 
-    from figures.style import COLOURS, PAGE_WIDTH_IN
+    from figures.sheets import sheet
+    from figures.style import COLOURS
 
-    figure = Figure(figsize=(PAGE_WIDTH_IN, 2.4), layout="constrained")
+    figure = Figure(figsize=(sheet().width_in, 2.4), layout="constrained")
     for ax, (column, label) in zip(figure.subplots(1, len(_LABELS)), _LABELS.items(), strict=True):
         for colour, (name, line) in zip(COLOURS.values(), frame.groupby("measurement"), strict=False):
             ax.plot(line["prompts"], line[column], "o-", color=colour, label=name)

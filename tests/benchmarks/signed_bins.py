@@ -163,10 +163,11 @@ def drawn(frame: "pd.DataFrame") -> "Figure":
     from matplotlib.figure import Figure
 
     from figures import panels
-    from figures.style import DOTTED, INK, WIDE_WIDTH_IN
+    from figures.sheets import sheet
+    from figures.style import DOTTED, INK
 
     rows, kinds, sizes = summary(frame), list(frame["kind"].unique()), sorted(frame["responses"].unique())
-    figure = Figure(figsize=(WIDE_WIDTH_IN, 4.6), layout="constrained")
+    figure = Figure(figsize=(sheet().width_in, 4.6), layout="constrained")
     axes = figure.subplots(2, len(kinds), sharey=True, sharex=True, squeeze=False)
     for column, kind in enumerate(kinds):
         own = rows[rows["kind"] == kind]
@@ -183,7 +184,7 @@ def drawn(frame: "pd.DataFrame") -> "Figure":
         axes[1, column].set_xlabel("responses")
     for ax in axes[:, 0]:
         ax.set_ylabel("|signed - exact| (degrees)")
-    figure.suptitle("Error of the pooled angle from signed-bins \u00b7 bands: middle 80 % of draws", fontsize=9.5)
+    figure.suptitle("Error of the pooled angle from signed-bins \u00b7 bands: middle 80 % of draws")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 

@@ -20,11 +20,12 @@ from train.batch import collect
 from train.config import Config
 from train.learner import Learner, Stopwatch
 from train.prompts import prompt_source, step_seed
-from train.rollouts import MicroBatch, Response, cut, sample
+from train.rollouts import MicroBatch, cut, sample
 from train.step import Gradient, _add, _apply, update
 from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.checkpoints.pair import load_pair
 from vlm.prompts.prompt import Prompt
+from vlm.responses.response import Response
 from vlm.responses.scoring import view_logits
 from vlm.views.view import encode_prompts, image_view
 

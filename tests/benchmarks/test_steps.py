@@ -30,7 +30,7 @@ def test_the_plain_sampler_makes_as_many_columns(checkpoints):
 
 
 def test_ratios_are_medians_of_each_round_s():
-    """Rounds of unequal length, in each of which the second arm's update takes twice as long but for one."""
+    """Rounds of unequal length, in each of which the second arm's update takes twice as long, except in one."""
     spent = {LEAN: (1.0, 10.0, 100.0), STANDARD: (2.0, 20.0, 500.0)}
     rows = [
         {"arm": arm, "round": number, "rollout": 0.0, "teacher": 0.0, "student": value, "update": value}

@@ -43,7 +43,7 @@ def test_a_batch_depends_on_its_seed_alone() -> None:
 
 def test_picture_labels_name_what_is_there_and_ignore_the_rest() -> None:
     scenes = labelled_scenes(64, Random(0))
-    labels = PictureLabels.of(scenes)
+    labels = PictureLabels.from_scenes(scenes)
     for row, scene in enumerate(scenes):
         assert (labels.colour[row] != IGNORED).all() == isinstance(scene, Grid)
         assert (labels.touch[row] != IGNORED) == isinstance(scene, Circles)

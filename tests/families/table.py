@@ -16,10 +16,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "families.md"
 TITLES = ("family", *CHECKS)
 _HEAD = """# Families of models
 
-What works with which vision-language family of transformers {version}. Each family is a random pair of two small
-models of its own classes, with its own processor, a tokenizer and a chat template; `python -m tests.families`
-writes this page, `make test-all` checks it. No family is known to the code by name: others work as these do, or are
-refused with a reason.
+This page says what works with which vision-language family of transformers {version}. Each family is
+a random pair of two small models of its own classes, with its own processor, a tokenizer and a chat template.
+`python -m tests.families` writes this page, and `make test-all` checks it. The code knows no family by name: others
+work as these do, or are refused with a reason.
 
 | column | what is checked |
 |---|---|
@@ -32,12 +32,12 @@ _TAIL = """
 ## What is read off a checkpoint
 
 - **Picture tokens.** A prompt is encoded with a small picture, with a wide one and without any. A mark that only the
-  first two hold belongs to pictures, as do marks that config and processor declare or that are named for pictures.
+  first two hold belongs to pictures. So do marks that config and processor declare, or that are named for pictures.
   A mark is an added token that is no plain word, number or blank. Sampling bans these ids; no text view or response
   may hold one.
-- **Inputs.** Pixels take the precision of the model. What has a row for each token goes on over the response: it
-  counts, it is text, and it sees the pictures that the last token of the prompt sees. Where text attends across to
-  pictures, prompts with different numbers of pictures run apart.
+- **Inputs.** Pixels take the precision of the model. Inputs with a row per token are continued over the response:
+  counts go on, types are text, and each token sees the pictures that the prompt's last token sees. Where text attends
+  across to pictures, prompts with different numbers of pictures run apart.
 - **Logits.** A model that returns logits for every token, whatever was asked for, has them cut to what was asked for.
 - **Experts** run one by one (`experts_implementation="eager"`), for fused ones have neither float64 nor forward mode.
 - **Parts.** A parameter's group is read off its name: `vision_tower`, `merger` (all that connects: projectors,

@@ -102,7 +102,7 @@ def _sizes(whole: Path, draw: random.Random) -> Iterator[Case]:
 
 
 def _files(whole: Path, draw: random.Random) -> Iterator[Case]:
-    """The files of the folder itself, in any order, each once: those of checkpoints stand in folders made anew."""
+    """The files of the folder itself, in any order, each once. Those of checkpoints stand in new folders."""
     from tests.faults.kills_children import Limits
 
     names = [path.name for path in whole.iterdir() if path.is_file() and not path.is_symlink()]

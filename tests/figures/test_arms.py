@@ -54,13 +54,15 @@ def test_settings_are_read_by_arm(study):
     assert set(found) == set(SETTINGS) and found["vgs-gamma-1"]["gamma"] == 1.0
 
 
-def test_running_means_are_centred_and_begin_and_end_as_measured():
+def test_running_means_are_centred_and_drawn_where_the_window_is_whole():
     table = pd.DataFrame({0: [0.0, 3.0, 6.0, 9.0, 2.0], 1: [np.nan, 1.0, np.nan, 3.0, 4.0]}, index=[0, 1, 2, 3, 4])
-    found = arms.running_mean(table, 3)
-    assert found[0].tolist() == pytest.approx([0.0, 3.0, 6.0, 17 / 3, 2.0])
-    np.testing.assert_allclose(found[1], [np.nan, 1.0, 2.0, 3.5, 4.0])
-    assert arms.running_mean(table, 5)[0].tolist() == pytest.approx([0.0, 3.0, 4.0, 17 / 3, 2.0])
+    smooth = arms.running_mean(table, 3)
+    assert list(smooth.index) == [1, 2, 3]
+    assert smooth[0].tolist() == pytest.approx([3.0, 6.0, 17 / 3])
+    np.testing.assert_allclose(smooth[1], [1.0, 2.0, 3.5])
+    assert arms.running_mean(table, 5)[0].to_dict() == pytest.approx({2: 4.0})
     assert arms.running_mean(table, 1).equals(table)
+    assert len(arms.running_mean(table, 7)) == len(table)  # no window is whole: all steps are drawn
 
 
 def test_seeds_are_thin_and_their_mean_is_named():
@@ -74,7 +76,7 @@ def test_seeds_are_thin_and_their_mean_is_named():
 
 def test_the_caption_counts_seeds(study):
     curves = study.tables["curves"]
-    assert f"{len(SEEDS)} seeds an arm" in captions.trained(study, curves)
+    assert f"{len(SEEDS)} seeds per arm" in captions.trained(study, curves)
     fewer = curves[(curves["arm"] != "vgs") | (curves["seed"] == 0)]
-    assert "1 to 3 seeds an arm" in captions.trained(study, fewer)
-    assert "1 seed an arm" in captions.trained(study, curves[curves["seed"] == 0])
+    assert "1 to 3 seeds per arm" in captions.trained(study, fewer)
+    assert "1 seed per arm" in captions.trained(study, curves[curves["seed"] == 0])

@@ -73,7 +73,10 @@ def test_accuracy_goes_from_before_to_after(figure, record):
     [segments] = [drawn.get_segments() for drawn in right.collections]
     ends = np.array([segment[:, 0] for segment in segments])
     np.testing.assert_array_equal(ends, rows[["accuracy_change_low_percent", "accuracy_change_high_percent"]])
-    assert [text.get_text() for text in right.texts] == ["+4 \u22120", "+3 \u22121", "+2 \u22122", "+1 \u22123"]
+    assert [text.get_text() for text in right.texts] == [
+        *("+4 \u22120", "+3 \u22121", "+2 \u22122", "+1 \u22123"),
+        "gained, lost",
+    ]
     names = [text.get_text() for text in left.get_yticklabels()]
     assert names == ["all prompts (50)", "high dependency (50)", "text alone (50)", "count (50)"]
     assert left.get_ylim()[0] > left.get_ylim()[1]  # the first on top

@@ -1,6 +1,7 @@
 """The catalogue: it says of each picture what its module takes, without importing what draws."""
 
 import inspect
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -35,7 +36,7 @@ def test_tables_are_those_of_records_and_manuals_say_where_they_come_from(one):
     assert set(one.tables) | set(one.optional) <= set(TABLES) and one.tables
     assert one.manual == inspect.getdoc(import_module(f"figures.{one.name}"))
     assert one.summary in one.manual and 20 < len(one.summary) < 120
-    assert " record written by `python -m " in " ".join(one.manual.split())
+    assert re.search(r" (record|run) written by `python -m ", " ".join(one.manual.split()))
     assert one.name in one.manual or "python -m figures runs/" in one.manual
 
 
@@ -60,10 +61,10 @@ def test_an_unknown_name_names_the_pictures_there_are():
 
 
 def test_what_is_drawable_has_its_tables():
-    assert [one.name for one in drawable({"tokens", "bins"})] == ["angle_bins", "bin_shares", "vds"]
+    assert [one.name for one in drawable({"tokens", "bins"})] == ["angle_bins", "language_visual", "bin_shares", "vds"]
     record = read_record(GALLERY / "angles")
     names = [one.name for one in drawable(record.record["tables"])]
-    assert names == ["angle_bins", "bin_shares", "gradient_plane", "ribbon", "vds"]
+    assert names == ["angle_bins", "language_visual", "bin_shares", "gradient_plane", "ribbon", "vds"]
     assert drawable(()) == []
 
 
@@ -72,7 +73,7 @@ def test_what_is_drawable_has_its_tables():
     [
         ("angles", {"angle_bins"}),
         ("layers", {"layers"}),
-        ("sensitivity", {"sensitivity"}),
+        ("sensitivity", {"sensitivity", "forecast", "forecast_reach"}),
         ("before_after", {"before_after", "changed_answers"}),
         ("study", {one.name for one in PICTURES if one.drawn_by == "study"}),
     ],
@@ -94,3 +95,4 @@ def test_stems_hold_the_choices_that_are_not_the_usual_ones():
     assert picture("norm_dynamics").stem(bin_="9", scope="language_model") == "norm_dynamics-language_model-9"
     assert picture("ribbon").stem(attached=True, threshold_deg=80.0, responses=[1]) == "ribbon"
     assert picture("report").stem() == "report"
+    assert picture("vds").stem(style="page") == "vds-page" and picture("vds").stem(style="screen") == "vds"

@@ -54,7 +54,7 @@ def test_pictures_are_written_the_same_twice(name, one_seed, tmp_path, capsys):
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert shown[0] == [str(path) for path in first]
     with Image.open(first[0]) as picture:
-        assert picture.size[0] == 2000
+        assert picture.size[0] == 1800
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,8 @@ def test_a_measurement_has_its_probes_picture_and_the_others_are_named(tmp_path,
     assert command.main([str(folder)]) == 0
     shown = capsys.readouterr()
     assert shown.out.split() == [str(folder / "angle_bins.png"), str(folder / "angle_bins.svg")]
-    assert shown.err == "more pictures of this record, drawn by name: bin_shares, gradient_plane, ribbon, vds\n"
+    others = "language_visual, bin_shares, gradient_plane, ribbon, vds"
+    assert shown.err == f"more pictures of this record, drawn by name: {others}\n"
 
 
 def test_a_picture_that_cannot_be_drawn_is_left_out_unless_it_is_named(tmp_path, capsys):
@@ -132,7 +133,7 @@ def test_several_pictures_each_take_their_options(one_seed, tmp_path, capsys):
 
 def test_an_option_that_no_named_picture_takes_is_one_line(one_seed, capsys):
     said = refused(capsys, one_seed.path, "step_time", "--prior", "attached")
-    assert said == "error: `--prior` is an option of sensitivity, not of step_time\n"
+    assert said == "error: `--prior` is an option of sensitivity, forecast, not of step_time\n"
 
 
 def test_an_unknown_name_is_one_line_with_the_names_there_are(one_seed, capsys):

@@ -25,16 +25,16 @@ ANGLES = read_record(GALLERY / "angles", "rollouts", "tokens", "units", "grams",
 PROBED = (3, 300, 600)  # unit ids: from the first, a middle and one of the last rollouts
 
 
-@pytest.mark.parametrize("row", THERE, ids=lambda row: f"{row.record}/{row.stem}")
+@pytest.mark.parametrize("row", THERE, ids=lambda row: str(row.place))
 def test_every_row_draws(row):
     figure = row.drawn()
     assert figure.get_suptitle() and len(figure.axes) > 0
-    assert (GALLERY / row.record / f"{row.stem}.png").is_file(), "run `python -m figures.gallery`"
+    assert (GALLERY / f"{row.place}.png").is_file(), "run `python -m figures.gallery`"
 
 
 def test_every_committed_picture_has_a_row():
-    drawn = {f"{row.record}/{row.stem}.png" for row in FIGURES}
-    committed = {f"{path.parent.name}/{path.name}" for path in GALLERY.glob("*/*.png")}
+    drawn = {f"{row.place}.png" for row in FIGURES}
+    committed = {str(path.relative_to(GALLERY)) for path in [*GALLERY.glob("*/*.png"), *GALLERY.glob("*.png")]}
     benchmarks = ("growth", "prompts_growth", "signed_bins")  # each drawn by the benchmark itself
     measured = {f"benchmarks/{name}.png" for name in benchmarks}
     assert committed - drawn == measured and drawn <= committed
@@ -70,7 +70,7 @@ def test_the_command_draws_again_what_is_there(tmp_path, capsys):
     drawn = tmp_path / "layers" / "layers.png"
     assert str(drawn) in capsys.readouterr().out
     with Image.open(drawn) as new, Image.open(GALLERY / "layers" / "layers.png") as old:
-        assert new.mode == "P" and new.size == old.size
+        assert new.mode == "RGB" and new.size == old.size  # a palette would paint wrong colours into the colour bar
         apart = np.abs(np.asarray(new.convert("RGB"), dtype=float) - np.asarray(old.convert("RGB"), dtype=float))
     assert apart.mean() < 0.5  # of 255: the committed picture is that of the committed record
 
@@ -96,6 +96,22 @@ def test_large_vector_pictures_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "LARGEST_SVG_BYTES", 10)
     assert [path.name for path in command.save_small(figure, tmp_path / "two")] == ["two.png"]
     assert not (tmp_path / "two.svg").exists()
+
+
+def test_a_palette_is_taken_where_it_moves_no_colour_much(tmp_path):
+    figure = next(row for row in ROWS if row.name == "bin_shares").drawn()
+    assert not command.has_colour_map(figure)
+    [png, *_] = command.save_small(figure, tmp_path / "bars")
+    with Image.open(png) as picture:
+        assert picture.mode == "P"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert command.from_palette(Image.fromarray(noise)) is None
+
+
+def test_the_picture_of_the_readme_is_light():
+    hero = next(row for row in ROWS if row.file == "hero")
+    assert (hero.name, hero.record, str(hero.place)) == ("language_visual", "angles", "hero")
+    assert (GALLERY / "hero.png").stat().st_size < 200_000
 
 
 def test_keeping_a_record_drops_what_no_picture_reads(tmp_path, capsys):

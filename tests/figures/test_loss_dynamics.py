@@ -35,7 +35,7 @@ def test_training_losses_are_running_means_over_seeds(study, figure, place, loss
         table = running_mean(expected(study, arm, "training", loss, bins), WINDOW)
         drawn = line(figure.axes[place], arm)
         np.testing.assert_allclose(drawn.get_ydata(), table.mean(axis=1))
-        assert drawn.get_xdata().tolist() == list(range(STEPS))
+        assert drawn.get_xdata().tolist() == list(range(WINDOW // 2, STEPS - WINDOW // 2))
         thin = [other for other in in_colour(figure.axes[place], ARM_COLOURS[arm]) if other is not drawn]
         np.testing.assert_allclose([other.get_ydata() for other in thin], table.to_numpy().T)
         assert len(thin) == len(SEEDS)
@@ -58,7 +58,7 @@ def test_the_papers_arms_are_drawn_unless_others_are_named(study, one_seed, figu
 
 
 def test_the_title_says_what_is_drawn(study, figure):
-    assert "3 seeds an arm · training rollouts · running mean over 15 steps" in figure.get_suptitle()
+    assert "3 seeds per arm · training rollouts · running mean over 15 steps" in figure.get_suptitle()
     assert "running mean" not in loss_dynamics.draw(study, "fixed").get_suptitle()
 
 

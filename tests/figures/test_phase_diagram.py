@@ -39,7 +39,7 @@ def record():
 def test_each_arm_has_a_panel_with_the_pairs_at_their_gaps(record):
     figure = phase_diagram.draw(record)
     panels = [ax for ax in figure.axes if ax.get_title(loc="left")]
-    assert [ax.get_title(loc="left") for ax in panels] == ["vgs - standard", "vgs-frozen - standard"]
+    assert [ax.get_title(loc="left") for ax in panels] == ["vgs \u2212 standard", "vgs-frozen \u2212 standard"]
     for ax in panels:
         places = [tuple(points.get_offsets()[0]) for points in ax.collections]
         assert places == [(language, visual) for language, visual, _ in PAIRS.values()]
@@ -65,7 +65,7 @@ def test_rims_and_numbers_say_what_counts(record):
 def test_effects_stand_at_their_angle_with_their_interval(record):
     (ax,) = steering_effect.draw(record).axes
     (points,) = (line for line in in_colour(ax, arm_colour("vgs")) if line.get_marker() == "o")
-    assert points.get_xdata().tolist() == [5.0, 30.0, 60.0]
+    np.testing.assert_allclose(points.get_xdata(), np.array([5.0, 30.0, 60.0]) - steering_effect.APART_DEG / 2)
     assert points.get_ydata().tolist() == [0.0, -0.05, 0.02]
     bars = [
         segment[:, 1] for lines in ax.collections if hasattr(lines, "get_segments") for segment in lines.get_segments()

@@ -136,10 +136,13 @@ def test_the_other_prior(record):
         sensitivity.draw(record, "both")
 
 
-def test_the_axis_says_from_which_gamma(record, figure, tmp_path):
-    assert "rise from 1.2, 95 %: 0.5 to never" in figure.axes[0].get_xlabel()
+def test_the_caption_says_from_which_gamma_and_the_axis_does_not(record, figure, tmp_path):
+    words = " ".join(figure.get_suptitle().split())
+    assert "language loss of the upper bins rises from gamma 1.2 (95 %: 0.5 to never)" in words
+    assert figure.axes[0].get_xlabel() == "gamma"
     never = write(tmp_path / "never", rise=np.inf)
-    assert "rise from never" in sensitivity.draw(never).axes[0].get_xlabel()
+    assert "rises from gamma never" not in sensitivity.draw(never).get_suptitle()
+    assert "language loss of the upper bins never rises" in " ".join(sensitivity.draw(never).get_suptitle().split())
 
 
 def test_steps_add_a_row(figure, with_steps):

@@ -94,4 +94,9 @@ def test_the_legend_names_what_is_drawn(figure, one_seed):
     words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert words[:4] == ["standard", "language-steering", "vgs: no preservation", "vgs-lp"]
     fewer = [text.get_text() for text in strength.draw(one_seed).legends[0].get_texts()]
-    assert fewer == ["standard", "vgs: no preservation", "paper: other models and benchmarks"]
+    assert fewer == [
+        "standard",
+        "vgs: no preservation",
+        "95 % interval over seeds",
+        "paper: other models and benchmarks",
+    ]

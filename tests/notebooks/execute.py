@@ -3,7 +3,7 @@
     python -m tests.notebooks.execute                          # all; executed copies in runs/notebooks/executed
     python -m tests.notebooks.execute figure3_angles --in-place
 
-A cell that raises ends the run. With `--in-place` the committed notebook is written anew.
+A cell that raises ends the run. With `--in-place` the committed notebook is replaced.
 """
 
 import os
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser("tests.notebooks.execute", __doc__)
     words = f"some of {', '.join(NAMES)} (default: all)"
     parser.add_argument("names", nargs="*", type=str, default=list(NAMES), help=words)
-    parser.add_argument("--in-place", action="store_true", help="write the committed notebooks anew")
+    parser.add_argument("--in-place", action="store_true", help="replace the committed notebooks")
     parsed = parser.parse_args(argv)
     return exit_code(lambda: _run(parsed.names, NOTEBOOKS if parsed.in_place else EXECUTED))
 

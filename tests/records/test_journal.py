@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from records.journal import JOURNAL, JournalError, JournalWriter, read_journal
-from records.journal_lines import LOSSES, PHASES, EvaluationLine, GeometryLine, Journal, StepLine
+from records.journal_lines import LOSSES, PHASES, EvaluationLine, GeometryLine, Journal, LanguageRise, StepLine
 from records.journal_tables import Run, journal_tables
 from records.tables.study import TABLES
 from stats import N_BINS
@@ -230,3 +230,50 @@ def test_numbers_of_another_kind_are_one_line(tmp_path, value):
     with pytest.raises(JournalError, match="no line of a journal|does not have the numbers") as caught:
         journal_tables([Run("standard", 0, read_journal(tmp_path))])
     assert "\n" not in str(caught.value)
+
+
+RISE = LanguageRise(0.4, 0.1, 0.05, 0.15)
+
+
+@pytest.fixture
+def monitored(tmp_path):
+    """A monitor's journal: no line of an update."""
+    writer = JournalWriter(tmp_path, 0, every_step=False)
+    for line in (evaluation(0), geometry(0), replace(evaluation(50), language_rise=RISE), geometry(50), evaluation(70)):
+        writer.append(line)
+    return tmp_path
+
+
+def test_a_journal_without_updates_has_gaps(monitored):
+    found = read_journal(monitored)
+    assert [line.step for line in found.evaluations] == [0, 50, 70] and [line.step for line in found.geometry] == [
+        0,
+        50,
+    ]
+    assert found.evaluations[1].language_rise == RISE and found.evaluations[0].language_rise is None
+
+
+@pytest.mark.parametrize("line", [evaluation(70), evaluation(50), geometry(50)])
+def test_a_journal_without_updates_keeps_its_order(monitored, line):
+    writer = JournalWriter(monitored, 80, every_step=False)
+    with pytest.raises(JournalError, match="it is broken"):
+        writer.append(line)
+    (monitored / JOURNAL).write_text((monitored / JOURNAL).read_text() + (monitored / JOURNAL).read_text())
+    with pytest.raises(JournalError, match="it is broken"):
+        read_journal(monitored)
+
+
+def test_a_journal_without_updates_is_continued(monitored):
+    writer = JournalWriter(monitored, 50, every_step=False)
+    assert [line.step for line in writer.lines] == [0, 0]
+    writer.append(evaluation(50))
+    assert [line.step for line in read_journal(monitored).evaluations] == [0, 50]
+    with pytest.raises(JournalError, match="ends after 0 steps"):
+        JournalWriter(monitored, 50)
+
+
+def test_a_rise_without_its_numbers_is_refused(monitored):
+    path = monitored / JOURNAL
+    path.write_text(path.read_text().replace('"low_nats"', '"lowest_nats"'))
+    with pytest.raises(JournalError, match="line 3 has no numbers in `language_rise`"):
+        read_journal(monitored)

@@ -19,9 +19,10 @@ from train.learner import Learner
 from train.loop import train
 from train.prior import frozen_prior
 from train.prompts import prompt_source
-from train.rollouts import MicroBatch, both_views
+from train.rollouts import MicroBatch
 from train.step import summed_gradient, update
 from vlm.checkpoints.loaded_model import LoadedModel
+from vlm.responses.response import both_views
 
 
 def reward_gradient(checkpoints: Path) -> torch.Tensor:

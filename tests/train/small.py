@@ -11,9 +11,9 @@ from train.batch import Batch, collect
 from train.config import Config
 from train.learner import Learner, Stopwatch
 from train.prompts import prompt_source, step_seed
-from train.rollouts import Response
 from vlm.checkpoints.checkpoint import LoadedModel
 from vlm.checkpoints.pair import load_pair
+from vlm.responses.response import Response
 from vlm.responses.scoring import view_logits
 from vlm.views.view import image_view
 

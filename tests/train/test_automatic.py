@@ -22,10 +22,11 @@ from train.config import Config
 from train.gradients import batch_grams
 from train.learner import Learner
 from train.loop import train
-from train.outcome import Outcome, Tokens
+from train.outcome import Outcome
 from train.prior import frozen_prior
 from train.step import summed_gradient, update
 from vlm.checkpoints.pair import load_pair
+from vlm.responses.token_losses import Tokens
 
 AUTO = {"objective": "auto", "geometry_every": 0, "lr": 1e-2}
 

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from records import RecordError
+from records.run_folder import CONFIG
 from tests.train.small import small
 from train import train
-from train.folder import CONFIG
 from vlm.checkpoints import weights
 from vlm.checkpoints.adapter_folders import bytes_fingerprint, weights_fingerprint
 

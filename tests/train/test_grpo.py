@@ -17,8 +17,8 @@ from train.grpo import log_probs_and_old, losses, sampled
 from train.loop import train
 from train.outcome import together
 from train.prompts import prompt_source, step_seed
-from train.rollouts import both_views, has_image
 from train.step import summed_gradient, update
+from vlm.responses.response import both_views, has_image
 from vlm.responses.rollouts import nucleus
 
 MIXES = ("grpo", "grpo+standard", "grpo+vgs-lp")

@@ -11,8 +11,8 @@ import torch
 
 from geometry import kl_nats, log_probs, token_shares
 from tests.train.small import batch, both_logits, learner, small, watch
-from train.rollouts import both_views, has_image
 from train.step import summed_gradient
+from vlm.responses.response import both_views, has_image
 
 
 def gradient_of(found):

@@ -10,10 +10,10 @@ import pytest
 from bundled.prompts import bundled_prompts
 from cli.errors import OptionError
 from geometry.objective_settings import Name
+from records.run_folder import read_run
 from tests.train.small import flags as small_flags
 from tests.train.small import small
 from train.__main__ import main
-from train.folder import read_run
 from train.loop import train
 from train.prompts import prompt_source
 from train.rollouts import read_offline_rollouts, responses_to

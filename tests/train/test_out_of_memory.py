@@ -10,16 +10,18 @@ import torch
 import vlm.responses.rollouts as rollouts_module
 from geometry import total
 from tests.train.small import batch, flags, learner, small, watch, weights
-from train import gradients, grpo
+from train import grpo
 from train.__main__ import main
 from train.evaluation import evaluation_line, own_responses
 from train.gradients import batch_grams
 from train.part import Part
 from train.prompts import prompt_source
-from train.rollouts import both_views, generation_batches
+from train.rollouts import generation_batches
 from train.sharding import Sharding, gradients_of
 from train.step import summed_gradient, update
+from vlm.responses import batch_gradients
 from vlm.responses.halving import TooLargeError
+from vlm.responses.response import both_views
 
 SAID = "CUDA out of memory. Tried to allocate 2.00 GiB"
 
@@ -225,7 +227,7 @@ def test_a_measurement_of_the_gradients_adds_nothing_twice(checkpoints, monkeypa
     found = learner(small(checkpoints))
     made = batch(found)
     whole = total(batch_grams(found, made)).values
-    real, calls = gradients._add_row, []
+    real, calls = batch_gradients.add_row, []
 
     def add_row(sums, row, student, at_head):
         calls.append(len(student.image))
@@ -233,7 +235,7 @@ def test_a_measurement_of_the_gradients_adds_nothing_twice(checkpoints, monkeypa
             raise torch.OutOfMemoryError(SAID)
         real(sums, row, student, at_head)
 
-    monkeypatch.setattr(gradients, "_add_row", add_row)
+    monkeypatch.setattr(batch_gradients, "add_row", add_row)
     monkeypatch.setattr(type(found.accelerator), "num_processes", property(lambda self: processes))
     parts = total(batch_grams(found, made)).values
     assert len(calls) == failing + 1 + 2 * (4 - failing)
@@ -255,7 +257,9 @@ def test_the_sampling_weights_are_asked_in_smaller_passes(checkpoints, monkeypat
         assert torch.equal(first.drawable, whole.drawable)
 
 
-@pytest.mark.parametrize("place", ["train.run.load_models", "train.gradients.DenseGradients", "train.step._apply"])
+@pytest.mark.parametrize(
+    "place", ["train.run.load_models", "vlm.responses.batch_gradients.DenseGradients", "train.step._apply"]
+)
 def test_what_cannot_be_cut_is_one_line(checkpoints, tmp_path, monkeypatch, capsys, place):
     def too_large(*args, **kwargs):
         raise torch.OutOfMemoryError(SAID)

@@ -9,8 +9,8 @@ import torch
 from geometry import FourViews, objective_loss, token_shares, top_ids, topk_log_probs, total
 from tests.train.small import batch, both_logits, learner, small, watch, weights
 from train.gradients import batch_grams
-from train.rollouts import both_views, has_image
 from train.step import _losses, needed, summed_gradient, update
+from vlm.responses.response import both_views, has_image
 
 
 def gradient_of(checkpoints, **changes):

@@ -9,12 +9,12 @@ from accelerate import Accelerator
 
 from cli.errors import OptionError
 from records import read_journal
+from records.run_folder import CONFIG
 from tests.host_and_device import DEVICE, HostAndDevice
 from tests.train.small import batch, flags, learner, small, watch
 from train import train
 from train.__main__ import main, parse
 from train.config import Config
-from train.folder import CONFIG
 from train.plan import plan_of
 from train.step import summed_gradient
 from train.teacher import teacher_views

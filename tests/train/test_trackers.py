@@ -9,6 +9,7 @@ import pytest
 from accelerate.tracking import GeneralTracker
 
 from cli.errors import OptionError
+from records import read_journal
 from records.journal import JOURNAL
 from tests.train.small import flags, small
 from train import trackers
@@ -66,6 +67,38 @@ def test_each_line_of_the_journal_is_logged_at_its_step(checkpoints, tmp_path, k
             assert values[f"{kind}/losses/{loss}"] == pytest.approx(line["losses"][loss])
     assert kept.ended == 1 and kept.settings["gamma"] == 2.0 and "track" not in kept.settings
     assert all(isinstance(value, (bool, int, float, str)) for value in kept.settings.values())
+
+
+class OfWandb(Kept):
+    """Takes pictures and tables, too."""
+
+    name = "wandb"
+
+    def __init__(self):
+        super().__init__()
+        self.pictures, self.tables = [], []
+
+    def log_images(self, values, step=None, **kwargs):
+        self.pictures.append((step, values))
+
+    def log_table(self, name, columns=None, data=None, dataframe=None, step=None, **kwargs):
+        self.tables.append((step, name, columns, data))
+
+
+def test_pictures_and_responses_are_handed_over_at_each_evaluation(checkpoints, tmp_path, monkeypatch):
+    tracker = OfWandb()
+    monkeypatch.setattr(trackers, "logging", lambda config, folder: {"log_with": [tracker]})
+    folder = train(small(checkpoints, out=str(tmp_path / "run"), steps=2, evaluate_every=2, track="wandb"))
+    assert [step for step, _ in tracker.pictures] == [2]  # before the first step there is nothing to draw
+    assert {"pictures/loss_dynamics", "pictures/training_curves"} <= set(tracker.pictures[-1][1])
+    assert [(step, name) for step, name, _, _ in tracker.tables] == [(0, "responses"), (2, "responses")]
+    _, _, columns, rows = tracker.tables[-1]
+    own = dict(zip(columns, rows[0], strict=True))
+    assert len(rows) == 4 and own["tokens"].count("(") >= own["n_tokens"] and own["vds_nats"] >= 0.0
+    line = read_journal(folder).evaluations[-1]
+    lengths = [row[columns.index("n_tokens")] for row in rows]
+    language = sum(n * row[columns.index("language_nats")] for n, row in zip(lengths, rows, strict=True))
+    assert language / sum(lengths) == pytest.approx(line.own_losses["language"], rel=1e-5)
 
 
 def numbers(place, value):

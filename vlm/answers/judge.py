@@ -64,8 +64,8 @@ def stated_answer(solution: str) -> str:
     boxed = boxed_answer(solution)
     if boxed:
         return boxed
-    found = _STATED.search(solution)
-    return next(group for group in found.groups() if group is not None) if found else solution
+    stated = _STATED.search(solution)
+    return next(group for group in stated.groups() if group is not None) if stated else solution
 
 
 def _closing(text: str, start: int) -> int | None:
@@ -94,21 +94,21 @@ def _unbraced(text: str, start: int) -> str:
 
 def is_correct(response: str, answer: str) -> bool:
     """Whether the boxed answer of a response equals the reference answer, by the rules above."""
-    given = boxed_answer(response)
-    if given is None:
+    said = boxed_answer(response)
+    if said is None:
         return False
     deadline = time.monotonic() + latex.SECONDS * latex.PATIENCE
 
     def equal_in_value(first: str, second: str) -> bool:
         return time.monotonic() < deadline and latex.equal(first, second)
 
-    return same(_spelled(given), _spelled(answer), equal_in_value)
+    return same(_spelled(said), _spelled(answer), equal_in_value)
 
 
-def decided_by_rule(given: str, answer: str) -> bool | None:
+def decided_by_rule(said: str, answer: str) -> bool | None:
     """Return what the rules say of two unwrapped answers; None if something has to be calculated."""
     try:
-        return same(_spelled(given), _spelled(answer), _undecided)
+        return same(_spelled(said), _spelled(answer), _undecided)
     except _Undecided:
         return None
 
@@ -143,8 +143,8 @@ def unwrapped(answer: str) -> str:
     """Return an answer without what stands around it."""
     inner = boxed_answer(answer)
     text = _without_stop(answer if inner is None else inner)
-    while found := _WRAPPED.fullmatch(text):
-        text = _without_stop(next(group for group in found.groups() if group is not None))
+    while wrapped := _WRAPPED.fullmatch(text):
+        text = _without_stop(next(group for group in wrapped.groups() if group is not None))
     return text
 
 

@@ -48,10 +48,10 @@ class Worker:
         """Of the process; None while there is none."""
         return None if self._process is None else self._process.pid
 
-    def equal(self, given: str, answer: str) -> bool:
+    def equal(self, response: str, answer: str) -> bool:
         """Whether the two are equal; False if no worker answers in time."""
         self._leave_to_parent()
-        question = json.dumps([given, answer, self._seconds])
+        question = json.dumps([response, answer, self._seconds])
         with self._lock:
             was_used = self._process is not None
             answered = self._ask(question)
@@ -122,13 +122,13 @@ worker = Worker()
 atexit.register(worker.close)
 
 
-def equal(given: str, answer: str) -> bool:
+def equal(response: str, answer: str) -> bool:
     """Whether an answer in LaTeX, or a plain formula, equals the reference in value."""
-    return worker.equal(given, answer)
+    return worker.equal(response, answer)
 
 
 def _serve() -> None:
-    """Answer every line `[given, answer, seconds]` of the input with true or false."""
+    """Answer every line `[response, answer, seconds]` of the input with true or false."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
@@ -137,10 +137,10 @@ def _serve() -> None:
     _judge("1", "1")  # builds what the first formula would else wait for
     answers.write(_READY)
     for line in sys.stdin:
-        given, answer, seconds = json.loads(line)
+        response, answer, seconds = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, seconds)  # these end the process, whatever it is at
         signal.setitimer(signal.ITIMER_REAL, seconds * PATIENCE + 1.0)
-        equal = _judge(given, answer)
+        equal = _judge(response, answer)
         signal.setitimer(signal.ITIMER_PROF, 0.0)
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         answers.write(json.dumps(equal) + "\n")
@@ -157,7 +157,7 @@ def _most_held() -> int:
         return 0  # a system without this file keeps its worker
 
 
-def _judge(given: str, answer: str) -> bool:
+def _judge(response: str, answer: str) -> bool:
     """Whether math-verify finds two formulas equal; units are names to it, and are no part of a formula here."""
     from latex2sympy2_extended import NormalizationConfig, latex2sympy
     from math_verify import verify
@@ -169,7 +169,7 @@ def _judge(given: str, answer: str) -> bool:
             latex2sympy(
                 text, is_real=not should_treat_as_complex(text), convert_degrees=False, normalization_config=spelling
             )
-            for text in (answer, given)
+            for text in (answer, response)
         )
         return bool(verify(first, second, allow_set_relation_comp=True, timeout_seconds=None))
     except Exception:  # of a parser of arbitrary text: each means "not equal"

@@ -1,6 +1,6 @@
 r"""Whether two answers in plain spelling are the same: the rules that `vlm.answers.judge` lists, one function each.
 
-A rule returns None where it does not apply. What has to be calculated is asked of `by_value`, given and reference in
+A rule returns None where it does not apply. `by_value` compares what must be calculated, response and reference in
 LaTeX.
 """
 
@@ -43,28 +43,28 @@ _MEMBER = re.compile(r"[A-Za-z]\s*\\in(?![A-Za-z])\s*")
 _EMPTY = re.compile(r"\\(?:emptyset|varnothing)|\\\{\s*\\\}|\{\s*\}")
 
 
-def same(given: str, answer: str, by_value: ByValue) -> bool:
+def same(response: str, answer: str, by_value: ByValue) -> bool:
     """Whether an answer equals the reference, both in plain spelling."""
-    if max(len(given), len(answer)) > 2 * LONGEST:
-        return given == answer
-    if squeezed(given) == squeezed(answer):
+    if max(len(response), len(answer)) > 2 * LONGEST:
+        return response == answer
+    if squeezed(response) == squeezed(answer):
         return True
-    if max(depth(given), depth(answer)) > _DEEPEST:
+    if max(depth(response), depth(answer)) > _DEEPEST:
         return False
     for rule in (_choice, _numbers, _words, _verbatim, _lists, _equations):
-        verdict = rule(given, answer, by_value)
+        verdict = rule(response, answer, by_value)
         if verdict is not None:
             return verdict
-    return _formulas(given, answer, by_value)
+    return _formulas(response, answer, by_value)
 
 
-def _choice(given: str, answer: str, by_value: ByValue) -> bool | None:
+def _choice(response: str, answer: str, by_value: ByValue) -> bool | None:
     """Letters of a choice; None where neither is a letter alone, or the reference is no choice."""
-    given, answer = unset(given), unset(answer)
-    alone, expected = _LETTER.fullmatch(given), _LETTER.fullmatch(answer)
+    response, answer = unset(response), unset(answer)
+    alone, expected = _LETTER.fullmatch(response), _LETTER.fullmatch(answer)
     if expected is None and alone is not None:
         expected = _option(answer)
-    return None if expected is None else _letter(alone or _option(given)) == _letter(expected)
+    return None if expected is None else _letter(alone or _option(response)) == _letter(expected)
 
 
 def _option(text: str) -> re.Match[str] | None:
@@ -82,8 +82,8 @@ def _letter(choice: re.Match[str] | None) -> str | None:
     return next(group for group in choice.groups() if group).upper() if choice else None
 
 
-def _numbers(given: str, answer: str, by_value: ByValue) -> bool | None:
-    first, second = quantity(given), quantity(answer)
+def _numbers(response: str, answer: str, by_value: ByValue) -> bool | None:
+    first, second = quantity(response), quantity(answer)
     if first.number is None or second.number is None:
         return None
     return _units_agree(first, second) and _value(first) == _value(second) or _sign_left_out(first, second)
@@ -104,20 +104,20 @@ def _sign_left_out(first: Quantity, second: Quantity) -> bool:
     return is_pair and first.number == second.number and first.number is not None and abs(first.number) > 1
 
 
-def _words(given: str, answer: str, by_value: ByValue) -> bool | None:
-    if quantity(given).unit or quantity(answer).unit:
+def _words(response: str, answer: str, by_value: ByValue) -> bool | None:
+    if quantity(response).unit or quantity(answer).unit:
         return None  # mW is not MW
-    return squeezed(given).casefold() == squeezed(answer).casefold() or None
+    return squeezed(response).casefold() == squeezed(answer).casefold() or None
 
 
-def _verbatim(given: str, answer: str, by_value: ByValue) -> bool | None:
+def _verbatim(response: str, answer: str, by_value: ByValue) -> bool | None:
     """Dates, times and ratios, which are no formulas; numerals of a base by digits and base."""
-    if any(_VERBATIM.fullmatch(unset(text)) for text in (given, answer)):
+    if any(_VERBATIM.fullmatch(unset(text)) for text in (response, answer)):
         return False
-    based = [_BASED.fullmatch(unset(text)) for text in (given, answer)]
+    based = [_BASED.fullmatch(unset(text)) for text in (response, answer)]
     if not any(based):
         return None
-    (digits, base), (others, other) = (_numeral(text) for text in (given, answer))
+    (digits, base), (others, other) = (_numeral(text) for text in (response, answer))
     return base == other and digits == others
 
 
@@ -129,12 +129,12 @@ def _numeral(text: str) -> tuple[str, str]:
     return digits.lstrip("0").upper(), names.get(base, base)
 
 
-def _lists(given: str, answer: str, by_value: ByValue) -> bool | None:
-    first, second = _listed(given), _listed(answer)
+def _lists(response: str, answer: str, by_value: ByValue) -> bool | None:
+    first, second = _listed(response), _listed(answer)
     if first is None and second is None:
         return None
     if first is None or second is None:
-        return _one_item(given, answer, first or second, by_value)
+        return _one_item(response, answer, first or second, by_value)
     (marks, members), (others, expected) = first, second
     both = {marks, others}
     if len(both) > 1 and ("" not in both or (both & {"[]", "[)", "(]"} and len(members) < 3)):
@@ -146,13 +146,13 @@ def _lists(given: str, answer: str, by_value: ByValue) -> bool | None:
     )
 
 
-def _one_item(given: str, answer: str, listed: tuple[str, list[str]] | None, by_value: ByValue) -> bool | None:
+def _one_item(response: str, answer: str, listed: tuple[str, list[str]] | None, by_value: ByValue) -> bool | None:
     """What a list is to an answer that is none: only a set of one item equals it; a relation has to be solved."""
-    if any(_RELATION.search(text) and _listed(text) is None for text in (given, answer)):
+    if any(_RELATION.search(text) and _listed(text) is None for text in (response, answer)):
         return None
     if listed is None or listed[0] != "{}" or len(listed[1]) != 1:
         return False
-    return same(listed[1][0] if _listed(given) else given, listed[1][0] if _listed(answer) else answer, by_value)
+    return same(listed[1][0] if _listed(response) else response, listed[1][0] if _listed(answer) else answer, by_value)
 
 
 def _listed(text: str) -> tuple[str, list[str]] | None:
@@ -196,8 +196,8 @@ def _same_in_any_order(members: Sequence[str], expected: Sequence[str], by_value
     return not left if repeats else all(any(same(one, two, by_value) for one in members) for two in expected)
 
 
-def _equations(given: str, answer: str, by_value: ByValue) -> bool | None:
-    sides, expected = _sides(given), _sides(answer)
+def _equations(response: str, answer: str, by_value: ByValue) -> bool | None:
+    sides, expected = _sides(response), _sides(answer)
     if len(sides) == len(expected) == 1:
         return None
     if len(expected) > 1 and (not _is_name(expected[0]) or (len(sides) > 1 and not _is_name(sides[0]))):
@@ -223,8 +223,8 @@ def _letters(text: str) -> set[str]:
     return set(re.findall(r"(?<![A-Za-z\\])[A-Za-z]+", text))
 
 
-def _formulas(given: str, answer: str, by_value: ByValue) -> bool:
-    first, second = quantity(given), quantity(answer)
+def _formulas(response: str, answer: str, by_value: ByValue) -> bool:
+    first, second = quantity(response), quantity(answer)
     if first.unit != second.unit and (not _units_agree(first, second) or units.PERCENT in (first.unit, second.unit)):
         return False
     written = _written(first), _written(second)

@@ -81,17 +81,17 @@ class _Moment(NamedTuple):
             ) from None
 
 
-def state_file(checkpoint: str, given: str | None = None) -> Path:
+def state_file(checkpoint: str, file: str | None = None) -> Path:
     """Return the file that holds the optimizer's state: the one given, or that beside the checkpoint's weights.
 
     Raises:
         CheckpointError: there is none.
     """
-    path = Path(given) if given is not None else Path(resolve(checkpoint)) / STATE
+    path = Path(file) if file is not None else Path(resolve(checkpoint)) / STATE
     if path.is_file():
         return path
-    if given is not None:
-        raise CheckpointError(f"`optimizer_state` must be a file, got {given}; save an optimizer's state_dict() there")
+    if file is not None:
+        raise CheckpointError(f"`optimizer_state` must be a file, got {file}; save an optimizer's state_dict() there")
     raise CheckpointError(
         f"`optimizer_state` must be given: {checkpoint} holds no {STATE}, which `python -m train` writes;"
         " add --optimizer-state FILE or leave out --metric adam"
@@ -126,8 +126,8 @@ def _moments(model: nn.Module, path: Path) -> Iterator[tuple[str, _Moment]]:
     numbered = ((index, group) for group in groups for index in group["params"])
     parameters = dict(model.named_parameters())
     for name, (index, group) in zip(names, numbered, strict=True):
-        found, parameter = state.get(index, {}), parameters[name]
-        second, step = found.get("max_exp_avg_sq", found.get("exp_avg_sq")), float(found.get("step", 0))
+        moments, parameter = state.get(index, {}), parameters[name]
+        second, step = moments.get("max_exp_avg_sq", moments.get("exp_avg_sq")), float(moments.get("step", 0))
         if second is None or not step:
             if parameter.requires_grad:
                 raise CheckpointError(

@@ -1,7 +1,7 @@
 """Two models that take turns on one device: the teacher waits in memory, and the student does while the teacher runs.
 
-Outside of the teacher's forward passes the student is on the device. Weights move as a whole, but for those of the
-output layers: these stay on the device, where logits are made of hidden states after the pass.
+Outside of the teacher's forward passes the student is on the device. All weights move except those of the output
+layers, which stay on the device: logits are computed there from hidden states after the pass.
 """
 
 from dataclasses import replace

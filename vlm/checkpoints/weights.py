@@ -83,7 +83,7 @@ def place_fingerprint(place: Place, files: Sequence[str], start: str = "") -> st
     hashes = [place.hub_hash(file) for file in files]
     if None in hashes:
         return files_fingerprint(place.folder, files, start)
-    named = "".join(f"{file} {known}\n" for file, known in zip(files, hashes, strict=True))
+    named = "".join(f"{file} {digest}\n" for file, digest in zip(files, hashes, strict=True))
     return hashlib.sha256(f"{start}{named}".encode()).hexdigest()[:16]
 
 

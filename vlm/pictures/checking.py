@@ -24,8 +24,7 @@ def readable(prompts: Sequence[Sequence[Picture]]) -> Iterator[Iterator[bool]]:
         try:
             begun = [None if _are_in_memory(one) else pool.submit(_are_readable, one) for one in prompts]
             yield (
-                _are_readable(one) if found is None else found.result()
-                for one, found in zip(prompts, begun, strict=True)
+                _are_readable(one) if task is None else task.result() for one, task in zip(prompts, begun, strict=True)
             )
         finally:
             pool.shutdown(cancel_futures=True)

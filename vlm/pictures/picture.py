@@ -63,7 +63,7 @@ class Picture:
     shown_size: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, picture: "Picture | Image.Image") -> "Picture":
+    def wrap(cls, picture: "Picture | Image.Image") -> "Picture":
         """Return a picture as it is, or an image in memory as a picture."""
         return picture if isinstance(picture, Picture) else cls(picture)
 

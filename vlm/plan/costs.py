@@ -1,8 +1,8 @@
 """The costs of all passes that a pair makes, each run on shapes once and scaled to any batch.
 
-All that a pass holds and computes is proportional to its batch, but for its number of operations, and of a backward
-pass the gradients of weights. A batch of one has no mask; so one and two are run, of backward passes three as well, and
-the costs of larger ones follow.
+The costs of a pass are proportional to its batch. Exceptions are its number of operations and, in a backward pass, the
+gradients of weights. A batch of one has no mask, so batches of one and two are run, for backward passes also of three.
+The costs of larger ones follow.
 """
 
 from collections.abc import Callable
@@ -91,7 +91,7 @@ class Costs:
 
 
 def quantised_bytes(outline: Outline, bits: int) -> int:
-    """Bytes of a model whose linear layers, but for the head, are held in so many bits a number."""
+    """Return the bytes of a model whose linear layers, except the head, hold each number in `bits` bits."""
     linear = [module for module in outline.model.modules() if isinstance(module, nn.Linear)]
     packed = {module.weight: module.weight.numel() for module in linear if module is not outline.head}
     others = [p for p in outline.model.parameters() if p not in packed]

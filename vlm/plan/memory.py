@@ -183,7 +183,7 @@ class Memory:
             passes.append(self.costs.scoring(student, "text", self.micro_batch))
         head = 0 if settings.lora_rank else 4 * student.n_rows * student.width
         activations = sum(cost.forward.live_bytes for cost in passes)
-        found = {
+        forward = {
             "AdamW": 8 * n_trained,
             "sums of gradients": 4 * n_trained * self.work.n_gradients,
             "graph": activations,
@@ -191,14 +191,14 @@ class Memory:
             "backward": max(_beside(cost) for cost in passes),
         }
         loss = {
-            **found,
+            **forward,
             "backward": 0,
             "head's gradient": head,
             "loss": self._logits(4 + self.work.has_prior) + 2 * passes[0].hidden_bytes,
         }
         n_held = self.work.n_gradients + (self.work.n_gradients > 1)  # several are combined into one more
         update = {"AdamW": 8 * n_trained, "sums of gradients": 4 * n_trained * n_held}
-        return max((found, loss, update), key=lambda parts: sum(parts.values()))
+        return max((forward, loss, update), key=lambda parts: sum(parts.values()))
 
     def _formed(self) -> int:
         """Numbers of the largest matrix whose gradient is formed, as that is cheaper than products of its factors."""

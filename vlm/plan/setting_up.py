@@ -74,7 +74,7 @@ def read_lengths(student: Outline, prompts: Sequence[Prompt], text_view: str, mo
     """
     assert student.processor is not None
     lengths = Lengths(student.processor)
-    counted = [lengths.of(image_view(prompt)) for prompt in prompts]
+    counted = [lengths.count(image_view(prompt)) for prompt in prompts]
     kept = [number for number, n_tokens in enumerate(counted) if n_tokens <= most]
     if not kept:
         raise _no_room(min(counted), most)
@@ -117,9 +117,9 @@ def stated_lengths(stated: Stated, most: int) -> Prompts:
 
 @dataclass(frozen=True)
 class Models:
-    """A pair as it is asked for.
+    """The models and placement that a plan is made for.
 
-    dtypes: of student and teacher, as they are loaded: none is `auto`.
+    dtypes: those in which student and teacher are loaded, never `auto`.
     """
 
     student: str

@@ -104,9 +104,9 @@ class Chosen:
         is_asked = split != DEFAULT_SPLIT or (not self.by_name and split in own.splits)
         return split if is_asked else own.split
 
-    def columns(self, given: Columns) -> Columns:
+    def columns(self, chosen: Columns) -> Columns:
         """Return the benchmark's columns, each role replaced by what was given for it."""
-        return Columns({**self.benchmark.columns, **given.by_role})
+        return Columns({**self.benchmark.columns, **chosen.by_role})
 
 
 def benchmark_named(source: str) -> Chosen | None:

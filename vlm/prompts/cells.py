@@ -137,17 +137,19 @@ class Options:
 
         is_index: whether an answer is a whole number, which may count the options from 0.
         """
-        found = [self._accepted(answer, is_index) for answer in answers]
-        return None if None in found else tuple(dict.fromkeys(each for one in found for each in one or ()))
+        accepted = [self._accepted(answer, is_index) for answer in answers]
+        return None if None in accepted else tuple(dict.fromkeys(each for one in accepted for each in one or ()))
 
     def _accepted(self, answer: str, is_index: bool) -> tuple[str, ...] | None:
         words, places = [text for _, text in self.entries], {letter: n for n, letter in enumerate(self.letters)}
         bare = re.sub(r"^\((\w+)\)$", r"\1", answer.strip().rstrip(".)" if "(" not in answer else ".")).strip()
         bare = bare.upper() if len(bare) == 1 and bare not in places else bare
         by_place = int(answer) if is_index and 0 <= int(answer) < len(words) else None
-        if found := re.fullmatch(r"\(?([A-Z])\s*[.):]\)?\s+(.+)", answer.strip(), re.DOTALL):
-            place = places.get(found[1])
-            return self._names(place) if place is not None and words[place : place + 1] == [found[2].strip()] else None
+        if lettered := re.fullmatch(r"\(?([A-Z])\s*[.):]\)?\s+(.+)", answer.strip(), re.DOTALL):
+            place = places.get(lettered[1])
+            return (
+                self._names(place) if place is not None and words[place : place + 1] == [lettered[2].strip()] else None
+            )
         if answer in words:
             meant = {n for n, text in enumerate(words) if text == answer} | {by_place, places.get(bare)} - {None}
             return self._names(words.index(answer)) if len(meant) == 1 else None

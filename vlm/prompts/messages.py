@@ -200,9 +200,9 @@ def _split(said: Sequence[str | Shown]) -> tuple[str | Shown, ...]:
             pieces.append(each)
             continue
         begin = 0
-        for found in _PLACE.finditer(each):
-            pieces += [each[begin : found.start()], Shown(number=int(found[1]) if found[1] else None, is_mark=True)]
-            begin = found.end()
+        for place in _PLACE.finditer(each):
+            pieces += [each[begin : place.start()], Shown(number=int(place[1]) if place[1] else None, is_mark=True)]
+            begin = place.end()
         pieces.append(each[begin:])
     texts = [n for n, piece in enumerate(pieces) if isinstance(piece, str) and piece.strip()]
     if len(pieces) > len(said) and texts:
@@ -235,9 +235,9 @@ def _parts(turn: Turn, where: str) -> list[dict[str, str]]:
     for each in turn.said:
         if isinstance(each, str):
             refuse_halves(each, f"{where}: the text")
-        if isinstance(each, str) and (found := _MARKER.search(each)):
+        if isinstance(each, str) and (marker := _MARKER.search(each)):
             raise UnplacedPictureError(
-                f"`prompts`: {where}: the text keeps {found.group()!r}, which stands for a picture and would stay in"
+                f"`prompts`: {where}: the text keeps {marker.group()!r}, which stands for a picture and would stay in"
                 " the text view; write <image> for each picture of the row, take it out, or add --skip-bad"
             )
     return [{"type": "image"} if isinstance(each, Shown) else {"type": "text", "text": each} for each in turn.said]

@@ -33,7 +33,7 @@ class Prompt:
 
     def __post_init__(self) -> None:
         """Take images in memory for pictures, too."""
-        object.__setattr__(self, "images", tuple(map(Picture.of, self.images)))
+        object.__setattr__(self, "images", tuple(map(Picture.wrap, self.images)))
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -152,8 +152,8 @@ def _pictures(row: Row, columns: Columns, where: str) -> tuple[str, ...]:
 
 def picture_number(column: str) -> int:
     """Return the number of a column such as `image_3`; 0 of others."""
-    found = _NUMBERED.fullmatch(column)
-    return int(found[1]) if found else 0
+    numbered = _NUMBERED.fullmatch(column)
+    return int(numbered[1]) if numbered else 0
 
 
 def _refuse_unread_picture(row: Row, read: Mapping[str, Iterable[str]], where: str) -> None:

@@ -288,8 +288,8 @@ def _unreadable(source: str, error: Exception) -> str:
     reason = str(error).strip().split("\n")[0] or type(error).__name__
     if "offline" in reason.lower():  # what the client says while HF_HUB_OFFLINE is set
         reason = "HF_HUB_OFFLINE is set and this machine does not have it: unset the variable, or give a file"
-    known = "" if "/" in source else f"; the benchmarks are {', '.join(BENCHMARKS)}"
-    return f"`prompts`: {source} is neither a file, a datasets folder nor a hub id ({reason}){known}"
+    hint = "" if "/" in source else f"; the benchmarks are {', '.join(BENCHMARKS)}"
+    return f"`prompts`: {source} is neither a file, a datasets folder nor a hub id ({reason}){hint}"
 
 
 def _refuse_double_ids(prompts: Sequence[Prompt], source: str) -> None:

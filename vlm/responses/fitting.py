@@ -130,7 +130,7 @@ class _Check:
         limits, view = [*longest, *([] if most is None else [most])], image_view(prompt)
         try:
             if is_told:
-                lengths = [each.of(view, limits) for each in self.lengths]
+                lengths = [each.count(view, limits) for each in self.lengths]
             else:
                 lengths = [prompt_length(view, loaded.processor) for loaded in self.models]
         except (PictureError, RefusedPromptError):

@@ -98,12 +98,12 @@ class BackwardPass:
         return total
 
     def _logits(self, views: tuple[View, View], response: Sequence[int], n_ids: int, at: Tensor) -> list[Tensor]:
-        found = []
+        checked = []
         for view, trained in zip(views, self._trained, strict=True):
             with torch.set_grad_enabled(trained):
                 [logits] = view_logits(self._loaded, [view], [response], n_ids, [at])
-            found.append(self._checked(logits))
-        return found
+            checked.append(self._checked(logits))
+        return checked
 
     def _checked(self, logits: Tensor) -> Tensor:
         refuse_logits(logits, whose(self._loaded))

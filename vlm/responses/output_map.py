@@ -52,13 +52,13 @@ class OutputMap:
             raise NoOutputMap(f"got logits {tuple(y.shape)} from results {tuple(x.shape)}")
         if not y.isfinite().all():
             raise NoOutputMap("got some that are not finite")
-        found = _fitted(x, y)
-        if not found.scale > 0:
-            raise NoOutputMap(f"got a scale of {found.scale:.3g}")
-        cap = None if found.softcap is None else _stated(found.softcap, config, near)
-        found = cls(_stated(found.scale, config, near), cap)
-        found.check(results, logits)
-        return found
+        fit = _fitted(x, y)
+        if not fit.scale > 0:
+            raise NoOutputMap(f"got a scale of {fit.scale:.3g}")
+        cap = None if fit.softcap is None else _stated(fit.softcap, config, near)
+        fit = cls(_stated(fit.scale, config, near), cap)
+        fit.check(results, logits)
+        return fit
 
     def check(self, results: Tensor, logits: Tensor) -> None:
         """Refuse logits that this map does not make of these results, within the precision of the results.

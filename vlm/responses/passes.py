@@ -32,8 +32,8 @@ def response_hidden(loaded: LoadedModel, encoded: Encoded) -> list[Tensor]:
         CheckpointError: as `head_of`.
     """
     columns = _columns(encoded)
-    given = handed(loaded, lambda: _forward(loaded, encoded.inputs, columns))
-    hidden = _cut(loaded, given, encoded.inputs, columns)
+    output = handed(loaded, lambda: _forward(loaded, encoded.inputs, columns))
+    hidden = _cut(loaded, output, encoded.inputs, columns)
     return _spans(hidden.to(output_layer(loaded).weight.dtype), encoded)
 
 

@@ -53,12 +53,12 @@ class PictureFeatures:
             _TAKES[model] = False
             return plain
         pixels = {name for name, value in plain.items() if value.is_floating_point()}
-        found = {name: value for name, value in plain.items() if name not in pixels}
-        found["mm_encoder_outputs"] = {"image": features}
+        inputs = {name: value for name, value in plain.items() if name not in pixels}
+        inputs["mm_encoder_outputs"] = {"image": features}
         if model not in _TAKES:
-            _TAKES[model] = _same_logits(self._loaded, plain, found)
-            found["mm_encoder_outputs"] = {"image": features}
-        return found if _TAKES[model] else plain
+            _TAKES[model] = _same_logits(self._loaded, plain, inputs)
+            inputs["mm_encoder_outputs"] = {"image": features}
+        return inputs if _TAKES[model] else plain
 
     @torch.no_grad()
     def _features(self, views: Sequence[View]) -> Any:
@@ -150,10 +150,10 @@ def _same_logits(loaded: LoadedModel, plain: Mapping[str, Any], handed: Mapping[
 
     expected = logits(plain)
     try:
-        found = logits(handed)
+        actual = logits(handed)
     except torch.OutOfMemoryError:
         raise
     except (ValueError, TypeError, RuntimeError, IndexError, KeyError, AttributeError):
         return False
     largest = float(expected.abs().max())
-    return float((found - expected).abs().max()) <= TOLERANCES.get(loaded.dtype, 1e-5) * largest
+    return float((actual - expected).abs().max()) <= TOLERANCES.get(loaded.dtype, 1e-5) * largest

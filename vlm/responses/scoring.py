@@ -113,8 +113,8 @@ def logit_pairs(
     Raises:
         NotFiniteError: the logits of a token are not finite.
     """
-    found = enumerate(response_views(loaded, views, responses, n_ids))
-    return [response.logits(slice(None) if positions is None else positions[row]) for row, response in found]
+    numbered = enumerate(response_views(loaded, views, responses, n_ids))
+    return [response.logits(slice(None) if positions is None else positions[row]) for row, response in numbered]
 
 
 @torch.no_grad()
@@ -182,21 +182,21 @@ Passes = Sequence[tuple[Sequence[int], Encoded]]
 
 def encoded_views(loaded: LoadedModel, views: Sequence[View], responses: Sequence[Sequence[int]]) -> Passes:
     """Return the inputs of one forward pass, or of one for each number of pictures where these cannot be mixed."""
-    found = []
+    batches = []
     for rows in together(views, loaded.mixes_views):
         encoded = encode([views[r] for r in rows], [responses[r] for r in rows], loaded.processor, loaded.visual_ids)
-        found.append((rows, encoded.to(loaded.device, loaded.dtype)))
-    return found
+        batches.append((rows, encoded.to(loaded.device, loaded.dtype)))
+    return batches
 
 
 def encoded_logits(loaded: LoadedModel, passes: Passes, n_ids: int, positions: Positions | None = None) -> list[Tensor]:
     """Return what `view_logits` does, from inputs made before: no processor runs."""
     masked = _pictured(loaded, n_ids)
-    found: dict[int, Tensor] = {}
+    by_row: dict[int, Tensor] = {}
     for rows, encoded in passes:
         at = None if positions is None else [positions[row] for row in rows]
-        found |= zip(rows, response_logits(loaded, encoded, n_ids, at), strict=True)
-    return [found[row].masked_fill(masked, -torch.inf) for row in sorted(found)]
+        by_row |= zip(rows, response_logits(loaded, encoded, n_ids, at), strict=True)
+    return [by_row[row].masked_fill(masked, -torch.inf) for row in sorted(by_row)]
 
 
 def view_hidden(
@@ -222,10 +222,10 @@ def view_hidden(
 
 def encoded_hidden(loaded: LoadedModel, passes: Passes) -> list[Tensor]:
     """Return what `view_hidden` does, from inputs made before: no processor runs."""
-    found: dict[int, Tensor] = {}
+    by_row: dict[int, Tensor] = {}
     for rows, encoded in passes:
-        found |= zip(rows, response_hidden(loaded, encoded), strict=True)
-    return [found[row] for row in sorted(found)]
+        by_row |= zip(rows, response_hidden(loaded, encoded), strict=True)
+    return [by_row[row] for row in sorted(by_row)]
 
 
 class ResponseView:

@@ -186,12 +186,12 @@ class _Reader:
         return str(named) if named is not None else next(iter(ids), None)
 
     def _stored(self, said: Mapping[str, Any], where: str) -> Stored:
-        given, text = said.get("ids"), said.get("text")
-        ids = self._tokenized(text, where) if given is None else given
+        stated_ids, text = said.get("ids"), said.get("text")
+        ids = self._tokenized(text, where) if stated_ids is None else stated_ids
         if not isinstance(ids, (list, tuple)):
             raise OptionError(f"{where} must have a text `response`, or `response_ids` below {self._n_ids}: mend it")
         self._refuse_ids(where, ids)
-        log_probs = log_probs_of(said.get("log_probs"), len(ids), where, is_text=given is None)
+        log_probs = log_probs_of(said.get("log_probs"), len(ids), where, is_text=stated_ids is None)
         end = self._end(ids, where)
         kept = tuple(ids[: end if self._longest is None else min(end, self._longest)])
         ended = kept[-1] in self._loaded.end_ids
@@ -200,7 +200,7 @@ class _Reader:
             Rollout("", 0, kept, words, truncated=not ended),
             None if log_probs is None else log_probs[: len(kept)],
             reward_of(said.get("reward"), where),
-            is_text=given is None,
+            is_text=stated_ids is None,
             is_cut=len(kept) < end,
         )
 

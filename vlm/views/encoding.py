@@ -180,7 +180,7 @@ def _joined(rows: Sequence[Mapping[str, Tensor]], processor: ProcessorMixin, sid
     A name that only some rows have is of their pictures.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    found = {}
+    joined = {}
     for name in names:
         parts = [row[name] for row in rows if name in row]
         if not all(isinstance(part, Tensor) and part.ndim for part in parts):
@@ -190,8 +190,8 @@ def _joined(rows: Sequence[Mapping[str, Tensor]], processor: ProcessorMixin, sid
             parts = _padded(parts, fill, side)
         if len({(part.shape[1:], part.dtype) for part in parts}) > 1:
             return None
-        found[name] = torch.cat(parts)
-    return found
+        joined[name] = torch.cat(parts)
+    return joined
 
 
 def _is_per_token(value: Tensor, row: Mapping[str, Tensor]) -> bool:

@@ -35,7 +35,7 @@ class Lengths:
     by_marker: float | None = None
     holds: bool = True
 
-    def of(self, view: View, limits: Sequence[int] = ()) -> int:
+    def count(self, view: View, limits: Sequence[int] = ()) -> int:
         """Return the number of tokens of a rendered view, pictures included; these need not be decoded.
 
         limits: near these lengths the processor itself runs, so that the count is its own.

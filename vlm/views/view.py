@@ -55,7 +55,7 @@ class View:
 
     def __post_init__(self) -> None:
         """Take images in memory for pictures, too."""
-        object.__setattr__(self, "images", tuple(map(Picture.of, self.images)))
+        object.__setattr__(self, "images", tuple(map(Picture.wrap, self.images)))
 
 
 def image_view(prompt: Prompt) -> View:
@@ -230,9 +230,9 @@ def _tail(name: str, row: Tensor, response: Sequence[int]) -> Tensor:
 def _check_response(number: int, response: Sequence[int], visual_ids: Sequence[int]) -> None:
     if not response:
         raise ViewError(f"response {number} is empty; a response needs at least its end token")
-    if found := sorted(set(response) & set(visual_ids)):
+    if banned := sorted(set(response) & set(visual_ids)):
         raise ViewError(
-            f"response {number} holds the vision token ids {found}, which stand for pictures; leave the response out"
+            f"response {number} holds the vision token ids {banned}, which stand for pictures; leave the response out"
         )
 
 

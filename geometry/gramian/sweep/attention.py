@@ -39,15 +39,15 @@ class _Heads:
     weights: Tensor
     scale: float
 
-    def back(self, given: Float[Tensor, "H S c D"], stop: int) -> tuple[Tensor, Tensor, Tensor]:
+    def back(self, cotangent: Float[Tensor, "H S c D"], stop: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the cotangents of queries `[H, S, c, D]`, keys `[H, c, T, D]` and values `[H, T, c, D]`.
 
-        given: at the first S of the queries. stop: T, how many keys are seen.
+        cotangent: at the first S of the queries. stop: T, how many keys are seen.
         """
-        heads, n, c, _ = given.shape
-        at_once = max(_SCORES // (n * c * stop), 1) if given.device.type == "cpu" else heads
+        heads, n, c, _ = cotangent.shape
+        at_once = max(_SCORES // (n * c * stop), 1) if cotangent.device.type == "cpu" else heads
         parts = [
-            self._back(slice(first, first + at_once), given[first : first + at_once], stop)
+            self._back(slice(first, first + at_once), cotangent[first : first + at_once], stop)
             for first in range(0, heads, at_once)
         ]
         if len(parts) == 1:
@@ -55,12 +55,12 @@ class _Heads:
         at_query, at_key, at_value = map(torch.cat, zip(*parts, strict=True))
         return at_query, at_key, at_value
 
-    def _back(self, of: slice, given: Float[Tensor, "h S c D"], stop: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _back(self, of: slice, cotangent: Float[Tensor, "h S c D"], stop: int) -> tuple[Tensor, Tensor, Tensor]:
         """The same for some of the heads."""
-        heads, n, c, d = given.shape
-        weights, flat = self.weights[of, :n, :stop], given.reshape(heads, n * c, d)
-        at_value = (weights.mT.to(given) @ given.reshape(heads, n, c * d)).unflatten(-1, (c, d))
-        along = (given * self.result[of, :n].unsqueeze(2)).sum(-1).reshape(heads, n * c, 1)
+        heads, n, c, d = cotangent.shape
+        weights, flat = self.weights[of, :n, :stop], cotangent.reshape(heads, n * c, d)
+        at_value = (weights.mT.to(cotangent) @ cotangent.reshape(heads, n, c * d)).unflatten(-1, (c, d))
+        along = (cotangent * self.result[of, :n].unsqueeze(2)).sum(-1).reshape(heads, n * c, 1)
         scores = torch.baddbmm(-along, flat, self.value[of, :stop].mT).unflatten(1, (n, c))
         scores.mul_(weights.unsqueeze(2))  # of the products of queries and keys, without the scale
         at_query = (scores.reshape(heads, n * c, stop) @ (self.key[of, :stop] * self.scale)).unflatten(1, (n, c))
@@ -82,10 +82,10 @@ def _whole(node: Node, one: Cotangent) -> Cotangents:
     """Where each unit has cotangents at every place."""
     heads = _heads(node, one.shape[2])
     batch, n_heads = one.shape[:2]
-    given = one.values.flatten(1, 2).permute(1, 2, 0, 3)  # [B H, S, K, D]
-    at_query, at_key, at_value = heads.back(given.contiguous(), heads.key.shape[1])
-    found = at_query.permute(2, 0, 1, 3), at_key.transpose(0, 1), at_value.permute(2, 0, 1, 3)
-    shaped = (each.unflatten(1, (batch, n_heads)) for each in found)
+    cotangent = one.values.flatten(1, 2).permute(1, 2, 0, 3)  # [B H, S, K, D]
+    at_query, at_key, at_value = heads.back(cotangent.contiguous(), heads.key.shape[1])
+    pulled = at_query.permute(2, 0, 1, 3), at_key.transpose(0, 1), at_value.permute(2, 0, 1, 3)
+    shaped = (each.unflatten(1, (batch, n_heads)) for each in pulled)
     return [
         Cotangent(_of_groups(each, _shape(node, place)[1], 2), _shape(node, place)) if node.wanted[place] else None
         for place, each in enumerate(shaped)
@@ -103,8 +103,8 @@ def _first_rows(node: Node, one: Cotangent, both: Layouts) -> Cotangents:
     heads = _heads(node, max(block.n for block in both.first.blocks))
     arrived = [_empty(one, both.first, _shape(node, place)) for place in range(3)]
     for block in both.first.blocks:
-        given = block.cut(one.values).squeeze(2).permute(2, 1, 0, 3)  # [H, n, c, D]
-        at_query, at_key, at_value = heads.back(given.contiguous(), block.n)
+        cotangent = block.cut(one.values).squeeze(2).permute(2, 1, 0, 3)  # [H, n, c, D]
+        at_query, at_key, at_value = heads.back(cotangent.contiguous(), block.n)
         put = at_query.permute(2, 1, 0, 3), at_key.permute(1, 2, 0, 3), at_value.permute(2, 1, 0, 3)  # [c, n, H, D]
         for place, each in enumerate(put):
             n_own = _shape(node, place)[1]
@@ -124,10 +124,12 @@ def _own_rows(node: Node, one: Cotangent, layout: Layout, both: Layouts) -> Cota
         units = block.last - block.first
         mine = slice(block.first * s, block.last * s)
         weight = weights[:, mine, : block.n].unflatten(1, (units, s))  # [H, U, s, T]
-        given = one.values[own.rows].view(units, m, s, *one.shape[1:2], -1).permute(3, 0, 1, 2, 4)  # [H, U, m, s, D]
-        at_value = weight.mT.to(given) @ given.transpose(2, 3).flatten(3)  # [H, U, T, m D]
-        scores = wide((given.flatten(1, 3) @ value[:, : block.n].mT).unflatten(1, (units, m, s)))
-        scores = _through_softmax(scores, weight.unsqueeze(2), scale).to(given)
+        cotangent = (
+            one.values[own.rows].view(units, m, s, *one.shape[1:2], -1).permute(3, 0, 1, 2, 4)
+        )  # [H, U, m, s, D]
+        at_value = weight.mT.to(cotangent) @ cotangent.transpose(2, 3).flatten(3)  # [H, U, T, m D]
+        scores = wide((cotangent.flatten(1, 3) @ value[:, : block.n].mT).unflatten(1, (units, m, s)))
+        scores = _through_softmax(scores, weight.unsqueeze(2), scale).to(cotangent)
         at_query = (scores.flatten(1, 3) @ key[:, : block.n]).unflatten(1, (units, m, s))
         tokens_here = query[:, tokens[mine]].unflatten(1, (units, s))
         at_key = scores.mT @ tokens_here.unsqueeze(2)  # [H, U, m, T, D]

@@ -78,7 +78,7 @@ def factors_of(
     factors = use.factors(arrived.whole().values, rows)
     if layout is None or layout.is_own or factors.by_unit.shape[:2] != (1, layout.size):
         return [factors]
-    blocks = [factors.of(slice(*units)) for units in pairwise(bounds)]
+    blocks = [factors.of_units(slice(*units)) for units in pairwise(bounds)]
     return [
         Factors(part.weight, rows, part.inputs[: block.n], part.outputs[:, :, : block.n])
         for part, block in zip(blocks, layout.blocks, strict=True)

@@ -74,8 +74,8 @@ def saved(node: Any, name: str) -> Any:
 def derivative(node: Any) -> Tensor:
     """Return the derivative of an elementwise function of one tensor."""
     (result,) = node._input_metadata
-    known = saved(node, "self" if hasattr(node, "_saved_self") else "result")
-    pulled = node(known.new_ones(result.shape, dtype=result.dtype))
+    stored = saved(node, "self" if hasattr(node, "_saved_self") else "result")
+    pulled = node(stored.new_ones(result.shape, dtype=result.dtype))
     return (pulled[0] if isinstance(pulled, tuple) else pulled).detach()
 
 

@@ -14,7 +14,7 @@ from vlm.prompts.prompt import Prompt
 
 
 def prompts_of(n, answer="yes"):
-    """Prompts that show a picture, but for every fourth."""
+    """Prompts that show a picture, except every fourth."""
     image = Image.new("RGB", (8, 6), "red")
     return [
         Prompt(

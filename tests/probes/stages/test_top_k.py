@@ -23,7 +23,7 @@ def test_the_visual_loss_may_grow():
 
 
 def test_bins_are_of_equal_frequency_under_either_vds():
-    """Ten tokens with a picture and one without; over K the order is turned round but for the middle pair."""
+    """Ten tokens with a picture and one without; over K the order is turned round except for the middle pair."""
     n = 10
     frame = pd.DataFrame({"has_image": [True] * n + [False], "top_k": 2})
     for name in COMPARED:

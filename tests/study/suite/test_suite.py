@@ -23,7 +23,10 @@ from vlm.responses.scoring import score
 from vlm.views.view import view_pairs
 
 TINY = Practice(Examples(withheld=0.5), steps=1, rate=1e-2, batch=2)
-PAIRS = {"both": designs.Branch("two gaps", TINY, 0.3), "small": designs.Branch("fewer layers", TINY, 0.3, layers=(1,))}
+PAIRS = {
+    "both": designs.Branch("two gaps", designs.BOTH, TINY, 0.3),
+    "small": designs.Branch("fewer layers", designs.BOTH, TINY, 0.3, layers=(1,)),
+}
 GRID = {"grid-v0-l0": designs.GridPoint(0.3, 0.0), "grid-v0-l1": designs.GridPoint(0.3, 1.0)}
 
 

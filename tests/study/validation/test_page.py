@@ -1,12 +1,15 @@
 """The page and the command: the first sentence says whether the diagnosis predicts, and all comes from records."""
 
+import shutil
+
 import pandas as pd
 import pytest
 
 from records import open_record
+from records.tables.phases import PHASES
 from study.validation.__main__ import main
 from study.validation.page import first_sentence, markdown_page
-from study.validation.reading import LOSS, POINTS, SETTINGS, pair_rows, predictions, realised
+from study.validation.reading import LOSS, POINTS, SETTINGS, pair_rows, predictions, read_folder, realised
 from tests.probes.diagnosis.cases import BELOW, NEAR
 from tests.records.synthetic import HEADER
 from tests.study.validation.tables import line, row, table
@@ -37,6 +40,15 @@ def effects(**losses):
             one = {"arm": arm, "against": "standard", "quantity": quantity, "where": where, "difference": value}
             rows += [one | {"low": value - 0.1, "high": value + 0.1}, one | {"against": "initial"}]
     return pd.DataFrame(rows)
+
+
+_FILL = {"string": "", "int64": 0, "double": 0.0}
+
+
+def _in_shares(table):
+    """The table as a record of a study has it: accuracy in shares."""
+    shares = (table["quantity"] == "correct").map({True: 0.01, False: 1.0})
+    return table.assign(**{column: shares * table[column] for column in ("difference", "low", "high")})
 
 
 def recommendation(verdict, gamma="-", lambda_="-", prior="-"):
@@ -100,9 +112,30 @@ def folder(tmp_path):
         with open_record(place / "diagnosis", HEADER | {"probe": "probes.diagnose"}) as writer:
             writer.finish(tables, {})
         (place / "study").mkdir()
-        effects(vgs_lp=loss).to_csv(place / "study" / "effects.csv", index=False)
+        _in_shares(effects(vgs_lp=loss)).to_csv(place / "study" / "effects.csv", index=False)
     (tmp_path / "pairs.csv").write_text("pair,kind\n" + "".join(f"p{n},{'ab'[n % 2]}\n" for n in range(6)))
     return tmp_path
+
+
+def test_accuracies_are_read_in_points(folder):
+    rows = read_folder(folder)
+    assert rows[POINTS].to_numpy() == pytest.approx(-10 * rows[LOSS].to_numpy())
+
+
+def test_what_training_did_may_be_read_from_a_record_of_many_pairs(folder, tmp_path_factory):
+    ours = read_folder(folder)
+    frames = []
+    for number in range(6):
+        table = effects(vgs_lp=-0.3 + 0.1 * number).query("against == 'standard'")
+        frames.append(table.drop(columns=["against", "where"]).assign(pair=f"p{number}"))
+        shutil.rmtree(folder / f"p{number}" / "study")
+    phases = tmp_path_factory.mktemp("phases") / "record"
+    every = pd.concat(frames)
+    filled = {column.name: _FILL[column.type] for column in PHASES.columns if column.name not in every}
+    table = every.assign(**filled)
+    with open_record(phases, HEADER | {"probe": "study.phases"}) as writer:
+        writer.finish({"phases": table[PHASES.names]}, {})
+    pd.testing.assert_frame_equal(read_folder(folder, phases), ours)
 
 
 def test_the_command_writes_the_page_from_records(folder, capsys):

@@ -547,9 +547,9 @@ LaTeX are brought to one form first. Then the rules below decide, in the order t
 Formulas are read by math-verify in a process of its own, which has 5 seconds of processor time for each. What it does
 not read in that time, as `9^{9^{9^{9}}}`, is wrong. Answers of more than 2,000 signs are compared as texts.
 
-The rules are stricter than math-verify's own in these points: a tuple is no set, `4=5` is no 5, `101_2` is no 101,
-`3:4` is no 3/4, 0.333333 is no 1/3, and units have to agree. They are more lenient in these: spaces as separators of
-thousands, `1.2e3`, repeating decimals, `2(3)`, `2^-1` and `3pi` are read.
+The rules differ from math-verify's own. Units have to agree, and these are not equal: a tuple and a set, `4=5` and 5,
+`101_2` and 101, `3:4` and 3/4, 0.333333 and 1/3. The rules also read spaces as separators of thousands, `1.2e3`,
+repeating decimals, `2(3)`, `2^-1` and `3pi`.
 """
 
 

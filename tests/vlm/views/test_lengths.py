@@ -1,4 +1,4 @@
-"""Lengths told from sizes are those of the processed prompts, and the processor is run where its word is not enough."""
+"""Lengths from sizes alone equal those of processed prompts; where sizes do not suffice, the processor runs."""
 
 import json
 
@@ -43,13 +43,13 @@ def test_a_length_is_that_of_the_processed_prompt(name, shown):
     processor = PROCESSORS[name]()
     told = Lengths(processor, tried={n: {((1, k),) for k in range(lengths.TRIED - 1)} for n in range(4)})
     views = [view(*sizes, words=words) for sizes, words in shown]
-    assert [told.of(each) for each in views] == [prompt_length(each, processor) for each in views]
+    assert [told.count(each) for each in views] == [prompt_length(each, processor) for each in views]
 
 
 def test_the_processor_is_run_on_the_first_sizes_alone(run):
     told = Lengths(qwen())
     for n in range(20):
-        told.of(view((32 + n, 40)))
+        told.count(view((32 + n, 40)))
     assert len(run) == lengths.TRIED and told.holds
 
 
@@ -63,20 +63,20 @@ def test_a_processor_that_says_something_else_is_run_on_every_prompt(make, run, 
         raising=False,
     )
     told, views = Lengths(processor), [view((32 + n, 60 - n)) for n in range(12)]
-    assert [told.of(each) for each in views] == [prompt_length(each, processor) for each in views]
+    assert [told.count(each) for each in views] == [prompt_length(each, processor) for each in views]
     assert len(run) == 12 and not told.holds
 
 
 def test_one_that_is_near_a_limit_or_narrow_is_processed(run):
     told = Lengths(qwen())
     for n in range(12):
-        told.of(view((32 + n, 40)))
+        told.count(view((32 + n, 40)))
     run.clear()
-    length = told.of(view((48, 41)))
+    length = told.count(view((48, 41)))
     assert not run
-    assert told.of(view((48, 41)), [length + 1]) == length and len(run) == 1
+    assert told.count(view((48, 41)), [length + 1]) == length and len(run) == 1
     with pytest.raises(RefusedPromptError, match="aspect ratio"):
-        told.of(view((8001, 40)))
+        told.count(view((8001, 40)))
 
 
 @pytest.fixture

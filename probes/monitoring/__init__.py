@@ -1,0 +1,1 @@
+"""Parts of `probes.monitor`: what is measured at a step, the folder it is written to, and the words about it."""
