@@ -49,13 +49,18 @@ def exit_code(main: Callable[[], object]) -> int:
             main()
             sys.stdout.flush()
         except KeyboardInterrupt as error:
-            print_err(f"stopped: {visible(str(error if isinstance(error, Interrupted) else Interrupted()))}")
-            return 128 + getattr(error, "number", signal.SIGINT)
+            return say_interrupted(error)
         except Exception as error:
             code, line = _ending(error)
             print_err(visible(line))
             return code
     return 0
+
+
+def say_interrupted(error: KeyboardInterrupt) -> int:
+    """Print Ctrl-C or SIGTERM as one line; return its exit code."""
+    print_err(f"stopped: {visible(str(error if isinstance(error, Interrupted) else Interrupted()))}")
+    return 128 + int(getattr(error, "number", signal.SIGINT))
 
 
 def _ending(error: Exception) -> tuple[int, str]:

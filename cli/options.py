@@ -14,7 +14,8 @@ from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin,
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from cli.config_file import refuse_unreadable
-from cli.errors import OptionError, UserError
+from cli.errors import OptionError, UserError, say_interrupted
+from cli.signals import terminable
 from cli.values import broken_text, unusable
 from cli.vgs import COMMANDS
 from cli.visible import print_err, visible
@@ -44,7 +45,7 @@ class Parser(ArgumentParser):
         self.exit(2)
 
     def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> Any:  # type: ignore[override]
-        """Return the flags of a command; what no command can use is a complaint."""
+        """Return the flags of a command; what no command can use is a complaint. A signal ends it in one line."""
         words = list(sys.argv[1:] if args is None else args)
         if complaint := next(filter(None, map(_broken_word, words)), None):
             self.error(complaint)
@@ -52,7 +53,11 @@ class Parser(ArgumentParser):
             refuse_unreadable(words)
         except OptionError as error:
             self.error(str(error))
-        return self._sound(lambda: super(Parser, self).parse_args(words, *rest, **settings))
+        try:
+            with terminable():
+                return self._sound(lambda: super(Parser, self).parse_args(words, *rest, **settings))
+        except KeyboardInterrupt as error:
+            self.exit(say_interrupted(error))
 
     def parse_object(self, *args: Any, **settings: Any) -> Any:
         """Return the flags of keywords; what no command can use is a complaint."""

@@ -23,8 +23,11 @@ def run(probe: Probe, manual: str | None, argv: Sequence[str] | None) -> int:
     """
     groups = (*probe.reads, *probe.options, OutputOptions)
     with only_main_speaks():
-        parsed = parser_for(probe.module, manual, groups, series=probe.series).parse_args(argv)
-        return exit_code(lambda: _measure(probe, parsed))
+
+        def measure() -> None:
+            _measure(probe, parser_for(probe.module, manual, groups, series=probe.series).parse_args(argv))
+
+        return exit_code(measure)
 
 
 def _measure(probe: Probe, parsed: Any) -> None:

@@ -13,8 +13,8 @@ With adapters the weights are the merged ones, and the adapters are in the train
 """
 
 import json
+import math
 import os
-import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from cli.values import LARGEST
 from geometry.memory import is_out_of_memory
 from records import RecordError
 from records.files import TEMPORARY, writing
@@ -165,15 +166,32 @@ def restore(run: Path, learner: Learner) -> Progress:
         if learner.weight_average is not None and average is not None:
             learner.weight_average.load(average)
         load_optimizer(learner.optimizer, optimizer)
-        return Progress(**state)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return _checked(Progress(**state))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise _not_ours(path) from None
+
+
+def _checked(progress: Progress) -> Progress:
+    """Return a progress whose fields are numbers that a run can have.
+
+    Raises:
+        ValueError: they are not.
+    """
+    counts = progress.step, progress.skipped_in_a_row
+    numbers = [progress.lambda_, *(n for n in (progress.best, progress.gamma) if n is not None)]
+    if not all(type(count) is int and 0 <= count <= LARGEST for count in counts):
+        raise ValueError(f"counts of steps must be whole numbers from 0, got {counts}")
+    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        raise ValueError(f"numbers must be finite, got {numbers}")
+    return progress
 
 
 def _read(path: Path, learner: Learner) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location=learner.pair.student.device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # bytes that are no state raise anything
         if is_out_of_memory(error):
             raise
         raise _not_ours(path) from None

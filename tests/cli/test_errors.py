@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from cli.errors import NotWritten, OptionError, Stopped, exit_code
+from cli.options import Parser
 from cli.refused_writes import reason_not_written
 from cli.signals import Interrupted
+from probes import angles, command
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,6 +96,22 @@ def test_a_signal_ends_a_command_in_one_line(number, code):
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
     assert process.returncode == code and said.count("\n") == 1 and said.startswith("stopped: ")
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (Interrupted(signal.SIGTERM), 143)])
+def test_a_signal_while_flags_are_read_is_one_line(capsys, error, code):
+    parser = Parser("x", None)
+    parser.add_argument("--size", type=lambda text: raising(error)())
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(["--size", "1"])
+    assert end.value.code == code and capsys.readouterr().err.startswith("stopped: ")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_before_flags_are_read_ends_a_probe_in_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(command, "parser_for", lambda *_, **__: raising(Interrupted(signal.SIGTERM))())
+    assert command.run(angles.PROBE, None, []) == 143
+    assert capsys.readouterr().err == "stopped: SIGTERM; the same command goes on from what is written\n"
 
 
 def test_a_reader_that_has_ended_is_one_line():

@@ -54,7 +54,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did: its exit code, what it printed, and the files that it left."""
+    """What a command did: its exit code, what it printed, and the files that it left, changed or removed."""
 
     code: int | None
     out: str
@@ -86,7 +86,8 @@ def run(case: Case, pair: Pair, folder: Path) -> Outcome:
         words = case.prepare(pair)
         before = _files()
         code, out, err = in_process(case.command, words)
-        left = tuple(sorted(_files() - before))
+        after = _files()
+        left = tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
     return Outcome(code, out, err, left)
 
 
@@ -104,5 +105,7 @@ def in_process(command: str, words: Sequence[str]) -> tuple[int | None, str, str
     return code, *(stream.buffer.getvalue().decode() for stream in (out, err))
 
 
-def _files() -> set[str]:
-    return {os.path.join(where, name) for where, _, names in os.walk(".") for name in names}
+def _files() -> dict[str, tuple[int, ...]]:
+    """Return what tells each file below the current folder from a new or changed one."""
+    paths = (os.path.join(where, name) for where, _, names in os.walk(".") for name in names)
+    return {path: (seen.st_ino, seen.st_size, seen.st_mtime_ns) for path in paths for seen in [os.lstat(path)]}

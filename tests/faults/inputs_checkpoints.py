@@ -70,6 +70,14 @@ TEMPLATES = {
     "an index beyond": "{{ messages[99].content }}",
     "it does not end": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "a range that is too long": "{% for a in range(10**12) %}{% endfor %}",
+    "a text that is too large": "{{ 'a' * 10**11 }}",
+    "a list that is too large": "{{ range(10**9) | list | length }}",
+    "it doubles a text without end": "{% set n = namespace(x='ab') %}{% for _ in range(99) %}{% set n.x = n.x ~ n.x %}"
+    "{% endfor %}{{ n.x }}",
+    "it collects without end": "{% set n = namespace(x=[]) %}{% for _ in range(99) %}"
+    "{% set n.x = n.x + [n.x] * 10**7 %}{% endfor %}",
+    "it makes too much text": "{% for _ in range(99999) %}words and words{% endfor %}",
+    "a wide format": "{{ '%999999999d' | format(5) }}",
     "a macro without an end": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     "broken syntax": "{% for",
     "an unknown tag": "{% nothing %}",

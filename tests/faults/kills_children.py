@@ -116,6 +116,7 @@ def _run(main: Callable[[], int], limits: Limits, writes: int) -> None:
     """Be the child; does not return."""
     code = 99
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
         os.dup2(writes, 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)

@@ -5,8 +5,9 @@
 
 Four trials, each in processes of its own:
 
-    probe       `probes.vds` over the prompts: resident memory and open files after warm-up
-    training    `train` for the steps: the same; then killed halfway and resumed, with the same weights at the end
+    probe       `probes.vds` over the prompts: resident memory and open files after warm-up; then killed halfway and
+                resumed, with the same tokens at the end
+    training    `train` for the steps: the same, with the same weights at the end; responses are short, to save time
     clock       a probe under a clock that goes back: the same tokens
     two at once two probes on one folder: one record, whole, and one line from a process that is refused
 
@@ -25,9 +26,12 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from cli.errors import Stopped, exit_code
 from cli.options import Parser, flag, pick
 from records.journal import JOURNAL
+from records.shards import SHARDS
 from tests.faults.watching import Watched, start, watched
 
 WEIGHTS = "last/model.safetensors"
+SHARD = 16
+"""Prompts of a shard of the probe."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +73,31 @@ def _run(options: LoadOptions) -> None:
 
 
 def probe(options: LoadOptions, folder: Path) -> Trial:
-    """Watch a probe."""
-    seen = watched("probes.vds", _probe_flags(options.prompts, folder / "probe"))
-    return _flat("probe", seen, options, seen.code == 0)
+    """Watch a probe, and compare it with one that is killed halfway and resumed."""
+    whole, halves = folder / "probe", folder / "half-probe"
+    flags = _probe_flags(options.prompts, halves)
+    seen = watched("probes.vds", _probe_flags(options.prompts, whole))
+    ends = watched("probes.vds", flags, _has_scored(halves, options.prompts // 2)), watched("probes.vds", flags)
+    return _resumed("probe", (seen, *ends), options, "tokens", lambda: _tokens(whole) == _tokens(halves))
 
 
 def training(options: LoadOptions, folder: Path) -> Trial:
     """Watch a run of training, and compare it with one that is killed halfway and resumed."""
     whole, halves = folder / "whole", folder / "halves"
+    flags = _train_flags(options.steps, halves)
     seen = watched("train", _train_flags(options.steps, whole))
-    killed = watched("train", _train_flags(options.steps, halves), _journal_has(halves, options.steps // 2 + 1))
-    resumed = watched("train", [*_train_flags(options.steps, halves), "--resume"])
-    same = seen.code == resumed.code == 0 and _digest(whole / WEIGHTS) == _digest(halves / WEIGHTS)
-    trial = _flat("training", seen, options, same)
+    ends = watched("train", flags, _journal_has(halves, options.steps // 2 + 1)), watched("train", [*flags, "--resume"])
+    same = lambda: _digest(whole / WEIGHTS) == _digest(halves / WEIGHTS)  # noqa: E731
+    return _resumed("training", (seen, *ends), options, "weights", same)
+
+
+def _resumed(name: str, runs: Sequence[Watched], options: LoadOptions, what: str, same: Callable[[], bool]) -> Trial:
+    """Judge a whole run, one that was killed, and the run that went on with it."""
+    whole, killed, resumed = runs
+    right = whole.code == resumed.code == 0 and same()
+    trial = _flat(name, whole, options, right)
     end = "killed halfway" if killed.code < 0 else "ended before the kill"
-    return Trial(trial.name, trial.held, f"{trial.figures}; {end}, resumed: {'same' if same else 'OTHER'} weights")
+    return Trial(trial.name, trial.held, f"{trial.figures}; {end}, resumed: {'same' if right else 'OTHER'} {what}")
 
 
 def clock(options: LoadOptions, folder: Path) -> Trial:
@@ -120,12 +134,19 @@ def _flat(name: str, seen: Watched, options: LoadOptions, right: bool) -> Trial:
 
 
 def _probe_flags(prompts: int, out: Path) -> list[str]:
-    return ["--limit", str(prompts), "--out", str(out)]
+    return ["--limit", str(prompts), "--out", str(out), "--batch", str(SHARD), "--device", "cpu"]
 
 
 def _train_flags(steps: int, out: Path) -> list[str]:
-    few = ["--batch", "8", "--evaluate-every", "0", "--checkpoint-every", str(max(steps // 4, 1))]
+    often = str(max(steps // 10, 1))
+    few = ["--batch", "4", "--max-response", "16", "--allow-truncated", "--held-out", "8", "--device", "cpu"]
+    few += ["--evaluate-every", often, "--geometry-every", often, "--checkpoint-every", str(max(steps // 20, 1))]
     return ["--objective", "vgs", "--steps", str(steps), "--out", str(out), *few]
+
+
+def _has_scored(folder: Path, n_prompts: int) -> Callable[[], bool]:
+    """Whether the shards of tokens hold so many prompts by now."""
+    return lambda: len(list((folder / SHARDS).glob("tokens-*.parquet"))) * SHARD >= n_prompts
 
 
 def _journal_has(folder: Path, n_lines: int) -> Callable[[], bool]:

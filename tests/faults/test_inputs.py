@@ -17,19 +17,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.faults import inputs_checkpoints, inputs_flags, inputs_folders, inputs_prompts
+from tests.faults import inputs_checkpoints, inputs_flags, inputs_folders, inputs_prompts, inputs_runs
 from tests.faults.inputs import Case, Outcome, Pair, in_process, run
 from tests.models import copy_of
 from vlm.views import chat_template
 
-LISTS = (inputs_flags, inputs_prompts, inputs_checkpoints, inputs_folders)
+LISTS = (inputs_flags, inputs_prompts, inputs_checkpoints, inputs_folders, inputs_runs)
 CASES = [case for module in LISTS for case in module.cases()]
 LEAST = 400
 CHEAP = {"number", "config file", "text of a flag"}
 """Kinds that load no model: most of them are tried in the short form, too."""
 FIRST = {"picture": 6, "message": 2, "file of prompts": 5, "parquet": 2, "config": 16, "weights": 5, "chat template": 2,
          "file of a checkpoint": 5, "responses": 2, "optimizer state": 1, "folder of a run": 2, "file of a record": 5,
-         "record": 2}  # fmt: skip
+         "record": 2, "file of training": 3, "file of old training": 1, "state of old training": 1}  # fmt: skip
 """How many of a kind the short form takes, from all over its list; about a third of a second for each."""
 
 

@@ -118,7 +118,8 @@ def locate(checkpoint: str) -> Place:
 
 def why_not_there(error: BaseException) -> str:
     """Return why something was not fetched from the hub, with the way out where it may not be asked."""
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
+    is_a_name = not isinstance(error, huggingface_hub.errors.HFValidationError)
+    if huggingface_hub.constants.HF_HUB_OFFLINE and is_a_name:
         return "HF_HUB_OFFLINE is set and this machine does not have it; unset the variable, or give a folder"
     return f"{first_line(error)}; check the name"
 

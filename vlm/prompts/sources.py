@@ -31,6 +31,7 @@ DRAWN = 64  # prompts that a source which draws them gives by default
 AS_FOUND = Reading()
 _FILES = (".jsonl", ".json", ".parquet")
 _FOUND = ("bytes", "path")
+_HUB_ADDRESS = re.compile(r"hf://datasets/[^/]+/[^/]+")  # a whole set; datasets takes it as its hub id
 
 
 class BadPicture(PromptError):
@@ -159,6 +160,11 @@ def _read(rows: Iterable[Prompt | Row], source: str, reader: RowReader, reading:
 
 def _rows(source: str, split: str) -> Iterable[Row]:
     path = Path(source)
+    if "://" in source and not path.exists() and not _HUB_ADDRESS.fullmatch(source):
+        raise PromptError(
+            f"`prompts` must be a file, a datasets folder, a benchmark or a hub id, got the address {source}: give the"
+            " hub id alone, such as me/data, or download the file"
+        )
     if path.suffix in _FILES:
         if not path.is_file():
             raise PromptError(f"`prompts` names the file {source}, which does not exist; check the path")

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import ProcessorMixin
 
 from cli.errors import UserError
+from cli.memory_limit import OutOfMemory, taking_at_most
 from cli.time_limit import OutOfTime, within
 from vlm.pictures.colours import note
 
@@ -19,6 +20,10 @@ Message = Mapping[str, Any]
 _SPELT_LIST = re.compile(r"""\{['"]type['"]: ?['"]""")
 LONGEST_S = 10.0
 """Of rendering one prompt: a template that takes longer does not end."""
+MOST_BYTES = 500_000_000
+"""Of rendering one prompt: a template that takes more would fill the memory."""
+_MOST_SIGNS, _TIMES = 1_000_000, 10
+"""A prompt is at most so many characters, and so many times its messages, long."""
 
 
 class TemplateError(UserError):
@@ -44,7 +49,7 @@ def render_messages(
     try:
         text = _apply(listed, processor, template_args)
         failure = None
-    except OutOfTime as error:
+    except (OutOfTime, OutOfMemory) as error:
         raise _refusal(error) from None
     except Exception as error:  # a template is a program, and raises what it will
         text, failure = "", error
@@ -74,12 +79,20 @@ def _check_parts(messages: Sequence[Message], n_pictures: int) -> None:
 
 def _apply(messages: Sequence[Message], processor: ProcessorMixin, template_args: Mapping[str, Any]) -> str:
     handed = [dict(message) for message in messages]
-    with within(LONGEST_S):
+    with within(LONGEST_S), taking_at_most(MOST_BYTES):
         text = processor.apply_chat_template(handed, add_generation_prompt=True, tokenize=False, **template_args)
     if not isinstance(text, str):
         raise ValueError(f"it makes {type(text).__name__} of a prompt, not text")
     text.encode()  # no half of a character
+    _check_length(text, messages)
     return text
+
+
+def _check_length(text: str, messages: Sequence[Message]) -> None:
+    """Refuse a text that only a template without measure makes: cut into tokens, it would fill the memory."""
+    said = sum(len(part["text"]) for message in messages for part in parts_of(message) if part["type"] == "text")
+    if len(text) > (most := _MOST_SIGNS + _TIMES * said):
+        raise ValueError(f"it makes {len(text)} characters of {said}, more than {most}")
 
 
 def _apply_plain(

@@ -160,3 +160,12 @@ def test_in_a_log_a_download_that_takes_long_is_a_line_now_and_then(monkeypatch,
     with waiting.DownloadBar(total=3, desc="weights") as bar:
         bar.update(3)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["hf://me/student", "hf://models/me/student", "https://huggingface.co/me/student"])
+def test_an_address_is_no_name_on_the_hub_and_going_online_would_not_help(name):
+    with pytest.raises(
+        CheckpointError, match="neither a checkpoint folder nor on the hub: .*; check the name"
+    ) as caught:
+        places.locate(name)
+    assert "OFFLINE" not in str(caught.value) and "\n" not in str(caught.value)

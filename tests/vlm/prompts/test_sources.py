@@ -176,6 +176,25 @@ def test_sources_that_are_not_there(tmp_path):
         load_prompts("nobody/nothing")
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["hf://datasets/me/none/x.parquet", "hf://datasets/me/none@main/x.jsonl", "hf://me/none", "hf://", "s3://a/x.json",
+     "https://huggingface.co/datasets/me/none", "zip://x::hf://datasets/a/b.zip", "hf://datasets/me/none/x.txt"],
+)  # fmt: skip
+def test_an_address_is_no_source_of_prompts(address):
+    with pytest.raises(PromptError, match="got the address .*: give the hub id alone, such as me/data, or download"):
+        load_prompts(address)
+
+
+@pytest.mark.parametrize("name", ["me/none", "hf://datasets/me/none"])
+def test_a_set_that_is_not_here_is_not_fetched_while_the_hub_may_not_be_asked(name):
+    with pytest.raises(
+        PromptError, match=r"\(HF_HUB_OFFLINE is set .*: unset the variable, or give a file\)"
+    ) as caught:
+        load_prompts(name)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_id_stands_for_one_prompt(folder):
     with pytest.raises(PromptError, match="uses the id 'a' twice"):
         load_prompts(jsonl(folder, {"id": "a", "problem": "x"}, {"id": "a", "problem": "y"}))
