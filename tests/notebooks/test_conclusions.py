@@ -124,30 +124,46 @@ def test_figure_7_says_no_trend_from_two_measurements():
     assert "too few measurements" in written("figure7_norms", "reading", names)
 
 
-def decided(accuracy, loss, verdict="undecided"):
-    """Return the decision where accuracy and every loss have these intervals."""
+def decided(accuracy, loss, verdict="undecided", change=(-1.0, 1.0, 0.0)):
+    """Return the decision where accuracy, every loss, and the accuracy before and after have these intervals."""
     place, losses = bins_label([7, 8, 9]), ("standard", "language", "visual")
     sure = {(place, name): Interval(*loss) for name in losses} | {"accuracy": Interval(*accuracy)}
     advice = SimpleNamespace(verdict=verdict, reasons={"verdict": "the Reason"})
-    names = {"sure": sure, "advice": advice, "upper": [7, 8, 9], "LOSSES": losses, "STEPS": 3}
+    row = {
+        f"accuracy_change_{end}_percent": [value] for end, value in zip(("low", "high", "mean"), change, strict=True)
+    }
+    changes = {"standard": SimpleNamespace(accuracy_changes=pd.DataFrame({"by": ["all"], **row}))}
+    names = {"sure": sure, "advice": advice, "upper": [7, 8, 9], "LOSSES": losses, "STEPS": 3, "LR": 0.1}
     names |= {"bins_label": bins_label, "chosen": (2.0, 0.01, "detached"), "setting_name": setting_name}
-    return written("steer_or_not", "decision", names)
+    return written("steer_or_not", "decision", names | {"changes": changes})
 
 
 @pytest.mark.parametrize(
     ("accuracy", "loss", "words"),
     [
-        ((-1.0, 1.0, 0.0), (-0.2, -0.1, -0.15), "speaks for steering"),
-        ((-1.0, 1.0, 0.0), (0.1, 0.2, 0.15), "speaks against steering"),
-        ((-3.0, -1.0, -2.0), (-0.2, -0.1, -0.15), "speaks for it in one respect and against it in another"),
-        ((-1.0, 1.0, 0.0), (-0.1, 0.1, 0.0), "does not tell"),
+        ((-1.0, 1.0, 0.0), (-0.2, -0.1, -0.15), "speaks for this setting"),
+        ((-1.0, 1.0, 0.0), (0.1, 0.2, 0.15), "speaks against this setting"),
+        ((-3.0, -1.0, -2.0), (-0.2, -0.1, -0.15), "speaks for this setting in one respect and against it in another"),
+        ((-1.0, 1.0, 0.0), (-0.1, 0.1, 0.0), "does not tell whether this setting helps"),
     ],
 )
 def test_the_decision_weighs_the_training_by_its_intervals(accuracy, loss, words):
     assert words in decided(accuracy, loss)
 
 
+UNSURE = (-1.0, 1.0, 0.0), (-0.1, 0.1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [((-9.0, -1.0, -5.0), "lower"), ((-1.0, 1.0, 0.0), "not sure to differ"), ((1.0, 9.0, 5.0), "higher")],
+)
+def test_the_decision_says_what_training_did_to_accuracy(change, word):
+    text = decided(*UNSURE, change=change)
+    assert f"standard **{word}**" in text
+    assert ("try a smaller rate" in text) == (word == "lower")
+
+
 def test_the_decision_is_the_verdict():
-    unsure = (-1.0, 1.0, 0.0), (-0.1, 0.1, 0.0)
-    assert decided(*unsure, verdict="steer").startswith("**Steer.** The Reason.")
-    assert decided(*unsure, verdict="do not steer").startswith("**Do not steer.**")
+    assert decided(*UNSURE, verdict="steer").startswith("**Steer.** The Reason.")
+    assert decided(*UNSURE, verdict="do not steer").startswith("**Do not steer.**")

@@ -18,7 +18,7 @@ TINY = {  # parameters with which a notebook takes seconds, and how many picture
     "figure3_angles": ({"LIMIT": 6, "PER_BIN": 1}, 2),
     "figure4_dynamics": ({"ARMS": ["standard"], "STEPS": 1, "BATCH": 4, "HELD_OUT": 8, "ANSWERS": 8}, 2),
     "figure7_norms": ({"STEPS": 2, "EVERY": 1, "BATCH": 4}, 1),
-    "steer_or_not": ({"LIMIT": 6, "TRIAL_STEPS": 1, "STEPS": 1, "BATCH": 4, "ANSWERS": 8}, 3),
+    "steer_or_not": ({"LIMIT": 6, "TRIAL_STEPS": 1, "STEPS": 1, "BATCH": 4, "ANSWERS": 8}, 2),
 }
 SHARED = {"STUDENT", "TEACHER", "PROMPTS", "FOLDER"}
 MOST_BYTES = 600_000
