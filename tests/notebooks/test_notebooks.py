@@ -18,7 +18,10 @@ TINY = {  # parameters with which a notebook takes seconds, and how many picture
     "figure3_angles": ({"LIMIT": 6, "PER_BIN": 1}, 2),
     "figure4_dynamics": ({"ARMS": ["standard"], "STEPS": 1, "BATCH": 4, "HELD_OUT": 8, "ANSWERS": 8}, 2),
     "figure7_norms": ({"STEPS": 2, "EVERY": 1, "BATCH": 4}, 1),
-    "steer_or_not": ({"LIMIT": 6, "TRIAL_STEPS": 1, "STEPS": 1, "BATCH": 4, "ANSWERS": 8}, 2),
+    "steer_or_not": (
+        {"LIMIT": 6, "PER_BIN": 1, "TRIAL_STEPS": 1, "STEPS": 1, "BATCH": 4, "SCORED": 4, "ANSWERS": 8},
+        2,
+    ),
 }
 SHARED = {"STUDENT", "TEACHER", "PROMPTS", "FOLDER"}
 MOST_BYTES = 600_000
@@ -73,7 +76,12 @@ def test_every_notebook_is_tested():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs(name, tmp_path):
     parameters, shown = TINY[name]
-    notebook = execute.executed(name, parameters | {"FOLDER": str(tmp_path / "run")}, timeout_s=250)
+    folders = {
+        key: str(tmp_path / "run" / key)
+        for key in execute.assigned(execute.parameters_cell(execute.read(name)))
+        if key in ("FOLDER", "DIAGNOSIS")
+    }
+    notebook = execute.executed(name, parameters | folders, timeout_s=250)
     assert len(pictures(notebook)) == shown
     assert list((tmp_path / "run").iterdir()), "what it measured is not where `FOLDER` says"
     place = notebook.cells.index(execute.parameters_cell(notebook))
