@@ -26,6 +26,7 @@ COMMANDS = {
     "validation": ("study.validation.__main__", "whether the diagnosis predicts what training does, from records"),
     "claims": ("study.claims.__main__", "the paper's claims, one by one, from records"),
     "draw": ("figures.__main__", "draw a record's pictures"),
+    "index": ("figures.index.__main__", "one page over all records and runs below a folder, two side by side"),
 }
 
 

@@ -2,9 +2,9 @@
 
     picture("angle_bins").write(read_record("runs/demo", "bins"), Path("pictures"), scope="language_model")
 
-A picture's name is its module in this package, whose `draw(record, **options)` returns a figure. Two entries are pages
-of text, `report` and `tables`: their modules have `text(record)`. A module is imported when it draws, and not before:
-names, summaries and tables can be read without matplotlib.
+A picture's name is its module in this package, whose `draw(record, **options)` returns a figure. Three entries are
+pages of text, `explorer`, `report` and `tables`: their modules have `text(record)`. A module is imported when it draws,
+and not before: names, summaries and tables can be read without matplotlib.
 """
 
 import ast
@@ -132,13 +132,24 @@ PICTURES = (
         optional=("step_changes", "step_fits"),
         options=("prior",),
     ),
+    Picture(
+        "explorer",
+        ("sensitivity", "direction_products", "tokens"),
+        "sensitivity",
+        optional=("rollouts", "pictures", "trial"),
+        page=".html",
+    ),
+    Picture("trial", ("trial",)),
     Picture("before_after", ("changes",), "compare", ("angle_changes", "accuracy_changes"), ("scope",)),
     Picture("changed_answers", ("examples",), "compare"),
     Picture(
         "report",
         ("rollouts", "tokens", "pictures", "token_classes", "findings", "recommendation"),
         "diagnose",
-        optional=("bins", "units", "layers", "forecast", "steering", "readings", "trial", "precision", _SKETCH),
+        optional=(
+            *("bins", "units", "layers", "forecast", "steering", "readings", "trial", "precision", _SKETCH),
+            *("sensitivity", "direction_products"),
+        ),
         page=".html",
     ),
     Picture("accuracy", ("verdicts", "effects"), "study", options=("arms",)),

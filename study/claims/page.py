@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from study.claims.claim import RATIO, Estimate, Measure
+from study.claims.conditions import section
 from study.claims.judging import ClaimVerdict, JudgedClaim, JudgedStatement
+from study.claims.markdown import markdown_table
 from study.claims.sources import RecordFolder, command
 
 TITLE = "# The paper's claims, one by one"
@@ -55,10 +57,11 @@ _ANSWERS = {ClaimVerdict.REPRODUCED: "yes", ClaimVerdict.NOT_REPRODUCED: "no"}
 
 def markdown_page(judged: Sequence[JudgedClaim], records: RecordFolder) -> str:
     """Return the page in Markdown, ending in a newline."""
+    conditions = [part for part in (section(records.folder),) if part]
     table = markdown_table(("claim", "paper", "ours, 95 % interval", "rule", "verdict"), _rows(judged))
     sections = ["\n\n".join(_section(number, one, records)) for number, one in enumerate(judged, start=1)]
     rules = RULES.format(folder=records.folder.as_posix())
-    return "\n\n".join([TITLE, summary(judged), rules, table, *sections]) + "\n"
+    return "\n\n".join([TITLE, summary(judged), *conditions, "## How it is judged", rules, table, *sections]) + "\n"
 
 
 def terminal_table(judged: Sequence[JudgedClaim]) -> str:
@@ -148,23 +151,6 @@ def _seed_flags(seeds: Iterable[int]) -> Iterator[str]:
 def missing(statements: Iterable[JudgedStatement]) -> list[str]:
     """Return one line for each command that measures something missing."""
     return [f"not measured: `{cited.command}`" for cited in citations(statements) if not cited.measured]
-
-
-def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of Markdown, bars in its cells escaped.
-
-    >>> print(markdown_table(["a"], [["|g|"]]))
-    | a |
-    | --- |
-    | \\|g\\| |
-    """
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join(f"| {' | '.join(cell(text) for text in line)} |" for line in lines)
-
-
-def cell(text: str) -> str:
-    """Return a text as it may stand in a cell: without bars, line breaks, and stars that open an emphasis."""
-    return text.replace("|", r"\|").replace("*", r"\*").replace("\n", "<br>")
 
 
 def _rows(judged: Sequence[JudgedClaim]) -> Iterator[list[str]]:

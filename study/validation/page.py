@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from stats import Interval
-from study.claims.page import markdown_table
+from study.claims.markdown import markdown_table
 from study.validation.policies import (
     POLICIES,
     HeldOut,

@@ -30,6 +30,7 @@ NO_COMMANDS = {
 ARGUMENTS = {  # of the commands that need some
     "bundled.blind": ["folder"],
     "figures": ["record"],
+    "figures.index": ["folder"],
     "records": ["record"],
     "study.effects": ["folder"],
 }

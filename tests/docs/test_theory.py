@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from geometry import NEAR_STANDARD_DEG
@@ -51,6 +52,17 @@ def test_the_angles_of_the_bundled_pair_are_those_of_the_records():
         row = f"{words} | `probes.angles` | {pooled.loc[bin_, 'detached_deg']:.0f} | "
         assert f"{row}{pooled.loc[bin_, 'attached_deg']:.0f} |" in TEXT
     assert f"is {steering.set_index('prior')['eta']['detached']:.2f}, close to the 1/3" in TEXT
+
+
+def test_the_shares_in_which_a_first_order_constraint_binds_are_those_of_the_record():
+    table = read_record(GALLERY / "study", "gradients").gradients.query("scope == 'all'")
+    cosine = {name: np.cos(np.radians(table[f"angle_{name}_deg"])) for name in ("standard_language", "language_visual")}
+    along = table["norm_standard"] * cosine["standard_language"] + 2 * table["norm_visual"] * cosine["language_visual"]
+    binds = along < 0  # the common factor, the norm of the language gradient, is above 0
+    assert f"| all arms | {len(binds)} | {100 * binds.mean():.0f} % |" in TEXT
+    for arm in ("vgs", "vgs-lp", "standard"):
+        own = binds[table["arm"] == arm]
+        assert f"| {arm} | {len(own)} | {100 * own.mean():.0f} % |" in TEXT
 
 
 def test_the_rows_of_steering_are_those_of_the_command():

@@ -72,7 +72,7 @@ def test_what_is_drawable_has_its_tables():
     [
         ("angles", {"angle_bins"}),
         ("layers", {"layers"}),
-        ("sensitivity", {"sensitivity"}),
+        ("sensitivity", {"sensitivity", "explorer"}),
         ("before_after", {"before_after", "changed_answers"}),
         ("study", {one.name for one in PICTURES if one.drawn_by == "study"}),
     ],

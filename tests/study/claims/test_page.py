@@ -9,7 +9,8 @@ import pytest
 
 from study.claims.__main__ import main
 from study.claims.judging import CLAIMS, ClaimVerdict
-from study.claims.page import markdown_page, markdown_table
+from study.claims.markdown import markdown_table
+from study.claims.page import markdown_page
 from study.claims.sources import BENCHMARKS, COMMANDS, command
 from tests.study.claims.made import judged, write
 
@@ -86,14 +87,14 @@ def test_runs_stand_with_their_power_and_the_seeds_that_settle_it(tmp_path):
 
 
 def test_what_is_only_shown_is_marked_and_decides_nothing(tmp_path):
-    write(tmp_path / "study", {"vgs": 0.7, "standard": 0.7})
+    write(tmp_path / "study_average", {"vgs": 0.7, "standard": 0.7})
     text = markdown_page(*judged(tmp_path, "VGS lowers the visual loss"))
-    assert "**1** not measured" in text and "--seeds 4 5 6 7 --out" in text
+    assert "**1** not measured" in text and "--seeds 4 5 6 7 --weight-average" in text
     assert len(re.findall(r"\(shown: seen before the rule\) \|", text)) == 2
 
 
 def test_a_primary_contrast_says_so(tmp_path):
-    write(tmp_path / "study", {"vgs": 0.9, "standard": 0.7})
+    write(tmp_path / "study_average", {"vgs": 0.9, "standard": 0.7})
     text = markdown_page(*judged(tmp_path, "Is steering by gamma 2 better"))
     assert re.search(r"\| primary, p 0\.\d+ \| yes \|", text)
 
