@@ -25,13 +25,14 @@ TINY = {  # parameters with which a notebook takes seconds, and how many picture
 }
 SHARED = {"STUDENT", "TEACHER", "PROMPTS", "FOLDER"}
 MOST_BYTES = 600_000
-NO_RESULT = (  # what may hold a number in a text: formulas, code, links, and where the paper says it
+NO_RESULT = (  # what may hold a number in a text: formulas, code, links, names
     r"\$\$.*?\$\$",
     r"\$[^$]*\$",
     r"```.*?```",
     r"`[^`]*`",
     r"\]\([^)]*\)",
     r"arXiv:\d{4}\.\d+",
+    r"95 % intervals",
 )
 LINK = re.compile(r"\]\((?!https?:)([^)]+)\)")
 RESULT = re.compile(r"\d\.\d|\d\s*(%|nats|degrees|points|seconds|s\b)")
