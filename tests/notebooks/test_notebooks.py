@@ -32,6 +32,7 @@ NO_RESULT = (  # what may hold a number in a text: formulas, code, links, names
     r"`[^`]*`",
     r"\]\([^)]*\)",
     r"arXiv:\d{4}\.\d+",
+    r"Section [\d.]+",
     r"95 % intervals",
 )
 LINK = re.compile(r"\]\((?!https?:)([^)]+)\)")
