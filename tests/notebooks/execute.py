@@ -3,7 +3,8 @@
     python -m tests.notebooks.execute                          # all; executed copies in runs/notebooks/executed
     python -m tests.notebooks.execute figure3_angles --in-place
 
-A cell that raises ends the run. With `--in-place` the committed notebook is replaced.
+A cell that raises ends the run. With `--in-place` the committed notebook is replaced. Parameters are set as papermill
+sets them: by a cell with the tag `injected-parameters` behind the one with the tag `parameters`.
 """
 
 import os
@@ -24,6 +25,7 @@ NOTEBOOKS = ROOT / "notebooks"
 EXECUTED = ROOT / "runs" / "notebooks" / "executed"
 NAMES = tuple(sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
 TIMEOUT_S = 1800
+INJECTED = "injected-parameters"
 
 
 def read(name: str) -> "NotebookNode":
@@ -46,8 +48,24 @@ def assigned(cell: "NotebookNode") -> dict[str, Any]:
     return names
 
 
+def inject(notebook: "NotebookNode", parameters: Mapping[str, Any]) -> None:
+    """Add a cell that sets parameters, where papermill adds it.
+
+    Raises:
+        KeyError: a parameter that the notebook does not have.
+    """
+    from nbformat.v4 import new_code_cell
+
+    cell = parameters_cell(notebook)
+    if unknown := set(parameters) - set(assigned(cell)):
+        raise KeyError(f"the notebook has no parameters {', '.join(sorted(unknown))}")
+    source = "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
+    injected = new_code_cell(source, id=INJECTED, metadata={"tags": [INJECTED]})
+    notebook.cells.insert(notebook.cells.index(cell) + 1, injected)
+
+
 def executed(name: str, parameters: Mapping[str, Any] | None = None, timeout_s: int = TIMEOUT_S) -> "NotebookNode":
-    """Return a notebook with the outputs of a run, some of its parameters replaced.
+    """Return a notebook with the outputs of a run, some of its parameters set by a cell behind the committed ones.
 
     Raises:
         KeyError: a parameter that the notebook does not have.
@@ -56,11 +74,8 @@ def executed(name: str, parameters: Mapping[str, Any] | None = None, timeout_s: 
     from nbclient import NotebookClient
 
     notebook = read(name)
-    cell = parameters_cell(notebook)
-    if unknown := set(parameters or {}) - set(assigned(cell)):
-        raise KeyError(f"`{name}` has no parameters {', '.join(sorted(unknown))}")
-    committed = cell.source
-    cell.source += "".join(f"\n{key} = {value!r}" for key, value in (parameters or {}).items())
+    if parameters:
+        inject(notebook, parameters)
     client = NotebookClient(
         notebook,
         timeout=timeout_s,
@@ -70,7 +85,6 @@ def executed(name: str, parameters: Mapping[str, Any] | None = None, timeout_s: 
     )
     packages = {"PYTHONPATH": str(ROOT)}  # this tree's, also where another one is installed
     client.execute(env=os.environ | packages | {"PYTHONWARNINGS": "ignore:IProgress not found"})  # bars are lines
-    cell.source = committed
     return notebook
 
 

@@ -1,7 +1,9 @@
-"""The notebooks run, and the committed ones show what a run without a fault has left."""
+"""The notebooks run, the committed ones show what a run without a fault has left, and their text types no result."""
 
 import base64
 import io
+import re
+from copy import deepcopy
 
 import pytest
 from nbclient.exceptions import CellExecutionError
@@ -12,13 +14,29 @@ from tests.notebooks import execute
 from tests.notebooks.execute import NAMES, NOTEBOOKS
 
 TINY = {  # parameters with which a notebook takes seconds, and how many pictures it then shows
-    "diagnose_a_pair": ({"LIMIT": 6, "PER_BIN": 1}, 2),
+    "diagnose_a_pair": ({"LIMIT": 6, "PER_BIN": 1, "TRIAL_STEPS": 1}, 2),
     "figure3_angles": ({"LIMIT": 6, "PER_BIN": 1}, 2),
-    "figure4_dynamics": ({"ARMS": ["standard"], "STEPS": 1, "ANSWERS": 8}, 2),
+    "figure4_dynamics": ({"ARMS": ["standard"], "STEPS": 1, "BATCH": 4, "HELD_OUT": 8, "ANSWERS": 8}, 2),
     "figure7_norms": ({"STEPS": 2, "EVERY": 1, "BATCH": 4}, 1),
+    "steer_or_not": (
+        {"LIMIT": 6, "PER_BIN": 1, "TRIAL_STEPS": 1, "STEPS": 1, "BATCH": 4, "SCORED": 4, "ANSWERS": 8},
+        2,
+    ),
 }
 SHARED = {"STUDENT", "TEACHER", "PROMPTS", "FOLDER"}
 MOST_BYTES = 600_000
+NO_RESULT = (  # what may hold a number in a text: formulas, code, links, names
+    r"\$\$.*?\$\$",
+    r"\$[^$]*\$",
+    r"```.*?```",
+    r"`[^`]*`",
+    r"\]\([^)]*\)",
+    r"arXiv:\d{4}\.\d+",
+    r"Section [\d.]+",
+    r"95 % intervals",
+)
+LINK = re.compile(r"\]\((?!https?:)([^)]+)\)")
+RESULT = re.compile(r"\d\.\d|\d\s*(%|nats|degrees|points|seconds|s\b)")
 
 
 def outputs(notebook):
@@ -31,6 +49,28 @@ def pictures(notebook):
     return [Image.open(io.BytesIO(base64.b64decode(text))).size for text in encoded]
 
 
+def texts(notebook):
+    """Return what is typed in text cells."""
+    return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def told(notebook):
+    """Return the texts that code cells wrote, by the id of the cell."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return {
+        cell.id: output.data["text/markdown"]
+        for cell in cells
+        for output in cell.outputs
+        if "text/markdown" in output.get("data", {})
+    }
+
+
+def last_words(notebook):
+    """Return what the last cell says, typed or written by its code."""
+    last = notebook.cells[-1]
+    return last.source if last.cell_type == "markdown" else told(notebook)[last.id]
+
+
 def test_every_notebook_is_tested():
     assert set(TINY) == set(NAMES)
 
@@ -38,9 +78,17 @@ def test_every_notebook_is_tested():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs(name, tmp_path):
     parameters, shown = TINY[name]
-    notebook = execute.executed(name, parameters | {"FOLDER": str(tmp_path / "run")}, timeout_s=250)
+    folders = {
+        key: str(tmp_path / "run" / key)
+        for key in execute.assigned(execute.parameters_cell(execute.read(name)))
+        if key in ("FOLDER", "DIAGNOSIS")
+    }
+    notebook = execute.executed(name, parameters | folders, timeout_s=250)
     assert len(pictures(notebook)) == shown
     assert list((tmp_path / "run").iterdir()), "what it measured is not where `FOLDER` says"
+    place = notebook.cells.index(execute.parameters_cell(notebook))
+    assert notebook.cells[place + 1].metadata["tags"] == ["injected-parameters"]  # as papermill does
+    assert last_words(notebook).lstrip().startswith("## Next")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,6 +112,38 @@ def test_a_committed_notebook_is_small_and_changes_little(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_no_text_types_a_result(name):
+    notebook = execute.read(name)
+    for text in texts(notebook):
+        plain = text
+        for pattern in NO_RESULT:
+            plain = re.sub(pattern, " ", plain, flags=re.DOTALL)
+        assert RESULT.search(plain) is None, f"a number is typed: {plain}"
+    assert len(told(notebook)) >= 2, "results are told by code"
+    assert not any(re.search(r"\bnan\b", text) for text in told(notebook).values())
+
+
+def test_a_typed_result_is_noticed():
+    noticed = ["stands at 94 degrees", "a loss of 0.372 nats", "88 % of both", "takes 80 s on one core"]
+    assert all(RESULT.search(text) for text in noticed)
+    assert not any(RESULT.search(text) for text in ("bins 7 to 9", "16 prompts", "Eq. 13-18", "3 seeds"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_ends_with_what_to_do_next(name):
+    words = last_words(execute.read(name)).lstrip()
+    assert words.startswith("## Next")
+    assert re.search(r"python -m \w+", words) or ".ipynb" in words
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_notebook_links_to_is_there(name):
+    notebook = execute.read(name)
+    linked = [link for text in [*texts(notebook), *told(notebook).values()] for link in LINK.findall(text)]
+    assert linked and all((NOTEBOOKS / link).is_file() for link in linked)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_parameters_stand_at_the_top(name):
     cells = execute.read(name).cells
     cell = execute.parameters_cell(execute.read(name))
@@ -81,7 +161,7 @@ def test_an_unknown_parameter_is_refused_before_a_kernel_starts():
 def test_a_cell_that_raises_fails(monkeypatch):
     broken = execute.read("figure7_norms")
     broken.cells = [execute.parameters_cell(broken), new_code_cell("assert STEPS == 1")]
-    monkeypatch.setattr(execute, "read", lambda name: broken)
+    monkeypatch.setattr(execute, "read", lambda name: deepcopy(broken))
     with pytest.raises(CellExecutionError, match="AssertionError"):
         execute.executed("figure7_norms", {"STEPS": 2})
     execute.executed("figure7_norms", {"STEPS": 1})
