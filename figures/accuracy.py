@@ -48,7 +48,7 @@ class Estimate:
     full: bool = True
     """Whether its point is full."""
     over_scenes: bool = False
-    """Whether the interval is over scenes, for want of seeds."""
+    """Whether the interval is over scenes, because there are too few seeds."""
 
 
 def accuracy_of(rows: pd.DataFrame) -> Estimate:
