@@ -154,10 +154,10 @@ def test_inputs_that_are_left_on_the_host_are_caught(analyzer, monkeypatch):
         analyzer.rollouts  # noqa: B018
 
 
-@pytest.mark.parametrize("module", ["train.rollouts", "train.batch"])
+@pytest.mark.parametrize("module", ["vlm.responses.response", "train.batch"])
 def test_a_fault_planted_in_training_is_caught(checkpoints, tmp_path, monkeypatch, module):
     monkeypatch.setattr(importlib.import_module(module), "torch", Forgetful())
-    with pytest.raises(MixedPlacesError, match="train/"):
+    with pytest.raises(MixedPlacesError, match="train/|vlm/responses/"):
         run(checkpoints, tmp_path, monkeypatch)
 
 

@@ -175,7 +175,7 @@ def drawn(frame: "pd.DataFrame") -> "Figure":
             for series in panels.ANGLES[:2]:
                 name = f"{'attached' if series.hollow else 'detached'}_{part}_deg"
                 interval = (own[name], own[f"{name}_low"], own[f"{name}_high"])
-                panels.line_in_band(ax, own["responses"], interval, series)
+                panels.line_with_bars(ax, own["responses"], interval, series)
             ax.axhline(TARGET_DEG, color=INK, linewidth=0.8, linestyle=DOTTED)
             ax.set(xscale="log", yscale="log", title=f"{kind}: {part} over bins")
             ax.set_xticks(sizes, [str(size) for size in sizes], minor=False)

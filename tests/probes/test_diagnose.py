@@ -182,7 +182,7 @@ def test_the_whole_of_it(flags, tmp_path, capsys):
     questions = list(tables["findings"]["question"].unique())
     assert questions[0] == "do the two fit" and questions[-1] == "what a full run would cost" and len(questions) == 13
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4 + 2
+    assert page.count('src="data:image/png;base64,') == 2 and page.count("data:image/svg+xml") >= 3
     assert list(tables["recommendation"]["setting"][:5]) == ["verdict", "objective", "gamma", "lambda", "prior"]
     trial = tables["trial"]
     assert is_standard(trial).sum() == 6 and set(trial["steps"]) == {4} and set(trial["lr"]) == {3e-4}
