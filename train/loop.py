@@ -5,7 +5,7 @@ the journal and the checkpoint. `train.run` has what is loaded before the first 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from vlm.responses.finite import NotFiniteError
 from vlm.responses.halving import TooLargeError
 from vlm.responses.sample_table import Sample, samples
 from vlm.responses.truncation import WARNED
+from vlm.views.encoding import forgetting
 
 PATIENCE = 3
 """Steps in a row without a finite gradient after which a run stops."""
@@ -133,9 +134,15 @@ def advance(run: Run, show: Show = silent) -> None:
 
     show: shows the step once it is done, in the main process.
     """
+    _evaluate(run)
+    draws = callable(run.source.pool)  # prompts that never come again
+    with forgetting(loaded.processor for loaded in run.learner.pair.models) if draws else nullcontext():
+        _take_step(run, show)
+
+
+def _take_step(run: Run, show: Show) -> None:
     config, progress = run.config, run.progress
     step = progress.step
-    _evaluate(run)
     for group in run.learner.optimizer.param_groups:
         group["lr"] = config.rate(step)
     watch = Stopwatch(run.learner.accelerator.device)

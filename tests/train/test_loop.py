@@ -18,10 +18,12 @@ from records.journal import JOURNAL, read_journal
 from records.journal_lines import LOSSES, PHASES, EvaluationLine
 from stats import N_BINS
 from tests.train.small import flags, small
+from train import loop
 from train.__main__ import main
 from train.evaluation import accuracy_words, headline
 from train.loop import train
 from vlm.checkpoints.pair import load_pair
+from vlm.views.encoding import memory_of
 
 RUN = """
 import sys, torch
@@ -358,3 +360,16 @@ def test_every_objective_runs(checkpoints, tmp_path, changes):
     train(small(checkpoints, out=str(tmp_path / "run"), steps=1, evaluate_every=0, geometry_every=0, **changes))
     [line] = read_journal(tmp_path / "run").steps
     assert not line.skipped and line.gradient_norm > 0
+
+
+def test_prompts_that_are_drawn_leave_nothing_behind(checkpoints, tmp_path, monkeypatch):
+    """Between steps the memory of a run is that of its held-out prompts, however many steps it takes."""
+    sizes, real = [], loop.advance
+
+    def measured(run, *rest):
+        sizes.append(memory_of(run.learner.pair.student.processor).kept.size)
+        real(run, *rest)
+
+    monkeypatch.setattr(loop, "advance", measured)
+    train(small(checkpoints, steps=3, evaluate_every=0, geometry_every=0, out=str(tmp_path / "run")))
+    assert sizes[0] == sizes[1] == sizes[2] > 0

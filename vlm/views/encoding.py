@@ -10,7 +10,8 @@ fit together, the processor runs on the batch.
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
@@ -65,6 +66,12 @@ class Kept:
         self._keys.append(key)
         self.size += needed
 
+    def drop_others(self, keys: Set[bytes]) -> None:
+        """Keep the tensors of these prompts alone."""
+        self.tensors = {key: tensors for key, tensors in self.tensors.items() if key in keys}
+        self._keys = list(self.tensors)
+        self.size = sum(map(_size, self.tensors.values()))
+
 
 @dataclass
 class Memory:
@@ -85,6 +92,18 @@ def memory_of(processor: ProcessorMixin) -> Memory:
     if processor not in _MEMORIES:
         _MEMORIES[processor] = _ALIKE.setdefault(_rules(processor), Memory())
     return _MEMORIES[processor]
+
+
+@contextmanager
+def forgetting(processors: Iterable[ProcessorMixin]) -> Iterator[None]:
+    """Keep no tensors of the prompts that come in the context for the first time: they do not come again."""
+    memories = [memory_of(processor) for processor in processors]
+    before = [set(memory.kept.tensors) for memory in memories]
+    try:
+        yield
+    finally:
+        for memory, keys in zip(memories, before, strict=True):
+            memory.kept.drop_others(keys)
 
 
 def _rules(processor: ProcessorMixin) -> str:

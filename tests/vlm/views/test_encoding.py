@@ -15,7 +15,7 @@ from bundled import architecture
 from tests.vlm.test_families import TEMPLATE, idefics3_member, words
 from vlm.pictures.picture import Picture
 from vlm.prompts.prompt import Prompt
-from vlm.views.encoding import Kept, Written, batch, memory_of, processed, single
+from vlm.views.encoding import Kept, Written, batch, forgetting, memory_of, processed, single
 from vlm.views.view import ViewError, encode, encode_prompts, image_view, text_view
 
 LLAVA = {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
@@ -153,6 +153,25 @@ def test_a_picture_is_processed_once(monkeypatch, forgotten):
         encode_prompts(views, processor)
         encode(views, [[40, 2]] * 4, processor, [3, 4, 5, 6])
     assert counted.pictures == 4 + 4  # one by one, and once together to see that joining them is the same
+
+
+def test_prompts_that_do_not_come_again_are_forgotten(monkeypatch, forgotten):
+    processor = architecture.processor()
+    counted = Counted(monkeypatch, processor)
+    first, second = (image_view(prompt(n)) for n in range(2))
+    encode_prompts([first], processor)
+    kept = memory_of(processor).kept
+    size = kept.size
+    with forgetting([processor, processor]):
+        encode_prompts([first], processor)
+        encode_prompts([second], processor)
+        encode_prompts([second], processor)
+        assert counted.pictures == 2 and kept.size > size
+    assert kept.size == size and len(kept.tensors) == 1
+    encode_prompts([first], processor)
+    assert counted.pictures == 2
+    encode_prompts([second], processor)
+    assert counted.pictures == 3
 
 
 def test_settings_that_change_are_not_forgotten():
