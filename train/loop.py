@@ -22,7 +22,6 @@ from train.batch import Batch, batches_of_step, joined
 from train.config import Config
 from train.evaluation import accuracy_words, evaluation_line, headline
 from train.folder import opened
-from train.freed_memory import give_back
 from train.gradients import geometry_line
 from train.journal_lines import step_line
 from train.learner import Stopwatch, most
@@ -203,7 +202,6 @@ def _save(run: Run, best: float | None = None) -> None:
             checkpoint.keep_as_best(run.folder, folder)
         checkpoint.prune(run.folder)
         run.progress.best = run.progress.best if best is None else best
-    give_back()
     learner.accelerator.wait_for_everyone()
 
 
