@@ -112,12 +112,10 @@ class Picture:
             return save(self._module().draw(record, **options), folder / self.stem(style, **options))
 
     def _write_page(self, record: "Measurement", folder: Path) -> list[Path]:
-        from records.files import write_whole
+        from records.files import write_page
 
-        text = self._module().text(record)
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}{self.page}"
-        write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+        write_page(path, self._module().text(record))
         return [path]
 
     def _module(self) -> Any:

@@ -60,6 +60,17 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
             raise
 
 
+def write_page(path: Path, text: str) -> None:
+    """Write a text whole, in UTF-8; its folder is made if missing.
+
+    Raises:
+        NotWritten: the system refuses; nothing of the new content stays.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
 def json_text(content: Any, indent: int | None = None) -> str:
     """Return JSON that UTF-8 can hold: readable, or in ASCII where a text has half of a surrogate pair.
 

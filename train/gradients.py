@@ -18,10 +18,7 @@ def geometry_line(learner: Learner, step: int, batch: Batch) -> GeometryLine:
     read = readings(batch_grams(learner, batch))
     return GeometryLine(
         step=step,
-        norms=read.norms,
-        angles_deg=read.angles_deg,
-        group_norms=read.group_norms,
-        group_angles_deg=read.group_angles_deg,
+        **vars(read),
         seconds=round(time.perf_counter() - began, 4),
     )
 

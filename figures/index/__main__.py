@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _write(folder: Path, out: Path) -> None:
     from figures.index.entries import entries  # here, so that --help needs no pandas
     from figures.index.page import text
-    from records.files import write_whole, writing
+    from records.files import write_page
 
     if not folder.is_dir():
         raise UserError(
@@ -45,10 +45,7 @@ def _write(folder: Path, out: Path) -> None:
         raise UserError(
             f"`folder` must hold a record or a run, got `{folder}` without one: measure with `--out {folder}/…`"
         )
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    page = text(folder.name or str(folder), listed, Path(os.path.relpath(folder, out.parent)))
-    write_whole(out, lambda part: part.write_text(page, encoding="utf-8"))
+    write_page(out, text(folder.name or str(folder), listed, Path(os.path.relpath(folder, out.parent))))
     print_out(f"{len(listed)} entries", f"page: {out}")
 
 

@@ -141,10 +141,7 @@ class Bench:
         read = readings(grams)
         return GeometryLine(
             step=step,
-            norms=read.norms,
-            angles_deg=read.angles_deg,
-            group_norms=read.group_norms,
-            group_angles_deg=read.group_angles_deg,
+            **vars(read),
             gamma=self._gamma,
             eta=float(over_scopes(grams)["all"].eta(self._gamma)),
             against_null=self._against_null(bins) if self._null_responses else None,

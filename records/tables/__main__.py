@@ -15,7 +15,7 @@ from cli.errors import exit_code
 from cli.options import Parser, flag, pick
 from cli.visible import print_out
 from records import columns
-from records.errors import RecordError
+from records.files import write_page
 from records.table import WORDS, Column, Table
 from records.tables import MODULES
 
@@ -98,10 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write(path: Path) -> None:
-    try:
-        path.write_text(page(), encoding="utf-8")
-    except OSError as error:
-        raise RecordError(f"cannot write `{path}` ({error.strerror}): choose another `--out`") from error
+    write_page(path, page())
     print_out(path)
 
 

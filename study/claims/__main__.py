@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.errors import UserError, exit_code
+from cli.errors import exit_code
 from cli.options import Parser, flag, pick
 from cli.visible import print_out
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write(options: ClaimsOptions) -> None:
-    from records.files import write_whole
+    from records.files import write_page
     from study.claims.judging import judge_claims  # here, so that --help needs no pandas
     from study.claims.page import citations, markdown_page, terminal_table
     from study.claims.sources import RecordFolder
@@ -43,12 +43,7 @@ def _write(options: ClaimsOptions) -> None:
     records = RecordFolder(options.records)
     judged = judge_claims(records)
     out = Path(options.out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        text = markdown_page(judged, records)
-        write_whole(out, lambda part: part.write_text(text, encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot write `{out}` ({error.strerror}): choose another `--out`") from None
+    write_page(out, markdown_page(judged, records))
     print_out(terminal_table(judged), f"page: {out}")
     needed = citations(statement for one in judged for statement in (*one.statements, *one.tests))
     lacking = [cited.command for cited in needed if not cited.measured]

@@ -46,12 +46,19 @@ def accuracy(arm: str, other: str, group: str, seeds: Seeds = None) -> Statistic
 
 
 def primary_accuracy(arm: str, other: str) -> Statistic:
-    """The same of a primary contrast, whose p-value is adjusted for all of them."""
+    """The same of a primary contrast, whose p-value is adjusted for all of them.
+
+    It is not measured until both arms have all seeds that the rules name: fewer are not judged on the way.
+    """
     contrast = Contrast(arm, other, CORRECT, PRIMARY_GROUP)
 
     def estimate(read: ReadTable) -> Estimate:
         verdicts = read("verdicts")
-        n_scenes = verdicts.loc[verdicts["group"] == PRIMARY_GROUP, "prompt_id"].nunique()
+        rows = verdicts[verdicts["group"] == PRIMARY_GROUP]
+        for one in (arm, other):
+            if not set(PRIMARY_SEEDS) <= set(rows.loc[rows["arm"] == one, "seed"]):
+                raise NotMeasured(f"{one}, seeds {PRIMARY_SEEDS[0]} to {PRIMARY_SEEDS[-1]}")
+        n_scenes = rows["prompt_id"].nunique()
         return _of(primary_contrasts(verdicts).get(contrast), f"{n_scenes} scenes")
 
     return Statistic(estimate, (arm, other), tuple(PRIMARY_SEEDS))

@@ -7,7 +7,7 @@ import torch
 
 from cli.errors import OptionError
 from cli.progress import say
-from records.files import write_whole
+from records.files import write_page
 from study.suite.build import Builder
 from study.suite.cards import pair_card, point_card, teacher_card
 from study.suite.designs import GRID, PAIRS
@@ -41,6 +41,5 @@ def make(out: Path, pairs: Sequence[str] = tuple(PAIRS), *, grid: bool = False, 
     teacher = teacher_card(folder / "teacher.json", builder.teacher)
     of_pairs = {name: pair_card(folder / f"{name}.json", students[name], PAIRS[name]) for name in students}
     of_grid = {name: point_card(folder / f"{name}.json", points[name], GRID[name]) for name in points}
-    text = page(teacher, of_pairs, of_grid)
-    write_whole(folder / "README.md", lambda part: part.write_text(text, encoding="utf-8"))
+    write_page(folder / "README.md", page(teacher, of_pairs, of_grid))
     return folder / "README.md"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from jsonargparse.typing import NonNegativeInt
 
-from cli.errors import UserError, exit_code
+from cli.errors import exit_code
 from cli.options import Parser, flag, pick
 from cli.visible import print_out
 
@@ -43,16 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write(options: ValidationOptions) -> None:
+    from records.files import write_page
     from study.validation.page import first_sentence, markdown_page  # here, so that --help needs no pandas
     from study.validation.reading import read_folder
 
     folder, out = Path(options.records), Path(options.out)
     rows = read_folder(folder, Path(options.phases))
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(markdown_page(rows, folder.as_posix(), options.seed), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write `{out}` ({error.strerror}): choose another `--out`") from None
+    write_page(out, markdown_page(rows, folder.as_posix(), options.seed))
     print_out(first_sentence(rows, options.seed).strip("*"), f"page: {out}")
 
 

@@ -77,12 +77,13 @@ def _keep(record: Path, out: Path) -> None:
 
 def _list_pairs(out: Path) -> None:
     """Write `pairs.csv`: each pair of the suite that has a diagnosis, and its kind."""
+    from records.files import write_page
     from study.suite.designs import GRID, PAIRS
     from study.validation.reading import PAIRS as INDEX
 
     kinds = {name: branch.kind for name, branch in PAIRS.items()} | {name: point.kind for name, point in GRID.items()}
     rows = [f"{name},{kind}" for name, kind in kinds.items() if (out / name / "diagnosis").is_dir()]
-    (out / INDEX).write_text("\n".join(["pair,kind", *rows]) + "\n", encoding="utf-8")
+    write_page(out / INDEX, "\n".join(["pair,kind", *rows]) + "\n")
 
 
 if __name__ == "__main__":

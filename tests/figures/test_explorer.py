@@ -14,7 +14,7 @@ from geometry import Gram, steered
 from records import Measurement, NoTable, read_record
 from records.tables.forecast import DIRECTIONS
 from stats import prompt_mean, upper_bins
-from tests.figures.browser import CHROMIUM, browser
+from tests.figures.browser import browser
 from tests.figures.drawing import draw
 from tests.figures.forecasts import N_BINS, tables, write
 from tests.records.synthetic import HEADER
@@ -128,8 +128,6 @@ def test_the_command_writes_one_file(record, tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def page(record, tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: install the Debian package to test the explorer in a browser")
     file = tmp_path_factory.mktemp("page") / "explorer.html"
     file.write_text(text(record), encoding="utf-8")
     with browser(tmp_path_factory.mktemp("profile")) as opened:

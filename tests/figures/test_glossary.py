@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cli.errors import UserError
-from figures.glossary import TERMS, main, page, term
+from figures.glossary import TERMS, term
+from figures.glossary.__main__ import main, page
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,5 +50,3 @@ def test_another_spelling_leads_to_the_term_and_an_unknown_one_is_an_error():
 def test_the_command_writes_the_page(tmp_path, capsys):
     assert main(["--out", str(tmp_path / "glossary.md")]) == 0
     assert (tmp_path / "glossary.md").read_text(encoding="utf-8") == page()
-    assert main(["--out", str(tmp_path / "no" / "glossary.md")]) == 2
-    assert "choose another `--out`" in capsys.readouterr().err

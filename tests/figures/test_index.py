@@ -12,7 +12,7 @@ from figures.index.entries import entries
 from figures.index.sparks import lines_of_run
 from records import Journal, open_record
 from records.journal import JournalWriter
-from tests.figures.browser import CHROMIUM, browser
+from tests.figures.browser import browser
 from tests.figures.forecasts import HOSTILE
 from tests.figures.test_vds import tokens_frame
 from tests.records.synthetic import HEADER, write_record
@@ -121,8 +121,6 @@ def test_a_page_elsewhere_links_back(root, tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def page(root, tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: install the Debian package to test the index in a browser")
     (root / ODD / "vds.png").unlink()
     assert main([str(root)]) == 0
     with browser(tmp_path_factory.mktemp("profile")) as opened:

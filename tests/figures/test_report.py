@@ -14,7 +14,7 @@ from figures.report.tables import number
 from figures.report.tokens import colours
 from records import open_record
 from records.tables.diagnosis import CLASSES, MEANS, TRIED
-from tests.figures.browser import CHROMIUM, browser
+from tests.figures.browser import browser
 from tests.figures.drawing import refused
 from tests.figures.forecasts import along, png, products_frame, sensitivity_frame
 from tests.figures.test_vds import tokens_frame
@@ -206,8 +206,6 @@ def test_a_record_of_another_probe_is_one_line(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def page(folder, tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: install the Debian package to test the report in a browser")
     with browser(tmp_path_factory.mktemp("profile")) as opened:
         opened.open(folder / "report.html")
         yield opened

@@ -12,6 +12,7 @@ from study.claims.judging import CLAIMS, ClaimVerdict
 from study.claims.markdown import markdown_table
 from study.claims.page import markdown_page
 from study.claims.sources import BENCHMARKS, COMMANDS, command
+from study.rules import PRIMARY_SEEDS
 from tests.study.claims.made import judged, write
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -94,9 +95,15 @@ def test_what_is_only_shown_is_marked_and_decides_nothing(tmp_path):
 
 
 def test_a_primary_contrast_says_so(tmp_path):
-    write(tmp_path / "study_average", {"vgs": 0.9, "standard": 0.7})
+    write(tmp_path / "study_average", {"vgs": 0.9, "standard": 0.7}, tuple(PRIMARY_SEEDS))
     text = markdown_page(*judged(tmp_path, "Is steering by gamma 2 better"))
-    assert re.search(r"\| primary, p 0\.\d+ \| yes \|", text)
+    assert re.search(r"\| primary, p \S+ \| yes \|", text)
+
+
+def test_a_primary_contrast_waits_for_all_its_seeds(tmp_path):
+    write(tmp_path / "study_average", {"vgs": 0.9, "standard": 0.7}, tuple(PRIMARY_SEEDS)[:-1])
+    [one], _ = judged(tmp_path, "Is steering by gamma 2 better")
+    assert one.verdict is ClaimVerdict.NOT_MEASURED
 
 
 def test_the_page_names_its_folder(tmp_path):

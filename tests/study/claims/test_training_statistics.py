@@ -28,7 +28,8 @@ from study.claims.training_statistics import (
     sd_ratio,
     step_time,
 )
-from study.comparison import UPPER_BINS
+from study.comparison import UPPER_BINS, compare_arms
+from study.rules import PRIMARY_SEEDS
 from tests.study.claims.made import by_seed, reader, verdicts
 
 STUDY = Path(__file__).resolve().parents[3] / "figures" / "gallery" / "study"
@@ -57,10 +58,14 @@ def test_accuracies_are_those_of_the_effects(study):
 
 
 def test_primary_contrasts_are_those_of_the_effects(study):
-    rows = study["effects"].query("kind == 'primary'").to_dict("records")
-    assert rows
+    shares = {"standard": 0.7, "vgs": 0.6, "vgs-frozen": 0.75}
+    of_seed = [verdicts({a: b + 0.01 * (seed % 3) for a, b in shares.items()}, (seed,)) for seed in PRIMARY_SEEDS]
+    tables = {"verdicts": pd.concat(of_seed, ignore_index=True)}
+    effects = compare_arms(study["curves"], tables["verdicts"], primary=True)
+    rows = effects.query("kind == 'primary'").to_dict("records")
+    assert len(rows) == 2
     for row in rows:
-        found = primary_accuracy(row["arm"], row["against"]).estimate(reader(**study))
+        found = primary_accuracy(row["arm"], row["against"]).estimate(reader(**tables))
         same(found, row, 100.0)
         assert (found.evidence.p, found.detectable) == pytest.approx((row["p_holm"], 100 * row["detectable"]))
 

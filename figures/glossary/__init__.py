@@ -1,34 +1,15 @@
-"""Write the glossary: each term of the pages, figures and reports in one or two sentences.
+"""The words of the pages, figures and reports: each term in one to three sentences.
 
-python -m figures.glossary                  # docs/glossary.md
-python -m figures.glossary --out glossary.md
-
-`TERMS` is the one source of these meanings. `term("q*").meaning` is the text that a page shows on hover.
+`TERMS` is the one source of these meanings. `term("q*").meaning` is the text that a page shows on hover, and
+`python -m figures.glossary` writes them as docs/glossary.md.
 """
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from cli.errors import UserError, exit_code
-from cli.options import Parser, flag, pick
-from cli.visible import print_out
+from cli.errors import UserError
 
 PAPER: Final = "arXiv:2606.00564"
-
-OPENING: Final = f"""# Glossary
-
-`python -m figures.glossary` writes this page from `figures/glossary.py`.
-
-p is the student, q the teacher, I the picture and x the text of the prompt. Divergences are in nats per token, angles
-in degrees. Equations and figures are those of [{PAPER}](https://arxiv.org/abs/2606.00564).
-[equations.md](equations.md) leads from each equation to its function and its test.
-
-| term | meaning | source |
-|---|---|---|
-"""
 
 
 @dataclass(frozen=True)
@@ -47,13 +28,6 @@ class Term:
     def citation(self) -> str:
         """The source with the paper's number, such as `arXiv:2606.00564, Eq. 12`; empty for a term of this project."""
         return f"{PAPER}, {self.source}" if self.source else ""
-
-
-@dataclass(frozen=True)
-class PageOptions:
-    """Where the page is written"""
-
-    out: Path = flag(Path("docs/glossary.md"), "file of the page")
 
 
 TERMS: Final = (
@@ -282,38 +256,3 @@ def term(name: str) -> Term:
         raise UserError(
             f"`name` must be a term of the glossary, not {name!r}: {', '.join(e.name for e in TERMS)}"
         ) from None
-
-
-def page() -> str:
-    """Return the glossary as Markdown."""
-    return OPENING + "".join(f"{_row(entry)}\n" for entry in TERMS)
-
-
-def _row(entry: Term) -> str:
-    spellings = f" ({', '.join(entry.also)})" if entry.also else ""
-    cells = (f"**{_escaped(entry.name)}**{_escaped(spellings)}", _escaped(entry.meaning), entry.citation)
-    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page; return the exit code."""
-    parser = Parser("figures.glossary", __doc__)
-    parser.add_options(PageOptions)
-    options = pick(parser.parse_args(argv), PageOptions)
-    return exit_code(lambda: _write(options.out))
-
-
-def _write(path: Path) -> None:
-    try:
-        path.write_text(page(), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write `{path}` ({error.strerror}): choose another `--out`") from error
-    print_out(path)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
