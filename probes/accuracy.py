@@ -86,8 +86,8 @@ def plan(analyzer: "Analyzer", options: AnswerOptions) -> Plan:
 
 def measure(analyzer: "Analyzer", options: AnswerOptions) -> Tables:
     """Return the table `rollouts`: the answers, judged."""
-    if (given := stages.stored_answers(analyzer)) is not None:
-        return {"rollouts": given}
+    if (stored := stages.stored_answers(analyzer)) is not None:
+        return {"rollouts": stored}
     return {"rollouts": stages.answer_table(analyzer, options.samples, without_image=options.without_image)}
 
 

@@ -154,8 +154,8 @@ class Advice(Measurement):
     @property
     def others(self) -> list[Path]:
         """The file `train.yaml`, which `python -m train --config` reads; none where there is no command."""
-        found = [] if self.path is None else [self.path / TRAIN_FILE]
-        return [path for path in found if path.is_file()]
+        paths = [] if self.path is None else [self.path / TRAIN_FILE]
+        return [path for path in paths if path.is_file()]
 
     def write_others(self, replace: bool) -> None:
         """Write `train.yaml`, what the command says, unless it is there; with `replace` in place of an older one."""

@@ -59,9 +59,9 @@ class Probe:
         Raises:
             OptionError: a keyword is none of the probe's.
         """
-        known = [f.name for group in self.options for f in fields(group)]
-        if unknown := sorted(set(options) - set(known)):
+        names = [f.name for group in self.options for f in fields(group)]
+        if unknown := sorted(set(options) - set(names)):
             raise OptionError(
-                f"`{unknown[0]}` is no option of `{self.name}`: it must be one of {', '.join(known) or 'none'}"
+                f"`{unknown[0]}` is no option of `{self.name}`: it must be one of {', '.join(names) or 'none'}"
             )
         return [checked(group, options) for group in self.options]

@@ -51,9 +51,9 @@ class StoredResponses:
         stored = self.to(prompts, student, n_ids, options)
         by_id = {prompt.prompt_id: image_view(prompt) for prompt in prompts}
         views = [by_id[rollout.prompt_id] for rollout in stored.rollouts]
-        found = agreement(student, views, stored.responses, n_ids, options.batch)
-        print_err(f"note: `rollouts`: {len(views)} responses, {found}")
-        self.about[student.name] = stored.numbers() | found.numbers()
+        shares = agreement(student, views, stored.responses, n_ids, options.batch)
+        print_err(f"note: `rollouts`: {len(views)} responses, {shares}")
+        self.about[student.name] = stored.numbers() | shares.numbers()
 
     @property
     def identity(self) -> str:

@@ -152,10 +152,10 @@ def _hold_exactly(layers: Iterable[Any]) -> None:
 def _around(model: nn.Module, name: str) -> Any:
     """The module around one parameter of a module; those of several parameters are nested."""
     path, _, parameter = name.rpartition(".")
-    found: Any = model.get_submodule(path)
-    while found.parameter_name != parameter:
-        found = found.base_layer
-    return found
+    around: Any = model.get_submodule(path)
+    while around.parameter_name != parameter:
+        around = around.base_layer
+    return around
 
 
 def _targets(model: nn.Module, pattern: str | None) -> tuple[list[str], list[str]]:

@@ -80,8 +80,8 @@ class Batch:
     @property
     def reward(self) -> float | None:
         """Mean over the responses of the global batch whose answer is known; none if no answer is."""
-        known = self.about[:, 2][~self.about[:, 2].isnan()]
-        return float(known.mean()) if len(known) else None
+        right = self.about[:, 2][~self.about[:, 2].isnan()]
+        return float(right.mean()) if len(right) else None
 
     @property
     def banned_mass(self) -> float:
@@ -96,11 +96,11 @@ class Batch:
 def batches_of_step(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopwatch) -> list[Batch]:
     """Sample responses to the prompts of a step and deal them, prompt by prompt, to the batches of its updates."""
     updates = learner.config.updates
-    found = [collect(learner, prompts[number::updates], seed, watch) for number in range(updates)]
+    batches = [collect(learner, prompts[number::updates], seed, watch) for number in range(updates)]
     if updates == 1:
-        return found
+        return batches
     with watch.phase("student"), learner.whole():
-        return [replace(batch, sampled=before_updates(learner, batch.micro_batches)) for batch in found]
+        return [replace(batch, sampled=before_updates(learner, batch.micro_batches)) for batch in batches]
 
 
 def collect(learner: Learner, prompts: Sequence[Prompt], seed: int, watch: Stopwatch) -> Batch:

@@ -107,8 +107,8 @@ def _verdicts(learner: Learner, prompts: Sequence[Prompt]) -> list[Verdict]:
     def answered(part: Sequence[Prompt]) -> list[tuple[Rollout, bool | None]]:
         return [(verdict.rollout, verdict.correct) for verdict in evaluate(student, part, greedy, batches=batches)]
 
-    found = shared(learner.accelerator, prompts, config.generation_batch, answered)
-    return [Verdict(prompt, rollout, correct) for prompt, (rollout, correct) in zip(prompts, found, strict=True)]
+    answers = shared(learner.accelerator, prompts, config.generation_batch, answered)
+    return [Verdict(prompt, rollout, correct) for prompt, (rollout, correct) in zip(prompts, answers, strict=True)]
 
 
 def _tokens(learner: Learner, responses: Sequence[Response]) -> Tokens:

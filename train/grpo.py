@@ -61,15 +61,15 @@ class Sampled:
         if self.drawable is None:
             return None
         rows, ids = self.drawable.long().unbind(1)
-        found = torch.zeros(shape, dtype=torch.bool, device=rows.device)
-        found[rows, ids] = True
-        return found
+        drawable = torch.zeros(shape, dtype=torch.bool, device=rows.device)
+        drawable[rows, ids] = True
+        return drawable
 
 
 def advantages(rewards: Tensor, per_prompt: int, micro_batches: Sequence[MicroBatch]) -> list[Tensor]:
     """Return each token's advantage, `[T]` a micro-batch, from the rewards of the responses in prompt order."""
-    found = group_advantages(rewards.view(-1, per_prompt)).flatten()
-    parts = found.split([len(part) for part in micro_batches])
+    by_response = group_advantages(rewards.view(-1, per_prompt)).flatten()
+    parts = by_response.split([len(part) for part in micro_batches])
     lengths = [[response.n_tokens for response in part] for part in micro_batches]
     return [
         part.repeat_interleave(torch.tensor(counts, device=part.device))

@@ -214,7 +214,7 @@ def _write(run: Run, line: Line) -> None:
 def _first_edges(journal: JournalWriter) -> Sequence[float | None] | None:
     """The edges of the bins that stay the same all through the run: those of step 0, unless it had none."""
     edges = (line.edges_nats for line in journal.lines if isinstance(line, StepLine))
-    return next((found for found in edges if any(edge is not None for edge in found)), None)
+    return next((pair for pair in edges if any(edge is not None for edge in pair)), None)
 
 
 def _warn_truncated(journal: JournalWriter, longest: int) -> None:

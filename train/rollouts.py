@@ -92,8 +92,8 @@ def _comparison(config: Config, prompts: Sequence[Prompt], pair: Pair, stored: S
     """Say how on-policy the first responses are, before the student has changed."""
     first, by_id = stored[:COMPARED], {prompt.prompt_id: prompt for prompt in prompts}
     views = [image_view(by_id[one.rollout.prompt_id]) for one in first]
-    found = agreement(pair.student, views, first, pair.n_ids, Batches(config.micro_batch, "micro_batch"))
-    return f"`rollouts`: '{config.objective}' is trained off-policy; the first {len(first)} responses are {found}"
+    shares = agreement(pair.student, views, first, pair.n_ids, Batches(config.micro_batch, "micro_batch"))
+    return f"`rollouts`: '{config.objective}' is trained off-policy; the first {len(first)} responses are {shares}"
 
 
 def responses_to(

@@ -140,10 +140,10 @@ def gradients_of(loss: Tensor, parameters: Sequence[nn.Parameter], *, keep_graph
     if not isinstance(parameters[0], DTensor):
         return list(torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True))
     loss.backward(retain_graph=keep_graph)
-    found = [parameter.grad for parameter in parameters]
+    gradients = [parameter.grad for parameter in parameters]
     for parameter in parameters:
         parameter.grad = None
-    return found
+    return gradients
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -186,7 +186,7 @@ def _losses(
     teacher, shown = part.teacher.to(student.image.device), has_image(responses, student.image.device)
     prior = None if part.prior is None else part.prior.to(student.image.device)
     with torch.set_grad_enabled(config.is_distilled):  # else they are recorded alone
-        found = [
+        by_objective = [
             objective_loss_from_hidden(
                 student,
                 teacher,
@@ -200,13 +200,13 @@ def _losses(
             )
             for objective in objectives
         ]
-    losses = [each.loss for each in found]
+    losses = [each.loss for each in by_objective]
     if part.suppressed is not None:
         ids = grpo.token_ids(responses, student.image.device)
         losses = [suppression_loss(student.image, student.head, ids, part.suppressed)]
     if part.advantages is not None:
         losses = grpo.losses(config, _surrogate(learner, part, student), losses)
-    return losses, _columns(found[0], shown)
+    return losses, _columns(by_objective[0], shown)
 
 
 def _surrogate(learner: Learner, part: Part, student: HiddenViews) -> Tensor:
@@ -233,16 +233,16 @@ def _matched(alpha: float, sums: Sequence[Gradient], losses: Tensor, tokens: Tok
     return Summed(gradient, float(mixed(losses[0], eta * losses[2], alpha)), eta, tokens)
 
 
-def _columns(found: ObjectiveLoss, shown: Tensor) -> Tensor:
-    parts, entropy = found.parts, found.entropy
+def _columns(loss: ObjectiveLoss, shown: Tensor) -> Tensor:
+    parts, entropy = loss.parts, loss.entropy
     return torch.stack([parts.standard, parts.language, parts.visual, parts.vds, entropy, shown.to(entropy)], dim=1)
 
 
 def _add(total: Gradient, loss: Tensor, parameters: Sequence[nn.Parameter], keep_graph: bool) -> None:
     if not loss.requires_grad:  # the text views of prompts without a picture, all of them constants
         return
-    found = gradients_of(loss, parameters, keep_graph=keep_graph)
-    for sum_, gradient in zip(total, found, strict=True):
+    gradients = gradients_of(loss, parameters, keep_graph=keep_graph)
+    for sum_, gradient in zip(total, gradients, strict=True):
         if gradient is not None:
             sum_ += gradient
 
@@ -259,9 +259,9 @@ def _norm(gradient: Gradient) -> float:
     return math.sqrt(float(whole(reduce(add, (g.double().square().sum() for g in gradient)))))
 
 
-def _ratio(wanted: float, found: float) -> float:
+def _ratio(wanted: float, actual: float) -> float:
     """The factor that makes a gradient as long as another; 1 where it is 0."""
-    return wanted / found if found else 1.0
+    return wanted / actual if actual else 1.0
 
 
 def _apply(learner: Learner, gradient: Gradient) -> None:

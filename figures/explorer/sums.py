@@ -97,8 +97,8 @@ def _tried(rows: pd.DataFrame) -> dict[str, Any]:
     for row in rows.to_dict("records"):
         ends = [row[name] for name in ("change_nats", "low_nats", "high_nats")]
         changes.setdefault(str(row["bin"]), {})[str(row["loss"])] = [v if np.isfinite(v) else None for v in ends]
-    known = {"gamma": float(first["gamma"]), "lambda": float(first["lambda"]), "prior": str(first["prior"])}
-    return known | {"verdict": str(first["verdict"]), "changes": changes}
+    setting = {"gamma": float(first["gamma"]), "lambda": float(first["lambda"]), "prior": str(first["prior"])}
+    return setting | {"verdict": str(first["verdict"]), "changes": changes}
 
 
 def _factor(tried: Mapping[str, Mapping[str, list[float | None]]], means: Mapping[str, Any]) -> float | None:

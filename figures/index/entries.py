@@ -58,33 +58,33 @@ def _entries(root: Path) -> Iterator[Entry]:
 
 
 def _record(root: Path, folder: Path) -> Entry:
-    known: dict[str, Any] = {"folder": folder.relative_to(root), "when": _when(folder / RECORD)}
+    entry: dict[str, Any] = {"folder": folder.relative_to(root), "when": _when(folder / RECORD)}
     try:
         content = read_record_json(folder)
         header = content["header"] if content else None
         if content is None or header is None:
-            return Entry(kind="record", state="unfinished", headline="the folder is being cleared", **known)
-        known |= {"kind": header["probe"], "pair": _pair(header["pair"]), "weights": _weights(header["weights"])}
+            return Entry(kind="record", state="unfinished", headline="the folder is being cleared", **entry)
+        entry |= {"kind": header["probe"], "pair": _pair(header["pair"]), "weights": _weights(header["weights"])}
         if not content["complete"]:
-            return Entry(state="unfinished", headline="the same command goes on", **known)
+            return Entry(state="unfinished", headline="the same command goes on", **entry)
         record, shown = read_record(folder), _shown(folder)
         lines = {} if shown["picture"] else lines_of_record(record)
-        return Entry(state="complete", headline=of_record(record), lines=lines, **known, **shown)
+        return Entry(state="complete", headline=of_record(record), lines=lines, **entry, **shown)
     except (UserError, OSError, KeyError, TypeError, ValueError) as error:
-        return Entry(state="damaged", headline=str(error), **{"kind": "record", **known})
+        return Entry(state="damaged", headline=str(error), **{"kind": "record", **entry})
 
 
 def _run(root: Path, folder: Path) -> Entry:
-    known: dict[str, Any] = {"folder": folder.relative_to(root), "when": _when(folder / JOURNAL), "kind": "train"}
+    entry: dict[str, Any] = {"folder": folder.relative_to(root), "when": _when(folder / JOURNAL), "kind": "train"}
     try:
         config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
         settings = config.get("settings", {}) if isinstance(config, dict) else {}
-        known |= {"pair": _pair(settings), "weights": _weights(config.get("weights", {}))}
+        entry |= {"pair": _pair(settings), "weights": _weights(config.get("weights", {}))}
         journal = read_journal(folder)
         shown = {**_shown(folder), "lines": lines_of_run(journal)}
-        return Entry(state="complete", headline=of_run(journal, settings), **known, **shown)
+        return Entry(state="complete", headline=of_run(journal, settings), **entry, **shown)
     except (UserError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        return Entry(state="damaged", headline=str(error), **known)
+        return Entry(state="damaged", headline=str(error), **entry)
 
 
 def _when(path: Path) -> datetime:

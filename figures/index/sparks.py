@@ -16,12 +16,12 @@ _ANGLES: Final = {"language": "angle_language_visual_mean_deg", "visual": "angle
 
 def lines_of_run(journal: Journal) -> Lines:
     """Return the language and visual loss of the held-out responses, each as a share of its greatest value."""
-    found: dict[str, Sequence[float]] = {}
+    lines: dict[str, Sequence[float]] = {}
     for name in ("language", "visual"):
         values = np.array([line.losses.get(name) for line in journal.evaluations], dtype=float)
         if len(values) > 1 and np.isfinite(values).all() and values.max() > 0:
-            found[name] = (values / values.max()).tolist()
-    return found
+            lines[name] = (values / values.max()).tolist()
+    return lines
 
 
 def lines_of_record(record: Measurement) -> Lines:
@@ -30,8 +30,8 @@ def lines_of_record(record: Measurement) -> Lines:
         return {}
     rows = record.table("bins")
     rows = rows[rows["scope"] == rows["scope"].iloc[0]].sort_values("bin")
-    found = {name: rows[column].to_numpy() / 180.0 for name, column in _ANGLES.items()}
-    return {name: values.tolist() for name, values in found.items() if len(values) > 1 and np.isfinite(values).all()}
+    lines = {name: rows[column].to_numpy() / 180.0 for name, column in _ANGLES.items()}
+    return {name: values.tolist() for name, values in lines.items() if len(values) > 1 and np.isfinite(values).all()}
 
 
 def polylines(lines: Lines) -> dict[str, str]:

@@ -73,14 +73,14 @@ class ModuleInputs:
         ]
 
     @property
-    def known(self) -> set[nn.Parameter]:
+    def parameters(self) -> set[nn.Parameter]:
         """The parameters that are watched."""
         return {watched.weight for watched in self._watched}
 
     @property
     def rest(self) -> list[nn.Parameter]:
         """The parameters that are not."""
-        covered = self.known
+        covered = self.parameters
         return [parameter for parameter in self._parameters if parameter not in covered]
 
     def drop(self, weights: set[nn.Parameter]) -> None:

@@ -27,7 +27,7 @@ class Watched:
     def learn(self, forward: Callable[[], Tensor]) -> tuple[Tensor, list[Use]]:
         """Run a view as `run` does; see first which modules' weights are also used in ways that are not known."""
         logits, uses = self.modules.run(forward)
-        odd = unaccounted(Graph.behind(logits), uses, self.modules.known)
+        odd = unaccounted(Graph.behind(logits), uses, self.modules.parameters)
         if odd:
             self.modules.drop(odd)
             logits, uses = self.modules.run(forward)

@@ -51,8 +51,8 @@ def token_changes(sampled: pd.DataFrame, tokens: Sided) -> pd.DataFrame:
 def unit_changes(units: Sided) -> pd.DataFrame:
     """Return one row per unit and scope: norms and angles on either side."""
     keys = ["unit_id", "prompt_id", "rollout_id", "position", "bin", "scope"]
-    known = units[SIDES[0]][keys]
-    normed = _side_by_side(known, units, [f"norm_{name}" for name in OBJECTIVES], "")
+    units_before = units[SIDES[0]][keys]
+    normed = _side_by_side(units_before, units, [f"norm_{name}" for name in OBJECTIVES], "")
     return _side_by_side(normed, units, ANGLES, "_deg")
 
 
@@ -90,11 +90,11 @@ def answer_rows(prompts: Sequence[Prompt], answers: Sided) -> pd.DataFrame:
         for prompt in prompts
     ]
     table = pd.DataFrame(rows)
-    known = table["answer"] != ""
+    answered = table["answer"] != ""
     for side in SIDES:
         table[f"response_{side}"] = answers[side]["response"].to_numpy()
     for side in SIDES:
-        table[f"correct_{side}"] = answers[side]["correct"].astype(object).where(known, None)
+        table[f"correct_{side}"] = answers[side]["correct"].astype(object).where(answered, None)
     return table
 
 
@@ -127,9 +127,9 @@ def example_rows(answers: pd.DataFrame, prompts: Sequence[Prompt], n: int, seed:
     return chosen[list(TABLES["examples"].names)]
 
 
-def _side_by_side(known: pd.DataFrame, sides: Sided, names: Sequence[str], unit: str) -> pd.DataFrame:
+def _side_by_side(tokens: pd.DataFrame, sides: Sided, names: Sequence[str], unit: str) -> pd.DataFrame:
     columns = {f"{name}_{side}{unit}": sides[side][f"{name}{unit}"].to_numpy() for name in names for side in SIDES}
-    return known.assign(**columns)
+    return tokens.assign(**columns)
 
 
 def _by_bin(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -152,16 +152,16 @@ def _groups(judged: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
 
 def _paired(rows: pd.DataFrame, names: Sequence[str], unit: str, seed: int) -> dict[str, float]:
     """Means on either side, and the mean change with its 95 % interval; over rows that have both."""
-    found: dict[str, float] = {}
+    row: dict[str, float] = {}
     for name in names:
         before, after = (rows[f"{name}_{side}{unit}"].to_numpy(copy=True) for side in SIDES)
         both = ~np.isnan(before) & ~np.isnan(after)
         change = bootstrap_interval((after - before)[both], rows["prompt_id"].to_numpy(str)[both], seed=seed)
         for side, values in zip(SIDES, (before, after), strict=True):
-            found[f"{name}_{side}_mean{unit}"] = values[both].mean() if both.any() else np.nan
+            row[f"{name}_{side}_mean{unit}"] = values[both].mean() if both.any() else np.nan
         ends = {"mean": change.estimate, "low": change.low, "high": change.high}
-        found |= {f"{name}_change_{end}{unit}": value for end, value in ends.items()}
-    return found
+        row |= {f"{name}_change_{end}{unit}": value for end, value in ends.items()}
+    return row
 
 
 def _gained(answers: pd.DataFrame) -> pd.Series:

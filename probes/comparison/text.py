@@ -73,11 +73,11 @@ def accuracy_changes(rows: pd.DataFrame) -> str:
     lines = []
     for row in rows.to_dict("records"):
         low, high = (row[f"accuracy_change_{end}_percent"] for end in ("low", "high"))
-        known = "" if math.isnan(low) else f"{low:+.1f} to {high:+.1f}"
+        ends = "" if math.isnan(low) else f"{low:+.1f} to {high:+.1f}"
         sides = [f"{row[f'accuracy_{side}_mean_percent']:.1f}" for side in ("before", "after")]
         counts = [str(row["n_gained"]), str(row["n_lost"])]
         change = f"{row['accuracy_change_mean_percent']:+.1f}"
-        lines.append([row["by"], row["name"], str(row["n_prompts"]), *sides, change, known, *counts])
+        lines.append([row["by"], row["name"], str(row["n_prompts"]), *sides, change, ends, *counts])
     return f"Greedy accuracy; changes in percentage points.\n{aligned([titles, *lines])}"
 
 

@@ -190,11 +190,22 @@ def _strength(tables: Tables, evidence: Evidence, seed: int) -> list[Row]:
         with np.errstate(invalid="ignore"):
             return means[:, 0] / means.sum(axis=1)
 
-    found = bootstrap_of_mean(source[columns].to_numpy(copy=True), source["prompt_id"].to_numpy(str), share, seed=seed)
+    share_interval = bootstrap_of_mean(
+        source[columns].to_numpy(copy=True), source["prompt_id"].to_numpy(str), share, seed=seed
+    )
     factor = GAMMA_MOST * evidence.held_back
     return [
-        finding(STRENGTH, "the teacher's share of the looking", "share", evidence.looking_share, found.low, found.high),
-        finding(STRENGTH, "gamma by the rule", "", evidence.gamma, factor * found.low, factor * found.high),
+        finding(
+            STRENGTH,
+            "the teacher's share of the looking",
+            "share",
+            evidence.looking_share,
+            share_interval.low,
+            share_interval.high,
+        ),
+        finding(
+            STRENGTH, "gamma by the rule", "", evidence.gamma, factor * share_interval.low, factor * share_interval.high
+        ),
     ]
 
 
@@ -204,8 +215,8 @@ def _pictured(tables: Tables) -> pd.DataFrame:
 
 def _mean(rows: pd.DataFrame, column: str, seed: int) -> tuple[float, float, float]:
     """The mean with its interval over prompts."""
-    found = bootstrap_interval(rows[column].to_numpy(dtype=float), rows["prompt_id"].to_numpy(dtype=str), seed=seed)
-    return found.estimate, found.low, found.high
+    interval = bootstrap_interval(rows[column].to_numpy(dtype=float), rows["prompt_id"].to_numpy(dtype=str), seed=seed)
+    return interval.estimate, interval.low, interval.high
 
 
 def _compatibility(analyzer: "Analyzer") -> list[Row]:

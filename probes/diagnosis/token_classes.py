@@ -47,8 +47,8 @@ def classify(texts: Sequence[str]) -> list[str]:
     plain = [text.translate(MARKS) for text in texts]
     ends = list(accumulate(map(len, plain)))
     joined = "".join(plain)
-    written = [found.span() for pattern in (_TAG, _BOX) for found in pattern.finditer(joined)]
-    boxed = [(found.end(), _closing(joined, found.end())) for found in _BOX.finditer(joined)]
+    written = [match.span() for pattern in (_TAG, _BOX) for match in pattern.finditer(joined)]
+    boxed = [(match.end(), _closing(joined, match.end())) for match in _BOX.finditer(joined)]
     spans = zip([0, *ends], ends, plain, strict=False)
     return [_class(text, _inside(start, end, written), _inside(start, end, boxed)) for start, end, text in spans]
 
@@ -56,12 +56,12 @@ def classify(texts: Sequence[str]) -> list[str]:
 def class_rows(tokens: pd.DataFrame) -> pd.DataFrame:
     """The table `token_classes` from the table `tokens`: tokens of prompts with a picture."""
     pictured = tokens[tokens["has_image"]].sort_values(["rollout_id", "position"])
-    found = pictured.groupby("rollout_id")["token_text"].transform(lambda texts: classify(texts.tolist()))
+    classes = pictured.groupby("rollout_id")["token_text"].transform(lambda texts: classify(texts.tolist()))
     columns = [f"{name}_nats" for name in MEANS]
     totals = pictured[columns].sum()
     rows = []
     for name in CLASSES:
-        inside = pictured[found == name]
+        inside = pictured[classes == name]
         row: dict[str, object] = {"token_class": name, "n_tokens": len(inside)}
         row["token_share"] = len(inside) / len(pictured)
         row |= {f"{mean}_mean_nats": inside[f"{mean}_nats"].mean() for mean in MEANS}

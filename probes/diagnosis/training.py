@@ -57,10 +57,12 @@ def training_flags(analyzer: "Analyzer", advice: Recommendation, lr: float | Non
     if advice.objective != "standard":
         flags |= {"gamma": advice.gamma, "lambda": advice.lambda_, "prior": advice.prior}
     flags |= {"dtype": pair.dtype} if pair.dtype in DTYPES[1:] else {}
-    given = {name: value for group in (pair, asked) for name, value in given_fields(group).items() if name not in APART}
-    if given.get("teacher_dtype") == "auto":  # the default of a diagnosis; that of training is as good a choice
-        del given["teacher_dtype"]
-    flags |= given | _fitting(analyzer) | {"lr": lr}
+    stated = {
+        name: value for group in (pair, asked) for name, value in given_fields(group).items() if name not in APART
+    }
+    if stated.get("teacher_dtype") == "auto":  # the default of a diagnosis; that of training is as good a choice
+        del stated["teacher_dtype"]
+    flags |= stated | _fitting(analyzer) | {"lr": lr}
     return {name: value for name, value in flags.items() if value is not None}
 
 

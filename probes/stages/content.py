@@ -27,14 +27,14 @@ def partners(prompts: Sequence[Prompt]) -> dict[str, Prompt]:
     for prompt in prompts:
         if prompt.has_image:
             by_size.setdefault(tuple(image.size for image in prompt.images), []).append(prompt)
-    found = {}
+    rows = {}
     for members in by_size.values():
         seen = [_digest(prompt) for prompt in members]
         for place, prompt in enumerate(members):
             ring = [(place + step) % len(members) for step in range(1, len(members))]
             if (other := next((number for number in ring if seen[number] != seen[place]), None)) is not None:
-                found[prompt.prompt_id] = members[other]
-    return found
+                rows[prompt.prompt_id] = members[other]
+    return rows
 
 
 def content_table(analyzer: "Analyzer") -> pd.DataFrame:

@@ -159,22 +159,22 @@ def descent(
         NotFiniteError: the gradient is not finite.
     """
     parameters = [p for p in analyzer.pair.student.model.parameters() if p.requires_grad]
-    found = {p: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters}
+    sums = {p: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters}
     at_image, at_text = ({name: terms[name] for name in terms if name in names} for names in (_IMAGE, _TEXT))
     parts = Terms(at_image, at_text, prior)
     backward = BackwardPass(analyzer.pair.student, parameters, (bool(parts.image), bool(parts.text)))
     for _, arrived in analyzer.batches.over(
         len(half.numbers), lambda part: _pulled(analyzer, half, half.numbers[part], parts, backward)
     ):
-        for vector, gradient in zip(found.values(), arrived, strict=True):
+        for vector, gradient in zip(sums.values(), arrived, strict=True):
             if gradient is not None:
                 vector += gradient
     factors = analyzer.metric_factors
-    for parameter, vector in found.items():
+    for parameter, vector in sums.items():
         if factors is not None:
             vector.mul_(factors[parameter])
         refuse_gradients(vector, whose(analyzer.pair.student))
-    return found
+    return sums
 
 
 def _pulled(
@@ -226,13 +226,13 @@ def changes(analyzer: "Analyzer", numbers: Sequence[int], direction: Direction) 
 
 def _sensitivity(n_tokens: int, n_ids: int, student: tuple[Maker, Maker], teacher: ResponseLogits) -> Sensitivity:
     """The change of the losses of a response's tokens, a few tokens at a time."""
-    found = []
+    rows = []
     for tokens in chunks(n_tokens, n_ids, max(CHUNK_BYTES // (COPIES * 4 * n_ids), 1)):
         image = student[0](tokens)
         text = image if student[1] is student[0] else student[1](tokens)
         views = FourViews(image.logits, text.logits, *teacher.logits(tokens))
-        found.append(sensitivity(views, image.tangents, text.tangents))
-    return Sensitivity(**{f.name: torch.cat([getattr(part, f.name) for part in found]) for f in fields(Sensitivity)})
+        rows.append(sensitivity(views, image.tangents, text.tangents))
+    return Sensitivity(**{f.name: torch.cat([getattr(part, f.name) for part in rows]) for f in fields(Sensitivity)})
 
 
 def _inputs(analyzer: "Analyzer", numbers: Sequence[int]) -> tuple[list[tuple[View, View]], list[tuple[int, ...]]]:
@@ -243,28 +243,28 @@ def _inputs(analyzer: "Analyzer", numbers: Sequence[int]) -> tuple[list[tuple[Vi
 
 def change_rows(analyzer: "Analyzer", half: Half, direction: Direction, name: str) -> pd.DataFrame:
     """The rows of the table `sensitivity` of one direction."""
-    found = dict(changes(analyzer, half.numbers, direction))
+    by_number = dict(changes(analyzer, half.numbers, direction))
     tokens = analyzer.tokens
-    known = tokens.loc[tokens["rollout_id"].isin(half.numbers), ["prompt_id", "rollout_id", "position", "bin"]]
+    rows = tokens.loc[tokens["rollout_id"].isin(half.numbers), ["prompt_id", "rollout_id", "position", "bin"]]
     columns = {
-        f"d_{loss}_nats": torch.cat([getattr(found[number], loss) for number in half.numbers]).cpu().numpy()
+        f"d_{loss}_nats": torch.cat([getattr(by_number[number], loss) for number in half.numbers]).cpu().numpy()
         for loss in CHANGED
     }
     for changed in columns.values():
         refuse_gradients(changed, whose(analyzer.pair.student))
-    return known.reset_index(drop=True).assign(direction=name, **columns)
+    return rows.reset_index(drop=True).assign(direction=name, **columns)
 
 
 def products(analyzer: "Analyzer", half: Half, direction: Direction) -> dict[str, float]:
     """The products of a direction with that of each of `PASSES`, both of this half."""
     total = dict.fromkeys(PASSES, 0.0)
-    for number, found in changes(analyzer, half.numbers, direction):
+    for number, change in changes(analyzer, half.numbers, direction):
         parts = {
-            "visual": found.visual_held,
-            "prior": found.standard - found.visual_held,
-            "language": found.language,
-            "shift": found.visual - found.visual_held,
-            "gated_language": found.language,
+            "visual": change.visual_held,
+            "prior": change.standard - change.visual_held,
+            "language": change.language,
+            "shift": change.visual - change.visual_held,
+            "gated_language": change.language,
         }
         for name, part in parts.items():
             total[name] -= float((half.weights(number, name).to(part) * part).sum())

@@ -102,8 +102,8 @@ def forecast_rows(means: Means) -> pd.DataFrame:
             for place, loss in enumerate(CHANGED)
             for end, values in ends.items()
         }
-        known = {"prior": prior, "gamma": gamma, "lambda": lambda_, "bin": means.labels, "n_tokens": means.n_tokens}
-        frames.append(pd.DataFrame(known | columns))
+        row = {"prior": prior, "gamma": gamma, "lambda": lambda_, "bin": means.labels, "n_tokens": means.n_tokens}
+        frames.append(pd.DataFrame(row | columns))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -146,20 +146,20 @@ def reading_rows(means: Means, gram: Gram) -> pd.DataFrame:
 
 def gamma_rise(standard: np.ndarray, steering: np.ndarray) -> np.ndarray:
     """The least gamma >= 0 from which standard + gamma steering is not negative."""
-    found = np.divide(-standard, steering, out=np.full_like(standard, np.inf), where=steering > 0)
-    return np.where(standard >= 0, 0.0, found)
+    gammas = np.divide(-standard, steering, out=np.full_like(standard, np.inf), where=steering > 0)
+    return np.where(standard >= 0, 0.0, gammas)
 
 
 def lambda_stop(steered: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """The least lambda >= 0 with which steered + lambda kept is not positive."""
-    found = np.divide(-steered, kept, out=np.full_like(steered, np.inf), where=kept < 0)
-    return np.where(steered <= 0, 0.0, found)
+    lambdas = np.divide(-steered, kept, out=np.full_like(steered, np.inf), where=kept < 0)
+    return np.where(steered <= 0, 0.0, lambdas)
 
 
-def _reading(name: str, prior: Prior, gamma: float, found: np.ndarray, eta_: float = np.nan) -> dict[str, str | float]:
-    known = found[1:][~np.isnan(found[1:])]
-    low, high = np.quantile(known, [0.025, 0.975], method="inverted_cdf")  # no mean of a number and inf
-    estimate = float(found[0])
+def _reading(name: str, prior: Prior, gamma: float, draws: np.ndarray, eta_: float = np.nan) -> dict[str, str | float]:
+    defined = draws[1:][~np.isnan(draws[1:])]
+    low, high = np.quantile(defined, [0.025, 0.975], method="inverted_cdf")  # no mean of a number and inf
+    estimate = float(draws[0])
     row = {"reading": name, "prior": prior, "gamma": gamma, "estimate": estimate, "low": low, "high": high}
     return row | {"times_eta": estimate * eta_}
 

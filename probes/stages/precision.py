@@ -105,11 +105,11 @@ def _shifts(exact: "Analyzer", units: Sequence[Unit], measured: pd.DataFrame, sk
     """Absolute differences of the angles of each unit."""
     student = exact.pair.student
     engine = Gramian(student.model, student.groups, metric=exact.metric_factors, sketch=sketch, seed=exact.seed)
-    found = pd.concat([unit_rows(members, grams) for members, grams in unit_grams(exact, engine, units)])
+    rows = pd.concat([unit_rows(members, grams) for members, grams in unit_grams(exact, engine, units)])
     scope = measured["scope"].iloc[0]
     columns = [f"{angle}_deg" for angle in ANGLES]
     first = measured.set_index("unit_id")[columns]
-    second = found[found["scope"] == scope].set_index("unit_id")
+    second = rows[rows["scope"] == scope].set_index("unit_id")
     return (second[columns] - first.loc[second.index]).abs().assign(bin=second["bin"])
 
 

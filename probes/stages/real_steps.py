@@ -68,9 +68,9 @@ def way_to(analyzer: "Analyzer", after: LoadedModel) -> Direction:
     theirs = dict(after.model.named_parameters())
     ours = dict(analyzer.pair.student.model.named_parameters())
     for name, parameter in ours.items():
-        found = theirs.get(name)
-        if found is None or found.shape != parameter.shape:
-            shape = "none" if found is None else str(tuple(found.shape))
+        other = theirs.get(name)
+        if other is None or other.shape != parameter.shape:
+            shape = "none" if other is None else str(tuple(other.shape))
             raise CheckpointError(
                 f"`after` must have the parameters of the student, got {shape} for {name}, which has"
                 f" {tuple(parameter.shape)}; give a later checkpoint of the same model"
@@ -87,11 +87,11 @@ def way_taken(analyzer: "Analyzer", half: Half, after: LoadedModel, rows: pd.Dat
 
 def losses(analyzer: "Analyzer", half: Half) -> pd.DataFrame:
     """The losses of the half's tokens, in their order in `tokens`."""
-    found: dict[str, list[Tensor]] = {loss: [] for loss in MEASURED}
+    by_loss: dict[str, list[Tensor]] = {loss: [] for loss in MEASURED}
     for scores in analyzer.token_scores([analyzer.rollouts[number] for number in half.numbers]):
-        for loss, values in found.items():
+        for loss, values in by_loss.items():
             values.append(getattr(scores.parts, loss).double())
-    return pd.DataFrame({loss: torch.cat(values).cpu().numpy() for loss, values in found.items()})
+    return pd.DataFrame({loss: torch.cat(values).cpu().numpy() for loss, values in by_loss.items()})
 
 
 def joined(sensitivity: pd.DataFrame, terms: Combination) -> pd.DataFrame:
@@ -115,26 +115,26 @@ def step_rows(steps: Steps, bins: pd.Series, n_bins: int) -> tuple[pd.DataFrame,
     labels = bin_labels(bins, n_bins)
     for name, lr, predicted, measured in steps:
         for loss in MEASURED:
-            known = {"step": name, "lr": lr, "loss": loss}
+            step = {"step": name, "lr": lr, "loss": loss}
             pair = predicted[loss].to_numpy(), measured[loss].to_numpy()
-            rows = [known | _bin(label, *(values[mask] for values in pair)) for label, mask in labels.items()]
+            rows = [step | _bin(label, *(values[mask] for values in pair)) for label, mask in labels.items()]
             numbered = [row for row in rows if str(row["bin"]).isdigit()]
             means = (np.array([row[f"{kind}_nats"] for row in numbered]) for kind in ("predicted", "measured"))
             by_bin += rows
-            fits.append(known | fit(*means, error=True))
+            fits.append(step | fit(*means, error=True))
     return pd.DataFrame(by_bin), pd.DataFrame(fits)
 
 
 def fit(predicted: np.ndarray, measured: np.ndarray, *, error: bool = False) -> dict[str, float]:
     """Slope through the origin and correlation of measured on predicted; on request the relative error."""
     energy, varies = predicted @ predicted, min(np.ptp(predicted), np.ptp(measured)) > 0
-    found = {
+    row = {
         "slope": float(predicted @ measured / energy) if energy else np.nan,
         "correlation": float(np.corrcoef(predicted, measured)[0, 1]) if varies else np.nan,
     }
     length = float(np.linalg.norm(measured))
     missed = float(np.linalg.norm(measured - predicted)) / length if length else np.nan
-    return found | {"relative_error": missed} if error else found
+    return row | {"relative_error": missed} if error else row
 
 
 @contextmanager

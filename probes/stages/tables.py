@@ -51,7 +51,7 @@ def product_rows(units: Sequence[Unit], grams: Mapping[str, Tensor]) -> pd.DataF
 
 def unit_rows(units: Sequence[Unit], grams: Mapping[str, Gram]) -> pd.DataFrame:
     """Return a row for each unit and scope from Gram matrices by group: norms and angles."""
-    known = pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "unit_id": [unit.unit_id for unit in units],
             "unit": [unit.kind for unit in units],
@@ -62,7 +62,7 @@ def unit_rows(units: Sequence[Unit], grams: Mapping[str, Gram]) -> pd.DataFrame:
             "n_tokens": [unit.n_tokens for unit in units],
         }
     )
-    frames = [known.assign(scope=scope, **measures(total(grams, names))) for scope, names in scopes(grams).items()]
+    frames = [frame.assign(scope=scope, **measures(total(grams, names))) for scope, names in scopes(grams).items()]
     return pd.concat(frames, ignore_index=True)
 
 
@@ -141,27 +141,27 @@ def _pooled_intervals(angles: Iterable[str], grams: Gram, prompts: pd.Series, se
 
 
 def _pooled_statistics(angle: str, grams: Gram, prompts: np.ndarray, seed: int) -> dict[str, float]:
-    found = bootstrap_of_mean(grams.values, prompts, lambda means: Gram(means).angle_deg(*ANGLES[angle]), seed=seed)
+    interval = bootstrap_of_mean(grams.values, prompts, lambda means: Gram(means).angle_deg(*ANGLES[angle]), seed=seed)
     return {
-        f"{angle}_mean_deg": found.estimate,
-        f"{angle}_std_deg": found.standard_error,
-        f"{angle}_low_deg": found.low,
-        f"{angle}_high_deg": found.high,
+        f"{angle}_mean_deg": interval.estimate,
+        f"{angle}_std_deg": interval.standard_error,
+        f"{angle}_low_deg": interval.low,
+        f"{angle}_high_deg": interval.high,
         f"{angle}_obtuse_share": float("nan"),
     }
 
 
 def _angle_statistics(angle: str, members: pd.DataFrame, seed: int) -> dict[str, float]:
     values = members[f"{angle}_deg"].to_numpy(copy=True)
-    known = values[~np.isnan(values)]
+    finite = values[~np.isnan(values)]
     interval = bootstrap_interval(values, members["prompt_id"].to_numpy(dtype=str), seed=seed)
-    nothing = len(known) == 0
+    nothing = len(finite) == 0
     return {
-        f"{angle}_mean_deg": float("nan") if nothing else float(known.mean()),
-        f"{angle}_std_deg": float("nan") if nothing else float(known.std()),
+        f"{angle}_mean_deg": float("nan") if nothing else float(finite.mean()),
+        f"{angle}_std_deg": float("nan") if nothing else float(finite.std()),
         f"{angle}_low_deg": interval.low,
         f"{angle}_high_deg": interval.high,
-        f"{angle}_obtuse_share": float("nan") if nothing else float((known > 90).mean()),
+        f"{angle}_obtuse_share": float("nan") if nothing else float((finite > 90).mean()),
     }
 
 
@@ -176,8 +176,8 @@ def layer_rows(units: pd.DataFrame, grams: pd.DataFrame, seed: int) -> pd.DataFr
     a gradient of that objective are left out. An angle is a mean over the units whose two gradients are not 0 there;
     of signed-bins it is pooled.
     """
-    known = units.loc[units["scope"] == ALL, ["unit_id", "unit", "prompt_id", "bin"]]
-    cells = _cells(grams).merge(known, on="unit_id")
+    in_bins = units.loc[units["scope"] == ALL, ["unit_id", "unit", "prompt_id", "bin"]]
+    cells = _cells(grams).merge(in_bins, on="unit_id")
     language = scopes(cells["group"].unique())["language_model"]
     return pd.DataFrame(
         {"group": group, "in_language_model": group in language, "bin": bin_, **_layer_statistics(inside, seed)}
@@ -218,10 +218,10 @@ def _cells(grams: pd.DataFrame) -> pd.DataFrame:
 
 def _layer_statistics(inside: pd.DataFrame, seed: int) -> dict[str, float]:
     means = [f"{quantity}_{name}" for quantity in ("norm", "share") for name in OBJECTIVES]
-    found: dict[str, float] = {"n_units": len(inside), **{f"{name}_mean": inside[name].mean() for name in means}}
+    row: dict[str, float] = {"n_units": len(inside), **{f"{name}_mean": inside[name].mean() for name in means}}
     if _are_pooled(inside):
-        return found | _pooled_intervals(LAYER_ANGLES, gram_of_rows(inside), inside["prompt_id"], seed)
-    return found | _intervals(inside, [f"{angle}_deg" for angle in LAYER_ANGLES], seed)
+        return row | _pooled_intervals(LAYER_ANGLES, gram_of_rows(inside), inside["prompt_id"], seed)
+    return row | _intervals(inside, [f"{angle}_deg" for angle in LAYER_ANGLES], seed)
 
 
 def _scored(tokens: pd.DataFrame) -> dict[str, float]:
@@ -230,22 +230,22 @@ def _scored(tokens: pd.DataFrame) -> dict[str, float]:
 
 
 def _norm_statistics(probed: pd.DataFrame, scope: str, seed: int, grams: pd.DataFrame | None) -> dict[str, float]:
-    found = {"n_units": len(probed), **_intervals(probed, [f"norm_{name}" for name in OBJECTIVES], seed)}
+    row = {"n_units": len(probed), **_intervals(probed, [f"norm_{name}" for name in OBJECTIVES], seed)}
     if grams is None:
-        found |= _intervals(probed, [f"{angle}_deg" for angle in ANGLES], seed)
+        row |= _intervals(probed, [f"{angle}_deg" for angle in ANGLES], seed)
     else:
-        found |= _pooled_intervals(ANGLES, scope_grams(grams, probed["unit_id"], scope), probed["prompt_id"], seed)
-    visual = found["norm_visual_mean"]
-    return found | {"norm_ratio_language_visual": found["norm_language_mean"] / visual if visual > 0 else np.nan}
+        row |= _pooled_intervals(ANGLES, scope_grams(grams, probed["unit_id"], scope), probed["prompt_id"], seed)
+    visual = row["norm_visual_mean"]
+    return row | {"norm_ratio_language_visual": row["norm_language_mean"] / visual if visual > 0 else np.nan}
 
 
 def _intervals(rows: pd.DataFrame, columns: Sequence[str], seed: int) -> dict[str, float]:
     """The mean of each column and its 95 % interval over prompts; `_deg` stays at the end of a name."""
-    found = {}
+    ends = {}
     prompts = rows["prompt_id"].to_numpy(dtype=str)
     for column in columns:
         interval = bootstrap_interval(rows[column].to_numpy(copy=True), prompts, seed=seed)
         name, unit = (column.removesuffix("_deg"), "_deg") if column.endswith("_deg") else (column, "")
         for statistic, value in (("mean", interval.estimate), ("low", interval.low), ("high", interval.high)):
-            found[f"{name}_{statistic}{unit}"] = value
-    return found
+            ends[f"{name}_{statistic}{unit}"] = value
+    return ends

@@ -53,11 +53,11 @@ def binned_tokens(tokens: pd.DataFrame, n_bins: int) -> pd.DataFrame:
     Raises:
         OptionError: there are more bins than tokens.
     """
-    found = tokens.assign(bin=-1, bin_top=-1)
+    binned = tokens.assign(bin=-1, bin_top=-1)
     shown = tokens["has_image"]
     for column, source in (("bin", "vds_full_nats"), ("bin_top", "vds_top_nats")):
-        found.loc[shown, column] = bins_of(tokens.loc[shown, source], n_bins)
-    return found
+        binned.loc[shown, column] = bins_of(tokens.loc[shown, source], n_bins)
+    return binned
 
 
 def support_rows(tokens: pd.DataFrame) -> pd.DataFrame:
@@ -95,13 +95,13 @@ def _columns(parts: Decomposition, support: str) -> dict:
 
 def _means(inside: pd.DataFrame) -> dict[str, float]:
     full, top = (inside[[f"{n}_{support}_nats" for n in COMPARED]].to_numpy() for support in ("full", "top"))
-    found: dict[str, float] = {"n_tokens": len(inside)}
+    row: dict[str, float] = {"n_tokens": len(inside)}
     for place, name in enumerate(COMPARED):
-        found[f"{name}_full_mean_nats"] = full[:, place].mean()
-        found[f"{name}_top_mean_nats"] = top[:, place].mean()
-        found[f"{name}_difference_mean_nats"] = abs(top[:, place] - full[:, place]).mean()
+        row[f"{name}_full_mean_nats"] = full[:, place].mean()
+        row[f"{name}_top_mean_nats"] = top[:, place].mean()
+        row[f"{name}_difference_mean_nats"] = abs(top[:, place] - full[:, place]).mean()
     shown = inside[inside["bin"] >= 0]
-    return found | {"same_bin_share": (shown["bin_top"] == shown["bin"]).mean()}
+    return row | {"same_bin_share": (shown["bin_top"] == shown["bin"]).mean()}
 
 
 def _by_bin(tokens: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

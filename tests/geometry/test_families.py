@@ -316,7 +316,7 @@ def test_only_small_parameters_are_taken_densely(family: Family) -> None:
     assert rest == {name for parameter, name in names.items() if parameter.ndim == 1}
     if family is qwen3_vl:
         assert all(re.search(r"\.bias$|norm\d?\.weight$", name) for name in rest)
-        assert {names[parameter] for parameter in engine.watched.modules.known} == set(names.values()) - rest
+        assert {names[parameter] for parameter in engine.watched.modules.parameters} == set(names.values()) - rest
         assert engine.unreached() == []
 
 

@@ -237,12 +237,12 @@ def test_modules_equal_plain_autograd(built: dict, weights: Tensor, options: dic
 def test_weights_used_without_their_module_are_found() -> None:
     student = ModuleStudent()
     engine = Gramian(student, student.groups())
-    assert student.shared.weight in engine.watched.modules.known
+    assert student.shared.weight in engine.watched.modules.parameters
     engine.units(response_of(student), TOKENS)
     rest = set(engine.watched.modules.rest)
     assert student.shared.weight in rest
     known = {student.embedding.weight, student.patches.weight, student.place.weight, student.twice.weight}
-    assert known <= engine.watched.modules.known
+    assert known <= engine.watched.modules.parameters
     assert {student.blur.weight, student.doubled.weight, student.norm.weight} <= rest
     assert engine.unreached() == ["unused.weight", "unused.bias"]
 

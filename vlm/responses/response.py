@@ -52,9 +52,9 @@ def both_views(
     pictured = [row for row, response in enumerate(responses) if response.prompt.has_image]
     shown = [responses[row] for row in pictured]
     with torch.set_grad_enabled(text_graph and torch.is_grad_enabled()):
-        found = view_hidden(loaded, [response.text_view for response in shown], _ids(shown))
+        hidden = view_hidden(loaded, [response.text_view for response in shown], _ids(shown))
     own = [image.detach() for image in images]
-    texts = dict(enumerate(own)) | dict(zip(pictured, found, strict=True))
+    texts = dict(enumerate(own)) | dict(zip(pictured, hidden, strict=True))
     text = torch.cat([texts[row] for row in range(len(images))])
     return HiddenViews(torch.cat(images), text, head_of(loaded, n_ids))
 
