@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from figures.panels import plain_ticks
 from figures.sheets import PAGE, on_sheet, sheet
 from figures.style import COLOURS, styled
 from tests.benchmarks.contest import Contest, work_of
@@ -21,6 +20,8 @@ _PANELS: Mapping[str, tuple[str, Sequence[int | str]]] = {
     "probed": ("tokens probed", (1, 4, 16, 64)),
     "size": ("parameters", tuple(SIZES)),
 }
+
+_TICKS_MS = (50, 100, 300, 1000, 3000)
 
 
 def draw_growth(ways: Sequence[str], threads: int, rounds: int, out: Path) -> None:
@@ -47,6 +48,10 @@ def _point(varied: str, value: int | str, ways: Sequence[str], rounds: int) -> l
     return [{"varied": varied, "value": at, "way": key, "best_ms": contest.ms_a_token(key).min()} for key in ways]
 
 
+def _shown(value: float) -> str:
+    return f"{value:g}" if value < 1e6 else f"{value / 1e6:.0f}M"
+
+
 def _drawn(frame: pd.DataFrame, threads: int) -> Figure:
     figure = Figure(figsize=(sheet().width_in, 2.4), layout="constrained")
     axes = figure.subplots(1, len(_PANELS), sharey=True)
@@ -55,8 +60,9 @@ def _drawn(frame: pd.DataFrame, threads: int) -> Figure:
         for colour, (key, line) in zip([*COLOURS.values(), "#222222"], rows.groupby("way"), strict=False):
             ax.plot(line["value"], line["best_ms"], "o-", color=colour, label=WAYS[str(key)].name.replace("`", ""))
         ax.set(xscale="log", yscale="log", xlabel=label)
-        for axis in (ax.xaxis, ax.yaxis):
-            plain_ticks(axis)
-    axes[0].set_ylabel(f"ms per token, {threads} thread(s)")
+        ax.set_xticks(at := rows["value"].unique(), [_shown(value) for value in at], minor=False)
+        ax.set_yticks(_TICKS_MS, [f"{tick:,}" for tick in _TICKS_MS], minor=False)
+        ax.minorticks_off()
+    axes[0].set_ylabel(f"ms per token, {threads} thread{'s' if threads > 1 else ''}")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure

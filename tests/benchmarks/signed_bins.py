@@ -66,11 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: SignedOptions) -> None:
+    from figures.sheets import PAGE, on_sheet
     from figures.style import styled
 
     path = options.out / "signed_bins.csv"
     frame = _read(path) if options.draw else _measured(options, path)
-    with styled():
+    with on_sheet(PAGE), styled():
         drawn(frame).savefig(options.out / "signed_bins.png")
     print(markdown(frame), thresholds(frame), sep="\n\n")
 
@@ -184,7 +185,7 @@ def drawn(frame: "pd.DataFrame") -> "Figure":
         axes[1, column].set_xlabel("responses")
     for ax in axes[:, 0]:
         ax.set_ylabel("|signed - exact| (degrees)")
-    figure.suptitle("Error of the pooled angle from signed-bins \u00b7 bands: middle 80 % of draws")
+    figure.suptitle("Error of the pooled angle from signed-bins \u00b7 bars: middle 80 % of draws")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
