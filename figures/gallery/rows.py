@@ -48,7 +48,7 @@ _RIBBON = {"responses": RIBBONS, "pictures": [GALLERY / "angles" / "pictures" / 
 _INSIDE = {"scope": "language_model"}
 _FIXED = {"rollouts": "fixed"}
 _BOTH_SCOPES = ("angles", "trajectory_bin", "corpus_bin")
-_SMALLER_STUDIES = ("study_small_rate", "study_blind", "study_eta")
+_OTHER_STUDIES = ("study_average", "study_small_rate", "study_blind", "study_eta")
 ROWS = (
     GalleryPicture("angles", "language_visual", file="hero"),
     *(GalleryPicture(record, "angle_bins", scope) for record in _BOTH_SCOPES for scope in ({}, _INSIDE)),
@@ -73,8 +73,8 @@ ROWS = (
     GalleryPicture("study", "strength"),
     GalleryPicture("study", "step_time"),
     GalleryPicture("study", "tables"),
-    *(GalleryPicture(record, "accuracy") for record in _SMALLER_STUDIES),
-    *(GalleryPicture(record, "loss_dynamics", _FIXED) for record in _SMALLER_STUDIES),
+    *(GalleryPicture(record, "accuracy") for record in _OTHER_STUDIES),
+    *(GalleryPicture(record, "loss_dynamics", _FIXED) for record in _OTHER_STUDIES),
 )
 ALSO_KEPT = {"angles_second": ("units",), "angles_blind": ("units", "bins"), "step_cost": ("steps",)}
 """Tables that no picture reads but `study.claims` does."""

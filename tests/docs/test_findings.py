@@ -1,0 +1,115 @@
+"""The numbers of README.md and docs/findings.md are those of the records."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from records import read_record
+from study.rules import PRIMARY
+
+ROOT = Path(__file__).parents[2]
+GALLERY = ROOT / "figures" / "gallery"
+
+
+def spoken(page):
+    """Return a page's text with one space between words."""
+    return re.sub(r"\s+", " ", (ROOT / page).read_text(encoding="utf-8"))
+
+
+FINDINGS, README = spoken("docs/findings.md"), spoken("README.md")
+
+
+def effect(record, arm, against, quantity="correct", where="high"):
+    """Return the row of a record's table of differences."""
+    rows = read_record(GALLERY / record).table("effects")
+    [row] = rows.query("arm == @arm and against == @against and quantity == @quantity and where == @where").to_dict(
+        "records"
+    )
+    return row
+
+
+def points(row):
+    """Return a difference of accuracies with its interval, as the pages write it."""
+    return tuple(f"{100 * row[name]:+.1f}" for name in ("difference", "low", "high"))
+
+
+PRIMARY_NAMES = {
+    ("vgs", "standard"): "gamma 2 - standard",
+    ("vgs-frozen", "standard"): "gamma 2 with a frozen prior - standard",
+    ("vgs-lp-lambda-1", "vgs-lp-gamma-0-lambda-1"): "gamma 2, lambda 1 - gamma 0, lambda 1",
+}
+
+
+@pytest.mark.parametrize("contrast", PRIMARY)
+def test_primary_contrasts(contrast):
+    row = effect("study_average", *contrast)
+    mean, low, high = points(row)
+    digits = f"{row['p_holm']:.2g}" if row["p_holm"] < 0.01 else f"{row['p_holm']:.3f}"
+    assert row["kind"] == "primary" and (row["n_seeds"], row["n_against"]) == (8, 8)
+    assert f"| {PRIMARY_NAMES[contrast]} | {mean} ({low} to {high}) | {digits} | {row['counts_as']} |" in FINDINGS
+
+
+@pytest.mark.parametrize(("arm", "words"), [("vgs", "below standard distillation"), ("vgs-frozen", "below")])
+def test_the_third_finding_of_the_readme(arm, words):
+    mean, low, high = (value.lstrip("-") for value in points(effect("study_average", arm, "standard")))
+    assert f"{mean} points ({high} to {low}) {words}" in README
+
+
+OTHERS = {
+    "gamma 2 (`vgs`)": "vgs",
+    "gamma 2, lambda 0.01 (`vgs-lp`)": "vgs-lp",
+    "gamma 2, lambda 1": "vgs-lp-lambda-1",
+    "gamma 0, lambda 1": "vgs-lp-gamma-0-lambda-1",
+    "off-policy": "off-policy",
+    "q\\* attached, lambda 0.01": "vgs-lp-attached",
+    "GRPO": "grpo",
+    "GRPO + standard, matched norm": "grpo+standard-matched",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_arms(name):
+    row = effect("study", OTHERS[name], "standard")
+    mean, low, high = points(row)
+    assert f"| {name} | {mean} ({low.lstrip('+')} to {high.lstrip('+')}) | {row['counts_as']} |" in FINDINGS
+
+
+@pytest.mark.parametrize(("objective", "side"), [("visual", "lower"), ("language", "higher")])
+def test_losses_under_steering(objective, side):
+    row = effect("study_average", "vgs", "standard", objective, "bins 7-9")
+    mean, *ends = (abs(row[name]) for name in ("difference", "low", "high"))
+    assert row["counts_as"] == side
+    assert f"{mean:.3f} nats ({min(ends):.3f} to {max(ends):.3f}) {side}" in FINDINGS
+    assert effect("study_average", "vgs", "standard", "standard", "all")["counts_as"] == "equivalent"
+
+
+CLAIMS = spoken("docs/claims.md")
+
+
+def test_counts_of_claims():
+    counts = re.findall(r"\*\*(\d+)\*\*", CLAIMS.partition("questions of our own")[0])[:5]
+    assert f"| {' | '.join(counts)} |" in FINDINGS
+
+
+def claimed(statement):
+    """Return the figures that claims.md has for a statement, each with the ends of its interval."""
+    rows = re.findall(rf"\| {re.escape(statement)} \| (-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]", CLAIMS)
+    return [tuple(map(float, row)) for row in rows]
+
+
+ANGLE = "mean angle of bins 7-9 minus that of bins 0-2"
+
+
+@pytest.mark.parametrize(
+    ("statement", "which", "digits", "words"),
+    [
+        (ANGLE, 0, 0, "{} degrees ({} to {}) attached"),
+        (ANGLE, 1, 0, "{} ({} to {}) detached"),
+        ("bin 9 minus its null, detached", 0, 1, "{} degrees ({} to {}) above this null"),
+        ("standard minus initial, language loss in bins 7-9", 0, 2, "{} nats ({} to {})"),
+        ("vgs minus initial, language loss in bins 7-9", 0, 2, "{} ({} to {})"),
+    ],
+)
+def test_the_first_findings_of_the_readme(statement, which, digits, words):
+    assert words.format(*(f"{value:.{digits}f}" for value in claimed(statement)[which])) in README
