@@ -182,7 +182,7 @@ def _changed_state(field: str, value: Any, inner: bool) -> Callable[[Pair], list
         shapes = dict(enumerate(model.parameters()))
         state["state"] = {n: {"exp_avg_sq": torch.ones_like(p), "step": 1.0} for n, p in shapes.items()}
         replacing = {"nan": float("nan"), "-1": -1.0, "inf": float("inf")}
-        if field == "exp_avg_sq" and value in replacing:
+        if field == "exp_avg_sq" and isinstance(value, str) and value in replacing:
             state["state"][0][field].fill_(replacing[value])
         else:
             (state["state"][0] if inner else state["param_groups"][0])[field] = value
