@@ -4,6 +4,7 @@ A long dataclass names its groups in the metadata: a field without a group belon
 """
 
 import argparse
+import difflib
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,13 +37,21 @@ class Parser(ArgumentParser):
     """A parser whose help shows a module's manual, and whose complaints are one line each."""
 
     def __init__(self, module: str, manual: str | None, **settings: Any) -> None:
-        super().__init__(prog=program(module), description=manual, formatter_class=_Help, **settings)
+        settings |= {"formatter_class": _Help, "allow_abbrev": False}
+        super().__init__(prog=program(module), description=manual, **settings)
         self.kinds: dict[str, Any] = {}
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the complaint as one line and exit with code 2."""
-        print_err(f"error: {visible(_one_line(message, self.kinds)):.1000}; see {self.prog} --help")
+        said = f"{visible(_one_line(message, self.kinds)):.1000}{self._meant(message)}"
+        print_err(f"error: {said}; see {self.prog} --help")
         self.exit(2)
+
+    def _meant(self, message: str) -> str:
+        """Return the flag that is most like one that does not exist, as words of a message; empty if none is."""
+        unknown = re.search(r"[Uu]nrecognized arguments: (--[\w-]+)", message)
+        alike = difflib.get_close_matches(unknown[1], self._option_string_actions, 1) if unknown else []
+        return f"; did you mean {alike[0]}?" if alike else ""
 
     def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> Any:  # type: ignore[override]
         """Return the flags of a command; what no command can use is a complaint. A signal ends it in one line."""

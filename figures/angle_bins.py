@@ -115,10 +115,10 @@ def legend_entries(rows: pd.DataFrame, statistic: str) -> list[Line2D | Patch]:
     statistic: what a bin's angle is, `mean` or `pooled`.
     """
     angle, spread, centre, unrelated = WORDS[statistic]
-    marks: list[Line2D | Patch] = [
-        Line2D([], [], color=INK, marker="o", mec="white", label=f"{angle} (line: first gradient, points: second)"),
-        Line2D([], [], color=INK, lw=panels.SPREAD_WIDTH, alpha=0.6, label=f"\u00b1 0.5 {spread}"),
-    ]
+    label = f"{angle} (colour of the line: first gradient, of the points: second)"
+    marks: list[Line2D | Patch] = [Line2D([], [], color=INK, marker="o", mec="white", label=label)]
+    if (rows[[f"{angle}_std_deg" for angle in PAIRS]] > 0).any(axis=None):
+        marks.append(Line2D([], [], color=INK, lw=panels.SPREAD_WIDTH, alpha=0.6, label=f"\u00b1 0.5 {spread}"))
     if rows[[f"{angle}_low_deg" for angle in PAIRS]].notna().any(axis=None):
         label = f"95 % interval of the {centre}, over prompts"
         marks.append(Line2D([], [], color=INK, marker="|", ls="none", ms=9, label=label))
@@ -131,8 +131,24 @@ def legend_entries(rows: pd.DataFrame, statistic: str) -> list[Line2D | Patch]:
 
 def _published_entries() -> list[Line2D | Patch]:
     return [
-        Line2D([], [], color=PAPER_INK, lw=1.1, linestyle=DASHED, label="paper: curve read off, range in its text"),
-        Line2D([], [], color=PAPER_INK, marker="D", mfc="white", ls="none", ms=5, label="paper: value in its text"),
+        Line2D(
+            [],
+            [],
+            color=PAPER_INK,
+            lw=1.1,
+            linestyle=DASHED,
+            label="the paper's models: curve read off, range in its text",
+        ),
+        Line2D(
+            [],
+            [],
+            color=PAPER_INK,
+            marker="D",
+            mfc="white",
+            ls="none",
+            ms=5,
+            label="the paper's models: value in its text",
+        ),
     ]
 
 

@@ -69,6 +69,8 @@ class Analyzer(Corpus):
         super().__init__(student, rollouts=rollouts, **options)
         self.folder = None if folder is None else Path(folder)
         self.overwrite = overwrite
+        self.was_read = False
+        """Whether the last measurement was read back from its folder."""
         self.begun: Callable[[Analyzer], None] = lambda _: None  # called when nothing is left to be refused
 
     def angles(self, **options: Any) -> Measurement:
@@ -129,6 +131,7 @@ class Analyzer(Corpus):
         place = self._place(probe, header, folder)
         kept = None if place is None or self.overwrite else complete_record(place, header)
         record = kept
+        self.was_read = record is not None
         if record is not None:
             if place is not None and team().rank == 0:
                 drop_leftovers(place)

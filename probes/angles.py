@@ -114,6 +114,7 @@ def angle_table(bins: "pd.DataFrame", scope: str, unit: str = "token", errors: "
     lines = [[cell(row) for row in _cells(entry)] for entry in rows.to_dict("records")]
     caption = (
         f"{sentence(angle_words(unit))} +- half of the 95 % interval over prompts; divergences in nats; scope {scope}."
+        "\nq* is held fixed, and follows the student in columns with att."
     )
     if errors is None:
         return f"{caption}\n{aligned([titles, *lines])}"

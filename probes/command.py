@@ -58,6 +58,8 @@ def _measure_in(team: "Team", probe: Probe, parsed: Any) -> None:
     measured = analyzer.measure(probe, *others, folder=output.out or "runs/{name}", **own)
     if team.rank:
         return
+    if analyzer.was_read:
+        print_err(f"note: {measured.path} holds this measurement, so it is read and not made again: `--overwrite` does")
     del analyzer  # and with it the models and scores: pictures are drawn from the record
     print_out(measured)
     written = [("picture", path) for path in measured.save()] + [("file", path) for path in measured.others]

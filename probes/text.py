@@ -11,7 +11,7 @@ from records.columns import angle_statistic
 
 ANGLE_TITLES = {
     "angle_language_visual": "lang-vis",
-    "angle_language_visual_attached": "attached",
+    "angle_language_visual_attached": "lang-vis att.",
     "angle_standard_visual": "std-vis",
     "angle_standard_language": "std-lang",
     "angle_prior_language": "prior-lang",

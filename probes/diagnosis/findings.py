@@ -60,6 +60,10 @@ def halves_notes(tables: Tables) -> dict[str, int]:
     return {"prompts_of_directions": n_all - n_second, "prompts_of_forecast": n_second}
 
 
+MINUS_STANDARD = "minus standard's"
+"""How the reason of a tried setting begins; the table of the trial has the same differences."""
+
+
 def finding_rows(tables: Tables, evidence: Evidence, n_prompts: int, seed: int) -> list[Row]:
     """All rows but compatibility and cost."""
     rows = [*_looking(tables, evidence, n_prompts, seed), *accuracy_rows(tables), *_gap(tables, evidence, seed)]
@@ -122,7 +126,7 @@ def _geometry(bins: pd.DataFrame, errors: pd.DataFrame | None) -> list[Row]:
         for prior, angle in zip(PRIORS, ("angle_language_visual", "angle_language_visual_attached"), strict=True):
             null = members[f"{angle}_null_mean_deg"]
             above, below = ((members[f"{angle}_low_deg"] > null).sum(), (members[f"{angle}_high_deg"] < null).sum())
-            verdict = "conflict" if above > below else "agree" if below > above else "as unrelated tokens"
+            verdict = _against_null(above, below, len(members))
             reason = (
                 f"null {null.mean():.0f}; of {len(members)} bins {above} above, {below} below it by their intervals"
             )
@@ -134,6 +138,20 @@ def _geometry(bins: pd.DataFrame, errors: pd.DataFrame | None) -> list[Row]:
                 finding(GEOMETRY, name, "degrees", members[f"{angle}_mean_deg"].mean(), nan, nan, verdict, reason)
             )
     return rows
+
+
+def _against_null(above: int, below: int, n_bins: int) -> str:
+    """Say where the two gradients stand against unrelated tokens, by the numbers of bins above and below the null.
+
+    >>> _against_null(3, 0, 3), _against_null(1, 0, 3), _against_null(0, 2, 3)
+    ('conflict', 'conflict in 1 of 3 bins', 'agree in 2 of 3 bins')
+    >>> _against_null(1, 2, 3), _against_null(0, 0, 3)
+    ('conflict in 1, agree in 2 of 3 bins', 'as unrelated tokens')
+    """
+    counts = {"conflict": above, "agree": below}
+    words = [word if n == n_bins else f"{word} in {n}" for word, n in counts.items() if n]
+    partly = f" of {n_bins} bins" if any(0 < n < n_bins for n in counts.values()) else ""
+    return ", ".join(words) + partly if words else "as unrelated tokens"
 
 
 def _forecast(readings: pd.DataFrame) -> list[Row]:
@@ -160,7 +178,7 @@ def _trial(trial: pd.DataFrame) -> list[Row]:
     for row, standard in zip(upper.to_dict("records"), is_standard(upper), strict=True):
         name = f"{row['loss']} loss of the upper bins, {setting_name(row['gamma'], row['lambda'], row['prior'])}"
         verdict = row["verdict"]
-        reason = f"minus standard's {signed(against_standard(row))}, margin {row['margin_nats']:.2g}"
+        reason = f"{MINUS_STANDARD} {signed(against_standard(row))}, margin {row['margin_nats']:.2g}"
         if standard:
             rises = row["loss"] == "language" and row["low_nats"] > 0.0
             verdict, reason = ("rises", SMALLER_RATE) if rises else ("", "")

@@ -11,16 +11,21 @@ and the interval of its difference from standard. A setting
 The interval alone decides, so that a wider one turns no other verdict into a pass. Steering is for the visual or the
 standard loss, and preservation without steering for the language loss. What would settle an undecided setting follows
 from the interval and the margin: its half width shrinks with the square root of the number of prompts, and differences
-are taken to grow in proportion to the steps.
+are taken to grow in proportion to the steps. The next estimate will be another one, so that the prompts are as many as
+decide in four of five cases.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 from geometry.objective_settings import Prior
+from probes.stages.trial_steps import CONFIDENCE
 from stats import Interval
 
+_SURE = 1 + NormalDist().inv_cdf(0.8) / NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+"""How many half widths an estimate must lie from a boundary to be decided with a power of 80 %."""
 PASSES, UNDECIDED, NO_GAIN = "passes", "undecided", "no gain"
 STEERING_IS_FOR, PRESERVATION_IS_FOR = ("standard", "visual"), ("standard", "language")
 
@@ -64,7 +69,7 @@ class Difference:
         """Return what would move the whole interval to one side of a boundary that lies inside it."""
         low, high, estimate = self.interval.low, self.interval.high, self.interval.estimate
         half, distance = (high - low) / 2, abs(estimate - boundary_nats)
-        prompts = (half / distance) ** 2 if distance > 0.0 and half > 0.0 else math.inf
+        prompts = (_SURE * half / distance) ** 2 if distance > 0.0 and half > 0.0 else math.inf
         sure = low if boundary_nats > 0.0 else -high  # the least difference toward the boundary
         return Needs(prompts, abs(boundary_nats) / sure if sure > 0.0 else math.inf)
 

@@ -1,4 +1,4 @@
-"""The diagnosis in the terminal: the recommendation first, then what it rests on."""
+"""The diagnosis in the terminal: what the recommendation rests on, then the recommendation."""
 
 import math
 import textwrap
@@ -6,6 +6,7 @@ import textwrap
 import pandas as pd
 
 from cli.tables import aligned
+from probes.diagnosis.findings import MINUS_STANDARD
 from probes.diagnosis.judging import signed
 from probes.diagnosis.trial import SETTING, against_standard, setting_name
 from probes.stages.forecast import HIGH
@@ -17,8 +18,11 @@ _WIDTH, _BESIDE = 112, 60  # characters: of a line, and of a reason that stands 
 
 def summary(record: Measurement) -> str:
     """Return the findings, where the losses lie, the trial and the recommendation."""
-    parts = [finding_lines(record.findings), class_table(record.token_classes)]
-    if "trial" in record.record["tables"]:
+    findings, has_trial = record.findings, "trial" in record.record["tables"]
+    if has_trial:  # the differences from standard stand in its table
+        findings = findings[~findings["reason"].str.startswith(MINUS_STANDARD)]
+    parts = [finding_lines(findings), class_table(record.token_classes)]
+    if has_trial:
         parts.append(trial_table(record.trial))
     return "\n\n".join([*parts, recommendation_lines(record.recommendation)])
 
@@ -29,12 +33,12 @@ def finding_lines(findings: pd.DataFrame) -> str:
     for question, rows in findings.groupby("question", sort=False):
         cells = [_cells(row) for row in rows.to_dict("records")]
         widths = [max(len(cell[column]) for cell in cells) for column in range(4)]
-        lines = [
-            f"  {a:{widths[0]}}  {b:>{widths[1]}}  {c:{widths[2]}}  {d:{widths[3]}}  {e}".rstrip()
-            for a, b, c, d, e in cells
-        ]
-        for reason in dict.fromkeys(row for row in rows["reason"] if len(row) > _BESIDE):
-            lines += textwrap.wrap(reason, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+        lines = []
+        following = [*rows["reason"].iloc[1:], ""]
+        for (a, b, c, d, e), reason, next_reason in zip(cells, rows["reason"], following, strict=True):
+            lines.append(f"  {a:{widths[0]}}  {b:>{widths[1]}}  {c:{widths[2]}}  {d:{widths[3]}}  {e}".rstrip())
+            if len(reason) > _BESIDE and reason != next_reason:  # said once, below the last row that it is about
+                lines += textwrap.wrap(reason, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
         blocks.append("\n".join([f"{str(question).capitalize()}", *lines]))
     return "\n\n".join(blocks)
 

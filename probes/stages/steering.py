@@ -37,8 +37,16 @@ def steered_angles(units: pd.DataFrame, grams: pd.DataFrame, scope: str, gamma: 
 def steered_lines(angles: pd.DataFrame, gamma: float = GAMMA) -> str:
     """Return the angles in words, from the rows of `steered_angles`, and how they read."""
     bins, whole = angles[angles["bin"] != ALL_BINS], angles[angles["bin"] == ALL_BINS].iloc[0]
-    lines = [f"standard and steered (gamma {gamma:g}), pooled angles in degrees:"]
+    lines = [f"pooled angle between the standard and the steered gradient (gamma {gamma:g}), degrees:"]
     for prior in ("detached", "attached"):
         by_bin = " ".join(f"{angle:.0f}" for angle in bins[f"{prior}_deg"])
-        lines.append(f"  q* {prior}: {whole[f'{prior}_deg']:.0f} over all bins; by bin {by_bin}")
-    return "\n".join([*lines, f"  below {NEAR_STANDARD_DEG:g}, little is to be expected of steering"])
+        near = [str(label) for label, angle in zip(bins["bin"], bins[f"{prior}_deg"], strict=True) if is_near(angle)]
+        words = f"; below {NEAR_STANDARD_DEG:g} in bin {', '.join(near)}: little to expect there" if near else ""
+        over_all = f"q* {prior}: {whole[f'{prior}_deg']:.0f} over all bins"
+        lines.append(f"  {over_all}; {by_bin} in bins 0 to {len(bins) - 1}{words}")
+    return "\n".join(lines)
+
+
+def is_near(angle_deg: float) -> bool:
+    """Whether a steered direction is so close to standard that steering changes little."""
+    return angle_deg < NEAR_STANDARD_DEG

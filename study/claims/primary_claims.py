@@ -41,7 +41,7 @@ PRIMARY_CLAIMS = (
         title="Is steering by gamma 2 better than standard where the picture is needed?",
         paper="Visual steering is 2.36 points above standard (Tab. 1), with lambda 0.01.",
         statements=_primary("vgs", "standard"),
-        explanation="Steering without preservation unlearns language: the language loss ends higher than that of standard.",
+        explanation="Steering without preservation unlearns language: its language loss ends above that of standard.",
         note=_PRIMARY_NOTE,
         ours=True,
     ),

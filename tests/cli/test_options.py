@@ -92,3 +92,12 @@ def test_text_that_may_be_left_out_is_taken_as_it_is(text):
     assert checked(PairOptions, {"teacher": None}).teacher is None
     with pytest.raises(OptionError, match="`teacher` must be text, got 3"):
         checked(PairOptions, {"teacher": 3})
+
+
+@pytest.mark.parametrize(("given", "meant"), [("--per-bim", "--per-bin"), ("--per", "--per-bin"), ("--zzz", None)])
+def test_a_flag_that_does_not_exist_names_the_one_that_is_most_alike(capsys, given, meant):
+    with pytest.raises(SystemExit) as end:
+        parser_for("probes.angles", None, (UnitOptions,)).parse_args([given, "4"])
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and f"unrecognized arguments: {given}" in said
+    assert (f"; did you mean {meant}?; see" in said) if meant else "did you mean" not in said

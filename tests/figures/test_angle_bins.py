@@ -144,9 +144,15 @@ def test_the_strips_hold_dependence_losses_and_obtuse_shares(figure, rows):
     assert {ax.get_xlabel() for ax in figure.axes[6:]} == {"VDS bin (0 = least visual)"}
 
 
+def test_the_legend_names_no_spread_where_a_bin_has_one_unit(rows):
+    alone = rows.assign(**{f"{angle}_std_deg": 0.0 for angle in PAIRS})
+    words = [mark.get_label() for mark in angle_bins.legend_entries(alone, "mean")]
+    assert not any("0.5 std" in word for word in words)
+
+
 def test_the_legend_says_what_the_marks_are(figure):
     words = " | ".join(text.get_text() for text in figure.legends[0].get_texts())
-    for said in ("95 % interval of the mean", "± 0.5 std", "90°", "null", "paper: curve read off"):
+    for said in ("95 % interval of the mean", "± 0.5 std", "90°", "null", "the paper's models: curve read off"):
         assert said in words
 
 

@@ -248,7 +248,8 @@ def test_the_other_units(flags, tmp_path, unit):
 
 def test_the_printed_table_shows_mean_interval_and_null(record):
     lines = angles.angle_table(record.bins, "language_model").splitlines()
-    assert "language_model" in lines[0] and lines[1].split()[0] == "bin"
+    assert "language_model" in lines[0] and lines.pop(1).startswith("q* is held fixed")
+    assert lines[1].split()[0] == "bin"
     assert len(lines) == 5 and len({len(line) for line in lines[1:]}) == 1
     row = record.bins[(record.bins["scope"] == "language_model") & (record.bins["bin"] == 0)].iloc[0]
     assert f"{row['angle_language_visual_mean_deg']:.0f}+-" in lines[2]
@@ -282,5 +283,12 @@ def test_the_angle_to_the_steered_gradient_is_printed(flags, tmp_path, capsys):
     words = capsys.readouterr().out
     record = read_record(tmp_path / "out", "units", "grams")
     assert steered_lines(steered_angles(record.units, record.grams, "all")) in words
-    assert "standard and steered (gamma 2), pooled angles in degrees:\n  q* detached: " in words
-    assert "below 10, little is to be expected of steering" in words
+    assert "pooled angle between the standard and the steered gradient (gamma 2), degrees:\n  q* detached: " in words
+
+
+def test_only_bins_near_standard_say_that_little_is_to_expect():
+    angles = pd.DataFrame({"bin": [0, 1, 2, ALL_BINS], "detached_deg": [4.0, 12.0, 9.0, 8.0], "attached_deg": 20.0})
+    assert steered_lines(angles).splitlines()[1:] == [
+        "  q* detached: 8 over all bins; 4 12 9 in bins 0 to 2; below 10 in bin 0, 2: little to expect there",
+        "  q* attached: 20 over all bins; 20 20 20 in bins 0 to 2",
+    ]

@@ -4,6 +4,7 @@
 repository that changes meanwhile cannot mix two states.
 """
 
+import difflib
 import os
 import re
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from vlm.checkpoints.waiting import DownloadBar
 from vlm.names import resolve
 
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_PATH = re.compile(r"[./~\\]|[^:]*/.*/|[^:]*\\|[A-Za-z]:\\")
+"""What begins as a path, or has more parts than a hub id."""
 _BESIDE_WEIGHTS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")  # all but weights and code
 
 
@@ -105,6 +108,9 @@ def locate(checkpoint: str) -> Place:
     hub_id, at, revision = asked.partition("@")
     if at and (not revision or Path(hub_id).is_dir()):
         raise CheckpointError(f"`checkpoint` {asked} must be a folder, or a hub id and a revision of it: ID@REVISION")
+    if _PATH.match(hub_id):
+        why = f"there is no such folder{_nearest(asked)}"
+        raise CheckpointError(f"`checkpoint` {asked} is neither a checkpoint folder nor on the hub: {why}")
     try:
         folder = snapshot_download(
             hub_id, revision=revision or None, allow_patterns=list(_BESIDE_WEIGHTS), tqdm_class=DownloadBar
@@ -114,6 +120,17 @@ def locate(checkpoint: str) -> Place:
             f"`checkpoint` {asked} is neither a checkpoint folder nor on the hub: {why_not_there(error)}"
         ) from None
     return Place(asked, Path(folder), hub_id, Path(folder).name)
+
+
+def _nearest(path: str) -> str:
+    """Return the folder next to a path whose name is most like it, as words of a message; empty if none is."""
+    place = Path(path)
+    try:
+        names = [folder.name for folder in place.parent.iterdir() if folder.is_dir()]
+    except (OSError, ValueError):
+        names = []
+    alike = difflib.get_close_matches(place.name, names, 1)
+    return f"; did you mean {place.parent / alike[0]}?" if alike else "; check the path"
 
 
 def why_not_there(error: BaseException) -> str:

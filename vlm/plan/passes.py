@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from vlm.checkpoints.foreign import naming
 from vlm.plan.inputs import Shown
 from vlm.plan.outline import Outline
 from vlm.plan.shapes_only import Counts, ShapesOnly
@@ -50,7 +51,7 @@ class Pass:
 
 def scoring_pass(outline: Outline, shown: Shown, batch: int, n_response: int) -> Pass:
     """Return the cost of a view of a batch without a graph, up to the hidden states of the response."""
-    with torch.no_grad(), ShapesOnly(outline.model) as run:
+    with torch.no_grad(), _on_shapes(outline) as run:
         hidden = _hidden(run, outline, shown.inputs(outline, batch, n_response), n_response)
         return Pass(replace(run.counts), hidden.nbytes)
 
@@ -63,7 +64,7 @@ def gradient_pass(
     The head's own gradient is part of it: it comes with the loss.
     """
     weights = [p for p in outline.model.parameters() if p.requires_grad] if trained is None else list(trained)
-    with torch.enable_grad(), ShapesOnly(outline.model) as run:
+    with torch.enable_grad(), _on_shapes(outline) as run:
         with _outputs(outline) as sizes:
             hidden = _hidden(run, outline, shown.inputs(outline, batch, n_response), n_response)
         forward, size = replace(run.counts), hidden.nbytes
@@ -97,13 +98,13 @@ class SamplingCosts:
 
 def sampling_costs(outline: Outline, shown: Shown, batch: int, n_response: int) -> SamplingCosts:
     """Return what a batch of responses costs, one token after the other."""
-    with torch.no_grad(), ShapesOnly(outline.model) as run:
+    with torch.no_grad(), _on_shapes(outline) as run:
         inputs = shown.inputs(outline, batch)
         run.holds(*inputs.values())
         outline.model(**inputs, logits_to_keep=1, use_cache=True, past_key_values=DynamicCache())
         prompt = replace(run.counts)
     text = replace(shown, view=None, visual=0, uneven=False)
-    with torch.no_grad(), ShapesOnly(outline.model) as run:
+    with torch.no_grad(), _on_shapes(outline) as run:
         cache, inputs = DynamicCache(), text.inputs(outline, batch, n_response - 1)
         with _head_on_one_row(outline):
             outline.model(**inputs, logits_to_keep=1, use_cache=True, past_key_values=cache)
@@ -114,6 +115,18 @@ def sampling_costs(outline: Outline, shown: Shown, batch: int, n_response: int) 
         outline.model(input_ids=ids, attention_mask=mask, position_ids=place, past_key_values=cache, use_cache=True)
         step = replace(run.counts, peak_bytes=run.counts.peak_bytes - held)
     return SamplingCosts(prompt, step, held)
+
+
+@contextmanager
+def _on_shapes(outline: Outline) -> Iterator[ShapesOnly]:
+    """Run a model on shapes alone.
+
+    Raises:
+        CheckpointError: it fails, as one does whose config is not of its processor's pictures.
+    """
+    way_out = "its config and its processor's settings must be of one model"
+    with naming(outline.name, "cannot be planned", way_out), ShapesOnly(outline.model) as run:
+        yield run
 
 
 def _hidden(run: ShapesOnly, outline: Outline, inputs: dict[str, Tensor], n_response: int) -> Tensor:

@@ -47,8 +47,8 @@ class Truncation:
         return f"{self.n_cut} of {self.n_responses} responses ({100 * self.share:.0f} %) {how}"
 
     def say(self) -> None:
-        """Print the number on stderr, as a warning where it is large; nothing without any response."""
-        if not self.n_responses:
+        """Print the number on stderr, as a warning where it is large; nothing where none is cut."""
+        if not self.n_cut:
             return
         if self.share > WARNED:
             print_err(f"warning: {self}: {self._way_out}")

@@ -10,6 +10,9 @@ from probes.diagnosis.verdict_rules import DO_NOT_STEER, HARMFUL, NOTHING, STEER
 from records.tables.diagnosis import TRIED
 from stats import Interval
 
+SURE = ((2.5758 + 0.8416) / 2.5758) ** 2
+"""Times the prompts that decide with a power of 80 % where the interval is one of 99 %."""
+
 SEES = Evidence(0.5, 0.1, 0.4, vds_nats=0.2, student_vds_nats=0.1, content_nats=0.8, student_content_nats=0.2)
 """Both see, and gamma is 2."""
 _BLIND = replace(SEES, vds_nats=0.0, content_nats=0.0)

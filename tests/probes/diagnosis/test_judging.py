@@ -16,7 +16,7 @@ from probes.stages import trial_steps
 from probes.stages.trial_steps import CONFIDENCE, MARGIN_SHARE, Pace, Setting, trial_rows
 from records.tables.diagnosis import TRIED
 from stats import Interval
-from tests.probes.diagnosis.cases import ABOVE, BELOW, MARGIN, NEAR, ORDER, SEES, UNSURE, setting, tried
+from tests.probes.diagnosis.cases import ABOVE, BELOW, MARGIN, NEAR, ORDER, SEES, SURE, UNSURE, setting, tried
 
 WIDTHS = st.floats(1.0, 20.0)
 ESTIMATES, HALVES = st.floats(-1.0, 1.0), st.floats(0.0, 1.0)
@@ -59,25 +59,34 @@ def test_words():
 
 def test_what_would_decide_by_hand():
     """Half width 0.2, and 0.05 from the margin: 16 times the prompts. The interval holds 0: no number of steps."""
-    assert Difference(UNSURE, MARGIN).needs(MARGIN).prompts == pytest.approx(16.0)
+    assert Difference(UNSURE, MARGIN).needs(MARGIN).prompts == pytest.approx(16.0 * SURE, rel=1e-3)
     assert Difference(UNSURE, MARGIN).needs(MARGIN).steps == inf
     rising = Difference(Interval(0.05, 0.25, 0.15), MARGIN)  # at twice the steps its lower bound reaches the margin
-    assert rising.needs(MARGIN) == Needs(pytest.approx(4.0), pytest.approx(2.0))
+    assert rising.needs(MARGIN) == Needs(pytest.approx(4.0 * SURE, rel=1e-3), pytest.approx(2.0))
     falling = Difference(Interval(-0.15, -0.05, -0.1), MARGIN)
     assert falling.needs(-MARGIN) == Needs(inf, pytest.approx(2.0))
     assert Difference(Interval(nan, nan, 0.3), MARGIN).needs(MARGIN) == Needs(inf, inf)
 
 
+def test_as_many_prompts_as_it_needs_decide_in_four_of_five_cases():
+    rng, se = np.random.default_rng(0), 0.05
+    estimate, margin = 0.02, 0.08
+    interval = Interval(estimate - 2.5758 * se, estimate + 2.5758 * se, estimate)
+    then = se / sqrt(Difference(interval, margin).needs(margin).prompts)
+    upper = estimate + then * (rng.normal(size=20_000) + 2.5758)
+    assert np.mean(upper < margin) == pytest.approx(0.8, abs=0.01)
+
+
 def test_a_setting_needs_what_its_hardest_question_needs():
     falling, rising = Interval(-0.3, -0.05, -0.175), Interval(0.05, 0.25, 0.15)
     needs = setting(2.0, 1.0, NEAR, falling, UNSURE).needs  # 2.8 for the gain, 16 for the language
-    assert needs.prompts == pytest.approx(16.0) and needs.steps == inf
+    assert needs.prompts == pytest.approx(16.0 * SURE, rel=1e-3) and needs.steps == inf
     needs = setting(2.0, 1.0, NEAR, falling, NEAR).needs
-    assert needs == Needs(pytest.approx((0.125 / 0.075) ** 2), pytest.approx(2.0))
+    assert needs == Needs(pytest.approx((0.125 / 0.075) ** 2 * SURE, rel=1e-3), pytest.approx(2.0))
     needs = setting(2.0, 1.0, NEAR, falling, rising).needs  # the language alone settles it
-    assert needs == Needs(pytest.approx(4.0), pytest.approx(2.0))
+    assert needs == Needs(pytest.approx(4.0 * SURE, rel=1e-3), pytest.approx(2.0))
     needs = setting(2.0, 1.0, Interval(-0.2, 0.2, 0.0), Interval(-0.15, 0.15, 0.0), NEAR).needs  # neither gains
-    assert needs.prompts == pytest.approx(4.0) and needs.steps == inf
+    assert needs.prompts == pytest.approx(4.0 * SURE, rel=1e-3) and needs.steps == inf
 
 
 @given(st.lists(st.tuples(ESTIMATES, HALVES), min_size=3, max_size=3), WIDTHS, st.sampled_from([0.0, 2.0]))

@@ -11,6 +11,7 @@ from vlm.checkpoints import places, waiting, weights
 from vlm.checkpoints.adapter_folders import bytes_fingerprint, weights_fingerprint
 from vlm.checkpoints.checkpoint import CheckpointError, check_vision, load_model
 from vlm.checkpoints.pair import load_pair
+from vlm.checkpoints.places import locate
 
 FIRST, SECOND = "1" * 40, "2" * 40
 
@@ -169,3 +170,16 @@ def test_an_address_is_no_name_on_the_hub_and_going_online_would_not_help(name):
     ) as caught:
         places.locate(name)
     assert "OFFLINE" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("asked", ["./my-techer", "models/deep/my-techer", "../x/my-techer", "~/my-techer"])
+def test_what_looks_like_a_path_is_not_asked_of_the_hub(monkeypatch, asked):
+    monkeypatch.setattr(places, "snapshot_download", lambda *_, **__: pytest.fail("asked"))
+    with pytest.raises(CheckpointError, match="there is no such folder; check the path"):
+        locate(asked)
+
+
+def test_the_folder_with_the_name_that_is_most_alike_is_named(tmp_path):
+    (tmp_path / "my-teacher").mkdir()
+    with pytest.raises(CheckpointError, match=f"did you mean {tmp_path / 'my-teacher'}\\?"):
+        locate(str(tmp_path / "my-techer"))

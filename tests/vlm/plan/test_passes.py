@@ -5,6 +5,7 @@ import torch
 
 from tests import models
 from vlm.checkpoints.pair import load_pair
+from vlm.checkpoints.places import CheckpointError
 from vlm.plan.costs import SAMPLING_BYTES
 from vlm.plan.inputs import Shown
 from vlm.plan.outline import outline
@@ -97,3 +98,15 @@ def test_drawing_a_token_takes_as_many_bytes_as_are_planned():
 def test_a_number_that_shapes_do_not_have_is_asked_for_in_vain():
     with ShapesOnly(torch.nn.Identity()), pytest.raises(ShapesOnlyError, match="asks for a number"):
         torch.zeros(3, device="meta").sum().item()
+
+
+@pytest.mark.parametrize("cost", [scoring_pass, gradient_pass, sampling_costs])
+def test_a_model_that_fails_on_its_processors_pictures_is_one_line(student, shown, monkeypatch, cost):
+    def fails(*_, **__):
+        raise ValueError("picture features and tokens\ndo not match")
+
+    monkeypatch.setattr(student.model, "forward", fails)
+    with pytest.raises(CheckpointError) as refusal:
+        cost(student, shown, 1, RESPONSE)
+    said = str(refusal.value)
+    assert said.startswith(f"`checkpoint` {student.name} cannot be planned (picture features") and "\n" not in said

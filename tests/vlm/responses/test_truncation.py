@@ -20,12 +20,17 @@ def test_the_share_is_that_of_the_responses_that_are_cut(cut):
     assert counted == Truncation(sum(cut), len(cut), 8) and counted.share == sum(cut) / len(cut)
 
 
-@pytest.mark.parametrize(("n_cut", "begins"), [(0, "note: 0 of 10"), (2, "note: 2 of 10"), (3, "warning: 3 of 10")])
+@pytest.mark.parametrize(("n_cut", "begins"), [(1, "note: 1 of 10"), (2, "note: 2 of 10"), (3, "warning: 3 of 10")])
 def test_what_is_said(capsys, n_cut, begins):
     Truncation(n_cut, 10, 64).settle(allowed=False)
     said = capsys.readouterr().err
     assert said.startswith(f"{begins} responses ({10 * n_cut} %) are truncated at `max_response` 64")
     assert ("raise `max_response`" in said) is (n_cut > 2)
+
+
+def test_nothing_is_said_where_none_is_cut(capsys):
+    Truncation(0, 10, 64).settle(allowed=False)
+    assert capsys.readouterr().err == ""
 
 
 def test_four_fifths_may_be_cut_and_no_more(capsys):
