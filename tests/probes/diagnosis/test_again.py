@@ -40,7 +40,7 @@ def read(line):
 
 
 def test_more_prompts_where_the_interval_holds_zero(bundled):
-    """A half width of 0.2 and 0.05 to the margin, with a power of 80 %: 28 times the 8 prompts; ten times are asked for."""
+    """Half width 0.2, 0.05 to the margin, power 80 %: 28 times the 8 prompts decide; ten times are asked for."""
     result = asked_again(bundled, OPTIONS, setting(2.0, 1.0, NEAR, BELOW, UNSURE))
     assert result.more == More(230.0, math.inf)
     assert result.line("bundled") == "python -m probes.diagnose bundled --limit 80"
