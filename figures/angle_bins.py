@@ -52,7 +52,7 @@ PANELS = (
 STRIPS = (
     "(g) dependence on the picture (nats)",
     "(h) mean loss (nats)",
-    "(i) share of obtuse angles, language and visual",
+    "(i) share of obtuse angles in (a), (d)",
 )
 N_PANELS = len(PANELS) + len(STRIPS)
 # What a bin's angle is called, its spread, what its interval is of, and what the null is between.
