@@ -20,10 +20,10 @@ demo: $(STAMP) ## measure the angles of Figure 3 on the bundled pair and draw th
 	@$(BIN)/python -m probes.angles --out $(RECORD) --overwrite
 
 test: lint ## lint, then every test that is not slow
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: lint ## lint, then every test, those too that are slow: all checks of every family of models
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "slow or not slow"
+	@OMP_NUM_THREADS=1 EXAMPLES=100 $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or not slow"
 
 torture: $(STAMP) ## kill, fill disks, damage records and runs: the long form of tests/faults, with counts
 	@$(BIN)/python -m tests.faults.records

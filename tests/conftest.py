@@ -23,7 +23,10 @@ torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 
 # No deadline: a busy machine is no failure. Derandomized: the same examples in every run.
-settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=50)
+# EXAMPLES: how many of them, for a property without a number of its own.
+settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, database=None, max_examples=int(os.environ.get("EXAMPLES", "25"))
+)
 settings.load_profile("repeatable")
 
 

@@ -136,7 +136,7 @@ def citations(statements: Iterable[JudgedStatement]) -> list[Citation]:
         statement, there = judged.statement, judged.estimate is not None
         arms, seeds = needed.setdefault((statement.record, there), ({}, set()))
         arms |= dict.fromkeys(statement.statistic.arms)
-        seeds |= set(() if there else statement.statistic.seeds)
+        seeds |= set(statement.statistic.seeds)
     return [
         Citation(record, there, command(record, (*arms, *_seed_flags(seeds))))
         for (record, there), (arms, seeds) in needed.items()

@@ -119,7 +119,7 @@ def _run_settings(name: str, flags: Mapping[str, str]) -> dict[str, Any] | None:
     from train.config import Config
 
     arm, _, seed = name.rpartition("-")
-    shared = {flag: _value(text) for flag, text in flags.items() if flag not in ("answers", "seeds")}
+    shared = {flag: _value(text) for flag, text in flags.items() if flag != "answers"}
     try:
         config = Config(**arm_flags(arm, int(seed), shared))
     except (OptionError, ValueError):

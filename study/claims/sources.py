@@ -28,9 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "angles_second": _angles("angles_second", "--seed 1 --limit 192 --per-bin 128"),
     "angles_blind": _MAKE_BLIND + _angles("angles_blind", _BLIND),
     "study": _study("study"),
-    "study_average": _study(
-        "study_average", " --seeds 0 1 2 3 4 5 6 7 --weight-average 0.3333333333333333 --geometry-every 0", " --primary"
-    ),
+    "study_average": _study("study_average", " --weight-average 0.3333333333333333 --geometry-every 0", " --primary"),
     "study_small_rate": _study("study_small_rate", " --lr 1e-4"),
     "study_eta": _study("study_eta", " --steps 30"),
     "study_blind": _MAKE_BLIND + _study("study_blind", f" --steps 75 {_BLIND}"),

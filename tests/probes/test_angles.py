@@ -200,6 +200,7 @@ def test_prompts_without_a_picture_are_in_no_bin(record):
     assert record.record["complete"] is True
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_tables(flags, tmp_path, capsys):
     for name in ("one", "two"):
         assert angles.main([*flags, "--per-bin", "3", "--out", str(tmp_path / name)]) == 0

@@ -145,6 +145,7 @@ def test_numbers_do_not_depend_on_the_batch(folder, before, after, exact, tmp_pa
         pd.testing.assert_frame_equal(ours[name], others[name], rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_other_way_round_all_changes_turn_their_sign(before, after, exact, tmp_path, folder):
     argv = [str(after), str(before), *exact, *SETTING, "--rollouts-of", "after", "--out", str(tmp_path / "back")]
     assert compare.main(argv) == 0
@@ -166,6 +167,7 @@ def test_gradients_and_answers_can_be_left_out(before, after, exact, tmp_path, c
     assert (tmp_path / "few" / "before_after.png").is_file()
 
 
+@pytest.mark.slow
 def test_an_interrupted_comparison_is_continued_to_the_same_record(before, after, exact, folder, tmp_path, monkeypatch):
     adding = Shards.add
 

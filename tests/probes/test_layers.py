@@ -97,6 +97,7 @@ def undrawn(monkeypatch):
     monkeypatch.setattr(Measurement, "save", lambda self: [])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, monkeypatch, undrawn):
     monkeypatch.setattr(gradients, "SHARD", 2)
     argv = [*flags, "--per-bin", "2", "--batch", "2"]
@@ -136,6 +137,7 @@ def test_the_other_units(flags, tmp_path, unit, undrawn):
     assert table["angle_standard_visual_low_deg"].isna().all() == (unit == "corpus-bin")
 
 
+@pytest.mark.slow
 def test_as_a_process(flags, tmp_path):
     out = tmp_path / "out"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

@@ -114,6 +114,7 @@ def test_a_metric_of_one_half_shortens_and_turns_nothing(trained, plain, tmp_pat
     pd.testing.assert_frame_equal(halved["bins"][columns], whole["bins"][columns], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_layers_and_norms_measure_the_same(record, trained, tmp_path):
     assert layers.main([str(trained), *ADAM, "--out", str(tmp_path / "layers")]) == 0
     found = read_record(tmp_path / "layers", "units", "layers")

@@ -88,6 +88,7 @@ def test_a_checkpoint_is_measured_as_the_angles_probe_measures_it(table, series,
         assert row["norm_ratio_language_visual"] == pytest.approx(ratio)
 
 
+@pytest.mark.slow
 def test_an_interrupted_series_is_continued_to_the_same_table(series, setting, folder, tmp_path, monkeypatch):
     adding = Shards.add
 
@@ -110,6 +111,7 @@ def test_an_interrupted_series_is_continued_to_the_same_table(series, setting, f
     assert (tmp_path / "parts" / "norms.csv").read_bytes() == (folder / "norms.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_signed_bins_are_pooled_as_the_angles_probe_pools_them(series, setting, tmp_path, capsys):
     argv = [series[0], *setting, "--unit", "signed-bin"]
     assert norms.main([*argv, "--out", str(tmp_path / "norms")]) == 0

@@ -83,6 +83,7 @@ def test_the_batch_changes_nothing(float64_flags, tables, tmp_path, undrawn):
         pd.testing.assert_frame_equal(table, tables[name], rtol=1e-6, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_continued_to_the_same_tables(flags, tmp_path, monkeypatch, undrawn):
     assert sensitivity.main([*flags, "--out", str(tmp_path / "whole")]) == 0
     adding = RecordWriter.add
@@ -159,6 +160,7 @@ def test_a_check_takes_steps_of_fresh_optimizers(flags, tmp_path, capsys):
     assert capsys.readouterr().err.startswith("error: `check` takes steps from a fresh optimizer")
 
 
+@pytest.mark.slow
 def test_as_a_process(flags, tmp_path):
     out = tmp_path / "out"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

@@ -86,6 +86,7 @@ def test_words_of_an_error():
     assert line.endswith("by 12.00 degrees (at most 20.00) with q* attached; norms by up to 1.2 %.")
 
 
+@pytest.mark.slow
 def test_layers_state_it_for_each_group(flags, tmp_path, capsys):
     estimated, plain = tmp_path / "sketch", tmp_path / "exact"
     assert layers.main([*flags, *SETTING, "--sketch", "4", "--out", str(estimated)]) == 0
@@ -105,6 +106,7 @@ def test_layers_state_it_for_each_group(flags, tmp_path, capsys):
     assert errors.loc["layer_00.mlp", "norm_visual_error_mean_share"] > 1e-3
 
 
+@pytest.mark.slow
 def test_norms_state_it_for_each_checkpoint(flags, tmp_path, capsys):
     out = tmp_path / "record"
     assert norms.main([flags[0], flags[0], *flags[1:], "--per-bin", "2", "--sketch", "4", "--out", str(out)]) == 0
@@ -118,6 +120,7 @@ def test_norms_state_it_for_each_checkpoint(flags, tmp_path, capsys):
     assert titles[-1] == "sketch" and all(row[-1].startswith("+-") for row in rows)
 
 
+@pytest.mark.slow
 def test_a_diagnosis_states_it_beside_its_angles(flags, tmp_path):
     out = tmp_path / "record"
     argv = [*flags, "--per-bin", "2", "--sketch", "4", "--skip-forecast", "--shown", "1", "--out", str(out)]
@@ -129,6 +132,7 @@ def test_a_diagnosis_states_it_beside_its_angles(flags, tmp_path):
     assert page.count("Products of gradients were estimated: a unit&#39;s angles \u00b1") == 2
 
 
+@pytest.mark.slow
 def test_the_same_sketch_is_taken_for_the_check_of_the_dtype(flags, tmp_path):
     """A check in float64 of a sketch in float32 is one of rounding, not of the sketch."""
     out = tmp_path / "record"

@@ -137,6 +137,7 @@ def test_without_the_package_the_extra_is_named(here, flags):
     assert ended.stderr.strip() == "error: `sampler` vllm needs the package vllm: pip install 'vgs-geometry[vllm]'"
 
 
+@pytest.mark.slow
 def test_as_a_process(here, flags):
     path = os.pathsep.join([str(PACKAGE), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-m", "probes.vds", *flags, "--sampler", "vllm", "--allow-truncated", "--out", "record"]
