@@ -38,7 +38,7 @@ def draw(record: Measurement, quantity: str = "standard") -> Figure:
             colour, x = arm_colour(str(arm)), own["steered_deg"] + APART_DEG * (number - (n_arms - 1) / 2)
             panels.interval(ax, x, own["low"], own["high"], colour=colour)
             ax.plot(x, own["difference"], marker="o", ls="none", color=colour, label=arm, zorder=4)
-        ax.set_xlim(left=0)
+        ax.set_xlim(left=-0.5)
         ax.set_xlabel("angle between standard and standard + 2 visual (degrees); grey: below 10")
         ax.set_ylabel(f"arm \u2212 standard: {unit}")
         ax.legend()

@@ -73,6 +73,9 @@ ROWS = (
     GalleryPicture("study", "strength"),
     GalleryPicture("study", "step_time"),
     GalleryPicture("study", "tables"),
+    GalleryPicture("phases", "phase_diagram"),
+    GalleryPicture("phases", "phase_diagram", {"quantity": "correct"}),
+    GalleryPicture("phases", "steering_effect"),
     *(GalleryPicture(record, "accuracy") for record in _OTHER_STUDIES),
     *(GalleryPicture(record, "loss_dynamics", _FIXED) for record in _OTHER_STUDIES),
 )

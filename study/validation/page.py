@@ -105,9 +105,10 @@ def _regret(rows: pd.DataFrame) -> Iterator[str]:
     titles = ("policy", *(f"mean regret, {_UNITS[endpoint]}" for endpoint in (LOSS, POINTS)), "pairs")
     lines = []
     for name, policy in POLICIES.items():
-        values = [_number(mean_regret(rows, policy, endpoint)) for endpoint in (LOSS, POINTS)]
-        n_pairs = ", ".join(str(len(regrets(rows, policy, endpoint))) for endpoint in (LOSS, POINTS))
-        lines.append([name, *values, n_pairs])
+        counts = [len(regrets(rows, policy, endpoint)) for endpoint in (LOSS, POINTS)]
+        means = [_number(mean_regret(rows, policy, endpoint)) for endpoint in (LOSS, POINTS)]
+        values = [mean if count else "not trained" for mean, count in zip(means, counts, strict=True)]
+        lines.append([name, *values, ", ".join(map(str, counts))])
     yield markdown_table(titles, lines)
 
 

@@ -31,10 +31,24 @@ def always_standard(rows: pd.DataFrame) -> pd.Series | None:
     return None
 
 
-def always_published(rows: pd.DataFrame) -> pd.Series | None:
-    """Choose the published gamma 2 and lambda 0.01, q* detached; standard where that was not trained."""
-    own = (rows["gamma"] == GAMMA) & (rows["lambda"] == LAMBDA) & (rows["prior"] == "detached")
-    return rows[own].iloc[0] if own.any() else None
+class NotTrained(LookupError):
+    """A policy's setting was not trained on a pair, so that its regret there is unknown."""
+
+
+def always(gamma: float, lambda_: float) -> Policy:
+    """Return the policy that takes these strengths on every pair, q* detached.
+
+    Raises:
+        NotTrained: by the policy, on a pair where they were not trained.
+    """
+
+    def choose(rows: pd.DataFrame) -> pd.Series | None:
+        own = (rows["gamma"] == gamma) & (rows["lambda"] == lambda_) & (rows["prior"] == "detached")
+        if not own.any():
+            raise NotTrained
+        return rows[own].iloc[0]
+
+    return choose
 
 
 def below(threshold_nats: float) -> Policy:
@@ -50,16 +64,20 @@ def below(threshold_nats: float) -> Policy:
 POLICIES: Final[Mapping[str, Policy]] = {
     "the diagnosis": by_advice,
     "always standard": always_standard,
-    "always gamma 2, lambda 0.01": always_published,
+    f"always gamma {GAMMA:g}": always(GAMMA, 0.0),
+    f"always gamma {GAMMA:g}, lambda {LAMBDA:g}": always(GAMMA, LAMBDA),
 }
 
 
 def regrets(rows: pd.DataFrame, policy: Policy, endpoint: str = LOSS) -> pd.Series:
-    """Return the regret of a policy on each pair, by name; pairs without the endpoint are left out."""
+    """Return the regret of a policy on each pair, by name; pairs without the endpoint or its setting are left out."""
     sign = 1.0 if endpoint == LOSS else -1.0  # a loss is to be low, an accuracy high
     by_pair = {}
     for pair, members in rows[rows[endpoint].notna()].groupby("pair", sort=True):
-        chosen = policy(members)
+        try:
+            chosen = policy(members)
+        except NotTrained:
+            continue
         value = 0.0 if chosen is None else sign * float(chosen[endpoint])
         by_pair[str(pair)] = value - min(0.0, float((sign * members[endpoint]).min()))
     return pd.Series(by_pair, dtype=float)

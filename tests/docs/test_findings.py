@@ -113,3 +113,28 @@ ANGLE = "mean angle of bins 7-9 minus that of bins 0-2"
 )
 def test_the_first_findings_of_the_readme(statement, which, digits, words):
     assert words.format(*(f"{value:.{digits}f}" for value in claimed(statement)[which])) in README
+
+
+PAIRS = read_record(GALLERY / "phases").table("phases")
+
+
+def counted(quantity, verdict, pairs=PAIRS):
+    rows = pairs[pairs["quantity"] == quantity]
+    return f"{(rows['counts_as'] == verdict).sum()} of {len(rows)}"
+
+
+def test_when_steering_helps():
+    without = PAIRS[PAIRS["language_gap_nats"] < 1e-6]
+    assert f"In {counted('standard', 'lower')} comparisons steering lowers the standard loss" in FINDINGS
+    assert f"in {counted('standard', 'higher')} it leaves it higher" in FINDINGS
+    assert f"in {counted('standard', 'equivalent')} it makes no difference" in FINDINGS
+    assert f"equivalent in {counted('standard', 'equivalent', without)} comparisons" in FINDINGS
+    assert (
+        f"better in {counted('correct', 'better')} comparisons and worse in {counted('correct', 'worse')}" in FINDINGS
+    )
+
+
+def test_what_the_validation_says():
+    [correlation] = re.findall(r"rank correlation (\S+ \[\S+ \S+\]) over (\d+) pairs", spoken("docs/validation.md"))[:1]
+    value, low, high = re.findall(r"[\d.]+", correlation[0])
+    assert f"rank correlation of {float(value):.2f} ({float(low):.2f} to {float(high):.2f})" in FINDINGS

@@ -1,6 +1,7 @@
 """The page and the command: the first sentence says whether the diagnosis predicts, and all comes from records."""
 
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -172,3 +173,10 @@ def test_a_broken_table_is_one_line(file, text, complaint, folder, capsys):
     assert main(["--records", str(folder), "--out", str(folder / "page.md")]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and complaint in said and file in said
+
+
+def test_the_committed_page_is_what_the_records_say():
+    root = Path(__file__).parents[3]
+    rows = read_folder(root / "figures/gallery/validation", root / "figures/gallery/phases")
+    page = (root / "docs" / "validation.md").read_text(encoding="utf-8")
+    assert page == markdown_page(rows, "figures/gallery/validation", 0)

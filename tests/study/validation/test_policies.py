@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from study.validation.policies import (
-    always_published,
+    always,
     always_standard,
     below,
     by_advice,
@@ -20,6 +20,7 @@ from study.validation.policies import (
 from study.validation.reading import LOSS, POINTS
 from tests.study.validation.tables import line, row, table
 
+PUBLISHED = always(2.0, 0.01)
 STRONG = {"gamma": 2.0, "lambda": 1.0}
 ROWS = table(
     row("a", **{LOSS: -0.3, POINTS: 1.0}),
@@ -34,10 +35,10 @@ ROWS = table(
     [
         (by_advice, LOSS, {"a": 0.2, "b": 0.0}),
         (always_standard, LOSS, {"a": 0.3, "b": 0.0}),
-        (always_published, LOSS, {"a": 0.0, "b": 0.2}),
+        (PUBLISHED, LOSS, {"a": 0.0, "b": 0.2}),
         (by_advice, POINTS, {"a": 0.0, "b": 0.0}),
         (always_standard, POINTS, {"a": 4.0, "b": 0.0}),
-        (always_published, POINTS, {"a": 3.0, "b": 3.0}),
+        (PUBLISHED, POINTS, {"a": 3.0, "b": 3.0}),
     ],
 )
 def test_regrets_by_hand(policy, endpoint, expected):
@@ -48,6 +49,11 @@ def test_regrets_by_hand(policy, endpoint, expected):
 def test_pairs_without_the_endpoint_are_left_out():
     rows = table(row("a", **{LOSS: math.nan}), row("b", **{LOSS: -0.1}))
     assert regrets(rows, always_standard).to_dict() == pytest.approx({"b": 0.1})
+
+
+def test_pairs_that_did_not_train_the_setting_of_a_policy_are_left_out():
+    assert regrets(ROWS, always(2.0, 1.0)).to_dict() == pytest.approx({"a": 0.2})
+    assert regrets(ROWS, always(4.0, 1.0)).empty
 
 
 def test_where_prediction_is_right_the_threshold_is_between_help_and_harm():
