@@ -85,7 +85,13 @@ def test_a_monitor_keeps_to_the_device(checkpoints, places, tmp_path):
     monitor.end(0)
 
 
-@pytest.mark.parametrize("options", [{"teacher_device": "cpu"}, {"offload": True}, {"device_map": "auto"}])
+SPREAD = [
+    {"teacher_device": "cpu"},
+    *(pytest.param(options, marks=pytest.mark.slow) for options in ({"offload": True}, {"device_map": "auto"})),
+]
+
+
+@pytest.mark.parametrize("options", SPREAD)
 def test_wherever_the_teacher_is_numbers_and_header_are_the_same(checkpoints, options):
     plain = analyzer_of(checkpoints, device="cpu").angles(per_bin=1)
     with HostAndDevice():

@@ -139,6 +139,7 @@ def own_accelerate_state():
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
+@pytest.mark.slow
 def test_the_gpu_script_runs_at_small_size_on_the_cpu(tmp_path, capsys, monkeypatch, own_accelerate_state):
     arms = {name: gpu_work.ARMS[name] for name in ("standard", "vgs-lp, eta measured")}
     monkeypatch.setattr(gpu_work, "ARMS", arms)

@@ -161,6 +161,7 @@ def test_float32_on_the_whole_model(family: Callable[..., Built]) -> None:
     assert worst(sum(student.grams(cots).values()), expected) <= 2e-5
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # the newer name is not in all versions
 def test_gradient_checkpointing() -> None:
     student = random_student(qwen3_vl_moe, dtype=torch.float32)
@@ -216,7 +217,7 @@ def largest(student: Student) -> int:
     return mode.nbytes
 
 
-@pytest.mark.parametrize("family", [qwen3_vl_moe, gemma3])
+@pytest.mark.parametrize("family", [pytest.param(qwen3_vl_moe, marks=pytest.mark.slow), gemma3])
 def test_no_gradient_of_a_whole_stack_or_vocabulary_is_made(
     family: Callable[..., Built], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,7 +75,11 @@ def test_every_notebook_is_tested():
     assert set(TINY) == set(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+SHORT = ("figure3_angles", "steer_or_not")
+"""Those that run with every test; the others are slow."""
+
+
+@pytest.mark.parametrize("name", [n if n in SHORT else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
 def test_a_notebook_runs(name, tmp_path):
     parameters, shown = TINY[name]
     folders = {

@@ -161,6 +161,7 @@ def test_signed_bins_show_the_pooled_angle_and_say_so(flags, tmp_path, capsys):
     assert "Pooled angles (of the summed Gram matrices, not means over tokens) in degrees" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_signed_bins_of_one_token_each_give_the_pooled_angle_of_the_tokens(flags, tmp_path):
     """Where no response has two tokens in a bin, there is no sign to average over."""
     tables = {}

@@ -76,6 +76,7 @@ def test_rows_are_bins_then_all_then_text(folder):
     assert text["kl_visual_change_mean_nats"] == 0 != text["kl_language_change_mean_nats"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_compared_with_itself_has_not_changed(before, exact, tmp_path):
     again = models.copy_of(before, tmp_path / "again")
     assert compare.main([str(before), str(again), *exact, *SETTING, "--out", str(tmp_path / "self")]) == 0

@@ -49,7 +49,10 @@ def no_sampling(monkeypatch):
     monkeypatch.setattr(sampling, "sample", None)
 
 
-@pytest.mark.parametrize("name", PROBES)
+LONG = ("layers", "norms", "sensitivity")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in PROBES])
 def test_every_probe(here, checkpoints, flags, file, sampled, no_sampling, capsys, name):
     argv = [*flags, *PROBES[name], "--rollouts", file, "--out", "record"]
     if name == "accuracy":
