@@ -12,6 +12,7 @@ from geometry.objective_settings import GAMMA
 from probes.diagnosis.evidence import Evidence
 from probes.diagnosis.finding import Row, finding
 from probes.stages.forecast import gram_of
+from probes.stages.steering import is_near
 from probes.stages.tables import gram_of_rows
 from records.tables.diagnosis import PICTURE_ANSWERS
 from stats import Interval, bootstrap_of_mean, share_interval
@@ -49,7 +50,7 @@ def steered_angle_row(question: str, tables: Tables, evidence: Evidence, seed: i
         angle, source = Interval(nan, nan, value), "gradients of the forecast, all parameters"
     else:
         return []
-    near = angle.estimate < NEAR_STANDARD_DEG
+    near = is_near(angle.estimate)
     reason = f"{source}; {NEAR}" if near else source
     name = f"angle between standard and standard + {gamma:.3g} visual"
     verdict = "little to expect" if near else ""

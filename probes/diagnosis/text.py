@@ -19,12 +19,17 @@ _WIDTH, _BESIDE = 112, 60  # characters: of a line, and of a reason that stands 
 def summary(record: Measurement) -> str:
     """Return the findings, where the losses lie, the trial and the recommendation."""
     findings, has_trial = record.findings, "trial" in record.record["tables"]
-    if has_trial:  # the differences from standard stand in its table
-        findings = findings[~findings["reason"].str.startswith(MINUS_STANDARD)]
+    if has_trial:
+        findings = not_in_trial_table(findings)
     parts = [finding_lines(findings), class_table(record.token_classes)]
     if has_trial:
         parts.append(trial_table(record.trial))
     return "\n\n".join([*parts, recommendation_lines(record.recommendation)])
+
+
+def not_in_trial_table(findings: pd.DataFrame) -> pd.DataFrame:
+    """Return the findings without the differences from standard distillation, which `trial_table` shows."""
+    return findings[~findings["reason"].str.startswith(MINUS_STANDARD)]
 
 
 def finding_lines(findings: pd.DataFrame) -> str:

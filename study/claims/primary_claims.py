@@ -50,9 +50,8 @@ PRIMARY_CLAIMS = (
         paper="The paper has no arm whose prior p_S(.|x) is that of the untrained student.",
         statements=_primary("vgs-frozen", "standard"),
         explanation=(
-            "No language is unlearnt: the language loss is equivalent to that of standard. By the identity of "
-            "docs/theory.md the student follows a teacher with a damped prior, and the standard loss of that target "
-            "is not lower."
+            "Unlearnt language is no reason: the language loss is equivalent to that of standard. By the identity of "
+            "docs/theory.md the student follows another teacher, whose prior is damped."
         ),
         note=_PRIMARY_NOTE,
         ours=True,
