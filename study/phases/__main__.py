@@ -2,7 +2,7 @@
 
     python -m study.phases                                # all pairs of runs/suite, 3 arms, 8 seeds, 48 steps: hours
     python -m study.phases --pairs both language --seeds 0 1
-    python -m study.phases --pairs both --steps 150 --lr 3e-5 --answers 4000 --runs runs/long --records runs/records
+    python -m study.phases --pairs both --steps 150 --lr 3e-5 --answers 4000 --weight-average 0.333 --runs runs/long
 
 Reads the suite that `python -m study.suite --grid` made. Trains what the record of each pair, RECORDS/PAIR, lacks and
 adds each complete seed to it. Then writes the record OUT with the table `phases`, from all pairs that have a record and
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from cli.errors import exit_code
 from cli.options import Parser, flag, pick
@@ -37,6 +37,7 @@ class PhasesOptions:
         1e-4, "learning rate; rate times steps should be at most 0.05 of the spread of the weights"
     )
     answers: PositiveInt = flag(300, "prompts that each run answers at the end")
+    weight_average: NonNegativeFloat = flag(0.0, "share of the steps whose weights are averaged to answer; 0: the last")
     no_runs: bool = flag(False, "train nothing: make the table from the records that are there")
     runs: str = flag("runs/phases", "folder of the runs", short="FOLDER")
     records: str = flag("figures/gallery/suite", "folder of the pairs' records", short="FOLDER")
@@ -57,7 +58,8 @@ def _run(options: PhasesOptions) -> None:
     from study.suite.designs import flags_of_run
 
     if not options.no_runs:
-        plan = Plan(options.arms, options.answers, {**flags_of_run(options.steps), "lr": options.lr})
+        own = {"lr": options.lr, "weight_average": options.weight_average}
+        plan = Plan(options.arms, options.answers, {**flags_of_run(options.steps), **own})
         pairs = students(options.suite, options.pairs)
         for seed, name in product(options.seeds, pairs):
             print_out(f"pair {name}")
