@@ -180,6 +180,7 @@ PICTURES = (
     Picture("monitor", ("curves", "gradients"), "monitor", options=("scope",)),
     Picture("phase_diagram", ("phases",), "phases", options=("quantity",)),
     Picture("steering_effect", ("phases",), "phases", options=("quantity",)),
+    Picture("pair_contrasts", ("phases",), "phases", options=("quantity",)),
     Picture("tables", ("verdicts", "effects"), "study", page=".md"),
 )
 _BY_NAME: Mapping[str, Picture] = {one.name: one for one in PICTURES}

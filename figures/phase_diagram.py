@@ -30,8 +30,8 @@ QUANTITIES = ("standard", "language", "visual", "correct")
 DECIDED = ("lower", "higher", "better", "worse")
 
 
-def chosen(record: Measurement, quantity: str) -> pd.DataFrame:
-    """Return the rows of a quantity.
+def compared(record: Measurement, quantity: str) -> pd.DataFrame:
+    """Return the rows of a quantity: all pairs and contrasts.
 
     Raises:
         RecordError: there is no such quantity, or no pair.
@@ -42,6 +42,17 @@ def chosen(record: Measurement, quantity: str) -> pd.DataFrame:
     if rows.empty:
         raise RecordError(f"`{record.path}` has no pair: run some with `python -m study.phases`")
     return rows
+
+
+def against_standard(record: Measurement, quantity: str) -> pd.DataFrame:
+    """Return the rows of a quantity that compare an arm with standard distillation; raises as `compared`."""
+    rows = compared(record, quantity)
+    return rows[rows["against"] == "standard"]
+
+
+def unit_words(quantity: str) -> str:
+    """Return what a difference is counted in."""
+    return "points of right answers" if quantity == "correct" else f"nats of the {quantity} loss in bins 7-9"
 
 
 def sign(quantity: str) -> float:
@@ -73,13 +84,13 @@ def draw(record: Measurement, quantity: str = "standard") -> Figure:
     """Draw all pairs of a record, one panel for each arm.
 
     Raises:
-        RecordError: see `chosen`.
+        RecordError: see `compared`.
     """
-    rows = chosen(record, quantity)
+    rows = against_standard(record, quantity)
     arms = list(dict.fromkeys(rows["arm"]))
     most = float(np.nanmax(np.abs(rows["difference"]))) or 1.0
     norm = TwoSlopeNorm(0.0, -most, most)
-    unit = "points of right answers" if quantity == "correct" else f"nats of the {quantity} loss in bins 7-9"
+    unit = unit_words(quantity)
     with styled():
         across = sheet().across(min(len(arms), 3))
         figure, axes = panels.grid(len(arms), across, (2.5,), sharex=True, sharey=True)

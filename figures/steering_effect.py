@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from figures import panels
 from figures.fitting import finish
-from figures.phase_diagram import chosen
+from figures.phase_diagram import against_standard
 from figures.style import INK, NULL_GREY, arm_colour, styled
 from records import Measurement
 
@@ -26,7 +26,7 @@ def draw(record: Measurement, quantity: str = "standard") -> Figure:
     Raises:
         RecordError: there is no such quantity, or no pair.
     """
-    rows = chosen(record, quantity)
+    rows = against_standard(record, quantity)
     unit = "points of right answers" if quantity == "correct" else f"{quantity} loss, bins 7-9 (nats)"
     with styled():
         figure, [ax] = panels.grid(1, 1, (2.6,))

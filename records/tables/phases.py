@@ -6,7 +6,7 @@ from records.table import Table, by_name, real, text, whole
 
 PHASES: Final = Table(
     "phases",
-    "One row for each pair, arm and quantity: the arm compared with standard distillation.",
+    "One row for each pair, two arms that are compared, and quantity.",
     "study.phases",
     format="csv",
     columns=(
@@ -17,10 +17,11 @@ PHASES: Final = Table(
         real("standard_gap_nats", "Mean standard loss of the same tokens"),
         real("steered_deg", "Angle between the standard and the steered gradient, gamma 2, mean over first batches"),
         text("arm", "Name of the arm"),
+        text("against", "Name of the arm that it is compared with"),
         text("quantity", "standard, language or visual, a loss in bins 7-9; or correct, points of right answers"),
         whole("n_seeds", "Seeds that both arms have"),
         real("change", "Mean over seeds: after the last step minus before the first; of correct, after the last"),
-        real("change_against", "The same of standard distillation"),
+        real("change_against", "The same of the arm that it is compared with"),
         real("difference", "The first minus the second"),
         real("sd", "Standard deviation of the seeds' differences"),
         real("low", "Lower end of its 95 % interval by Student's t over the seeds' differences"),

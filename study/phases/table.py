@@ -1,11 +1,12 @@
 """The table `phases`, from the records of the pairs and their cards.
 
 The primary quantity of a run is the change of its standard loss in bins 7-9 on the first student's responses, from
-before the first step to after the last. Arms are compared over the seeds' differences, see `study.rules`.
+before the first step to after the last. Arms are compared over the seeds' differences, see `study.rules`: each with
+standard, and the two of each primary contrast.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
@@ -18,7 +19,7 @@ from records.tables.phases import PHASES
 from stats.bins import N_BINS, bins_label, upper_bins
 from study.comparison import BINS, CORRECT, Contrast, run_accuracies
 from study.evidence import Terms, between
-from study.rules import ACCURACY_MARGIN, LOSS_MARGIN, PRIMARY_GROUP
+from study.rules import ACCURACY_MARGIN, LOSS_MARGIN, PRIMARY, PRIMARY_GROUP
 
 STANDARD: Final = "standard"
 UPPER: Final = bins_label(upper_bins(N_BINS))
@@ -27,13 +28,23 @@ GAPS: Final = "bins 7-9"
 
 
 def phases(pairs: Mapping[str, tuple[Mapping[str, Any], Measurement]]) -> pd.DataFrame:
-    """Return the table: pairs in order, each arm but standard in each quantity.
+    """Return the table: pairs in order, each two arms of `contrasts` in each quantity.
 
     Args:
         pairs: by name, the card of each pair and the record of its runs.
     """
     rows = [row for name, (card, record) in pairs.items() for row in _rows(name, card, record)]
     return pd.DataFrame(rows, columns=PHASES.names)
+
+
+def contrasts(arms: Sequence[str]) -> list[tuple[str, str]]:
+    """Return which arms are compared with which, of those that were run.
+
+    >>> contrasts(["standard", "vgs", "vgs-lp-gamma-0-lambda-1"])
+    [('vgs', 'standard'), ('vgs-lp-gamma-0-lambda-1', 'standard')]
+    """
+    with_standard = [(arm, STANDARD) for arm in arms if arm != STANDARD]
+    return with_standard + [two for two in PRIMARY if two[1] != STANDARD and {*two} <= {*arms}]
 
 
 def loss_changes(curves: pd.DataFrame, loss: str) -> pd.Series:
@@ -61,25 +72,25 @@ def _rows(name: str, card: Mapping[str, Any], record: Measurement) -> Iterator[d
     about["steered_deg"] = float(steered_angles(gradients).mean()) if len(gradients) else math.nan
     quantities = {loss: loss_changes(record.table("curves"), loss) for loss in LOSSES}
     quantities[CORRECT] = run_accuracies(record.table("verdicts"), PRIMARY_GROUP)
-    arms = [arm for arm in dict.fromkeys(record.table("curves")["arm"]) if arm != STANDARD]
-    for arm in arms:
+    for arm, against in contrasts(list(dict.fromkeys(record.table("curves")["arm"]))):
         for quantity, runs in quantities.items():
-            yield about | _row(runs, arm, quantity)
+            yield about | _row(runs, arm, against, quantity)
 
 
-def _row(runs: pd.Series, arm: str, quantity: str) -> dict[str, Any]:
-    contrast = Contrast(arm, STANDARD, quantity, PRIMARY_GROUP if quantity == CORRECT else UPPER)
-    by_seed = runs.unstack("seed").loc[[arm, STANDARD]].dropna(axis="columns")
-    apart = (by_seed.loc[arm] - by_seed.loc[STANDARD]).to_numpy()
+def _row(runs: pd.Series, arm: str, against: str, quantity: str) -> dict[str, Any]:
+    contrast = Contrast(arm, against, quantity, PRIMARY_GROUP if quantity == CORRECT else UPPER)
+    by_seed = runs.unstack("seed").loc[[arm, against]].dropna(axis="columns")
+    apart = (by_seed.loc[arm] - by_seed.loc[against]).to_numpy()
     evidence = between(apart, 0.0, Terms(ACCURACY_MARGIN if quantity == CORRECT else LOSS_MARGIN))
     judged, difference = evidence.judged, evidence.difference
     low, high = difference.interval() if judged else (math.nan, math.nan)
     return {
         "arm": arm,
+        "against": against,
         "quantity": quantity,
         "n_seeds": len(apart),
         "change": by_seed.loc[arm].mean(),
-        "change_against": by_seed.loc[STANDARD].mean(),
+        "change_against": by_seed.loc[against].mean(),
         "sd": evidence.ours.sd,
         "difference": difference.value,
         "low": low,

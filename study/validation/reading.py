@@ -102,7 +102,7 @@ def _of_phases(phases: Path | None) -> dict[str, pd.DataFrame]:
         return {}
     table = read_record(phases, "phases").table("phases")
     where = [dict(_WHERE.values()).get(quantity, _UPPER) for quantity in table["quantity"]]
-    return {str(pair): rows for pair, rows in table.assign(against="standard", where=where).groupby("pair")}
+    return {str(pair): rows for pair, rows in table.assign(where=where).groupby("pair")}
 
 
 def _csv(path: Path, columns: Sequence[str], dtype: type | None = None) -> pd.DataFrame:

@@ -23,7 +23,7 @@ def table():
             for quantity, scale in {"standard": 1.0, "correct": -100.0}.items():
                 counts = "lower" if effect < -0.03 else "equivalent" if effect == 0 else "undecided"
                 rows.append(
-                    {"pair": pair, "about": "", "arm": arm, "quantity": quantity, "n_seeds": 8}
+                    {"pair": pair, "about": "", "arm": arm, "against": "standard", "quantity": quantity, "n_seeds": 8}
                     | {"language_gap_nats": language, "visual_gap_nats": visual, "steered_deg": angle}
                     | {"difference": scale * effect, "low": scale * effect - 0.01, "high": scale * effect + 0.01}
                     | {"counts_as": counts}

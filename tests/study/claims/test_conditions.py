@@ -3,9 +3,12 @@
 import pandas as pd
 import pytest
 
+from cli.options import Parser, pick
 from records import RecordError, open_record
 from records.tables.phases import PHASES
 from study.claims.conditions import section
+from study.phases.__main__ import PhasesOptions
+from study.rules import GRID_SEEDS, LONG_ARMS, LONG_PAIRS, LONG_RUN
 from tests.records.synthetic import HEADER
 
 FILL = {"string": "", "int64": 8, "double": 0.0}
@@ -17,7 +20,14 @@ def rows(arm, slope, n_seeds=8):
     made = []
     for number, verdict in enumerate(VERDICTS):
         one = {column.name: FILL[column.type] for column in PHASES.columns}
-        one |= {"pair": f"p{number}", "arm": arm, "quantity": "standard", "counts_as": verdict, "n_seeds": n_seeds}
+        one |= {
+            "pair": f"p{number}",
+            "arm": arm,
+            "against": "standard",
+            "quantity": "standard",
+            "counts_as": verdict,
+            "n_seeds": n_seeds,
+        }
         one |= {
             "language_gap_nats": 0.1 * number,
             "visual_gap_nats": float((7 * number) % 5),
@@ -29,8 +39,8 @@ def rows(arm, slope, n_seeds=8):
     return made
 
 
-def record(folder, made, probe="study.phases"):
-    with open_record(folder / "phases", HEADER | {"probe": probe}) as writer:
+def record(folder, made, probe="study.phases", name="phases"):
+    with open_record(folder / name, HEADER | {"probe": probe}) as writer:
         writer.finish({"phases": pd.DataFrame(made)[PHASES.names]}, {})
     return folder
 
@@ -59,3 +69,25 @@ def test_fewer_seeds_than_the_rule_asks_for_are_said(tmp_path):
 def test_the_record_of_another_probe_is_refused(tmp_path):
     with pytest.raises(RecordError, match="must be the record of `python -m study.phases`"):
         section(record(tmp_path, rows("vgs", 0.01), "probes.angles"))
+
+
+def test_longer_runs_are_judged_by_right_answers_contrast_by_contrast(tmp_path):
+    made = [row | {"quantity": "correct"} for row in rows("vgs", 1.0) if row["quantity"] == "standard"]
+    made += [row | {"arm": "vgs-lp-lambda-1", "against": "vgs-lp-gamma-0-lambda-1"} for row in made]
+    text = section(record(tmp_path, made, name="phases_accuracy"))
+    assert text.count("## When does steering help?") == 1 and "### Right answers after longer runs" in text
+    assert "**vgs-lp-lambda-1 - vgs-lp-gamma-0-lambda-1**: " in text and "differences -1.0 to +3.0 points" in text
+    assert "| p3 | vgs - standard | 0.0 % | +2.0 [+1.9, +2.1] | 0.0 | 0 | harms |" in text
+
+
+def test_the_command_is_what_the_rules_name(tmp_path):
+    text = section(
+        record(tmp_path, [row | {"quantity": "correct"} for row in rows("vgs", 1.0)], name="phases_accuracy")
+    )
+    _, _, command = text.partition("`python -m study.phases --pairs ")
+    words = command.partition("`")[0].split()
+    parser = Parser("study.phases", "")
+    parser.add_options(PhasesOptions)
+    options = pick(parser.parse_args(["--pairs", *words]), PhasesOptions)
+    assert (tuple(options.pairs), tuple(options.arms)) == (LONG_PAIRS, LONG_ARMS)
+    assert {name: getattr(options, name) for name in LONG_RUN} == LONG_RUN and tuple(options.seeds) == tuple(GRID_SEEDS)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from records import read_record
 from study.phases.__main__ import main
 from study.phases.runs import students
-from study.phases.table import loss_changes, phases, steered_angles
+from study.phases.table import contrasts, loss_changes, phases, steered_angles
+from study.rules import LONG_ARMS, PRIMARY
 from vlm.checkpoints.checkpoint import fingerprints
 
 CARD = {
@@ -69,6 +70,23 @@ def test_a_row_is_the_difference_from_standard_by_student_s_t():
     assert (row["visual_gap_nats"], row["language_gap_nats"]) == (0.3, 0.2)
     correct = table[table["quantity"] == "correct"].iloc[0]
     assert correct["difference"] == pytest.approx(20.0)
+
+
+def test_every_primary_contrast_is_made_where_both_arms_were_run():
+    assert {*PRIMARY} <= {*contrasts(LONG_ARMS)}
+    assert contrasts(["vgs-lp-lambda-1", "standard", "vgs"]) == [("vgs-lp-lambda-1", "standard"), ("vgs", "standard")]
+
+
+def test_arms_are_compared_with_each_other_over_their_common_seeds():
+    arms = {"standard": 0.0, "vgs-lp-lambda-1": 0.2, "vgs-lp-gamma-0-lambda-1": 0.15}
+    changes = {(arm, seed): value + 0.01 * seed for arm, value in arms.items() for seed in range(3)}
+    del changes["vgs-lp-lambda-1", 2]
+    answers = [{"arm": arm, "seed": seed, "group": "high", "correct": True} for arm, seed in changes]
+    tables = {"curves": curves(changes), "verdicts": pd.DataFrame(answers), "gradients": NO_GRADIENTS}
+    table = phases({"one": (CARD, record(**tables))}).query("quantity == 'standard'")
+    last = table.iloc[-1]
+    assert (last["arm"], last["against"], last["n_seeds"]) == ("vgs-lp-lambda-1", "vgs-lp-gamma-0-lambda-1", 2)
+    assert (last["difference"], last["change_against"]) == pytest.approx((0.05, 0.155))
 
 
 @given(st.integers(0, 10_000), st.floats(0.0, 8.0))

@@ -128,7 +128,7 @@ def test_what_training_did_may_be_read_from_a_record_of_many_pairs(folder, tmp_p
     frames = []
     for number in range(6):
         table = effects(vgs_lp=-0.3 + 0.1 * number).query("against == 'standard'")
-        frames.append(table.drop(columns=["against", "where"]).assign(pair=f"p{number}"))
+        frames.append(table.drop(columns="where").assign(pair=f"p{number}"))
         shutil.rmtree(folder / f"p{number}" / "study")
     phases = tmp_path_factory.mktemp("phases") / "record"
     every = pd.concat(frames)

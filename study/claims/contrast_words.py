@@ -1,0 +1,43 @@
+"""How the sections about pairs with set gaps word a row of the table `phases`."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import pandas as pd
+
+from study.rules import GRID_SEEDS
+
+_ORDER: Final = ("helps", "harms", "no difference", "undecided", "not judged")
+_WORDS: Final = {
+    "lower": "helps",
+    "better": "helps",
+    "higher": "harms",
+    "worse": "harms",
+    "equivalent": "no difference",
+}
+
+
+def verdict_of(row: Mapping[str, Any]) -> str:
+    """Return what a row counts as, in a reader's words."""
+    return _WORDS.get(row["counts_as"], row["counts_as"])
+
+
+def difference_cell(row: Mapping[str, Any], digits: int) -> str:
+    """Return a row's difference with its interval, if it has one."""
+    ends = f" [{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]" if row["low"] == row["low"] else ""
+    return f"{row['difference']:+.{digits}f}{ends}"
+
+
+def counted(rows: pd.DataFrame, digits: int, unit: str) -> str:
+    """Return how many pairs came to what, and the range of the differences."""
+    counts = Counter(map(verdict_of, rows.to_dict("records")))
+    words = [f"{kind} on {counts[kind]}" for kind in _ORDER if counts[kind]]
+    least, greatest = rows["difference"].min(), rows["difference"].max()
+    return f"{', '.join(words)} of {len(rows)} pairs; differences {least:+.{digits}f} to {greatest:+.{digits}f} {unit}"
+
+
+def interim(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield a warning if an arm has fewer seeds than the rules ask for."""
+    if (fewest := int(rows["n_seeds"].min())) < len(GRID_SEEDS):
+        yield f"**Interim**: the rule asks for {len(GRID_SEEDS)} seeds of each arm, and a pair here has {fewest}."
