@@ -6,15 +6,10 @@ python -m figures.glossary --out glossary.md
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from cli.errors import exit_code
-from cli.options import Parser, flag, pick
-from cli.visible import print_out
 from figures.glossary import PAPER, TERMS, Term
-from records.files import write_page
+from records.page_command import write_by_command
 
 OPENING: Final = f"""# Glossary
 
@@ -27,13 +22,6 @@ in degrees. Equations and figures are those of [{PAPER}](https://arxiv.org/abs/2
 | term | meaning | source |
 |---|---|---|
 """
-
-
-@dataclass(frozen=True)
-class PageOptions:
-    """Where the page is written"""
-
-    out: Path = flag(Path("docs/glossary.md"), "file of the page")
 
 
 def page() -> str:
@@ -53,15 +41,7 @@ def _escaped(text: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the page; return the exit code."""
-    parser = Parser("figures.glossary", __doc__)
-    parser.add_options(PageOptions)
-    options = pick(parser.parse_args(argv), PageOptions)
-    return exit_code(lambda: _write(options.out))
-
-
-def _write(path: Path) -> None:
-    write_page(path, page())
-    print_out(path)
+    return write_by_command("figures.glossary", __doc__, page, "docs/glossary.md", argv)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,10 @@ python -m records.tables --out tables.md
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 
-from cli.errors import exit_code
-from cli.options import Parser, flag, pick
-from cli.visible import print_out
 from records import columns
-from records.files import write_page
+from records.page_command import write_by_command
 from records.table import WORDS, Column, Table
 from records.tables import MODULES
 
@@ -40,13 +35,6 @@ With `--metric adam`, norms, products and angles of gradients are those in Adam'
 The unit of a column stands at the end of its name: `_nats`, `_deg`, `_percent`, `_seconds`, or `_share` for a number
 from 0 to 1. A frame may leave out an optional column.
 """
-
-
-@dataclass(frozen=True)
-class PageOptions:
-    """Where the page is written"""
-
-    out: Path = flag(Path("docs/tables.md"), "file of the page")
 
 
 def page() -> str:
@@ -91,15 +79,7 @@ def _prose(module: ModuleType) -> tuple[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the page; return the exit code."""
-    parser = Parser("records.tables", __doc__)
-    parser.add_options(PageOptions)
-    options = pick(parser.parse_args(argv), PageOptions)
-    return exit_code(lambda: _write(options.out))
-
-
-def _write(path: Path) -> None:
-    write_page(path, page())
-    print_out(path)
+    return write_by_command("records.tables", __doc__, page, "docs/tables.md", argv)
 
 
 if __name__ == "__main__":
