@@ -5,8 +5,11 @@
 
 Reads the table `phases` of a record written by `python -m study.phases`. One panel for each pair, one row for each two
 arms that are compared. Bars are 95 % intervals by Student's t over the seeds' differences. A point is full where the
-interval excludes 0, grey where the two arms are equivalent, and else open.
+interval excludes 0, grey where the two arms are equivalent, and otherwise open.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,15 +23,22 @@ from figures.sheets import sheet
 from figures.style import INK, NULL_GREY, arm_colour, styled
 from records import Measurement
 
-ROW_IN = 0.2  # height for each contrast
+ROW_IN = 0.26  # height for each contrast
 OTHER_IN = 0.5  # height of a panel's title, numbers and label
-KINDS = {"95 % interval excludes 0": INK, "equivalent": NULL_GREY, "undecided": "white"}
+OPEN = "undecided or not judged"
+KINDS = {"95 % interval excludes 0": INK, "equivalent": NULL_GREY, OPEN: "white"}
 """The inside of a point, by what the row counts as."""
 
 
 def kind(counts_as: str) -> str:
     """Return which of `KINDS` a verdict is drawn as."""
-    return next(iter(KINDS)) if counts_as in DECIDED else counts_as if counts_as in KINDS else "undecided"
+    return next(iter(KINDS)) if counts_as in DECIDED else counts_as if counts_as in KINDS else OPEN
+
+
+def contrast_name(row: Mapping[str, Any]) -> str:
+    """Return what is compared; two arms with long names on two lines."""
+    between = " " if row["against"] == "standard" else "\n"
+    return f"{row['arm']}{between}\u2212 {row['against']}"
 
 
 def draw_pair(ax: Axes, rows: pd.DataFrame) -> None:
@@ -39,7 +49,7 @@ def draw_pair(ax: Axes, rows: pd.DataFrame) -> None:
         ax.hlines(place, row["low"], row["high"], color=colour, linewidth=1.3, zorder=2)
         look = {"marker": "o", "ls": "none", "ms": 5, "mec": colour, "zorder": 3}
         ax.plot([row["difference"]], [place], mfc=colour if inside == INK else inside, **look)
-    ax.set_yticks(range(len(rows)), list(rows["arm"] + " \u2212 " + rows["against"]))
+    ax.set_yticks(range(len(rows)), [contrast_name(row) for row in rows.to_dict("records")])
     ax.set_ylim(len(rows) - 0.4, -0.6)
 
 
@@ -70,7 +80,7 @@ def draw(record: Measurement, quantity: str = "correct") -> Figure:
         for ax in axes[-across:]:
             ax.set_xlabel(unit_words(quantity))
         seeds = sorted({int(n) for n in rows["n_seeds"]})
-        words = f"{' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds"
-        gap_words = "gaps: visual and language loss of the untrained student in bins 7-9, nats"
+        words = f"seeds of each arm: {' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))}"
+        gap_words = "gaps: visual and language loss before training, bins 7-9 (nats)"
         finish(figure, "What steering changes, pair by pair", gap_words, words, handles=legend_entries(rows))
     return figure

@@ -18,28 +18,32 @@ CONTRASTS = [
 ]
 
 
-@pytest.fixture
-def record():
+def table():
     rows = [
         {"pair": pair, "visual_gap_nats": 0.3, "language_gap_nats": 0.1, "quantity": quantity, "n_seeds": 8}
         | dict(zip(("arm", "against", "difference", "low", "high", "counts_as"), contrast, strict=True))
-        for pair in ("both", "conflict")
+        for pair in ("language", "both", "conflict")
         for contrast in CONTRASTS
         for quantity in ("correct", "standard")
     ]
-    return SimpleNamespace(path="here", table={"phases": pd.DataFrame(rows, columns=PHASES.names)}.__getitem__)
+    return pd.DataFrame(rows, columns=PHASES.names)
+
+
+@pytest.fixture
+def record():
+    return SimpleNamespace(path="here", table={"phases": table()}.__getitem__)
 
 
 def test_every_pair_has_its_contrasts_with_their_intervals(record):
     figure = pair_contrasts.draw(record)
-    assert [ax.get_title(loc="left").partition(":")[0] for ax in figure.axes] == ["both", "conflict"]
+    assert [ax.get_title(loc="left").partition(":")[0] for ax in figure.axes] == ["language", "both", "conflict"]
     for ax in figure.axes:
         bars = [tuple(np.ravel(bar.get_segments()[0])) for bar in ax.collections]
         assert bars == [(low, place, high, place) for place, (*_, low, high, _) in enumerate(CONTRASTS)]
         points = [line for line in ax.lines if line.get_marker() == "o"]
         assert [line.get_xdata()[0] for line in points] == [contrast[2] for contrast in CONTRASTS]
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert names == [f"{arm} \u2212 {other}" for arm, other, *_ in CONTRASTS]
+    assert [" ".join(name.split()) for name in names] == [f"{arm} \u2212 {other}" for arm, other, *_ in CONTRASTS]
 
 
 def test_the_inside_of_a_point_says_what_counts(record):

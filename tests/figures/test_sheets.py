@@ -11,7 +11,7 @@ from figures.catalogue import PICTURES, picture
 from figures.gallery.rows import GALLERY, RIBBONS
 from figures.sheets import SHEETS, on_sheet, sheet
 from records import read_record
-from tests.figures import test_monitor, test_norm_dynamics, test_phase_diagram
+from tests.figures import test_monitor, test_norm_dynamics, test_pair_contrasts, test_phase_diagram
 from tests.figures.drawing import draw, refused
 from tests.figures.forecasts import trial_frame
 from tests.figures.texts import faults, smallest_pt
@@ -47,6 +47,8 @@ def record_of(one, checkpoints, monitored):
         return monitored
     if one.name == "trial":
         return SimpleNamespace(table={"trial": trial_frame(SETTINGS)}.__getitem__, header=HEADER, where="here")
+    if one.name == "pair_contrasts":
+        return SimpleNamespace(path="here", table={"phases": test_pair_contrasts.table()}.__getitem__)
     if one.drawn_by == "phases":
         return SimpleNamespace(path="here", table={"phases": test_phase_diagram.table()}.__getitem__)
     return one.read(GALLERY / RECORDS.get(one.name, "study"))
