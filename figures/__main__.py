@@ -52,7 +52,7 @@ OPTIONS = {
     "scope": _Option(str, "parameters: all (default), language_model, or a group that the record has", "SCOPE"),
     "arms": _Option(str, "arms to draw (default: the main ones that the record has)", "ARM", several=True),
     "group": _Option(str, "dependency group of the scenes: high (default), low or text", "GROUP"),
-    "quantity": _Option(str, "what is compared: standard (default), language, visual or correct", "NAME"),
+    "quantity": _Option(str, "what is compared: standard, language or visual, a loss, or correct", "NAME"),
     "window": _Option(int, "steps of the running mean, an odd number (default: 15)", "STEPS"),
     "rollouts": _Option(str, "whose losses: training (default), fixed or own", "KIND"),
     "gamma": _Option(float, "strength of the steering (default: 2)", "GAMMA"),

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import panels
+from figures.arms import STANDARD
 from figures.fitting import finish
 from figures.selection import check_choice
 from figures.sheets import sheet
@@ -47,12 +48,22 @@ def compared(record: Measurement, quantity: str) -> pd.DataFrame:
 def against_standard(record: Measurement, quantity: str) -> pd.DataFrame:
     """Return the rows of a quantity that compare an arm with standard distillation; raises as `compared`."""
     rows = compared(record, quantity)
-    return rows[rows["against"] == "standard"]
+    return rows[rows["against"] == STANDARD]
 
 
 def unit_words(quantity: str) -> str:
     """Return what a difference is counted in."""
     return "points of right answers" if quantity == "correct" else f"nats of the {quantity} loss in bins 7-9"
+
+
+def seeds_words(rows: pd.DataFrame) -> str:
+    """Return how many seeds two compared arms share, as words of a caption.
+
+    >>> seeds_words(pd.DataFrame({"n_seeds": [8, 6, 8]}))
+    'seeds that both arms have: 6 to 8'
+    """
+    ends = dict.fromkeys((int(rows["n_seeds"].min()), int(rows["n_seeds"].max())))
+    return f"seeds that both arms have: {' to '.join(map(str, ends))}"
 
 
 def sign(quantity: str) -> float:
@@ -103,8 +114,6 @@ def draw(record: Measurement, quantity: str = "standard") -> Figure:
             ax.set_xlabel("language gap: language loss, bins 7-9 (nats)")
         bar = figure.colorbar(axes[-1].collections[0], ax=axes, shrink=0.85)
         bar.set_label(f"for the better ({unit})")
-        seeds = sorted({int(n) for n in rows["n_seeds"]})
-        words = f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
         title = "When steering helps: pairs by their gaps"
-        finish(figure, title, f"numbers: {unit}", words, handles=legend_entries(rows))
+        finish(figure, title, f"numbers: {unit}", seeds_words(rows), handles=legend_entries(rows))
     return figure

@@ -5,7 +5,8 @@
 Reads the table `phases` of a record written by `python -m study.phases`. One point for each pair and arm, with its
 95 % interval: the difference between the arm and standard distillation in the change of a loss in bins 7-9. The angle
 lies between the standard gradient and standard plus 2 visual, before the first step. The arms of a
-pair have the same angle and stand side by side. The cross is the identity's prediction: without a language gap the two
+pair have the same angle and stand side by side; it leaves preservation out, if an arm has it. The cross is the
+identity's prediction: without a language gap the two
 gradients have one direction, and the difference is 0.
 """
 
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 
 from figures import panels
 from figures.fitting import finish
-from figures.phase_diagram import against_standard
+from figures.phase_diagram import against_standard, unit_words
 from figures.style import INK, NULL_GREY, arm_colour, styled
 from records import Measurement
 
@@ -27,7 +28,6 @@ def draw(record: Measurement, quantity: str = "standard") -> Figure:
         RecordError: there is no such quantity, or no pair.
     """
     rows = against_standard(record, quantity)
-    unit = "points of right answers" if quantity == "correct" else f"{quantity} loss, bins 7-9 (nats)"
     with styled():
         figure, [ax] = panels.grid(1, 1, (2.6,))
         ax.axhline(0, color=NULL_GREY, linewidth=0.9, zorder=1)
@@ -40,7 +40,7 @@ def draw(record: Measurement, quantity: str = "standard") -> Figure:
             ax.plot(x, own["difference"], marker="o", ls="none", color=colour, label=arm, zorder=4)
         ax.set_xlim(left=-0.5)
         ax.set_xlabel("angle between standard and standard + 2 visual (degrees); grey: below 10")
-        ax.set_ylabel(f"arm \u2212 standard: {unit}")
+        ax.set_ylabel(f"arm \u2212 standard: {unit_words(quantity)}")
         ax.legend()
         finish(figure, "The effect of steering against the angle to standard", "angles before the first step")
     return figure

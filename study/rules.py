@@ -26,9 +26,10 @@ prompts and these responses: in a pilot, seeds `PILOT_SEEDS`, the SD of a differ
 Grid points are judged by seeds `GRID_SEEDS`.
 
 **Right answers on such pairs.** Runs `LONG_RUN` of `LONG_ARMS` on `LONG_PAIRS`, seeds `GRID_SEEDS`, answer the prompts
-with the average of their last weights, as all runs after the trial of noise do. Each arm is compared with standard, and
-the two arms of a primary contrast with each other, by Student's t over the seeds' differences in accuracy on scenes
-`PRIMARY_GROUP`. All of it is exploratory: unadjusted, and each pair judged by itself.
+with the average of their last weights, as those of the primary contrasts do; runs on the grid answer with their last
+weights. Each arm is compared with standard, and the two arms of a primary contrast with each other, by Student's t over
+the seeds' differences in accuracy on scenes `PRIMARY_GROUP`. All of it is exploratory: unadjusted, and each pair judged
+by itself.
 
 **Speed.** "VGS lowers the visual loss faster" is about arms `SPEED_ARMS`. It is judged by the mean of the visual loss
 on the rollouts of training over steps `SPEED_STEPS`, for seeds from `SPEED_FROM_SEED` on. The standard loss over the
@@ -37,6 +38,8 @@ same steps is stated with it. Earlier seeds were seen before the rule and are ma
 
 from typing import Final
 
+STANDARD: Final = "standard"
+"""The arm that most others are compared with."""
 PRIMARY: Final = (
     ("vgs", "standard"),
     ("vgs-frozen", "standard"),
@@ -75,9 +78,9 @@ PILOT_SEEDS: Final = range(30, 36)
 GRID_SEEDS: Final = range(8)
 
 LONG_PAIRS: Final = ("language", "both", "conflict")
-LONG_ARMS: Final = ("standard", *dict.fromkeys(arm for two in PRIMARY for arm in two if arm != "standard"))
+LONG_ARMS: Final = ("standard", *dict.fromkeys(arm for two in PRIMARY for arm in two if arm != STANDARD))
 LONG_RUN: Final = {"steps": 150, "lr": 3e-5, "answers": 4000, "weight_average": 1 / 3}
-"""Rate times steps is that of the runs on the grid."""
+"""Rate times steps is 0.0045; on the grid it is 0.0048."""
 
 TRIAL_ARM: Final = "standard"
 """The arm on which ways to lessen the noise of a run are tried."""

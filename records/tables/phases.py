@@ -6,7 +6,7 @@ from records.table import Table, by_name, real, text, whole
 
 PHASES: Final = Table(
     "phases",
-    "One row for each pair, two arms that are compared, and quantity.",
+    "One row for each pair of models, contrast of two arms, and quantity.",
     "study.phases",
     format="csv",
     columns=(
@@ -20,7 +20,10 @@ PHASES: Final = Table(
         text("against", "Name of the arm that it is compared with"),
         text("quantity", "standard, language or visual, a loss in bins 7-9; or correct, points of right answers"),
         whole("n_seeds", "Seeds that both arms have"),
-        real("change", "Mean over seeds: after the last step minus before the first; of correct, after the last"),
+        real(
+            "change",
+            "Mean over seeds: the last weights' loss minus the first's; of correct, points of the weights that answer",
+        ),
         real("change_against", "The same of the arm that it is compared with"),
         real("difference", "The first minus the second"),
         real("sd", "Standard deviation of the seeds' differences"),

@@ -9,15 +9,13 @@ from typing import Final
 
 import pandas as pd
 
-from records import RecordError, read_record
 from records.record_json import RECORD
 from study.claims.grid_losses import grid_losses
 from study.claims.pair_answers import pair_answers
+from study.phases.read import read_phases
 
-_PROBE: Final = "study.phases"
-_TABLE: Final = "phases"
-_RECORDS: Final = {"phases": grid_losses, "phases_accuracy": pair_answers}
-"""By record, what makes the parts of the section."""
+_RECORDS: Final = {"phases": ("suite", grid_losses), "phases_accuracy": ("suite_accuracy", pair_answers)}
+"""By record, the folder of the records that it is made from, and what makes the parts of the section."""
 
 
 def section(folder: Path) -> str:
@@ -29,18 +27,10 @@ def section(folder: Path) -> str:
     Raises:
         RecordError: a record is broken, or another probe's.
     """
-    parts = [part for name, of in _RECORDS.items() for part in of(_table(folder / name))]
+    parts = [part for name, (runs, of) in _RECORDS.items() for part in of(_table(folder / name, folder / runs))]
     return "\n\n".join(["## When does steering help?", *parts]) if parts else ""
 
 
-def _table(record_folder: Path) -> pd.DataFrame:
-    """The table of a record; empty if there is no record."""
-    if not (record_folder / RECORD).is_file():
-        return pd.DataFrame()
-    record = read_record(record_folder, _TABLE)
-    if record.header["probe"] != _PROBE:
-        raise RecordError(
-            f"{record.where} must be the record of `python -m {_PROBE}`, got one of {record.header['probe']}: write it"
-            f" again with `python -m {_PROBE} --no-runs`"
-        )
-    return record.table(_TABLE)
+def _table(place: Path, runs: Path) -> pd.DataFrame:
+    """The table of a record, which is made from the records in `runs`; empty if there is no record."""
+    return read_phases(place, runs) if (place / RECORD).is_file() else pd.DataFrame()

@@ -1,5 +1,6 @@
 """How the sections about pairs with set gaps word a row of the table `phases`."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -8,6 +9,8 @@ import pandas as pd
 
 from study.rules import GRID_SEEDS
 
+NOTHING: Final = "\u2013"
+"""In a cell without a number."""
 _ORDER: Final = ("helps", "harms", "no difference", "undecided", "not judged")
 _WORDS: Final = {
     "lower": "helps",
@@ -18,15 +21,25 @@ _WORDS: Final = {
 }
 
 
-def verdict_of(row: Mapping[str, Any]) -> str:
+def verdict_of(row: Mapping[Any, Any]) -> str:
     """Return what a row counts as, in a reader's words."""
     return _WORDS.get(row["counts_as"], row["counts_as"])
 
 
-def difference_cell(row: Mapping[str, Any], digits: int) -> str:
+def number(value: float, spec: str) -> str:
+    """Return a number as a format says, and a dash for one that is not known.
+
+    >>> number(0.25, "+.1f"), number(float("nan"), ".2g")
+    ('+0.2', '\u2013')
+    """
+    return NOTHING if math.isnan(value) else f"{value:{spec}}"
+
+
+def difference_cell(row: Mapping[Any, Any], digits: int) -> str:
     """Return a row's difference with its interval, if it has one."""
-    ends = f" [{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]" if row["low"] == row["low"] else ""
-    return f"{row['difference']:+.{digits}f}{ends}"
+    spec = f"+.{digits}f"
+    ends = "" if math.isnan(row["low"]) else f" [{row['low']:{spec}}, {row['high']:{spec}}]"
+    return f"{number(row['difference'], spec)}{ends}"
 
 
 def counted(rows: pd.DataFrame, digits: int, unit: str) -> str:

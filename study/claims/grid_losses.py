@@ -5,9 +5,9 @@ from typing import Final
 
 import pandas as pd
 
-from study.claims.contrast_words import counted, difference_cell, interim, verdict_of
+from study.claims.contrast_words import counted, difference_cell, interim, number, verdict_of
 from study.claims.markdown import markdown_table
-from study.phases.table import STANDARD
+from study.rules import STANDARD
 
 _ENDPOINT: Final = "standard"
 _GAPS: Final = {
@@ -47,7 +47,7 @@ def _pairs_table(rows: pd.DataFrame) -> str:
         cells = [
             f"{difference_cell(by_arm[arm], 4)}, {verdict_of(by_arm[arm])}" if arm in by_arm else "-" for arm in arms
         ]
-        lines.append([str(pair), *gaps, f"{first['steered_deg']:.0f}", f"{first['change_against']:+.4f}", *cells])
+        lines.append([str(pair), *gaps, number(first["steered_deg"], ".0f"), f"{first['change_against']:+.4f}", *cells])
     return markdown_table(titles, lines) + "\n\nGaps, changes and differences in nats, angles in degrees."
 
 
@@ -61,7 +61,7 @@ def _orders(rows: pd.DataFrame) -> Iterator[str]:
             continue
         for name, words in _GAPS.items():
             result = spearmanr(own[name], own["difference"])
-            lines.append([str(arm), words, f"{result.statistic:+.2f}", f"{result.pvalue:.2g}"])
+            lines.append([str(arm), words, number(result.statistic, "+.2f"), number(result.pvalue, ".2g")])
     if lines:
         yield "Does a gap, or the angle, order the differences? Spearman's rank correlation over pairs, unadjusted:"
         yield markdown_table(("arm", "with", "rank correlation", "p"), lines)

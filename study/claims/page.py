@@ -22,10 +22,11 @@ statements are, not reproduced if one is not. A statement that is *shown* stands
 nothing. Questions of our own are answered by the same rules, **yes** or **no**.
 
 Intervals of angles and norms resample prompts. Those of training are over seeds, by the one rule of `study/rules.py`:
-Welch's t, unpaired. Below 6 seeds the SD of an accuracy on scenes high is pooled with a prior SD. The least and the
-greatest seed are shown, and nothing is judged by them. "No difference" holds by two one-sided tests. Three contrasts
-are *primary*, with p-values adjusted by Holm. Every other number of training is *exploratory* and unadjusted: where
-nothing differs, about 1 verdict in 20 says that something does.
+Welch's t, unpaired; on pairs with set gaps Student's t over the seeds' differences. Below 6 seeds the SD of an accuracy
+on scenes high is pooled with a prior SD. The least and the greatest seed are shown, and nothing is judged by them. "No
+difference" holds by two one-sided tests. Three contrasts are *primary*, with p-values adjusted by Holm. Every other
+number of training is *exploratory* and unadjusted: where nothing differs, about 1 verdict in 20 says that something
+does.
 
 The *smallest detectable* effect is the true one that these data find with a chance of 80 %. *Power* is the chance to
 find the effect that the paper publishes (`study/published.py`). *Seeds* are those in each arm that find a difference
@@ -42,7 +43,8 @@ blind. The margins of the claims (`study/claims/*_claims.py`) when all three see
 those with, and the first draw of prompts (`angles`) had been seen, and before the records `angles_second`,
 `angles_blind`, `study_small_rate`, `study_eta`, `study_blind` and `study_cost`. After the first seed of vgs-lp-lambda-1
 had been seen: the margins of "not higher than with standard" (0.02 nats) and "not worse" (-1 point), and the questions
-about lambda 1 and about what the diagnosis recommends."""
+about lambda 1 and about what the diagnosis recommends. The rules about pairs with set gaps stood before the runs that
+they judge."""
 _PROMPT_COLUMNS = ("statement", "ours, 95 % interval", "rule", "smallest detectable", "over", "verdict")
 _SEED_COLUMNS = (*_PROMPT_COLUMNS[:-1], "power", "seeds", "kind", "verdict")
 _NOTHING = "\u2013"

@@ -5,16 +5,19 @@ from typing import Any, Final
 
 import pandas as pd
 
-from study.claims.contrast_words import counted, difference_cell, interim, verdict_of
+from study.claims.contrast_words import counted, difference_cell, interim, number, verdict_of
 from study.claims.markdown import markdown_table
 from study.comparison import CORRECT
-from study.rules import LONG_ARMS, LONG_PAIRS, LONG_RUN
+from study.phases.table import contrasts
+from study.rules import ACCURACY_MARGIN, LONG_ARMS, LONG_PAIRS, LONG_RUN
 
 _RULES: Final = """\
-Three other students under the same teacher, {steps} steps at {lr:g}. Each run answers {answers:,} prompts with the
-average of its last weights; those that need the picture count. Intervals are Student's t over the seeds' differences.
-*No difference* has a margin of 2 points. Each row is judged by itself, exploratory and unadjusted. Command, after the
-suite's: `python -m study.phases {flags}`."""
+Other students under the same teacher, {steps} steps at learning rate {lr:g}. Each run answers {answers:,} prompts with
+the average of the weights of its last third of steps; only prompts that need the picture are judged. *Helps* and
+*harms* mean that the first arm has more or fewer right answers than the second: a 95 % interval of Student's t over the
+seeds' differences that excludes 0. *No difference* holds by two one-sided tests with a margin of {margin:g} points.
+Each row is judged by itself, exploratory and unadjusted. Commands: `python -m study.suite runs/suite`, then
+`python -m study.phases {flags}`."""
 
 
 def pair_answers(table: pd.DataFrame) -> Iterator[str]:
@@ -25,20 +28,29 @@ def pair_answers(table: pd.DataFrame) -> Iterator[str]:
     yield "### Right answers after longer runs"
     by_contrast = rows.groupby(["arm", "against"], sort=False)
     yield "\n".join(f"- **{arm} - {other}**: {counted(own, 1, 'points')}." for (arm, other), own in by_contrast)
-    yield _RULES.format(**LONG_RUN, flags=_flags())
+    yield _RULES.format(**LONG_RUN, margin=ACCURACY_MARGIN, flags=_flags())
+    yield from _missing(rows)
     yield from interim(rows)
     titles = ("pair", "contrast", "right answers of the second", "difference, points", "detectable", "p", "verdict")
     yield markdown_table(titles, [_answer_cells(row) for row in rows.to_dict("records")])
 
 
-def _answer_cells(row: Mapping[str, Any]) -> list[str]:
+def _missing(rows: pd.DataFrame) -> Iterator[str]:
+    """Name what the rules ask for and the table lacks."""
+    there = set(zip(rows["pair"], rows["arm"], rows["against"], strict=True))
+    wanted = [(pair, *two) for pair in LONG_PAIRS for two in contrasts(LONG_ARMS)]
+    if lacking := [f"{arm} - {other} on {pair}" for pair, arm, other in wanted if (pair, arm, other) not in there]:
+        yield f"**Interim**: the rule asks for {len(wanted)} rows, and {len(lacking)} are missing, first {lacking[0]}."
+
+
+def _answer_cells(row: Mapping[Any, Any]) -> list[str]:
     return [
         row["pair"],
         f"{row['arm']} - {row['against']}",
-        f"{row['change_against']:.1f} %",
+        f"{number(row['change_against'], '.1f')}",
         difference_cell(row, 1),
-        f"{row['detectable']:.1f}",
-        f"{row['p']:.2g}",
+        number(row["detectable"], ".1f"),
+        number(row["p"], ".2g"),
         verdict_of(row),
     ]
 

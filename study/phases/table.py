@@ -19,9 +19,8 @@ from records.tables.phases import PHASES
 from stats.bins import N_BINS, bins_label, upper_bins
 from study.comparison import BINS, CORRECT, Contrast, run_accuracies
 from study.evidence import Terms, between
-from study.rules import ACCURACY_MARGIN, LOSS_MARGIN, PRIMARY, PRIMARY_GROUP
+from study.rules import ACCURACY_MARGIN, LOSS_MARGIN, PRIMARY, PRIMARY_GROUP, STANDARD
 
-STANDARD: Final = "standard"
 UPPER: Final = bins_label(upper_bins(N_BINS))
 GAPS: Final = "bins 7-9"
 """The row of a card's gaps that the diagram is drawn over."""
@@ -38,13 +37,13 @@ def phases(pairs: Mapping[str, tuple[Mapping[str, Any], Measurement]]) -> pd.Dat
 
 
 def contrasts(arms: Sequence[str]) -> list[tuple[str, str]]:
-    """Return which arms are compared with which, of those that were run.
+    """Return which arms are compared with which, both of those that were run.
 
     >>> contrasts(["standard", "vgs", "vgs-lp-gamma-0-lambda-1"])
     [('vgs', 'standard'), ('vgs-lp-gamma-0-lambda-1', 'standard')]
     """
     with_standard = [(arm, STANDARD) for arm in arms if arm != STANDARD]
-    return with_standard + [two for two in PRIMARY if two[1] != STANDARD and {*two} <= {*arms}]
+    return [two for two in dict.fromkeys((*with_standard, *PRIMARY)) if {*two} <= {*arms}]
 
 
 def loss_changes(curves: pd.DataFrame, loss: str) -> pd.Series:
@@ -72,7 +71,10 @@ def _rows(name: str, card: Mapping[str, Any], record: Measurement) -> Iterator[d
     about["steered_deg"] = float(steered_angles(gradients).mean()) if len(gradients) else math.nan
     quantities = {loss: loss_changes(record.table("curves"), loss) for loss in LOSSES}
     quantities[CORRECT] = run_accuracies(record.table("verdicts"), PRIMARY_GROUP)
-    for arm, against in contrasts(list(dict.fromkeys(record.table("curves")["arm"]))):
+    seeds = record.table("curves").groupby("arm", sort=False)["seed"].agg(set)
+    for arm, against in contrasts(list(seeds.index)):
+        if not seeds[arm] & seeds[against]:
+            continue
         for quantity, runs in quantities.items():
             yield about | _row(runs, arm, against, quantity)
 

@@ -23,6 +23,7 @@ from records.record_json import RECORD
 from records.tables.forecast import PRIORS
 from stats import N_BINS, bins_label, upper_bins
 from study.arms import ARMS
+from study.phases.read import read_phases
 
 PAIRS: Final = "pairs.csv"
 KEY: Final = ["pair", "gamma", "lambda", "prior"]
@@ -100,7 +101,7 @@ def _of_phases(phases: Path | None) -> dict[str, pd.DataFrame]:
     """The same of each pair of a record of `study.phases`, by the name of the pair."""
     if phases is None or not (phases / RECORD).is_file():
         return {}
-    table = read_record(phases, "phases").table("phases")
+    table = read_phases(phases, phases.parent / "suite")
     where = [dict(_WHERE.values()).get(quantity, _UPPER) for quantity in table["quantity"]]
     return {str(pair): rows for pair, rows in table.assign(where=where).groupby("pair")}
 

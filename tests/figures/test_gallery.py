@@ -57,9 +57,10 @@ def test_pictures_and_records_are_small():
     large = [path.name for path in files if path.suffix in (".png", ".svg") and path.stat().st_size > 250_000]
     assert large == []
     tables = [path for path in files if path.suffix in (".parquet", ".csv", ".json")]
-    runs = [path for path in tables if "study" in path.parent.name or "suite" in path.parts]
+    runs = [path for path in tables if path.relative_to(GALLERY).parts[0].startswith(("study", "suite"))]
     others = set(tables) - set(runs)
     assert sum(path.stat().st_size for path in others) < 3_000_000
+    assert sum(path.stat().st_size for path in runs) < 25_000_000
 
 
 # --- the command ---

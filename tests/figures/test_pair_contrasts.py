@@ -46,6 +46,26 @@ def test_every_pair_has_its_contrasts_with_their_intervals(record):
     assert [" ".join(name.split()) for name in names] == [f"{arm} \u2212 {other}" for arm, other, *_ in CONTRASTS]
 
 
+def test_a_pair_that_lacks_a_contrast_keeps_the_places_of_the_others():
+    frame = table().query("not (pair == 'both' and arm == 'vgs')")
+    figure = pair_contrasts.draw(SimpleNamespace(path="here", table={"phases": frame}.__getitem__))
+    places = [[bar.get_segments()[0][0][1] for bar in ax.collections] for ax in figure.axes]
+    assert places == [[0, 1, 2], [1, 2], [0, 1, 2]]
+    assert len(figure.axes[1].get_yticks()) == 3
+
+
+@pytest.mark.parametrize(("quantity", "side"), [("correct", "right"), ("standard", "left")])
+def test_the_axis_says_which_side_is_better(record, quantity, side):
+    assert f"({side}: better)" in " ".join(pair_contrasts.draw(record, quantity).axes[-1].get_xlabel().split())
+
+
+def test_what_was_not_judged_has_a_point_without_interval():
+    frame = table().assign(low=np.nan, high=np.nan, counts_as="not judged")
+    ax = pair_contrasts.draw(SimpleNamespace(path="here", table={"phases": frame}.__getitem__)).axes[0]
+    assert len([line for line in ax.lines if line.get_marker() == "o"]) == 3
+    assert [line.get_label() for line in pair_contrasts.legend_entries(frame)] == [pair_contrasts.OPEN]
+
+
 def test_the_inside_of_a_point_says_what_counts(record):
     points = [line for line in pair_contrasts.draw(record).axes[0].lines if line.get_marker() == "o"]
     inside = [to_rgba(line.get_markerfacecolor()) for line in points]

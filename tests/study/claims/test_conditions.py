@@ -1,5 +1,7 @@
 """The section about pairs with set gaps: its counts, its table, and the order of the differences."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -8,6 +10,7 @@ from records import RecordError, open_record
 from records.tables.phases import PHASES
 from study.claims.conditions import section
 from study.phases.__main__ import PhasesOptions
+from study.phases.table import contrasts
 from study.rules import GRID_SEEDS, LONG_ARMS, LONG_PAIRS, LONG_RUN
 from tests.records.synthetic import HEADER
 
@@ -45,6 +48,15 @@ def record(folder, made, probe="study.phases", name="phases"):
     return folder
 
 
+def drop_column(folder, file, column):
+    """Make a record one of a version without a column."""
+    old = pd.read_csv(folder / file).drop(columns=column)
+    old.to_csv(folder / file, index=False)
+    content = json.loads((folder / "record.json").read_text())
+    del content["hashes"], content["checksum"]
+    (folder / "record.json").write_text(json.dumps(content | {"schema_version": 1}))
+
+
 def test_without_the_record_there_is_no_section(tmp_path):
     assert section(tmp_path) == ""
 
@@ -77,7 +89,36 @@ def test_longer_runs_are_judged_by_right_answers_contrast_by_contrast(tmp_path):
     text = section(record(tmp_path, made, name="phases_accuracy"))
     assert text.count("## When does steering help?") == 1 and "### Right answers after longer runs" in text
     assert "**vgs-lp-lambda-1 - vgs-lp-gamma-0-lambda-1**: " in text and "differences -1.0 to +3.0 points" in text
-    assert "| p3 | vgs - standard | 0.0 % | +2.0 [+1.9, +2.1] | 0.0 | 0 | harms |" in text
+    assert "| p3 | vgs - standard | 0.0 | +2.0 [+1.9, +2.1] | 0.0 | 0 | harms |" in text
+    assert "asks for 15 rows, and 15 are missing, first vgs - standard on language" in text
+
+
+def test_all_rows_of_the_rules_are_whole(tmp_path):
+    one = rows("vgs", 1.0)[0] | {"quantity": "correct"}
+    names = [dict(zip(("arm", "against"), two, strict=True)) for two in contrasts(LONG_ARMS)]
+    made = [one | two | {"pair": pair} for pair in LONG_PAIRS for two in names]
+    assert "Interim" not in section(record(tmp_path, made, name="phases_accuracy"))
+
+
+def test_what_is_not_judged_has_dashes(tmp_path):
+    unknown = dict.fromkeys(("low", "high", "p", "detectable", "sd"), float("nan"))
+    made = [row | unknown | {"quantity": "correct", "n_seeds": 1} for row in rows("vgs", 1.0)]
+    text = section(record(tmp_path, made, name="phases_accuracy"))
+    assert "asks for 8 seeds" in text and "nan" not in text and "| \u2013 | \u2013 |" in text
+
+
+def test_rows_against_another_arm_are_not_those_of_the_grid(tmp_path):
+    ours = rows("vgs", 0.01)
+    other = [row | {"against": "vgs-frozen", "difference": 7.0} for row in ours]
+    first = section(record(tmp_path / "one", ours))
+    assert section(record(tmp_path / "two", ours + other)) == first
+
+
+def test_a_table_of_another_version_is_refused_with_the_way_out(tmp_path):
+    folder = record(tmp_path, rows("vgs", 0.01), name="phases_accuracy")
+    drop_column(folder / "phases_accuracy", "phases.csv", "against")
+    with pytest.raises(RecordError, match=r"misses columns: against: write it again with .*suite_accuracy"):
+        section(folder)
 
 
 def test_the_command_is_what_the_rules_name(tmp_path):

@@ -11,8 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from records import read_record
+from records import RecordError, read_record
 from study.phases.__main__ import main
+from study.phases.pairs import read_pairs
 from study.phases.runs import students
 from study.phases.table import contrasts, loss_changes, phases, steered_angles
 from study.rules import LONG_ARMS, PRIMARY
@@ -75,6 +76,14 @@ def test_a_row_is_the_difference_from_standard_by_student_s_t():
 def test_every_primary_contrast_is_made_where_both_arms_were_run():
     assert {*PRIMARY} <= {*contrasts(LONG_ARMS)}
     assert contrasts(["vgs-lp-lambda-1", "standard", "vgs"]) == [("vgs-lp-lambda-1", "standard"), ("vgs", "standard")]
+    assert contrasts(["vgs", "vgs-frozen"]) == []
+
+
+def test_arms_without_a_common_seed_are_left_out():
+    changes = {("standard", 0): 0.0, ("vgs", 1): 0.1, ("standard", 2): 0.0, ("vgs-frozen", 2): 0.3}
+    answers = [{"arm": arm, "seed": seed, "group": "high", "correct": True} for arm, seed in changes]
+    tables = {"curves": curves(changes), "verdicts": pd.DataFrame(answers), "gradients": NO_GRADIENTS}
+    assert set(phases({"one": (CARD, record(**tables))})["arm"]) == {"vgs-frozen"}
 
 
 def test_arms_are_compared_with_each_other_over_their_common_seeds():
@@ -107,11 +116,25 @@ def test_the_command_trains_adds_to_the_record_and_writes_the_table(checkpoints,
     teacher = {"teacher": str(checkpoints / "teacher"), "fingerprint": fingerprints(str(checkpoints / "teacher"))[0]}
     (suite / "one/student/pair.json").write_text(json.dumps(teacher))
     cards.mkdir()
-    (cards / "one.json").write_text(json.dumps(CARD))
+    weights = {"weights_of_model": fingerprints(str(suite / "one/student"))[0]}
+    weights["weights_of_teacher"] = teacher["fingerprint"]
+    (cards / "one.json").write_text(json.dumps(CARD | weights))
     assert list(students(suite)) == ["one"]
     places = {"suite": suite, "cards": cards, "runs": tmp_path / "runs", "records": tmp_path / "records"}
     flags = [word for name, path in places.items() for word in (f"--{name}", str(path))]
-    flags += ["--arms", "standard", "vgs", "--steps", "1", "--answers", "8", "--out", str(tmp_path / "out")]
+    flags += [
+        "--pairs",
+        "one",
+        "--arms",
+        "standard",
+        "vgs",
+        "--steps",
+        "1",
+        "--answers",
+        "8",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     short = {"batch": 4, "max_response": 4, "held_out": 4, "allow_truncated": True}
     monkeypatch.setattr("study.suite.designs.RUN", short)
     assert main([*flags, "--seeds", "0"]) == 0
@@ -122,9 +145,43 @@ def test_the_command_trains_adds_to_the_record_and_writes_the_table(checkpoints,
     assert set(read_record(tmp_path / "out").phases["n_seeds"]) == {2}
     monkeypatch.setattr("study.phases.runs.run_seed", None)
     assert main([*flags, "--no-runs"]) == 0
-    assert "next: python -m figures" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "next: python -m figures" in printed and "correct" in printed and " against " in printed
+    (cards / "one.json").write_text(json.dumps(CARD | weights | {"weights_of_teacher": "0123"}))
+    assert main([*flags, "--no-runs"]) == 2
+    assert "the card of one must be of the models that its runs began with" in capsys.readouterr().err
+
+
+def test_the_grid_is_what_is_run_by_default(tmp_path, capsys, checkpoints):
+    suite = tmp_path / "suite"
+    shutil.copytree(checkpoints / "student", suite / "one/student")
+    (suite / "one/student/pair.json").write_text("{}")
+    assert main(["--suite", str(suite)]) == 2
+    assert "`pairs` must be of one, got 'grid-v0-l0'" in capsys.readouterr().err
 
 
 def test_a_folder_without_pairs_is_refused_in_one_line(tmp_path, capsys):
     assert main(["--suite", str(tmp_path)]) == 2
     assert "make them with `python -m study.suite`" in capsys.readouterr().err
+
+
+def of_runs(**flags):
+    """A record of one run, by its flags."""
+    header = {"weights": {"student": "s", "teacher": "t"}, "settings": {"runs": {"vgs-lp-0": {"seed": 0} | flags}}}
+    return SimpleNamespace(header=header)
+
+
+@pytest.mark.parametrize("flag", ["steps", "lr", "weight_average"])
+def test_pairs_whose_runs_have_other_flags_are_refused(tmp_path, monkeypatch, flag):
+    same = {"steps": 48, "lr": 1e-4, "weight_average": 0.0}
+    made = {"one": of_runs(**same), "two": of_runs(**same | {"seed": 5, flag: 0.5})}
+    for name in made:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.json").write_text("{}")
+        card = {"weights_of_model": "s", "weights_of_teacher": "t"}
+        (tmp_path / f"{name}.json").write_text(json.dumps(card))
+    monkeypatch.setattr("study.phases.pairs.read_record", lambda place: made[place.name])
+    with pytest.raises(RecordError, match=f"two/vgs-lp-0 has `{flag}` 0.5, one/vgs-lp-0"):
+        read_pairs(tmp_path, tmp_path)
+    made["two"] = of_runs(**same, student="elsewhere")
+    assert list(read_pairs(tmp_path, tmp_path)) == ["one", "two"]
