@@ -76,6 +76,8 @@ ROWS = (
     GalleryPicture("phases", "phase_diagram"),
     GalleryPicture("phases", "phase_diagram", {"quantity": "correct"}),
     GalleryPicture("phases", "steering_effect"),
+    GalleryPicture("phases_accuracy", "pair_contrasts"),
+    GalleryPicture("phases_accuracy", "pair_contrasts", {"quantity": "standard"}),
     *(GalleryPicture(record, "accuracy") for record in _OTHER_STUDIES),
     *(GalleryPicture(record, "loss_dynamics", _FIXED) for record in _OTHER_STUDIES),
 )
