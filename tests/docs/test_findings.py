@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from records import read_record
-from study.rules import PRIMARY
+from study.rules import LONG_PAIRS, PRIMARY
 
 ROOT = Path(__file__).parents[2]
 GALLERY = ROOT / "figures" / "gallery"
@@ -132,6 +132,31 @@ def test_when_steering_helps():
     assert (
         f"better in {counted('correct', 'better')} comparisons and worse in {counted('correct', 'worse')}" in FINDINGS
     )
+
+
+LONG = read_record(GALLERY / "phases_accuracy").table("phases").query("quantity == 'correct'")
+
+
+@pytest.mark.parametrize("pair", LONG_PAIRS)
+def test_right_answers_after_longer_runs(pair):
+    rows = LONG[LONG["pair"] == pair].set_index(["arm", "against"])
+    cells = [f"{rows[f'{gap}_gap_nats'].iloc[0]:.2f}" for gap in ("visual", "language")]
+    cells += [f"{rows['change_against'].iloc[0]:.1f}"]
+    cells += [
+        f"{row['difference']:+.1f} ({row['low']:.1f} to {row['high']:.1f})"
+        for _, row in rows.loc[[*PRIMARY]].iterrows()
+    ]
+    assert f"| {pair} | {' | '.join(cells)} |" in FINDINGS
+
+
+def test_counts_of_right_answers_after_longer_runs():
+    primary = LONG[[two in PRIMARY for two in zip(LONG["arm"], LONG["against"], strict=True)]]
+    better, worse = (counted("correct", verdict, primary) for verdict in ("better", "worse"))
+    assert f"better in {better} contrasts and worse in {worse}" in FINDINGS
+    steered = LONG.query("arm == 'vgs' and against == 'standard'")
+    assert (steered["counts_as"] == "better").all()
+    span = f"{steered['difference'].min():.1f} to {steered['difference'].max():.1f} points"
+    assert span in FINDINGS and span in README
 
 
 def test_what_the_validation_says():
