@@ -29,10 +29,18 @@ def pair_answers(table: pd.DataFrame) -> Iterator[str]:
     by_contrast = rows.groupby(["arm", "against"], sort=False)
     yield "\n".join(f"- **{arm} - {other}**: {counted(own, 1, 'points')}." for (arm, other), own in by_contrast)
     yield _RULES.format(**LONG_RUN, margin=ACCURACY_MARGIN, flags=_flags())
+    yield from _rivals(rows)
     yield from _missing(rows)
     yield from interim(rows)
     titles = ("pair", "contrast", "right answers of the second", "difference, points", "detectable", "p", "verdict")
     yield markdown_table(titles, [_answer_cells(row) for row in rows.to_dict("records")])
+
+
+def _rivals(rows: pd.DataFrame) -> Iterator[str]:
+    """Name the arms that the rules do not ask for, each with its pairs."""
+    for arm, own in rows[~rows["arm"].isin(LONG_ARMS)].groupby("arm", sort=False):
+        pairs = " ".join(dict.fromkeys(own["pair"]))
+        yield f"A rival of steering, by the same command with `--pairs {pairs} --arms {arm}`: `{arm}`."
 
 
 def _missing(rows: pd.DataFrame) -> Iterator[str]:

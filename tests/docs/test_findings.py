@@ -159,6 +159,16 @@ def test_counts_of_right_answers_after_longer_runs():
     assert span in FINDINGS and span in README
 
 
+def test_the_rival_of_another_rate():
+    both = read_record(GALLERY / "phases_accuracy").table("phases").query("pair == 'both' and against == 'standard'")
+    rival = both[both["arm"] == "standard-lr-1e-4"].set_index("quantity")
+    points, nats = rival.loc["correct"], -rival.loc["standard", ["difference", "high", "low"]]
+    assert f"has {points['difference']:.1f} points ({points['low']:.1f} to {points['high']:.1f}) more" in FINDINGS
+    assert "{:.3f} nats lower ({:.3f} to {:.3f})".format(*nats) in FINDINGS
+    steered = both[(both["arm"] == "vgs") & (both["quantity"] == "correct")]["difference"].item()
+    assert points["difference"] > steered and "on one, a larger rate gains more" in README
+
+
 def test_what_the_validation_says():
     [correlation] = re.findall(r"rank correlation (\S+ \[\S+ \S+\]) over (\d+) pairs", spoken("docs/validation.md"))[:1]
     value, low, high = re.findall(r"[\d.]+", correlation[0])

@@ -100,6 +100,12 @@ def test_all_rows_of_the_rules_are_whole(tmp_path):
     assert "Interim" not in section(record(tmp_path, made, name="phases_accuracy"))
 
 
+def test_a_rival_is_named_with_its_command(tmp_path):
+    made = [row | {"quantity": "correct", "arm": "suppression"} for row in rows("vgs", 1.0)]
+    text = section(record(tmp_path, made, name="phases_accuracy"))
+    assert "`--pairs p0 p1 p2 p3 p4 --arms suppression`: `suppression`." in text
+
+
 def test_what_is_not_judged_has_dashes(tmp_path):
     unknown = dict.fromkeys(("low", "high", "p", "detectable", "sd"), float("nan"))
     made = [row | unknown | {"quantity": "correct", "n_seeds": 1} for row in rows("vgs", 1.0)]
