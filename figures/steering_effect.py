@@ -4,10 +4,9 @@
 
 Reads the table `phases` of a record written by `python -m study.phases`. One point for each pair and arm, with its
 95 % interval: the difference between the arm and standard distillation in the change of a loss in bins 7-9. The angle
-lies between the standard gradient and standard plus 2 visual, before the first step. The arms of a
-pair have the same angle and stand side by side; it leaves preservation out, if an arm has it. The cross is the
-identity's prediction: without a language gap the two
-gradients have one direction, and the difference is 0.
+lies between the standard gradient and standard plus 2 visual, before the first step; preservation has no part in it.
+The arms of a pair have the same angle and stand side by side. The cross is the identity's prediction: without a
+language gap the two gradients have one direction, and the difference is 0.
 """
 
 from matplotlib.figure import Figure

@@ -46,8 +46,10 @@ def counted(rows: pd.DataFrame, digits: int, unit: str) -> str:
     """Return how many pairs came to what, and the range of the differences."""
     counts = Counter(map(verdict_of, rows.to_dict("records")))
     words = [f"{kind} on {counts[kind]}" for kind in _ORDER if counts[kind]]
-    least, greatest = rows["difference"].min(), rows["difference"].max()
-    return f"{', '.join(words)} of {len(rows)} pairs; differences {least:+.{digits}f} to {greatest:+.{digits}f} {unit}"
+    ends = [f"{end:+.{digits}f}" for end in (rows["difference"].min(), rows["difference"].max())]
+    if len(rows) == 1:
+        return f"{next(iter(counts))} on the one pair; difference {ends[0]} {unit}"
+    return f"{', '.join(words)} of {len(rows)} pairs; differences {' to '.join(ends)} {unit}"
 
 
 def interim(rows: pd.DataFrame) -> Iterator[str]:

@@ -14,7 +14,8 @@ from study.claims.sources import RecordFolder, command
 TITLE = "# The paper's claims, one by one"
 RULES = """\
 Written by `python -m study.claims` from the records in `{folder}`; a test holds the committed page to the
-gallery's. One pair of models, the bundled one: what does not come out here may well come out on another.
+gallery's. One pair of models, the bundled one, except in the section about pairs with set gaps: what does not come out
+here may well come out on another.
 
 A statement is **reproduced** if the 95 % interval of its number lies wholly in the region that its rule names, **not
 reproduced** if it lies wholly outside, else **unclear**. One seed decides nothing. A claim is reproduced if all its

@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from records import read_record
-from study.rules import LONG_PAIRS, PRIMARY
+from stats.adjustment import holm
+from study.rules import ALPHA, LONG_PAIRS, PRIMARY
 
 ROOT = Path(__file__).parents[2]
 GALLERY = ROOT / "figures" / "gallery"
@@ -159,6 +161,22 @@ def test_counts_of_right_answers_after_longer_runs():
     assert span in FINDINGS and span in README
 
 
+def test_three_of_nine_count_by_holm():
+    primary = LONG[[two in PRIMARY for two in zip(LONG["arm"], LONG["against"], strict=True)]]
+    counts = primary[np.array(holm(primary["p"].tolist(), len(primary))) < ALPHA]
+    places = {(row["pair"], PRIMARY.index((row["arm"], row["against"]))) for row in counts.to_dict("records")}
+    assert places == {("both", 0), ("both", 2), ("conflict", 2)}
+    assert "with Holm over the nine, three count (both: first and third, conflict: third)" in FINDINGS
+
+
+def test_the_standard_loss_after_longer_runs():
+    losses = read_record(GALLERY / "phases_accuracy").table("phases").query("quantity == 'standard'")
+    for arm, words in (("vgs", "{:.3f} to {:.3f} nats higher"), ("vgs-frozen", "frozen prior {:.3f} to {:.3f}")):
+        rows = losses[(losses["arm"] == arm) & (losses["against"] == "standard")]
+        assert (rows["counts_as"] == "higher").all()
+        assert words.format(rows["difference"].min(), rows["difference"].max()) in FINDINGS
+
+
 def test_the_rival_of_another_rate():
     both = read_record(GALLERY / "phases_accuracy").table("phases").query("pair == 'both' and against == 'standard'")
     rival = both[both["arm"] == "standard-lr-1e-4"].set_index("quantity")
@@ -166,7 +184,7 @@ def test_the_rival_of_another_rate():
     assert f"has {points['difference']:.1f} points ({points['low']:.1f} to {points['high']:.1f}) more" in FINDINGS
     assert "{:.3f} nats lower ({:.3f} to {:.3f})".format(*nats) in FINDINGS
     steered = both[(both["arm"] == "vgs") & (both["quantity"] == "correct")]["difference"].item()
-    assert points["difference"] > steered and "on one, a larger rate gains more" in README
+    assert points["difference"] > steered and "on one, a larger rate alone gains more" in README
 
 
 def test_what_the_validation_says():

@@ -104,6 +104,8 @@ def test_a_rival_is_named_with_its_command(tmp_path):
     made = [row | {"quantity": "correct", "arm": "suppression"} for row in rows("vgs", 1.0)]
     text = section(record(tmp_path, made, name="phases_accuracy"))
     assert "`--pairs p0 p1 p2 p3 p4 --arms suppression`: `suppression`." in text
+    text = section(record(tmp_path / "one", made[:1], name="phases_accuracy"))
+    assert "**suppression - standard**: helps on the one pair; difference -1.0 points." in text
 
 
 def test_what_is_not_judged_has_dashes(tmp_path):

@@ -135,10 +135,14 @@ def test_the_command_trains_adds_to_the_record_and_writes_the_table(checkpoints,
         "--out",
         str(tmp_path / "out"),
     ]
+    flags += ["--lr", "2e-5", "--weight-average", "1"]
     short = {"batch": 4, "max_response": 4, "held_out": 4, "allow_truncated": True}
     monkeypatch.setattr("study.suite.designs.RUN", short)
     assert main([*flags, "--seeds", "0"]) == 0
-    assert len(read_record(tmp_path / "records/one").verdicts) == 16
+    made = read_record(tmp_path / "records/one")
+    assert len(made.verdicts) == 16
+    stated = made.header["settings"]["runs"]["vgs-0"]
+    assert (stated["steps"], stated["lr"], stated["weight_average"]) == (1, 2e-5, 1.0)
     table = read_record(tmp_path / "out").phases
     assert set(table["counts_as"]) == {"not judged"}
     assert main([*flags, "--seeds", "0", "1"]) == 0
